@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all their own set-up; the environments are re-used while
+# pyproject.toml and the constraints stay as they are.
+PYTHON ?= python3
+BIN := .venv/bin
+BENCH := .venv-bench/bin
+PIP := python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench docs clean
+
+demo: .venv/demo.stamp
+	$(BIN)/infogeo demo -o out
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv-bench/bench.stamp
+	$(BENCH)/python -m pytest benchmarks --benchmark-only -p no:doctest
+
+docs: .venv/docs.stamp
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv .venv-bench out docs/_build .pytest_cache .mypy_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/$(PIP) -c constraints.txt -e '.[all]'
+	@touch $@
+
+.venv/dev.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/$(PIP) -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+.venv/docs.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+.venv-bench/bench.stamp: pyproject.toml constraints-bench.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/$(PIP) -c constraints-bench.txt -e '.[all]' -r benchmarks/requirements.txt
+	@touch $@

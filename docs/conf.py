@@ -1,0 +1,23 @@
+"""Sphinx configuration: pages in Markdown, the reference from the docstrings."""
+
+import infogeo
+
+project = "infogeo"
+author = "The infogeo authors"
+copyright = "2026, the infogeo authors"
+release = infogeo.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath"]
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+html_theme = "pydata_sphinx_theme"
+html_title = "infogeo"

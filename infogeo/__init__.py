@@ -1,0 +1,32 @@
+"""Information geometry of predictions.
+
+Distances between predictions (`infogeo.simplex`, `infogeo.logits`), distances between
+inputs as a network sees them (`infogeo.pullback`), and the distribution that constraints
+single out (`infogeo.maxent`). Submodules load when they are first used, so that
+``import infogeo`` costs no more than numpy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0.dev0"
+
+_SUBMODULES = ("lipschitz", "logits", "maxent", "plot", "pullback", "simplex")
+
+__all__ = ["SolveError", "Status", "__version__", *_SUBMODULES]
+
+if TYPE_CHECKING:
+    from infogeo import lipschitz, logits, maxent, plot, pullback, simplex
+    from infogeo._result import SolveError, Status
+
+
+def __getattr__(name):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"infogeo.{name}")
+    if name in ("SolveError", "Status"):
+        return getattr(importlib.import_module("infogeo._result"), name)
+    raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

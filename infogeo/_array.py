@@ -1,0 +1,429 @@
+"""The gate, and the few array functions that the array API standard lacks.
+
+Every public function hands its arguments to `gate` in its first line and gets back the array
+namespace and the arguments as arrays of one library, dtype and device; nothing below that
+line looks at them again. What an argument has to be is a `Rule`.
+
+Values are not read where they do not exist yet: inside ``torch.func``, ``torch.compile`` and
+``jax.jit``, and on dask arrays.
+"""
+
+import functools
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, is_dask_array, is_torch_array
+from array_api_compat import numpy as numpy_namespace
+
+Array = Any  # an array of any library that the gate accepts
+Namespace = Any  # the array API namespace of one
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an argument has to be.
+
+    Parameters
+    ----------
+    events : str
+        What lies along the last axis, in the plural ("outcomes"); "" if there is no such axis.
+        Arguments with the same events agree in that axis and broadcast in the others.
+    is_plausible : callable
+        ``is_plausible(array, coarseness)``: a fast test of all values at once, on the array's
+        own device. It may reject good values (`explain` has the last word), not accept bad ones.
+    explain : callable
+        ``explain(name, array, coarseness)``: the same test with care, on a numpy array; raises
+        the ValueError that says where the values break the rule.
+
+    Notes
+    -----
+    Coarseness is the unit roundoff of a half-precision input, 0 for all others.
+    """
+
+    events: str
+    is_plausible: Callable[[Array, float], bool]
+    explain: Callable[[str, np.ndarray, float], None]
+
+
+def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
+    """Check the arguments of a public function and bring them to one library and dtype.
+
+    Parameters
+    ----------
+    check : bool
+        Whether to look at the values. Libraries, dtypes and shapes are always looked at.
+    **arguments : (Rule, object)
+        For each argument its rule and what the user gave.
+
+    Returns
+    -------
+    xp, *arrays
+        The array namespace and the arguments as floating-point arrays of one dtype and device.
+
+    Raises
+    ------
+    TypeError
+        Arrays of different libraries or devices; things that are not real numbers.
+    ValueError
+        Shapes that do not fit together; values that break a rule.
+    """
+    names = list(arguments)
+    rules = [rule for rule, _ in arguments.values()]
+    arrays = [value for _, value in arguments.values()]
+    coarseness = [0.0] * len(arrays)
+    xp = _uniform_namespace(arrays)
+    if xp is None:
+        xp, arrays, coarseness = _unify(names, arrays)
+    _check_shapes(names, rules, arrays)
+    if check:
+        for name, rule, array, coarse in zip(names, rules, arrays, coarseness, strict=True):
+            _check_values(name, rule, array, coarse)
+    return (xp, *arrays)
+
+
+def bad_value(name: str, rule: str, seen: str, advice: str = "") -> ValueError:
+    """Build the package's one error message: who, the rule, what was seen, the way out."""
+    return ValueError(f"{name} must {rule}: {seen}.{' ' if advice else ''}{advice}")
+
+
+# ---------------------------------------------------------------- library, dtype, device
+
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def _uniform_namespace(arrays: list[Any]) -> Namespace | None:
+    """Return the namespace if there is nothing to unify: a short cut that saves microseconds."""
+    first = arrays[0]
+    cls = type(first)
+    if cls is np.ndarray:
+        dtype = first.dtype
+        if dtype not in _FLOATS:
+            return None
+        for array in arrays:
+            if type(array) is not cls or array.dtype is not dtype:
+                return None
+        return numpy_namespace
+    if cls is _torch_tensor():
+        dtype, device = first.dtype, first.device
+        if not dtype.is_floating_point or dtype.itemsize < 4:
+            return None
+        for array in arrays:
+            if type(array) is not cls or array.dtype is not dtype or array.device != device:
+                return None
+        return sys.modules.get("array_api_compat.torch") or array_namespace(first)
+    return None
+
+
+def _torch_tensor() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.Tensor if torch is not None else None
+
+
+def _is_weak(value: Any) -> bool:
+    return isinstance(value, bool | int | float | list | tuple | np.generic)
+
+
+def _unify(names: list[str], given: list[Any]) -> tuple[Namespace, list[Array], list[float]]:
+    given = [_to_array_or_weak(name, value) for name, value in zip(names, given, strict=True)]
+    strong = {n: value for n, value in zip(names, given, strict=True) if not _is_weak(value)}
+    xp = _common_namespace(strong)
+    device = _common_device(strong)
+    dtypes = [_working_dtype(name, value.dtype, xp) for name, value in strong.items()]
+    dtype = xp.result_type(*dtypes) if dtypes else xp.float64
+    arrays = [
+        _from_weak(name, value, xp, dtype, device)
+        if _is_weak(value)
+        else xp.astype(value, dtype, copy=False)
+        for name, value in zip(names, given, strict=True)
+    ]
+    coarseness = [0.0 if _is_weak(value) else _coarseness(value.dtype, xp) for value in given]
+    return xp, arrays, coarseness
+
+
+def _to_array_or_weak(name: str, value: Any) -> Any:
+    if _is_weak(value) or is_array_api_obj(value):
+        return value
+    if hasattr(value, "__array__"):  # a pandas frame or series, an xarray
+        return np.asarray(value)
+    raise TypeError(
+        f"{name} must be an array, a list or a number: got {type(value).__name__}. "
+        "Arrays of numpy, torch, jax and dask are accepted."
+    )
+
+
+def _common_namespace(strong: dict[str, Array]) -> Namespace:
+    if not strong:
+        return numpy_namespace
+    namespaces = {name: array_namespace(value) for name, value in strong.items()}
+    (first, xp), *others = namespaces.items()
+    for name, other in others:
+        if other is not xp:
+            raise TypeError(
+                f"{first} and {name} must come from the same library: {first} is a "
+                f"{_type_name(strong[first])} and {name} a {_type_name(strong[name])}. "
+                "Convert one of them, or pass it as a list."
+            )
+    return xp
+
+
+def _common_device(strong: dict[str, Array]) -> Any:
+    """Return the torch device of the arguments; other libraries place arrays themselves."""
+    tensor = _torch_tensor()
+    devices = {n: value.device for n, value in strong.items() if tensor and type(value) is tensor}
+    for name, device in devices.items():
+        first = next(iter(devices))
+        if device != devices[first]:
+            raise TypeError(
+                f"{first} and {name} must be on the same device: {first} is on "
+                f"{devices[first]} and {name} on {device}. Move one of them with .to(...)."
+            )
+    return next(iter(devices.values()), None)
+
+
+def _type_name(value: Any) -> str:
+    return f"{type(value).__module__.partition('.')[0]} {type(value).__name__}"
+
+
+def _working_dtype(name: str, dtype: Any, xp: Namespace) -> Any:
+    """Return the dtype to compute in: halves in float32, integers in the library's default."""
+    try:
+        if xp.isdtype(dtype, "real floating"):
+            return xp.float32 if xp.finfo(dtype).bits < 32 else dtype
+        if xp.isdtype(dtype, ("bool", "integral")):
+            return xp.asarray(0.0).dtype
+    except (TypeError, ValueError):  # strings, objects, dates: not a dtype of the standard
+        pass
+    raise TypeError(f"{name} must hold real numbers: its dtype is {dtype}.")
+
+
+def _coarseness(dtype: Any, xp: Namespace) -> float:
+    if not xp.isdtype(dtype, "real floating") or xp.finfo(dtype).bits >= 32:
+        return 0.0
+    return float(xp.finfo(dtype).eps)
+
+
+def _from_weak(name: str, value: Any, xp: Namespace, dtype: Any, device: Any) -> Array:
+    leaf = value
+    while isinstance(leaf, list | tuple) and leaf:
+        leaf = leaf[0]
+    if is_array_api_obj(leaf) and not isinstance(leaf, np.ndarray | np.generic):
+        raise TypeError(
+            f"{name} must be one array: got a list of {_type_name(leaf)}s. Stack them first."
+        )
+    try:
+        plain = np.asarray(value)
+        if plain.dtype.kind in "biuf":
+            return xp.asarray(plain.astype(np.float64).tolist(), dtype=dtype, device=device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a rectangular list of numbers: {error}.") from None
+    raise TypeError(f"{name} must hold real numbers: its dtype is {plain.dtype}.")
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> None:
+    first: dict[str, int] = {}
+    for i, (rule, array) in enumerate(zip(rules, arrays, strict=True)):
+        if not rule.events:
+            continue
+        shape = array.shape
+        j = first.setdefault(rule.events, i)
+        if j == i:
+            if len(shape) == 0 or shape[-1] == 0:
+                raise bad_value(
+                    names[i],
+                    f"have its {rule.events} along the last axis",
+                    f"got shape {tuple(shape)}",
+                )
+        elif shape != arrays[j].shape:
+            _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
+
+
+def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: tuple) -> None:
+    if not other_shape or shape[-1] != other_shape[-1]:
+        raise ValueError(
+            f"{name} and {other} must have the same {events} along the last axis: "
+            f"{name} has shape {tuple(shape)} and {other} has {tuple(other_shape)}."
+        )
+    for length, other_length in zip(shape[-2::-1], other_shape[-2::-1], strict=False):
+        if length != other_length and 1 not in (length, other_length):
+            raise ValueError(
+                f"{name} and {other} must have leading axes that broadcast: their shapes are "
+                f"{tuple(shape)} and {tuple(other_shape)}."
+            )
+
+
+# ---------------------------------------------------------------- values
+
+
+def _check_values(name: str, rule: Rule, array: Array, coarseness: float) -> None:
+    if type(array) is not np.ndarray:
+        if not is_readable(array):
+            return
+        array = _to_host_if_free(array)
+    if 0 in array.shape or rule.is_plausible(array, coarseness):
+        return
+    rule.explain(name, array if isinstance(array, np.ndarray) else array.cpu().numpy(), coarseness)
+
+
+def is_readable(array: Array) -> bool:
+    """Whether the values exist already: not while a function is being traced."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return not (
+            torch.compiler.is_compiling()
+            or torch._C._functorch.is_functorch_wrapped_tensor(array)
+            or type(array) not in (torch.Tensor, torch.nn.Parameter)  # fake and proxy tensors
+            or array.is_meta
+            or torch.jit.is_tracing()
+        )
+    if jax is not None and isinstance(array, jax.core.Tracer):
+        return False
+    return not is_dask_array(array)
+
+
+def _to_host_if_free(array: Array) -> Array:
+    if type(array) is not _torch_tensor() and not is_torch_array(array):
+        return np.asarray(array)
+    if array.requires_grad:
+        array = array.detach()
+    return array.numpy() if array.is_cpu else array
+
+
+def _row(flags: np.ndarray) -> str:
+    """Name the first flagged row of a batch; nothing for a single point."""
+    if flags.ndim == 0:
+        return ""
+    index = tuple(int(i) for i in np.argwhere(flags)[0])
+    return f" (row {index[0] if len(index) == 1 else index})"
+
+
+def _tolerance(num_outcomes: int, coarseness: float) -> float:
+    """How far from 1 rounding alone may take the sum of probabilities."""
+    return max(2e-6 * math.sqrt(num_outcomes), 4.0 * coarseness)
+
+
+@functools.lru_cache(maxsize=8)
+def _ones(num_outcomes: int, dtype: np.dtype) -> np.ndarray:
+    return np.ones(num_outcomes, dtype)
+
+
+def _smallest(x: Array) -> float:
+    # argmin with item costs a third of min on the small arrays where calls are counted in
+    # microseconds; both report NaN.
+    return x.item(x.argmin()) if type(x) is np.ndarray and x.size < 1024 else float(x.min())
+
+
+def _are_probabilities(p: Array, coarseness: float) -> bool:
+    if not _smallest(p) >= 0.0:  # NaN fails too
+        return False
+    num_outcomes = p.shape[-1]
+    tolerance = _tolerance(num_outcomes, coarseness)
+    # A BLAS sum is several times faster than sum(-1) on short rows.
+    excess = (p.dot(_ones(num_outcomes, p.dtype)) if type(p) is np.ndarray else p.sum(-1)) - 1.0
+    if excess.ndim == 0:
+        return bool(abs(excess) <= tolerance)
+    excess = excess.reshape(-1)
+    return bool(excess.dot(excess) <= tolerance * tolerance or abs(excess).max() <= tolerance)
+
+
+def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
+    rule = "hold probabilities in its last axis"
+    finite = np.isfinite(p).all(-1)
+    if not finite.all():
+        raise bad_value(name, rule, f"it has NaN or infinite entries{_row(~finite)}")
+    smallest = p.min(-1)
+    excess = np.abs(p.sum(-1, dtype=np.float64) - 1.0)
+    tolerance = _tolerance(p.shape[-1], coarseness)
+    if smallest.min() >= 0.0 and excess.max() <= tolerance:
+        return
+    seen = []
+    if smallest.min() < 0.0:
+        seen.append(f"smallest entry {smallest.min():.6g}{_row(smallest == smallest.min())}")
+    if excess.max() > tolerance:
+        seen.append(f"largest |sum - 1| = {excess.max():.6g}{_row(excess == excess.max())}")
+    if smallest.min() >= 0.0:
+        advice = f"Divide by {name}.sum(-1, keepdims=True) if these are counts."
+    else:
+        advice = "If these are logits, use infogeo.logits."
+    raise bad_value(name, rule, ", ".join(seen), advice)
+
+
+def _are_finite(x: Array, coarseness: float) -> bool:
+    return -math.inf < _smallest(x) and float(x.max()) < math.inf
+
+
+def _are_logits(z: Array, coarseness: float) -> bool:
+    # -inf masks a class; only rows that are masked entirely need the closer look.
+    return _are_finite(z, coarseness)
+
+
+def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
+    rule = "hold logits in its last axis, finite or -inf for a masked class"
+    wrong = (np.isnan(z) | np.isposinf(z)).any(-1)
+    if wrong.any():
+        raise bad_value(name, rule, f"it has NaN or +inf entries{_row(wrong)}")
+    masked = np.isneginf(z).all(-1)
+    if masked.any():
+        raise bad_value(name, rule, f"all its classes are masked{_row(masked)}")
+
+
+def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
+    if not np.isfinite(x).all():
+        raise bad_value(name, "be finite", "it has NaN or infinite entries")
+
+
+def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
+    return float(t.min()) >= 0.0 and float(t.max()) <= 1.0
+
+
+def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
+    if not ((t >= 0.0) & (t <= 1.0)).all():
+        raise bad_value(name, "lie in [0, 1]", f"its entries range from {t.min()} to {t.max()}")
+
+
+PROBABILITIES = Rule("outcomes", _are_probabilities, _explain_probabilities)
+LOGITS = Rule("outcomes", _are_logits, _explain_logits)
+UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval)
+REAL = Rule("", _are_finite, _explain_finite)
+
+
+# ---------------------------------------------------------------- functions
+
+
+def logsumexp(z: Array, xp: Namespace) -> Array:
+    """Return log sum exp over the last axis, kept; rows may hold -inf but not only -inf."""
+    top = xp.max(z, axis=-1, keepdims=True)
+    return top + xp.log(xp.sum(xp.exp(z - top), axis=-1, keepdims=True))
+
+
+def log_softmax(z: Array, xp: Namespace) -> Array:
+    """Return the log-probabilities of logits, without overflow."""
+    shifted = z - xp.max(z, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+def norm(x: Array, xp: Namespace) -> Array:
+    """Return the Euclidean norm over the last axis; its gradient at 0 is 0, and tiny x count."""
+    scale = xp.max(xp.abs(x), axis=-1, keepdims=True)
+    is_zero = scale == 0.0
+    unit = x / xp.where(is_zero, xp.ones_like(scale), scale)
+    squared = xp.sum(unit * unit, axis=-1)
+    is_zero = xp.squeeze(is_zero, axis=-1)
+    root = xp.sqrt(xp.where(is_zero, xp.ones_like(squared), squared))
+    return xp.where(is_zero, xp.zeros_like(root), xp.squeeze(scale, axis=-1) * root)
+
+
+def angle_of_chord(chord: Array, xp: Namespace) -> Array:
+    """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
+    return xp.clip(4.0 * xp.asin(0.5 * chord), max=math.pi)  # rounding may add one ulp to pi
+
+
+def as_leading(t: Array, point: Array, xp: Namespace) -> Array:
+    """Return t with an axis of length 1 for each axis of the point, so that its own come first."""
+    return xp.reshape(t, (*t.shape, *(1,) * len(point.shape)))

@@ -1,0 +1,130 @@
+"""What solvers and decompositions return: frozen, with the numbers that justify them."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+Array = Any
+
+
+class Status(Enum):
+    """How a solve ended; the value is the explanation that messages show."""
+
+    CONVERGED = "converged"
+    BOUNDARY = "solved: the optimum lies on a face, theta is only a direction's limit"
+    INFEASIBLE = "no distribution satisfies the constraints"
+    UNDECIDED = "neither a solution nor a proof that there is none"
+    MAX_STEPS = "the steps ran out"
+
+    @property
+    def is_solution(self) -> bool:
+        """Whether the result is the answer that was asked for."""
+        return self in (Status.CONVERGED, Status.BOUNDARY)
+
+
+class SolveError(RuntimeError):
+    """A solve that did not succeed.
+
+    Parameters
+    ----------
+    message : str
+        What happened and what can be done.
+    result : object
+        The frozen result as far as it got, the same that ``throw=False`` returns.
+    failed : tuple of int or None
+        For a batch, which of its members failed; the others are solved in `result`.
+    """
+
+    def __init__(self, message: str, result: Any, failed: tuple[int, ...] | None = None):
+        super().__init__(message)
+        self.result = result
+        self.failed = failed
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The distribution that constraints single out, with the proof of its accuracy.
+
+    Parameters
+    ----------
+    probabilities : array, shape (..., c)
+        The point p* where E_C and M_D meet.
+    theta : array, shape (..., m)
+        Its natural parameters: log p* = C + theta'F - log_partition.
+    log_partition : array, shape (...)
+        psi(theta), in nats.
+    value : array, shape (...)
+        H(p*) + E_p*[C], the maximum, in nats.
+    entropy : array, shape (...)
+        H(p*), in nats.
+    residual : array, shape (...)
+        The largest violation |E_p*[F_i] - b_i|, in the units of F_i.
+    error_bound : array, shape (...)
+        Certified: no log-probability of the support is off by more than this; inf if the
+        solve did not come close enough for a certificate.
+    dual_gap : array, shape (...)
+        Certified upper bound on KL(p*, probabilities), in nats.
+    status : Status
+        How the solve ended; for a batch the worst of its members.
+    support : bool array, shape (..., c)
+        Where p* is positive.
+    rank : int array, shape (...)
+        The number of independent constraints.
+    steps : int array, shape (...)
+        Newton steps taken.
+    certificate : array or None
+        A vector eta over the features that proves infeasibility: eta'(F_y - b) > 0 for every
+        outcome, or eta'F constant and different from eta'b.
+    """
+
+    probabilities: Array
+    theta: Array
+    log_partition: Array
+    value: Array
+    entropy: Array
+    residual: Array
+    error_bound: Array
+    dual_gap: Array
+    status: Status
+    support: Array
+    rank: Array
+    steps: Array
+    certificate: Array | None = None
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues and eigenvectors of a pullback metric, relative to the input's own metric.
+
+    Parameters
+    ----------
+    values : array, shape (batch, k)
+        Descending, squared Fisher-Rao length (of the radius-2 sphere) per squared input length.
+    vectors : array, shape (batch, k, *input)
+        Orthonormal input directions, one for each value.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    values: Array
+    vectors: Array
+    temperature: float
+
+
+@dataclass(frozen=True)
+class ScaledFactor:
+    """The factor A = diag(exp(log_scales)) rows of a pullback metric, before it can underflow.
+
+    Parameters
+    ----------
+    rows : array, shape (batch, r, d)
+        Directions, of the size of the network's Jacobian.
+    log_scales : array, shape (batch, r)
+        Logarithms of the rows' weights, descending.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    rows: Array
+    log_scales: Array
+    temperature: float

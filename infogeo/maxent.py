@@ -1,0 +1,845 @@
+r"""The distribution that expectations single out: C-maximisation, with proofs.
+
+Given features F, targets b and a base C, `c_maximize` finds the point p* where the mixture family
+:math:`\{p : E_p[F_i] = b_i\}` meets the exponential family :math:`p \propto \exp(C + \theta' F)`.
+It returns a certified error of every log-probability, or a vector that proves that no
+distribution satisfies the constraints. Logs are natural, outcomes lie along the last axis.
+"""
+
+import math
+import sys
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+from array_api_compat import array_namespace, device, is_array_api_obj, is_dask_array
+
+from infogeo._array import REAL, Rule, bad_value, gate, is_readable
+from infogeo._result import Projection, SolveError, Status
+
+__all__ = ["c_maximize", "max_entropy"]
+
+_EPS = float(np.finfo(np.float64).eps)
+# How often over a rounding error has to be exceeded before it counts as more than rounding.
+_CAUTION = 8.0
+# The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
+_LARGEST_CERTIFIED = 0.1
+# From here on re-using the covariance gains two digits or more a step.
+_CLOSE = 0.01
+_SEVERITY = (
+    Status.CONVERGED,
+    Status.BOUNDARY,
+    Status.MAX_STEPS,
+    Status.UNDECIDED,
+    Status.INFEASIBLE,
+)
+
+
+def c_maximize(
+    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
+):
+    r"""Distribution that maximises H(p) + E_p[C] among those with given expectations.
+
+    .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F_i] = b_i \} = \exp(C + \theta' F - \psi)
+
+    The same p* is nearest to exp(C) in relative entropy: min KL(p, exp(C) / sum exp(C)).
+
+    Parameters
+    ----------
+    features : array, shape (..., m, c)
+        F: one row of c values for each of the m constraints. Redundant rows, constant rows and
+        more rows than outcomes are ordinary cases.
+    targets : float or array, shape (..., m)
+        b: the expectations that p* has to have, in the units of the features. They are taken
+        as known to the rounding of their dtype.
+    log_base : array, shape (..., c), optional
+        C: the logarithm of a prior or of a reference measure, normalised or not; -inf rules an
+        outcome out. Default 0: maximum entropy.
+    tol : float
+        Stop when the certified error of every log-probability is below this, or when the rounding
+        of the data allows no better; `error_bound` says what was reached.
+    max_steps : int
+        The most Newton steps.
+    throw : bool
+        Whether an unsuccessful solve raises. If not, see `status`.
+    check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Projection
+        Probabilities, natural parameters, and the numbers that prove them. Leading axes are a
+        batch; the members are solved one by one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes that do not fit together; values that are not finite; tensors that require a
+        gradient (the solve has none to give).
+    SolveError
+        No distribution satisfies the constraints (then ``error.result.certificate`` proves it),
+        or none was found. ``error.failed`` lists the failed members of a batch, counted along
+        its flattened axes; the others are solved in ``error.result``.
+
+    Notes
+    -----
+    Newton's method on the dual log sum exp(C + theta'(F - b)). With the Newton decrement lambda
+    and S = 2 max_y |F_y - E_q[F]| in the norm of the inverse Hessian, x = lambda S < 1 proves
+    that the optimum is interior and that no log-probability is off by more than -log(1 - x);
+    lambda includes the rounding of b and of the sums. A solve counts as converged if that bound is
+    at most `tol`, or as small as rounding allows and below about 0.1.
+
+    An optimum on the boundary, where some outcomes get probability 0 (a die of mean 6), is not
+    certified by this test: such problems end as UNDECIDED, and the message names the outcomes.
+
+    If the features are linearly dependent, theta is the one of minimum norm among those that give
+    p*.
+
+    References
+    ----------
+    E. T. Jaynes, Information theory and statistical mechanics, Phys. Rev. 106, 1957.
+    I. Csiszar, I-divergence geometry of probability distributions, Ann. Probab. 3, 1975.
+    F. Bach, Self-concordant analysis for logistic regression, Electron. J. Stat. 4, 2010.
+
+    Examples
+    --------
+    A prior, and two groups of outcomes whose total probabilities are known:
+
+    >>> prior = np.array([0.4, 0.3, 0.2, 0.1])
+    >>> found = c_maximize([[1, 1, 0, 0]], 0.5, log_base=np.log(prior))
+    >>> found.probabilities.round(4)
+    array([0.2857, 0.2143, 0.3333, 0.1667])
+    >>> bool(found.error_bound < 1e-12)
+    True
+    """
+    base = 0.0 if log_base is None else log_base
+    xp, F, b, C = gate(
+        check, features=(REAL, features), targets=(REAL, targets), log_base=(_LOG_BASE, base)
+    )
+    _check_controls(tol, max_steps)
+    roundoff = max(_roundoff(F), _roundoff(b), _roundoff(targets))
+    batch, F_host, b_host, C_host = _broadcast(
+        _to_host("features", F), _to_host("targets", b), _to_host("log_base", C)
+    )
+    solutions = [
+        _solve(F_host[i], b_host[i], C_host[i], roundoff, tol, max_steps) for i in np.ndindex(batch)
+    ]
+    result = _stack(solutions, batch, F, xp)
+    if throw and not result.status.is_solution:
+        raise _solve_error(solutions, batch, result)
+    return result
+
+
+def max_entropy(features, targets, *, tol=1e-10, max_steps=100, throw=True, check=True):
+    r"""Distribution of maximum entropy among those with given expectations.
+
+    .. math:: p^* = \arg\max \{ H(p) : E_p[F_i] = b_i \}
+
+    Parameters
+    ----------
+    features : array, shape (..., m, c)
+        F: one row of c values for each of the m constraints.
+    targets : float or array, shape (..., m)
+        b: the expectations that p* has to have, in the units of the features.
+    tol : float
+        As in `c_maximize`.
+    max_steps : int
+        The most Newton steps.
+    throw : bool
+        Whether an unsuccessful solve raises.
+    check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Projection
+        As `c_maximize` with log_base = 0.
+
+    Raises
+    ------
+    TypeError, ValueError, SolveError
+        As `c_maximize`.
+
+    References
+    ----------
+    E. T. Jaynes, Where do we stand on maximum entropy?, in The Maximum Entropy Formalism, 1979.
+
+    Examples
+    --------
+    Jaynes' die, which shows 4.5 on average:
+
+    >>> die = max_entropy([[1, 2, 3, 4, 5, 6]], 4.5)
+    >>> die.probabilities.round(4)
+    array([0.0543, 0.0788, 0.1142, 0.1654, 0.2398, 0.3475])
+    """
+    return c_maximize(features, targets, tol=tol, max_steps=max_steps, throw=throw, check=check)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _is_log_base(C, coarseness):
+    return float(C.min()) > -math.inf and float(C.max()) < math.inf
+
+
+def _explain_log_base(name, C, coarseness):
+    rule = "be finite, or -inf for an outcome that is ruled out"
+    if (np.isnan(C) | np.isposinf(C)).any():
+        raise bad_value(name, rule, "it has NaN or +inf entries")
+    if np.isneginf(C).all(-1).any():
+        raise bad_value(name, rule, "all outcomes are ruled out")
+
+
+_LOG_BASE = Rule("", _is_log_base, _explain_log_base)
+
+
+def _check_controls(tol, max_steps):
+    if not (isinstance(tol, int | float | np.number) and 0.0 < tol < math.inf):
+        raise bad_value("tol", "be a positive number", f"got {tol!r}")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise bad_value("max_steps", "be a positive integer", f"got {max_steps!r}")
+
+
+def _roundoff(x):
+    """Return the relative rounding error that x may carry from its dtype; 0 if it has none."""
+    if not is_array_api_obj(x):
+        return 0.0
+    xp = array_namespace(x)
+    return float(xp.finfo(x.dtype).eps) if xp.isdtype(x.dtype, "real floating") else 0.0
+
+
+def _to_host(name, x):
+    """Return the values as float64 numpy: the solve is a sequence of decisions on them."""
+    if not (is_readable(x) or is_dask_array(x)):
+        raise TypeError(
+            f"{name} must have values that can be read: the solve does not run inside jax.jit, "
+            "torch.func or torch.compile. Call it outside."
+        )
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        if x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
+                f"gradients through the solve are not offered yet. Pass {name}.detach()."
+            )
+        x = x.detach().cpu().numpy()
+    return np.asarray(x).astype(np.float64)
+
+
+def _broadcast(F, b, C):
+    """Check the shapes against each other; return the batch shape and the broadcast arrays."""
+    rule = "have shape (..., m, c), one row of c outcome values for each of m features"
+    if F.ndim < 2:
+        advice = "Write features[None, :] for a single feature." if F.ndim else ""
+        raise bad_value("features", rule, f"got shape {F.shape}", advice)
+    num_features, num_outcomes = F.shape[-2:]
+    if num_features == 0 or num_outcomes == 0:
+        raise bad_value("features", rule, f"got shape {F.shape}, which is empty")
+    if b.ndim and b.shape[-1] != num_features:
+        raise bad_value(
+            "targets",
+            "be a number or have one entry for each feature in the last axis",
+            f"features has {num_features} (shape {F.shape}) and targets has shape {b.shape}",
+        )
+    if C.ndim and C.shape[-1] != num_outcomes:
+        raise bad_value(
+            "log_base",
+            "have one entry for each outcome in the last axis",
+            f"features has {num_outcomes} (shape {F.shape}) and log_base has shape {C.shape}",
+        )
+    try:
+        batch = np.broadcast_shapes(F.shape[:-2], b.shape[:-1], C.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            "features, targets and log_base must have leading axes that broadcast: their shapes "
+            f"are {F.shape}, {b.shape} and {C.shape}."
+        ) from None
+    F = np.broadcast_to(F, (*batch, num_features, num_outcomes))
+    b = np.broadcast_to(b, (*batch, num_features))
+    return batch, F, b, np.broadcast_to(C, (*batch, num_outcomes))
+
+
+# ---------------------------------------------------------------- one problem
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One problem on the outcomes that C allows, in float64."""
+
+    features: np.ndarray  # (m, c)
+    targets: np.ndarray  # (m,)
+    base: np.ndarray  # (c,), the largest is 0
+    roundoff: float  # relative, of the targets
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """The same problem in independent features of spread about 1 whose targets are 0."""
+
+    rows: np.ndarray  # (r, c): combinations of F - b
+    transform: np.ndarray  # (m, r): theta = transform @ t, of minimum norm
+    lower: np.ndarray  # (r, r): lower @ rows are r of the rows of F - b, scaled
+    blur: np.ndarray  # (r,): the rounding of their targets
+    combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
+    unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A member q of the exponential family."""
+
+    t: np.ndarray  # (r,)
+    logits: np.ndarray  # (c,): C + t'rows
+    value: float  # of the dual, log sum exp(logits)
+    p: np.ndarray  # (c,)
+    gradient: np.ndarray  # (r,): E_q[rows]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How the solve in reduced coordinates ended."""
+
+    status: Status
+    point: _Point
+    steps: int
+    error_bound: float = math.inf
+    dual_gap: float = math.inf
+    certificate: np.ndarray | None = None
+    along: np.ndarray | None = None  # (c,): the change of logits that the next step would bring
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """The fields of a Projection for one problem, and what to tell if it failed."""
+
+    probabilities: np.ndarray
+    theta: np.ndarray
+    log_partition: float
+    value: float
+    entropy: float
+    residual: float
+    error_bound: float
+    dual_gap: float
+    status: Status
+    support: np.ndarray
+    rank: int
+    steps: int
+    certificate: np.ndarray | None
+    diagnosis: str
+
+
+def _solve(F, b, C, roundoff, tol, max_steps):
+    """Solve one problem, (m, c) features in float64."""
+    allowed = ~np.isneginf(C)
+    if not allowed.all():
+        F, C = F[:, allowed], C[allowed]
+    top = C.max()
+    problem = _Problem(F, b, C - top, roundoff)
+    reduced, certificate = _reduce(problem)
+    if certificate is None:
+        outcome = _newton(problem, reduced, tol, max_steps)
+    else:
+        start = _evaluate(problem, reduced, np.zeros(reduced.rows.shape[0]))
+        outcome = _Outcome(Status.INFEASIBLE, start, 0, certificate=certificate)
+    if outcome.status.is_solution and reduced.unmet.any():
+        outcome = _Outcome(Status.UNDECIDED, outcome.point, outcome.steps)
+    return _describe(problem, reduced, outcome, allowed, top)
+
+
+def _describe(problem, reduced, outcome, allowed, top):
+    """Return the solution in the coordinates that the user gave."""
+    point = outcome.point
+    theta = reduced.transform @ point.t
+    log_p = point.logits - point.value
+    probabilities = np.zeros(allowed.shape)
+    probabilities[allowed] = point.p
+    residual = np.abs(((problem.features - problem.targets[:, None]) * point.p).sum(-1)).max()
+    entropy = max(0.0, -float((point.p * log_p).sum()))
+    return _Solution(
+        probabilities=probabilities,
+        theta=theta,
+        log_partition=point.value + top + float(theta @ problem.targets),
+        value=entropy + float((point.p * problem.base).sum()) + top,
+        entropy=entropy,
+        residual=float(residual),
+        error_bound=outcome.error_bound,
+        dual_gap=outcome.dual_gap,
+        status=outcome.status,
+        support=allowed,
+        rank=reduced.rows.shape[0],
+        steps=outcome.steps,
+        certificate=outcome.certificate,
+        diagnosis=_diagnose(problem, reduced, outcome, allowed),
+    )
+
+
+# ---------------------------------------------------------------- independent features
+
+
+def _reduce(problem):
+    """Scale the features and drop the redundant ones.
+
+    Returns the reduced problem, and a certificate if a target is out of reach for its feature
+    or at odds with those of the features that determine it.
+    """
+    F, b = problem.features, problem.targets
+    low, high = F.min(axis=-1), F.max(axis=-1)
+    blur = problem.roundoff * np.abs(b) + _EPS * np.maximum(np.abs(low), np.abs(high))
+    unit = _power_of_two(np.maximum(high - b, b - low))
+    rows = (F - b[:, None]) / unit[:, None]
+    weights = _reference(problem.base)
+    centre = rows @ weights
+    centred = (rows - centre[:, None]) * np.sqrt(weights)
+    spread = np.sqrt(np.square(centred).sum(axis=-1))
+    varying = np.flatnonzero(spread * unit > _CAUTION * blur)
+    scale = unit * _power_of_two(spread)
+    rescale = (unit / scale)[varying, None]
+    rows, centred = rows[varying] * rescale, centred[varying] * rescale
+    basis, dependent, mixture, lower = _independent(centred, (blur / scale)[varying])
+    kept = varying[basis]
+    combinations = np.zeros((b.size, dependent.size))
+    combinations[varying[dependent], np.arange(dependent.size)] = 1.0
+    combinations[kept] = -mixture
+    combinations /= scale[:, None]
+    disagreement = (centre * unit) @ combinations
+    transform = np.zeros((b.size, kept.size))
+    transform[kept] = _solve_lower(lower, np.eye(kept.size)).T / scale[kept, None]
+    reduced = _Reduced(
+        rows=_solve_lower(lower, rows if np.array_equal(kept, varying) else rows[basis]),
+        transform=_minimum_norm(transform, combinations),
+        lower=lower,
+        blur=problem.roundoff * np.abs(b[kept]) / scale[kept],
+        combinations=combinations,
+        unmet=np.abs(disagreement) > _CAUTION * (blur @ np.abs(combinations)),
+    )
+    certificate = _range_certificate(problem, low, high, blur)
+    if certificate is None:
+        certificate = _affine_certificate(problem, reduced, disagreement)
+    return reduced, certificate
+
+
+def _power_of_two(x):
+    """Return powers of two of the size of x, by which scaling is exact; 1 where x is 0."""
+    return np.ldexp(1.0, np.frexp(x)[1])
+
+
+def _reference(base):
+    """Return the weights in which spreads are measured.
+
+    Half of them are uniform: an outcome with hardly any mass under exp(C) may still be the one
+    that a target needs.
+    """
+    p = np.exp(base)
+    return 0.5 * (p / p.sum() + 1.0 / p.size)
+
+
+def _independent(centred, blur):
+    """Choose independent rows; return how the others follow, and the factor of the chosen.
+
+    Parameters
+    ----------
+    centred : array, shape (m, c)
+        The rows minus their means, times the roots of the weights.
+    blur : array, shape (m,)
+        The size of their rounding errors, in the same scale.
+
+    Returns
+    -------
+    basis, dependent : index arrays of shapes (r,) and (m - r,)
+    mixture : array, shape (r, m - r)
+        centred[dependent] = mixture' centred[basis], up to rounding.
+    lower : array, shape (r, r)
+        centred[basis] = lower @ (orthonormal rows); the identity if they are nearly so already.
+    """
+    num_rows, num_outcomes = centred.shape
+    every, none = np.arange(num_rows), np.arange(0)
+    if num_rows == 0:
+        return none, none, np.zeros((0, 0)), np.eye(0)
+    if num_rows < num_outcomes:
+        smallest = np.linalg.eigvalsh(centred @ centred.T)[0]
+        if smallest > 1e-3:
+            return every, none, np.zeros((num_rows, 0)), np.eye(num_rows)
+    blur = blur + num_rows * _EPS
+    factor = np.linalg.qr(centred.T, mode="r")
+    # In units of their rounding errors, so that the most significant rows come first.
+    upper, order = scipy.linalg.qr(factor / blur, mode="r", pivoting=True)
+    rank = 0
+    while rank < min(upper.shape):
+        mixture = _solve_lower(upper[:rank, :rank].T, upper[:rank, rank], transposed=True)
+        if abs(upper[rank, rank]) <= _CAUTION * (1.0 + np.abs(mixture).sum()):
+            break
+        rank += 1
+    basis, dependent = order[:rank], order[rank:]
+    lower = upper[:rank, :rank].T
+    mixture = _solve_lower(lower, upper[:rank, rank:], transposed=True)
+    mixture *= blur[dependent] / blur[basis, None]
+    return basis, dependent, mixture, lower * blur[basis, None]
+
+
+def _solve_lower(lower, right, *, transposed=False):
+    """Solve lower @ x = right (or lower.T @ x = right) for a lower triangular matrix."""
+    if lower.shape[0] == 0 or np.array_equal(lower, np.eye(lower.shape[0])):
+        return right
+    return scipy.linalg.solve_triangular(lower, right, lower=True, trans=int(transposed))
+
+
+def _minimum_norm(transform, combinations):
+    """Remove from the natural parameters what does not act on the distribution."""
+    if combinations.shape[1] == 0:
+        return transform
+    idle, _ = np.linalg.qr(combinations / np.linalg.norm(combinations, axis=0))
+    return transform - idle @ (idle.T @ transform)
+
+
+# ---------------------------------------------------------------- Newton's method on the dual
+
+
+def _newton(problem, reduced, tol, max_steps):
+    """Minimise log sum exp(C + t'rows) and say what was found."""
+    point = _evaluate(problem, reduced, np.zeros(reduced.rows.shape[0]))
+    for steps in range(max_steps + 1):
+        centred = reduced.rows - point.gradient[:, None]
+        whitener, is_reliable = _whitener(centred, point.p)
+        direction = -whitener.T @ (whitener @ point.gradient)
+        along = direction @ reduced.rows
+        reach = float(np.ptp(along))
+        if is_reliable and reach < _CLOSE:
+            outcome = _certify(problem, reduced, point, centred, whitener, tol, max_steps - steps)
+            if outcome is not None:
+                return replace(outcome, steps=steps + outcome.steps)
+        certificate = _farkas_certificate(problem, reduced, point, direction, along)
+        if certificate is not None:
+            return _Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
+        if _is_stuck(problem, reduced, point, whitener) or not math.isfinite(reach):
+            return _Outcome(Status.UNDECIDED, point, steps, along=along)
+        if steps < max_steps:
+            length = _step_length(point.logits, along, reach)
+            point = _evaluate(problem, reduced, point.t + length * direction)
+    return _Outcome(Status.MAX_STEPS, point, max_steps, along=along)
+
+
+def _evaluate(problem, reduced, t, *, accurate=False):
+    """Return the member q of the family with parameters t."""
+    logits = problem.base + t @ reduced.rows
+    top = float(logits.max())
+    p = np.exp(logits - top)
+    total = float(p.sum())
+    p /= total
+    # numpy.sum adds pairwise: worth its time where the gradient nearly cancels.
+    gradient = (reduced.rows * p).sum(axis=-1) if accurate else reduced.rows @ p
+    return _Point(t, logits, top + math.log(total), p, gradient)
+
+
+def _whitener(centred, p):
+    """Return W with W'W the inverse of the covariance, and whether it is known well enough."""
+    roots = centred * np.sqrt(p)
+    try:
+        lower = np.linalg.cholesky(roots @ roots.T)
+        diagonal = np.diagonal(lower)
+        is_reliable = diagonal.size == 0 or bool(diagonal.min() > 1e-3 * diagonal.max())
+    except np.linalg.LinAlgError:
+        is_reliable = False
+    if not is_reliable:
+        lower, is_reliable = _orthogonal_factor(roots)
+    return _solve_lower(lower, np.eye(lower.shape[0])), is_reliable
+
+
+def _orthogonal_factor(roots):
+    """Return L with LL' the covariance, without squaring its condition as Cholesky does.
+
+    Directions in which it vanishes to working precision get a small variance: enough for a
+    direction of descent, and the second value says that no bound can be built on it.
+    """
+    upper = np.linalg.qr(roots.T, mode="r")
+    diagonal = np.abs(np.diagonal(upper))
+    smallest = max(1e-12 * diagonal.max(), 1e-100)
+    if diagonal.min() > smallest:
+        return upper.T, True
+    padded = np.vstack([upper, smallest * np.eye(upper.shape[0])])
+    return np.linalg.qr(padded, mode="r").T, False
+
+
+def _step_length(logits, along, reach):
+    """Return how far to go: all the way where that is safe, else to the minimum on the line.
+
+    The third derivative along the line is at most `reach` times the second, so that the full
+    step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum.
+    """
+    if reach < 0.7:
+        return 1.0
+    low, high = 0.0, math.inf
+    length = math.log1p(reach) / reach
+    first_slope = _line_derivatives(logits, along)[0]
+    for _ in range(40):
+        slope, curvature = _line_derivatives(logits + length * along, along)
+        if abs(slope) <= 0.1 * abs(first_slope):
+            return length
+        low, high = (low, length) if slope > 0.0 else (length, high)
+        newton = length - slope / curvature if curvature > 0.0 else math.inf
+        if high == math.inf:
+            length = min(newton, 8.0 * length)
+        else:
+            length = newton if low < newton < high else 0.5 * (low + high)
+    return low if low > 0.0 else length
+
+
+def _line_derivatives(logits, along):
+    """Return the mean and the variance of `along` under softmax(logits)."""
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    slope = float(weights @ along)
+    return slope, float(weights @ np.square(along - slope))
+
+
+# ---------------------------------------------------------------- proofs
+
+
+def _certify(problem, reduced, origin, centred, whitener, tol, max_steps):
+    """Finish the solve from a point close to the optimum; None if it is not close enough.
+
+    The steps re-use the covariance at the origin. A change of all log-probabilities by at most
+    `drift` changes covariances by at most exp(drift): the bound holds at the last point.
+    """
+    lever = 2.0 * math.sqrt(np.square(whitener @ centred).sum(axis=0).max(initial=0.0))
+    point, steps = origin, 0
+    decrement = float(np.linalg.norm(whitener @ point.gradient))
+    if decrement * lever > _CLOSE:
+        return None
+    while steps < max_steps and (steps == 0 or decrement * lever > 0.01 * tol):
+        step = whitener.T @ (whitener @ point.gradient)
+        trial = _evaluate(problem, reduced, point.t - step, accurate=True)
+        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
+        if steps > 0 and trial_decrement > 0.5 * decrement:
+            break
+        point, decrement, steps = trial, trial_decrement, steps + 1
+    drift = float(np.ptp(point.logits - origin.logits))
+    shift = float(np.linalg.norm(whitener @ (point.gradient - origin.gradient)))
+    rounding, rounding_of_logs = _rounding(problem, reduced, point, whitener)
+    # 1.01: the whitener itself is known to at least four digits.
+    size = 1.01 * math.exp(0.5 * drift) * (decrement + rounding)
+    x = size * math.exp(0.5 * drift) * (lever + 2.0 * shift)
+    if x > _LARGEST_CERTIFIED:
+        return None
+    bound = rounding_of_logs - math.log1p(-x)
+    is_best = decrement <= rounding or decrement * lever <= 0.01 * tol
+    if bound > tol and not is_best:
+        return (
+            _Outcome(Status.MAX_STEPS, point, steps, bound, size**2) if steps >= max_steps else None
+        )
+    return _Outcome(Status.CONVERGED, point, steps, bound, size**2)
+
+
+def _rounding(problem, reduced, point, whitener):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
+    rank = point.t.size
+    size = np.abs(reduced.rows)
+    # The sums: pairwise over the outcomes, and those in which the reduced rows were formed.
+    blur = reduced.blur + (32 + rank) * _EPS * (np.abs(reduced.lower) @ (size @ point.p))
+    to_whitened = _solve_lower(reduced.lower, whitener.T, transposed=True).T
+    of_gradient = float(np.linalg.norm(np.abs(to_whitened) @ blur))
+    theta = np.abs(_solve_lower(reduced.lower, point.t, transposed=True))
+    weights = (rank + 2) * np.abs(point.t) + (rank + 1) * (np.abs(reduced.lower).T @ theta)
+    terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
+    of_logs = _EPS * terms
+    of_weights = 2.0 * math.sqrt(rank * float(point.p @ np.square(of_logs)))
+    return of_gradient + of_weights, float(of_logs.max() + point.p @ of_logs)
+
+
+def _is_stuck(problem, reduced, point, whitener):
+    """Whether the gradient consists of rounding errors."""
+    decrement = float(np.linalg.norm(whitener @ point.gradient))
+    return decrement < 1e-3 and decrement <= _rounding(problem, reduced, point, whitener)[0]
+
+
+def _range_certificate(problem, low, high, blur):
+    """Return a unit vector if a target is outside the range of its feature."""
+    above, below = problem.targets - high, low - problem.targets
+    excess = np.maximum(above, below) / np.where(blur > 0.0, blur, 1.0)
+    worst = int(excess.argmax())
+    if excess[worst] <= _CAUTION:
+        return None
+    eta = np.zeros(problem.targets.size)
+    eta[worst] = 1.0 if below[worst] > 0.0 else -1.0
+    return eta
+
+
+def _affine_certificate(problem, reduced, disagreement):
+    """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
+    for k in np.flatnonzero(reduced.unmet):
+        eta = np.copysign(1.0, disagreement[k]) * reduced.combinations[:, k]
+        if _is_proof(problem, eta):
+            return _simplified(problem, eta)
+    return None
+
+
+def _farkas_certificate(problem, reduced, point, direction, along):
+    """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
+    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
+        if values.max() < 0.0:
+            eta = reduced.transform @ -vector
+            if _is_proof(problem, eta):
+                return _simplified(problem, eta)
+    return None
+
+
+def _is_proof(problem, eta):
+    """Whether eta'(F_y - b) > 0 for all outcomes and for all targets that round to b.
+
+    Then the expectation of eta'F is above eta'b whatever the distribution (Farkas' lemma). The
+    comparison allows for every rounding error of its own evaluation.
+    """
+    values, slack = _farkas(problem, eta)
+    return bool((values > slack).all())
+
+
+def _farkas(problem, eta):
+    """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
+    above = problem.features - problem.targets[:, None]
+    size = np.abs(eta)
+    slack = (eta.size + 4) * _EPS * (size @ np.abs(above))
+    return eta @ above, slack + problem.roundoff * float(size @ np.abs(problem.targets))
+
+
+def _simplified(problem, eta):
+    """Drop the features that the proof does without, and scale its largest entry to 1."""
+    values, slack = _farkas(problem, eta)
+    above = problem.features - problem.targets[:, None]
+    kept = eta.copy()
+    for i in np.argsort(np.abs(eta) * np.ptp(above, axis=-1)):
+        trial = values - eta[i] * above[i]
+        if (trial > 2.0 * slack).all():  # twice: the subtractions round too
+            values, kept[i] = trial, 0.0
+    kept /= np.abs(kept).max()
+    return kept if _is_proof(problem, kept) else eta
+
+
+# ---------------------------------------------------------------- what to tell
+
+
+def _diagnose(problem, reduced, outcome, allowed):
+    """Say in words why a solve did not succeed, and what can be done."""
+    if outcome.status.is_solution:
+        return ""
+    if outcome.status is Status.INFEASIBLE:
+        return _diagnose_infeasible(problem, outcome.certificate)
+    found = f"The {outcome.steps} steps ran out"
+    if outcome.status is not Status.MAX_STEPS:
+        found = f"No solution, and no proof that there is none, after {outcome.steps} steps"
+    if outcome.along is None:
+        eta = reduced.combinations[:, np.argmax(reduced.unmet)]
+        return (
+            f"{found}: to rounding, {_combination(eta)} is the same for every outcome, and its "
+            "target differs from that by little more than rounding. Leave one of them out."
+        )
+    p, along = outcome.point.p, outcome.along
+    vanishing = (along < along.max() - 0.5) & (p < 1e-6)
+    if vanishing.any():
+        numbers = np.flatnonzero(allowed)[vanishing]
+        return (
+            f"{found}: the targets lie on the edge of what the features allow, or very near it. "
+            f"{_edges(problem)}The probabilities of {numbers.size} outcomes run to 0 "
+            f"({_listed(numbers)}; the largest is {p[vanishing].max():.1e}). Move the targets "
+            "inwards; or, if they are exact, rule these outcomes out (log_base = -inf there) and "
+            "solve for the others."
+        )
+    if outcome.status is Status.MAX_STEPS:
+        return f"{found}. Raise max_steps."
+    return (
+        f"{found}: to the rounding of the data, the features are nearly dependent, or the targets "
+        f"nearly on the edge of what they allow. {_edges(problem)}Leave out features that others "
+        "almost determine, or give targets to more digits."
+    )
+
+
+def _edges(problem):
+    """Name the features whose targets are the ends of their ranges."""
+    low, high = problem.features.min(axis=-1), problem.features.max(axis=-1)
+    margin = np.minimum(high - problem.targets, problem.targets - low)
+    numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
+    if numbers.size == 0:
+        return ""
+    return f"At the end of their range are the targets of features {_listed(numbers)}. "
+
+
+def _diagnose_infeasible(problem, eta):
+    (numbers,) = np.nonzero(eta)
+    if numbers.size == 1:
+        i = numbers[0]
+        low, high = problem.features[i].min(), problem.features[i].max()
+        return (
+            f"No distribution satisfies the constraints: targets[{i}] = {problem.targets[i]:.6g} "
+            f"is outside the range [{low:.6g}, {high:.6g}] of feature {i}."
+        )
+    least = (eta @ (problem.features - problem.targets[:, None])).min()
+    return (
+        f"No distribution satisfies the constraints: features {_listed(numbers)} clash. For every "
+        f"outcome, {_combination(eta)} is above its target {eta @ problem.targets:.6g}, by "
+        f"{least:.3g} at least. Change one of these targets; the vector is in result.certificate."
+    )
+
+
+def _combination(eta):
+    """Write eta'F in words, the first few terms."""
+    (numbers,) = np.nonzero(eta)
+    terms = [f"{eta[i]:+.4g} F[{i}]" for i in numbers[:6]]
+    return " ".join(terms) + (" + ..." if numbers.size > 6 else "")
+
+
+def _listed(numbers):
+    """Write the first few of a list of numbers."""
+    return ", ".join(str(int(i)) for i in numbers[:8]) + (", ..." if len(numbers) > 8 else "")
+
+
+def _solve_error(solutions, batch, result):
+    failed = [k for k, solution in enumerate(solutions) if not solution.status.is_solution]
+    first = solutions[failed[0]]
+    if not batch:
+        return SolveError(first.diagnosis, result)
+    index = tuple(int(i) for i in np.unravel_index(failed[0], batch))
+    where = index[0] if len(index) == 1 else index
+    message = (
+        f"{len(failed)} of {len(solutions)} problems failed (at {_listed(failed)}); the others "
+        f"are solved in the result. Problem {where}: {first.diagnosis}"
+    )
+    return SolveError(message, result, tuple(failed))
+
+
+def _stack(solutions, batch, like, xp):
+    """Collect the solutions of a batch in arrays of the user's library, dtype and device."""
+
+    def collect(values, dtype=None):
+        values = np.asarray(values)
+        values = values.reshape((*batch, *values.shape[1:]))
+        with np.errstate(over="ignore"):
+            return xp.asarray(values, dtype=dtype, device=device(like))[()]
+
+    def floats(name):
+        return collect([getattr(solution, name) for solution in solutions], like.dtype)
+
+    # The bound is on the probabilities as they are returned.
+    bits = xp.finfo(like.dtype).bits
+    cast = float(xp.finfo(like.dtype).eps) if bits < 64 else 0.0
+    status = max((solution.status for solution in solutions), key=_SEVERITY.index)
+    return Projection(
+        probabilities=floats("probabilities"),
+        theta=floats("theta"),
+        log_partition=floats("log_partition"),
+        value=floats("value"),
+        entropy=floats("entropy"),
+        residual=floats("residual"),
+        error_bound=collect([solution.error_bound + cast for solution in solutions], like.dtype),
+        dual_gap=floats("dual_gap"),
+        status=status,
+        support=collect([solution.support for solution in solutions]),
+        rank=collect([solution.rank for solution in solutions]),
+        steps=collect([solution.steps for solution in solutions]),
+        certificate=_certificates(solutions, collect, like.dtype),
+    )
+
+
+def _certificates(solutions, collect, dtype):
+    """Collect the certificates; NaN for members of a batch that have none."""
+    if all(solution.certificate is None for solution in solutions):
+        return None
+    none = np.full(solutions[0].theta.shape, np.nan)
+    return collect([none if s.certificate is None else s.certificate for s in solutions], dtype)

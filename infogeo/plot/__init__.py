@@ -1,0 +1,19 @@
+"""Figures of predictions and of what a network sees: functions that take ``ax=`` and return it.
+
+Colours are safe for colour-blind readers. Without ``ax`` a figure is made with pyplot; with it,
+no state outside that axes is touched.
+"""
+
+try:
+    import matplotlib  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "matplotlib":
+        raise
+    raise ModuleNotFoundError(
+        "infogeo.plot needs matplotlib: pip install 'infogeo[plot]'", name="matplotlib"
+    ) from None
+
+from infogeo.plot.inputs import sensitivity
+from infogeo.plot.simplex import simplex, to_ternary
+
+__all__ = ["sensitivity", "simplex", "to_ternary"]

@@ -1,0 +1,154 @@
+"""Ternary diagrams: distributions over three outcomes as points of a triangle."""
+
+import math
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from infogeo._array import PROBABILITIES, bad_value, gate
+
+__all__ = ["simplex", "to_ternary"]
+
+_HEIGHT = math.sqrt(3.0) / 2.0
+_GRID = (0.2, 0.4, 0.6, 0.8)
+_TICK_LENGTH = 0.018
+_INK = "0.35"
+
+
+def to_ternary(p, *, check=True):
+    r"""Cartesian coordinates of distributions over three outcomes, for `simplex`.
+
+    .. math:: x = p_1 + p_2 / 2, \qquad y = \sqrt 3 \, p_2 / 2
+
+    Parameters
+    ----------
+    p : array, shape (..., 3)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., 2)
+        Outcome 0 is the lower left corner (0, 0), outcome 1 the lower right one (1, 0), outcome 2
+        the top. Straight lines are mixtures (m-geodesics).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities of three outcomes.
+
+    Examples
+    --------
+    >>> to_ternary([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    array([[0., 0.], [1., 0.]])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    if p.shape[-1] != 3:
+        raise bad_value(
+            "p",
+            "have 3 outcomes along its last axis",
+            f"it has {p.shape[-1]}",
+            "Sum outcomes into three groups, or select three and divide by their sum.",
+        )
+    total = xp.sum(p, axis=-1)
+    x = (p[..., 1] + 0.5 * p[..., 2]) / total
+    y = _HEIGHT * p[..., 2] / total
+    return xp.stack([x, y], axis=-1)
+
+
+def simplex(ax=None, *, labels=("0", "1", "2")):
+    """Axes with an empty ternary diagram: the simplex of three outcomes.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+    labels : sequence of str
+        Names of the three outcomes: lower left, lower right, top.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Draw probabilities on it through `to_ternary`. The cursor reads off probabilities.
+
+    Raises
+    ------
+    ValueError
+        Not three labels.
+
+    Notes
+    -----
+    A tick mark points along the grid line it belongs to: the outcome's probability is the same
+    on all of that line.
+
+    Examples
+    --------
+    >>> from infogeo import plot
+    >>> ax = plot.simplex(labels=("cat", "dog", "owl"))
+    >>> points = plot.to_ternary([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
+    >>> line, = ax.plot(*points.T, "o-")
+    >>> ax.figure.savefig("ternary.png")  # doctest: +SKIP
+    """
+    labels = tuple(labels)
+    if len(labels) != 3:
+        raise bad_value("labels", "name the 3 outcomes", f"got {len(labels)}")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.0, 4.2), layout="constrained")
+    ax.set_axis_off()
+    ax.set_aspect("equal")
+    ax.set_xlim(-0.14, 1.14)
+    ax.set_ylim(-0.11, _HEIGHT + 0.09)
+    for level in _GRID:
+        _draw_level(ax, level)
+    _draw_border(ax, labels)
+    ax.format_coord = _format_position
+    return ax
+
+
+def _draw_border(ax, labels):
+    corners = to_ternary(np.eye(3)[[0, 1, 2, 0]])
+    ax.plot(*corners.T, color=_INK, linewidth=1.2, zorder=1.5, label="_border")
+    offsets = ((-7, -12), (7, -12), (0, 8))
+    alignments = (("right", "center"), ("left", "center"), ("center", "bottom"))
+    for label, corner, offset, (horizontal, vertical) in zip(
+        labels, corners, offsets, alignments, strict=False
+    ):
+        ax.annotate(
+            label,
+            corner,
+            offset,
+            textcoords="offset points",
+            ha=horizontal,
+            va=vertical,
+            fontsize=12,
+        )
+
+
+def _draw_level(ax, level):
+    """Draw the line on which each outcome in turn has this probability, with tick and number."""
+    rest = 1.0 - level
+    for outcome in range(3):
+        before, after = (outcome - 1) % 3, (outcome + 1) % 3
+        ends = np.zeros((2, 3))
+        ends[:, outcome] = level
+        ends[0, before] = ends[1, after] = rest
+        start, end = to_ternary(ends)
+        ax.plot(*zip(start, end, strict=True), color="0.85", linewidth=0.8, zorder=0.5)
+        outward = (start - end) / rest  # a line's length is what the other two share
+        tick = start + _TICK_LENGTH * outward
+        ax.plot(*zip(start, tick, strict=True), color=_INK, linewidth=0.8, zorder=1.5)
+        ax.text(
+            *(start + 2.6 * _TICK_LENGTH * outward),
+            f"{level:g}",
+            color=_INK,
+            fontsize=9,
+            ha="center",
+            va="center",
+        )
+
+
+def _format_position(x, y):
+    top = y / _HEIGHT
+    right = x - 0.5 * top
+    return f"p = ({1.0 - right - top:.3f}, {right:.3f}, {top:.3f})"

@@ -1,0 +1,73 @@
+"""Fixtures shared by all tests: array libraries and a fixed random generator."""
+
+import importlib.util
+import os
+
+import hypothesis
+import numpy as np
+import pytest
+
+# Keep BLAS and torch from oversubscribing the two cores that the suite is sized for.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+hypothesis.settings.register_profile("infogeo", derandomize=True, deadline=None, max_examples=60)
+hypothesis.settings.load_profile("infogeo")
+
+LIBRARIES = ("numpy", "torch", "array_api_strict", "jax", "dask")
+
+
+class Library:
+    """One array library: how to make its arrays and read them back."""
+
+    def __init__(self, name):
+        self.name = name
+        if name == "torch":
+            import torch
+
+            self.make = lambda x, dtype: torch.tensor(x, dtype=getattr(torch, dtype))
+        elif name == "array_api_strict":
+            import array_api_strict
+
+            self.make = lambda x, dtype: array_api_strict.asarray(
+                x, dtype=getattr(array_api_strict, dtype)
+            )
+        elif name == "jax":
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+            self.make = lambda x, dtype: jax.numpy.asarray(x, dtype=dtype)
+        elif name == "dask":
+            import dask.array
+
+            self.make = lambda x, dtype: dask.array.from_array(np.asarray(x, dtype=dtype))
+        else:
+            self.make = lambda x, dtype: np.asarray(x, dtype=dtype)
+
+    def __repr__(self):
+        return self.name
+
+    def array(self, x, dtype="float64"):
+        return self.make(np.asarray(x).tolist(), dtype)
+
+    def to_numpy(self, x):
+        return np.asarray(x.compute() if self.name == "dask" else x)
+
+    def dtype_name(self, x):
+        return str(x.dtype).rpartition(".")[2]
+
+    def owns(self, x):
+        return type(x) is type(self.array([0.5])) or (
+            self.name == "numpy" and isinstance(x, np.generic)
+        )
+
+
+@pytest.fixture(params=LIBRARIES)
+def lib(request):
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return Library(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20261123)

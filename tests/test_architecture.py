@@ -1,0 +1,78 @@
+"""The layout holds: imports point one way, and light imports stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "infogeo"
+
+# A module may import from its own package and from the layers before it.
+LAYERS = (
+    {"_array", "_result"},
+    {"simplex", "normal"},
+    {"logits", "multivariate_normal"},
+    {"family", "mean", "neighbors"},
+    {"maxent"},
+    {"lipschitz", "pullback"},
+    {"robustness"},
+    {"interop", "plot"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def imports(tree):
+    """Yield (module, names) of every import, at any depth of the code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", tuple(alias.name for alias in node.names)
+
+
+def imported_parts(tree):
+    """Return the parts of infogeo that a module imports."""
+    parts = set()
+    for module, names in imports(tree):
+        if module == "infogeo":
+            parts.update(names)
+        elif module.startswith("infogeo."):
+            parts.add(module.split(".")[1])
+    return parts - {"__version__", "SolveError", "Status"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_point_one_way(path):
+    part = path.parts[0].removesuffix(".py")
+    if part == "__init__":
+        return  # the package's front names its submodules, lazily
+    assert part in RANK, f"{path} belongs to no layer: add it to LAYERS"
+    for other in imported_parts(ast.parse((PACKAGE / path).read_text())):
+        assert other == part or RANK[other] < RANK[part], (
+            f"{path} imports {other}, which comes no earlier in the order of layers"
+        )
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import infogeo; infogeo.simplex", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
+        ("import infogeo; infogeo.logits", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
+        ("import infogeo; infogeo.maxent", {"torch", "matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.lipschitz", {"matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.pullback", {"matplotlib", "sklearn", "rich"}),
+        ("import infogeo.cli", {"torch", "matplotlib", "sklearn"}),
+    ],
+)
+def test_light_imports_stay_light(statement, absent):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert absent.isdisjoint(run.stdout.split())

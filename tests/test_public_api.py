@@ -1,0 +1,117 @@
+"""What users rely on: names, signatures, and docstrings that agree with them."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from numpydoc.validate import validate
+
+import infogeo
+
+# The signatures of the design, as users write them. More parameters may be added, none removed.
+SIGNATURES = {
+    "simplex.fisher_rao_distance": "p, q, *, check",
+    "simplex.fisher_rao_geodesic": "p, q, t, *, check",
+    "simplex.e_geodesic": "p, q, t, *, check",
+    "simplex.m_geodesic": "p, q, t, *, check",
+    "logits.fisher_rao_distance": "z, w, *, check",
+    "maxent.c_maximize": "features, targets, *, log_base, tol, max_steps, throw",
+    "maxent.max_entropy": "features, targets, *, tol, max_steps, throw",
+    "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
+    "pullback.PullbackMetric.factor": "self, x",
+    "pullback.PullbackMetric.scaled_factor": "self, x",
+    "pullback.PullbackMetric.matrix": "self, x",
+    "pullback.PullbackMetric.norm": "self, x, v",
+    "pullback.PullbackMetric.inner_product": "self, x, u, v",
+    "pullback.PullbackMetric.spectrum": "self, x, *, num_values",
+    "pullback.PullbackMetric.log_spectrum": "self, x",
+    "pullback.PullbackMetric.trace": "self, x",
+    "pullback.PullbackMetric.rank": "self, x, *, rtol",
+    "pullback.PullbackMetric.output_distance": "self, x0, x1",
+    "lipschitz.layers.OrthogonalLinear": "in_features, out_features, bias, *, parametrization",
+    "lipschitz.layers.GroupSort": "group_size",
+    "lipschitz.layers.freeze": "model",
+    "lipschitz.layers.lipschitz_bound": "model",
+    "lipschitz.losses.tau_cross_entropy": "logits, target, *, tau",
+    "lipschitz.certificates.margin_radius": "logits, *, lipschitz_constant",
+    "lipschitz.certificates.fisher_rao_radius": "logits, *, lipschitz_constant",
+    "lipschitz.certificates.drift_bound": "radius, *, lipschitz_constant",
+    "plot.simplex": "ax",
+    "plot.sensitivity": "x, spectrum, *, index, component, ax",
+}
+
+# numpydoc's checks that matter: a summary, every parameter documented and none invented,
+# types and descriptions present, returns and sections in order.
+DOCSTRING_CHECKS = {
+    "GL06", "GL07", "GL08", "SS01", "PR01", "PR02", "PR03", "PR04", "PR07", "RT01", "RT03", "YD01",
+}  # fmt: skip
+
+
+def resolve(dotted):
+    """Return the object that a dotted name below infogeo stands for."""
+    target = infogeo
+    for part in dotted.split("."):
+        target = getattr(target, part)
+    return target
+
+
+def public_modules():
+    """Yield the dotted names of all public modules that import without further extras."""
+    for info in pkgutil.walk_packages(infogeo.__path__, "infogeo."):
+        if not any(part.startswith("_") for part in info.name.split(".")[1:]):
+            yield info.name
+
+
+def public_objects():
+    """Yield (dotted name) of each public function, class and method."""
+    for module_name in public_modules():
+        module = importlib.import_module(module_name)
+        for name in getattr(module, "__all__", ()):
+            target = getattr(module, name)
+            if not callable(target) or inspect.ismodule(target):
+                continue
+            yield f"{module_name}.{name}"
+            if inspect.isclass(target) and target.__module__.startswith("infogeo"):
+                for method, member in vars(target).items():
+                    if not method.startswith("_") and inspect.isfunction(member):
+                        yield f"{module_name}.{name}.{method}"
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures_keep_their_promise(name):
+    signature = inspect.signature(resolve(name))
+    promised = [part.strip() for part in SIGNATURES[name].split(",")]
+    keyword_only = promised.index("*") if "*" in promised else len(promised)
+    positional = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    keywords = {p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    assert positional[:keyword_only] == promised[:keyword_only]
+    assert set(promised[keyword_only + 1 :]) <= keywords
+
+
+def test_submodules_are_listed_and_load():
+    for name in infogeo.__all__:
+        assert getattr(infogeo, name) is not None
+    assert set(dir(infogeo)) == set(infogeo.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        infogeo.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", sorted(public_objects()))
+def test_docstrings_agree_with_signatures(name):
+    problems = [
+        f"{code}: {text}" for code, text in validate(name)["errors"] if code in DOCSTRING_CHECKS
+    ]
+    assert not problems
+
+
+@pytest.mark.parametrize("name", sorted(public_modules()))
+def test_public_modules_say_what_they_export(name):
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for exported in getattr(module, "__all__", ()):
+        assert hasattr(module, exported)
