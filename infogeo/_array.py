@@ -387,8 +387,50 @@ def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
         raise bad_value(name, "lie in [0, 1]", f"its entries range from {t.min()} to {t.max()}")
 
 
+def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
+    wrong = ~np.isfinite(v).all(-1)
+    if wrong.any():
+        raise bad_value(name, "be finite", f"it has NaN or infinite entries{_row(wrong)}")
+
+
+def _excess_of_tangent(v: Array) -> Array:
+    """Return |sum v| in units of what a difference of probabilities may show by rounding."""
+    return abs(v.sum(-1)) / (1.0 + abs(v).max())
+
+
+def _are_tangent(v: Array, coarseness: float) -> bool:
+    return _are_finite(v, coarseness) and bool(
+        _excess_of_tangent(v).max() <= _tolerance(v.shape[-1], coarseness)
+    )
+
+
+def _explain_tangent(name: str, v: np.ndarray, coarseness: float) -> None:
+    _explain_finite_entries(name, v, coarseness)
+    excess = _excess_of_tangent(v.astype(np.float64))
+    if excess.max() > _tolerance(v.shape[-1], coarseness):
+        worst = excess == excess.max()
+        raise bad_value(
+            name,
+            "sum to 0 along its last axis, as tangent vectors of the simplex do",
+            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{_row(worst)}",
+            f"Subtract p * {name}.sum(-1, keepdims=True) to project it.",
+        )
+
+
+def _are_weights(w: Array, coarseness: float) -> bool:
+    return _are_finite(w, coarseness) and _smallest(w) >= 0.0
+
+
+def _explain_weights(name: str, w: np.ndarray, coarseness: float) -> None:
+    if not (np.isfinite(w) & (w >= 0.0)).all():
+        raise bad_value(name, "be finite and not negative", f"its smallest entry is {w.min():.6g}")
+
+
 PROBABILITIES = Rule("outcomes", _are_probabilities, _explain_probabilities)
 LOGITS = Rule("outcomes", _are_logits, _explain_logits)
+TANGENT = Rule("outcomes", _are_tangent, _explain_tangent)
+VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
+WEIGHTS = Rule("", _are_weights, _explain_weights)
 UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval)
 REAL = Rule("", _are_finite, _explain_finite)
 
@@ -408,6 +450,20 @@ def log_softmax(z: Array, xp: Namespace) -> Array:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
+def softmax(z: Array, xp: Namespace) -> Array:
+    """Return the probabilities of logits."""
+    unnormalised = xp.exp(z - xp.max(z, axis=-1, keepdims=True))
+    return unnormalised / xp.sum(unnormalised, axis=-1, keepdims=True)
+
+
+def centred(z: Array, xp: Namespace) -> Array:
+    """Return the representative of logits whose finite entries sum to 0."""
+    is_finite = z > -xp.inf
+    finite = xp.where(is_finite, z, xp.zeros_like(z))
+    count = xp.sum(xp.astype(is_finite, z.dtype), axis=-1, keepdims=True)
+    return z - xp.sum(finite, axis=-1, keepdims=True) / count
+
+
 def norm(x: Array, xp: Namespace) -> Array:
     """Return the Euclidean norm over the last axis; its gradient at 0 is 0, and tiny x count."""
     scale = xp.max(xp.abs(x), axis=-1, keepdims=True)
@@ -422,6 +478,83 @@ def norm(x: Array, xp: Namespace) -> Array:
 def angle_of_chord(chord: Array, xp: Namespace) -> Array:
     """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
     return xp.clip(4.0 * xp.asin(0.5 * chord), max=math.pi)  # rounding may add one ulp to pi
+
+
+def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
+    """Return (4 arcsin(chord / 2))^2, analytic in the squared chord, at 0 too.
+
+    From 16 arcsin^2(sqrt(x) / 2) = 8 sum x^n / (n^2 binomial(2n, n)) near 0, so that automatic
+    differentiation finds the gradient 0 and the Hessian 2 g there.
+    """
+    is_near = squared_chord < 0.01
+    x = xp.where(is_near, squared_chord, xp.zeros_like(squared_chord))
+    series = xp.zeros_like(x)
+    for n in range(8, 0, -1):
+        series = (series + 8.0 / (n * n * math.comb(2 * n, n))) * x
+    x = xp.where(is_near, xp.ones_like(squared_chord), squared_chord)
+    return xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2)
+
+
+def safe_log(p: Array, xp: Namespace) -> Array:
+    """Return log p, -inf at 0 without a warning and with the gradient 0."""
+    is_positive = p > 0.0
+    return xp.where(is_positive, xp.log(xp.where(is_positive, p, xp.ones_like(p))), -xp.inf)
+
+
+def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> tuple[Any, ...]:
+    """Gate the arguments of a mean; the weights come back with sum 1 over the axis, or as None.
+
+    The axis counts the batch axes only: the event axis cannot be averaged over.
+    """
+    if weights is None:
+        xp, points = gate(check, points=(rule, points))
+    else:
+        xp, points, weights = gate(check, points=(rule, points), weights=(WEIGHTS, weights))
+    num_batch_axes = len(points.shape) - 1
+    if not 0 <= axis < num_batch_axes:
+        raise bad_value(
+            "axis",
+            "name one of the batch axes of the points",
+            f"got {axis!r} for points of shape {tuple(points.shape)}",
+        )
+    if points.shape[axis] == 0:
+        raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
+    if weights is None:
+        return xp, points, None
+    return xp, points, _normalised_weights(weights, points.shape[:-1], axis, check, xp)
+
+
+def _normalised_weights(
+    weights: Array, batch: tuple[int, ...], axis: int, check: bool, xp: Namespace
+) -> Array:
+    if len(weights.shape) == 1 and weights.shape[0] == batch[axis]:
+        weights = xp.reshape(weights, (-1, *(1,) * (len(batch) - 1 - axis)))
+    try:
+        weights = xp.broadcast_to(weights, batch)
+    except (ValueError, RuntimeError):
+        raise bad_value(
+            "weights",
+            f"have one entry for each of the {batch[axis]} points",
+            f"got shape {tuple(weights.shape)} for points of batch shape {tuple(batch)}",
+        ) from None
+    total = xp.sum(weights, axis=axis, keepdims=True)
+    if check and is_readable(total) and not bool(xp.all(total > 0.0)):
+        raise bad_value("weights", "have a positive sum", "the sum is 0")
+    return weights / total
+
+
+def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> Array:
+    """Return the weighted mean over an axis; weight 0 leaves out even infinite entries."""
+    if weights is None:
+        return xp.mean(x, axis=axis)
+    weights = weights[..., None]
+    terms = weights * xp.where(weights > 0.0, x, xp.zeros_like(x))
+    return xp.sum(terms, axis=axis)
+
+
+def device_of(x: Array) -> Any:
+    """Return the device for new arrays beside x; None where the library decides by itself."""
+    return x.device if is_torch_array(x) else None
 
 
 def as_leading(t: Array, point: Array, xp: Namespace) -> Array:

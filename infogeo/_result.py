@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 Array = Any
 
 
@@ -72,9 +74,10 @@ class Projection:
         The number of independent constraints.
     steps : int array, shape (...)
         Newton steps taken.
-    certificate : array or None
+    certificate : array, shape (..., m), or None
         A vector eta over the features that proves infeasibility: eta'(F_y - b) > 0 for every
-        outcome, or eta'F constant and different from eta'b.
+        outcome, or eta'F constant and different from eta'b. None if there is nothing to prove;
+        NaN for the members of a batch that have none.
     """
 
     probabilities: Array
@@ -90,6 +93,42 @@ class Projection:
     rank: Array
     steps: Array
     certificate: Array | None = None
+
+    def __str__(self) -> str:
+        batch = tuple(self.rank.shape)
+        lines = [
+            f"Projection: {self.status.value}{f' (the worst of a batch {batch})' if batch else ''}",
+            f"outcomes {self.probabilities.shape[-1]}, features {self.theta.shape[-1]}, "
+            f"rank {_span(self.rank, '.0f')}, steps {_span(self.steps, '.0f')}",
+            f"violation of the constraints {_span(self.residual, '.2g')}",
+            f"error of every log-probability at most {_span(self.error_bound, '.2g')}",
+            f"entropy {_span(self.entropy, '.6g')} nats, H + E[C] {_span(self.value, '.6g')} nats",
+        ]
+        if self.certificate is not None:
+            lines.append(_clash(_on_host(self.certificate)))
+        return "\n  ".join(lines)
+
+
+def _on_host(x: Array) -> np.ndarray:
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+
+
+def _span(x: Array, form: str) -> str:
+    """Write one number, or the smallest and the largest of a batch."""
+    numbers = _on_host(x)
+    low, high = format(float(numbers.min()), form), format(float(numbers.max()), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def _clash(certificates: np.ndarray) -> str:
+    """Say which features clash: in the first certificate, if it is a batch."""
+    rows = certificates.reshape(-1, certificates.shape[-1])
+    first = int(np.argmin(np.isnan(rows).any(axis=-1)))
+    (features,) = np.nonzero(rows[first])
+    terms = " ".join(f"{rows[first, i]:+.4g} F[{i}]" for i in features[:6])
+    more = " ..." if features.size > 6 else ""
+    member = f"problem {first} of the batch: " if certificates.ndim > 1 else ""
+    return f"{member}{terms}{more} is above its target for every outcome"
 
 
 @dataclass(frozen=True)

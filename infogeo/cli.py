@@ -7,6 +7,7 @@ heavy is imported before a command runs.
 
 import argparse
 import contextlib
+import errno
 import importlib
 import importlib.util
 import sys
@@ -116,8 +117,8 @@ def _run_demo(options):
             demo = importlib.import_module("infogeo.demo")
         except ImportError as error:
             raise _UsageError(f"infogeo demo: {error}") from None
-        outcome = demo.run(folder, demo.Settings(seed=options.seed), progress=progress)
-    print(demo.summary(outcome, folder))
+        found = demo.run(folder, demo.Settings(seed=options.seed), progress=progress)
+    print(demo.summary(found, folder))
     return 0
 
 
@@ -156,6 +157,17 @@ def _join(words):
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+_WRITE_ERRORS = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
 @contextlib.contextmanager
 def _folder(path):
     """Give a folder that can be written to; take it back if nothing was."""
@@ -171,8 +183,10 @@ def _folder(path):
         raise _UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
     try:
         yield path
-    except BaseException:
+    except BaseException as error:
         _remove_empty(made)
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            raise _UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
         raise
 
 

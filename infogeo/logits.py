@@ -1,13 +1,348 @@
 r"""The simplex in logits: points of the quotient R^c/1, last axis; a constant changes nothing.
 
 Every function is that of the probabilities softmax(z), computed without forming them: classes of
-probability 1e-300 count, and -inf masks a class.
+probability 1e-300 count, and -inf masks a class. Functions that return a point return the
+representative with sum zero. A tangent vector v is a change of the logits, again up to a
+constant; it acts on the probabilities as dp = p (v - E_p[v]). Functions that return a tangent
+vector return the representative with E_p[v] = 0, which is the score.
 """
 
-from infogeo import _array
-from infogeo._array import LOGITS, gate
+import math
 
-__all__ = ["fisher_rao_distance"]
+from infogeo import _array, _divergence, _geodesic
+from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
+
+__all__ = [
+    "alpha_divergence",
+    "alpha_geodesic",
+    "apply_fisher",
+    "apply_inverse_fisher",
+    "bhattacharyya_coefficient",
+    "boundary_time",
+    "canonical",
+    "e_geodesic",
+    "e_mean",
+    "e_transport",
+    "entropy",
+    "exp_map",
+    "fisher_information",
+    "fisher_rao_distance",
+    "fisher_rao_geodesic",
+    "fisher_rao_squared_distance",
+    "from_simplex",
+    "hellinger_distance",
+    "inner_product",
+    "jeffreys_divergence",
+    "kl_divergence",
+    "log_map",
+    "m_geodesic",
+    "m_mean",
+    "m_transport",
+    "natural_gradient",
+    "norm",
+    "parallel_transport",
+    "quotient_norm",
+    "renyi_divergence",
+    "to_simplex",
+]
+
+
+# ---------------------------------------------------------------- the quotient
+
+
+def canonical(z, *, check=True):
+    r"""Return the representative of logits with sum zero.
+
+    .. math:: z_i - \frac1c \textstyle\sum_j z_j
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        The finite logits sum to 0; masked classes stay -inf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> canonical([1.0, 2.0, 3.0])
+    array([-1.,  0.,  1.])
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    return _array.centred(z, xp)
+
+
+def to_simplex(z, *, check=True):
+    r"""Probabilities of logits: the softmax.
+
+    .. math:: p_i = \exp(z_i) / \textstyle\sum_j \exp(z_j)
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities; 0 for masked classes and where the exponential underflows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> to_simplex([0.0, 0.0])
+    array([0.5, 0.5])
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    return _array.softmax(z, xp)
+
+
+def from_simplex(p, *, check=True):
+    r"""Logits of probabilities, with sum zero.
+
+    .. math:: z_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Logits, -inf where p is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> from_simplex([0.5, 0.5, 0.0])
+    array([  0.,   0., -inf])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    return _array.centred(_array.safe_log(p, xp), xp)
+
+
+def quotient_norm(z, *, order=2, check=True):
+    r"""Norm of logits modulo constants: the least norm of a representative.
+
+    .. math:: \min_a |z - a 1|
+
+    attained at the mean (order 2), a median (1) and the mid-range (inf).
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    order : {1, 2, inf}
+        Which norm of R^c.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf if a class is masked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; another order.
+
+    Examples
+    --------
+    >>> float(quotient_norm([0.0, 4.0], order=np.inf))
+    2.0
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    if order == 2:
+        return _array.norm(z - xp.mean(z, axis=-1, keepdims=True), xp)
+    if order == math.inf:
+        return 0.5 * (xp.max(z, axis=-1) - xp.min(z, axis=-1))
+    if order == 1:
+        ordered, half = xp.sort(z, axis=-1), z.shape[-1] // 2
+        upper = ordered[..., z.shape[-1] - half :]
+        return xp.sum(upper, axis=-1) - xp.sum(ordered[..., :half], axis=-1)
+    raise bad_value("order", "be 1, 2 or inf", f"got {order!r}")
+
+
+def fisher_information(z, *, check=True):
+    r"""Fisher information matrix in logits, of rank c - 1.
+
+    .. math:: F_{ij} = p_i \delta_{ij} - p_i p_j
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c, c)
+        Its kernel is the constants. `apply_fisher` multiplies by it without forming it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> fisher_information([0.0, 0.0])
+    array([[ 0.25, -0.25],
+           [-0.25,  0.25]])
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    p = _array.softmax(z, xp)
+    identity = xp.eye(p.shape[-1], dtype=p.dtype, device=_array.device_of(p))
+    off_diagonal = -p[..., :, None] * p[..., None, :] * (1.0 - identity)
+    # p (1 - p) cancels where p is near 1; the rest of the row has the digits.
+    return off_diagonal - identity * xp.sum(off_diagonal, axis=-1, keepdims=True)
+
+
+def apply_fisher(z, v, *, check=True):
+    r"""Fisher information matrix times a vector, in O(c).
+
+    .. math:: F v = p (v - E_p[v])
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        A vector with sum 0: the change dp of the probabilities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> apply_fisher([0.0, 0.0], [1.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
+    p = _array.softmax(z, xp)
+    return p * _score(p, v, xp)
+
+
+def apply_inverse_fisher(z, g, *, check=True):
+    r"""Pseudo-inverse of the Fisher information matrix times a vector, in O(c).
+
+    .. math:: F^+ g = \frac{\hat g}{p} - \frac1c \textstyle\sum_j \frac{\hat g_j}{p_j},
+              \qquad \hat g = g - \frac1c \textstyle\sum_j g_j
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, all finite.
+    g : array, shape (..., c)
+        Vector of which the part orthogonal to the constants counts. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        The solution of F v = g with sum zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> apply_inverse_fisher([0.0, 0.0], [0.25, -0.25])
+    array([ 0.5, -0.5])
+    """
+    xp, z, g = gate(check, z=(LOGITS, z), g=(VECTOR, g))
+    _require_unmasked(z, check, xp)
+    g = g - xp.mean(g, axis=-1, keepdims=True)
+    v = g * xp.exp(-_array.log_softmax(z, xp))
+    return v - xp.mean(v, axis=-1, keepdims=True)
+
+
+def natural_gradient(z, g, *, check=True):
+    r"""Natural gradient of a loss: steepest descent in the Fisher metric, in O(c).
+
+    .. math:: \tilde g = F^+ g
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, all finite.
+    g : array, shape (..., c)
+        Gradient of a loss with respect to the logits. It sums to 0 if the loss depends on the
+        prediction only; what does not is left out. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector with sum zero: the one that the metric pairs with v to g'v.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    References
+    ----------
+    S. Amari, Natural gradient works efficiently in learning, Neural Computation 10, 1998.
+
+    Examples
+    --------
+    >>> natural_gradient([0.0, 0.0], [0.25, -0.25])
+    array([ 0.5, -0.5])
+    """
+    return apply_inverse_fisher(z, g, check=check)
+
+
+def _score(p, v, xp):
+    """Return the representative of a tangent vector with mean 0 under p."""
+    return v - xp.sum(p * v, axis=-1, keepdims=True)
+
+
+def _require_unmasked(z, check, xp):
+    if check and _array.is_readable(z) and bool(xp.any(z == -xp.inf)):
+        raise bad_value(
+            "z", "be finite here", "it has masked classes", "Leave them out of the vectors."
+        )
+
+
+# ---------------------------------------------------------------- distance
 
 
 def fisher_rao_distance(z, w, *, check=True):
@@ -52,6 +387,38 @@ def fisher_rao_distance(z, w, *, check=True):
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
     return _array.angle_of_chord(_array.norm(_root_difference(z, w, xp), xp), xp)
+
+
+def fisher_rao_squared_distance(z, w, *, check=True):
+    r"""Square of the Fisher-Rao distance, smooth at equal points.
+
+    .. math:: d(z, w)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In squared radians, in [0, pi^2].
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> round(float(fisher_rao_squared_distance([0.0, -np.inf], [0.0, 0.0])) * 4 / np.pi**2, 12)
+    1.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    delta = _root_difference(z, w, xp)
+    return _array.squared_angle_of_chord(xp.sum(delta**2, axis=-1), xp)
 
 
 def _root_difference(z, w, xp):
@@ -113,3 +480,821 @@ def _two_difference(a, b):
     difference = a - b
     back = difference - a
     return difference, (a - (difference - back)) - (b + back)
+
+
+# ---------------------------------------------------------------- geodesics
+
+
+def fisher_rao_geodesic(z, w, t, *, check=True):
+    r"""Point of the Fisher-Rao geodesic from z (t = 0) to w (t = 1).
+
+    .. math:: \sqrt{\gamma(t)} = \frac{\sin((1 - t)\varphi) \sqrt p + \sin(t \varphi) \sqrt q}
+              {\sin \varphi}, \qquad \varphi = d(z, w) / 2
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (*t.shape, ..., c)
+        Logits with sum zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> fisher_rao_geodesic([1.0, -1.0], [-1.0, 1.0], 0.5).round(12) + 0.0
+    array([0., 0.])
+    """
+    xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
+    delta = _root_difference(z, w, xp)
+    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    from_z, from_w = _geodesic.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
+    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
+    roots = _log_add(
+        _array.safe_log(from_z, xp) + 0.5 * log_p, _array.safe_log(from_w, xp) + 0.5 * log_q, xp
+    )
+    return _array.centred(2.0 * roots, xp)
+
+
+def e_geodesic(z, w, t, *, check=True):
+    r"""Point of the e-geodesic from z (t = 0) to w (t = 1): straight in logits.
+
+    .. math:: \gamma(t) = (1 - t) z + t w
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (*t.shape, ..., c)
+        Logits with sum zero; strictly inside, classes masked in z or in w are masked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; no common class.
+
+    Examples
+    --------
+    >>> e_geodesic([1.0, -1.0], [-1.0, 1.0], 0.25)
+    array([ 0.5, -0.5])
+    """
+    xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
+    joint = (z > -xp.inf) & (w > -xp.inf)
+    _geodesic.require_common_outcome("z and w", joint, check, xp)
+    t = _array.as_leading(t, joint, xp)
+    z, w = _array.centred(z, xp), _array.centred(w, xp)
+    zero = xp.zeros_like(z)
+    line = (1.0 - t) * xp.where(joint, z, zero) + t * xp.where(joint, w, zero)
+    inside = xp.where(joint, line, xp.full_like(line, -xp.inf))
+    ends = xp.where(t == 0.0, z, w)
+    return _array.centred(xp.where((t == 0.0) | (t == 1.0), ends, inside), xp)
+
+
+def m_geodesic(z, w, t, *, check=True):
+    r"""Point of the m-geodesic from z (t = 0) to w (t = 1): straight in probabilities.
+
+    .. math:: \gamma(t) = \log((1 - t) p + t q)
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (*t.shape, ..., c)
+        Logits with sum zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> m_geodesic([1.0, -1.0], [-1.0, 1.0], 0.5).round(12) + 0.0
+    array([0., 0.])
+    """
+    xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
+    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
+    t = _array.as_leading(t, xp.zeros_like(z) + xp.zeros_like(w), xp)
+    mixed = _log_add(_array.safe_log(1.0 - t, xp) + log_p, _array.safe_log(t, xp) + log_q, xp)
+    return _array.centred(mixed, xp)
+
+
+def alpha_geodesic(z, w, t, *, alpha, check=True):
+    r"""Point of the geodesic of Amari's alpha-connection from z (t = 0) to w (t = 1).
+
+    As `infogeo.simplex.alpha_geodesic`, without forming probabilities.
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
+    alpha : float
+        +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (*t.shape, ..., c)
+        Logits with sum zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; for alpha >= 1, no common class.
+
+    Examples
+    --------
+    >>> z, w = [1.0, 0.0, -1.0], [0.0, 3.0, 0.0]
+    >>> np.allclose(alpha_geodesic(z, w, 0.3, alpha=0.0), fisher_rao_geodesic(z, w, 0.3))
+    True
+    """
+    xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
+    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(float(alpha))
+    if closed is not None:
+        return closed(z, w, t, check=check)
+    joint = (z > -xp.inf) & (w > -xp.inf)
+    if alpha > 1.0:
+        _geodesic.require_common_outcome("z and w", joint, check, xp)
+    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
+    t = _array.as_leading(t, joint, xp)
+    inside = _geodesic.log_alpha_geodesic(log_p, log_q, t, 0.5 * (1.0 - alpha), xp)
+    ends = xp.where(t == 0.0, log_p, log_q)
+    return _array.centred(xp.where((t == 0.0) | (t == 1.0), ends, inside), xp)
+
+
+def _log_add(a, b, xp):
+    """Return log(exp a + exp b), -inf where both are."""
+    top = xp.maximum(a, b)
+    is_finite = top > -xp.inf
+    gap = xp.where(is_finite, xp.minimum(a, b), xp.zeros_like(top)) - xp.where(
+        is_finite, top, xp.zeros_like(top)
+    )
+    return top + xp.log1p(xp.exp(gap))
+
+
+# ---------------------------------------------------------------- exponential and logarithm
+
+
+def exp_map(z, v, *, check=True):
+    r"""Point reached from z along the Fisher-Rao geodesic with velocity v, at time 1.
+
+    .. math:: \log p + 2 \log\left(\cos(|s| / 2) + \frac{\sin(|s| / 2)}{|s|} s\right),
+              \qquad s = v - E_p[v]
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Logits with sum zero, at Fisher-Rao distance ``norm(z, v)`` from z.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; a geodesic that leaves the simplex
+        before time 1 (see `boundary_time`).
+
+    Examples
+    --------
+    >>> exp_map([0.0, 0.0], [np.pi / 2, -np.pi / 2])[1] < -70
+    np.True_
+    """
+    xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
+    log_p, score, length = _polar(z, v, xp)
+    growth = xp.cos(0.5 * length) + 0.5 * _geodesic.sinc(0.5 * length, xp) * score
+    if check and _array.is_readable(growth):
+        _geodesic.require_inside(_boundary_time(log_p, score, length, xp), xp)
+    return _array.centred(log_p + 2.0 * _array.safe_log(growth, xp), xp)
+
+
+def log_map(z, w, *, check=True):
+    r"""Velocity at z of the Fisher-Rao geodesic that reaches w at time 1.
+
+    .. math:: v_i = \frac{2 \varphi}{\sin \varphi}
+              \left(\sqrt{q_i / p_i} - \cos \varphi\right), \qquad \varphi = d(z, w) / 2
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at z with mean 0 under p: the inverse of `exp_map`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; a class of w that z masks.
+
+    Examples
+    --------
+    >>> log_map([0.0, 0.0], [0.0, -np.inf]).round(6)
+    array([ 1.570796, -1.570796])
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    leaves_face = (z == -xp.inf) & (w > -xp.inf)
+    if check and _array.is_readable(leaves_face) and bool(xp.any(leaves_face)):
+        raise bad_value(
+            "w",
+            "be masked where z is",
+            "it has a class that z masks, and no finite velocity leaves a face",
+        )
+    delta = _root_difference(z, w, xp)
+    half_squared_chord = 0.5 * xp.sum(delta**2, axis=-1, keepdims=True)
+    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    # sqrt(q / p) - cos(angle), with 1 - cos(angle) = |delta|^2 / 2
+    change = xp.expm1(-0.5 * _log_ratio(z, w, xp))
+    v = 2.0 / _geodesic.sinc(angle, xp) * (change + half_squared_chord)
+    in_both = (z > -xp.inf) | (w > -xp.inf)
+    return xp.where(in_both, v, xp.zeros_like(v))
+
+
+def boundary_time(z, v, *, check=True):
+    r"""Time at which the geodesic with velocity v leaves the _geodesic.
+
+    .. math:: t = \min_i \frac{2}{|s|} \operatorname{atan2}(|s|, -s_i), \qquad s = v - E_p[v]
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Time > 0; inf for a constant v.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> round(float(boundary_time([0.0, 0.0], [1.0, -1.0])) * 2 / np.pi, 12)
+    1.0
+    """
+    xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
+    return _boundary_time(*_polar(z, v, xp), xp)
+
+
+def _polar(z, v, xp):
+    """Return log p, the score of v, and its Fisher norm."""
+    log_p = _array.log_softmax(z, xp)
+    score = _score(xp.exp(log_p), v, xp)
+    return log_p, score, _array.norm(xp.exp(0.5 * log_p) * score, xp)[..., None]
+
+
+def _boundary_time(log_p, score, length, xp):
+    is_zero = length == 0.0
+    angle = xp.where(log_p > -xp.inf, xp.atan2(length, -score), xp.inf + 0.0 * length)
+    time = 2.0 * angle / xp.where(is_zero, xp.ones_like(length), length)
+    return xp.min(xp.where(is_zero, xp.full_like(time, xp.inf), time), axis=-1)
+
+
+# ---------------------------------------------------------------- tangent vectors
+
+
+def inner_product(z, u, v, *, check=True):
+    r"""Fisher metric of two tangent vectors: their covariance under p.
+
+    .. math:: g_z(u, v) = E_p[u v] - E_p[u] E_p[v]
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    u, v : array, shape (..., c)
+        Tangent vectors: changes of the logits, up to constants. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In squared radians of the sphere of radius 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> float(inner_product([0.0, 0.0], [1.0, -1.0], [1.0, -1.0]))
+    1.0
+    """
+    xp, z, u, v = gate(check, z=(LOGITS, z), u=(VECTOR, u), v=(VECTOR, v))
+    p = _array.softmax(z, xp)
+    return xp.sum(p * _score(p, u, xp) * _score(p, v, xp), axis=-1)
+
+
+def norm(z, v, *, check=True):
+    r"""Fisher norm of a tangent vector: its standard deviation under p.
+
+    .. math:: |v|_z = \sqrt{E_p[(v - E_p[v])^2]}
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In radians of the sphere of radius 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> round(float(norm([0.0, 0.0], [1.0, -1.0])), 12)
+    1.0
+    """
+    xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
+    return _polar(z, v, xp)[2][..., 0]
+
+
+def parallel_transport(z, w, v, *, check=True):
+    r"""Transport a tangent vector from z to w along the Fisher-Rao geodesic (Levi-Civita).
+
+    With :math:`x = \sqrt p, y = \sqrt q, \xi = x s / 2`, s the score of v:
+
+    .. math:: \xi \mapsto \xi - \frac{\langle y, \xi \rangle}{1 + \langle x, y \rangle} (x + y)
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at z: a change of the logits, up to a constant.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at w with mean 0 under q and the same norm.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> z, w, v = [0.0, 1.0, 2.0], [1.0, 0.0, 0.0], [1.0, 0.0, 2.0]
+    >>> bool(np.isclose(norm(w, parallel_transport(z, w, v)), norm(z, v)))
+    True
+    """
+    xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
+    p, q = _array.softmax(z, xp), _array.softmax(w, xp)
+    score, roots = _score(p, v, xp), xp.sqrt(p) * xp.sqrt(q)
+    along = xp.sum(roots * score, axis=-1, keepdims=True)
+    along = along / (1.0 + xp.sum(roots, axis=-1, keepdims=True))
+    ratio = xp.exp(0.5 * _log_ratio(z, w, xp))  # sqrt(p / q)
+    return ratio * (score - along) - along
+
+
+def e_transport(z, w, v, *, check=True):
+    r"""Transport a tangent vector from z to w by the e-connection: the same change of logits.
+
+    .. math:: v \mapsto v - E_q[v]
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at z: a change of the logits, up to a constant.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at w with mean 0 under q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> e_transport([1.0, 0.0], [0.0, 0.0], [1.0, 0.0])
+    array([ 0.5, -0.5])
+    """
+    xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
+    return _score(_array.softmax(w, xp), v, xp) + xp.zeros_like(z)
+
+
+def m_transport(z, w, v, *, check=True):
+    r"""Transport a tangent vector from z to w by the m-connection: the same change of p.
+
+    .. math:: v \mapsto \frac{p}{q} (v - E_p[v])
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at z: a change of the logits, up to a constant.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at w with mean 0 under q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> m_transport([0.0, 0.0], [0.0, 0.0], [1.0, 0.0])
+    array([ 0.5, -0.5])
+    """
+    xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
+    return xp.exp(_log_ratio(z, w, xp)) * _score(_array.softmax(z, xp), v, xp)
+
+
+# ---------------------------------------------------------------- entropy and divergences
+
+
+def entropy(z, *, check=True):
+    r"""Shannon entropy.
+
+    .. math:: H = -\sum_i p_i \log p_i
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats, in [0, log c].
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> round(float(entropy([0.0, 0.0, -np.inf])), 6)
+    0.693147
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    log_p, total = _unnormalised(z, xp)
+    p = xp.exp(log_p) / total
+    finite = xp.where(log_p > -xp.inf, log_p, xp.zeros_like(log_p))
+    # The largest logit is 0 now: log(total) is log1p of the others, without the 1.
+    others = xp.sum(xp.where(log_p < 0.0, xp.exp(log_p), xp.zeros_like(log_p)), axis=-1)
+    ties = xp.sum(xp.astype(log_p == 0.0, log_p.dtype), axis=-1)
+    return xp.log(ties) + xp.log1p(others / ties) - xp.sum(p * finite, axis=-1)
+
+
+def kl_divergence(z, w, *, check=True):
+    r"""Kullback-Leibler divergence.
+
+    .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where w masks a class of z.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> float(kl_divergence([800.0, -800.0], [-800.0, 800.0]))
+    1600.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    p, q, _, ratio = _divergence_arguments(z, w, xp)
+    return _divergence.kullback_leibler(p, q, ratio, xp)
+
+
+def jeffreys_divergence(z, w, *, check=True):
+    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+
+    .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where the masks differ.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> float(jeffreys_divergence([800.0, -800.0], [-800.0, 800.0]))
+    3200.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    p, q, _, ratio = _divergence_arguments(z, w, xp)
+    return _divergence.jeffreys(p, q, ratio, xp)
+
+
+def alpha_divergence(z, w, *, alpha, check=True):
+    r"""Amari's alpha-divergence.
+
+    .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
+              p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    alpha : float
+        -1 gives KL(p, q), +1 gives KL(q, p); any real number is allowed.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Not negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> float(alpha_divergence([800.0, -800.0], [-800.0, 800.0], alpha=0.0))
+    4.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    p, q, _, ratio = _divergence_arguments(z, w, xp)
+    return _divergence.alpha(p, q, ratio, float(alpha), xp)
+
+
+def renyi_divergence(z, w, *, order, check=True):
+    r"""Renyi divergence.
+
+    .. math:: R(p, q) = \frac{1}{\text{order} - 1}
+              \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    order : float
+        In [0, inf]; 1 gives KL(p, q).
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where the masks force it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; a negative order.
+
+    Examples
+    --------
+    >>> float(renyi_divergence([800.0, -800.0], [-800.0, 800.0], order=np.inf))
+    1600.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    p, q, log_p, ratio = _divergence_arguments(z, w, xp)
+    order = _divergence.checked_order(order)
+    return _divergence.renyi(p, q, log_p, ratio, order, xp)
+
+
+def hellinger_distance(z, w, *, check=True):
+    r"""Hellinger distance, in [0, 1].
+
+    .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Not squared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> round(float(hellinger_distance([0.0, -np.inf], [-np.inf, 0.0])), 12)
+    1.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    return math.sqrt(0.5) * _array.norm(_root_difference(z, w, xp), xp)
+
+
+def bhattacharyya_coefficient(z, w, *, check=True):
+    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+
+    .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
+
+    Parameters
+    ----------
+    z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        1 for equal points, 0 for disjoint masks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> float(bhattacharyya_coefficient([1.0, 2.0], [1.0, 2.0])).__round__(12)
+    1.0
+    """
+    xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
+    (log_p, sum_p), (log_q, sum_q) = _unnormalised(z, xp), _unnormalised(w, xp)
+    roots = xp.sum(xp.exp(0.5 * (log_p + log_q)), axis=-1)
+    return roots / xp.sqrt(sum_p * sum_q)[..., 0]
+
+
+def _divergence_arguments(z, w, xp):
+    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
+    return xp.exp(log_p), xp.exp(log_q), log_p, _log_ratio(z, w, xp)
+
+
+# ---------------------------------------------------------------- means
+
+
+def e_mean(points, *, weights=None, axis=0, check=True):
+    r"""Mean in e-coordinates: the arithmetic mean of the logits.
+
+    .. math:: \bar z = \sum_k w_k z_k
+
+    Parameters
+    ----------
+    points : array, shape (..., n, ..., c)
+        Logits along the last axis, -inf for a masked class.
+    weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
+    axis : int
+        The batch axis to average over.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Logits with sum zero; a class is masked where a point of positive weight masks it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; weights without a positive sum;
+        points without a common class.
+
+    Examples
+    --------
+    >>> e_mean([[2.0, 0.0], [0.0, 0.0]])
+    array([ 0.5, -0.5])
+    """
+    xp, points, weights = _array.gate_mean(check, LOGITS, points, weights, axis)
+    mean = _array.weighted_sum(_array.centred(points, xp), weights, axis, xp)
+    if check and _array.is_readable(mean) and bool(xp.any(xp.all(mean == -xp.inf, axis=-1))):
+        raise bad_value(
+            "points", "have a class in common for an e-mean", "every class is masked in one"
+        )
+    return _array.centred(mean, xp)
+
+
+def m_mean(points, *, weights=None, axis=0, check=True):
+    r"""Mean in m-coordinates: logits of the arithmetic mean of the probabilities.
+
+    .. math:: \bar z = \log \textstyle\sum_k w_k p_k
+
+    Parameters
+    ----------
+    points : array, shape (..., n, ..., c)
+        Logits along the last axis, -inf for a masked class.
+    weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
+    axis : int
+        The batch axis to average over.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Logits with sum zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf; weights without a positive sum.
+
+    Examples
+    --------
+    >>> m_mean([[0.0, -np.inf], [-np.inf, 0.0]])
+    array([0., 0.])
+    """
+    xp, points, weights = _array.gate_mean(check, LOGITS, points, weights, axis)
+    log_p = _array.log_softmax(points, xp)
+    if weights is not None:
+        log_p = log_p + _array.safe_log(weights, xp)[..., None]
+    mean = _divergence.log_sum_exp(xp.moveaxis(log_p, axis, -1), xp)
+    return _array.centred(mean, xp)

@@ -223,7 +223,7 @@ def _to_host(name, x):
                 f"gradients through the solve are not offered yet. Pass {name}.detach()."
             )
         x = x.detach().cpu().numpy()
-    return np.asarray(x).astype(np.float64)
+    return np.asarray(x).astype(np.float64, copy=False)
 
 
 def _broadcast(F, b, C):
@@ -279,7 +279,7 @@ class _Reduced:
     rows: np.ndarray  # (r, c): combinations of F - b
     transform: np.ndarray  # (m, r): theta = transform @ t, of minimum norm
     lower: np.ndarray  # (r, r): lower @ rows are r of the rows of F - b, scaled
-    blur: np.ndarray  # (r,): the rounding of their targets
+    blur: np.ndarray  # (r,): how well the targets of those rows are known or can be met
     combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
 
@@ -353,7 +353,7 @@ def _describe(problem, reduced, outcome, allowed, top):
     log_p = point.logits - point.value
     probabilities = np.zeros(allowed.shape)
     probabilities[allowed] = point.p
-    residual = np.abs(((problem.features - problem.targets[:, None]) * point.p).sum(-1)).max()
+    residual = np.abs((problem.features - problem.targets[:, None]) @ point.p).max()
     entropy = max(0.0, -float((point.p * log_p).sum()))
     return _Solution(
         probabilities=probabilities,
@@ -384,18 +384,29 @@ def _reduce(problem):
     """
     F, b = problem.features, problem.targets
     low, high = F.min(axis=-1), F.max(axis=-1)
-    blur = problem.roundoff * np.abs(b) + _EPS * np.maximum(np.abs(low), np.abs(high))
+    rounding = problem.roundoff * np.abs(b)
+    blur = rounding + _EPS * np.maximum(np.abs(low), np.abs(high))
+    # A target at the end of its range may be exact (0, of a feature that is never negative), but
+    # the outcomes that it rules out keep some mass to the end of the search.
+    at_end = np.minimum(high - b, b - low) <= _CAUTION * rounding
     unit = _power_of_two(np.maximum(high - b, b - low))
-    rows = (F - b[:, None]) / unit[:, None]
+    rows = F - b[:, None]
+    rows *= 1.0 / unit[:, None]
     weights = _reference(problem.base)
     centre = rows @ weights
-    centred = (rows - centre[:, None]) * np.sqrt(weights)
-    spread = np.sqrt(np.square(centred).sum(axis=-1))
+    covariance = _covariance(rows, weights, centre)
+    spread = np.sqrt(np.diagonal(covariance))
     varying = np.flatnonzero(spread * unit > _CAUTION * blur)
     scale = unit * _power_of_two(spread)
-    rescale = (unit / scale)[varying, None]
-    rows, centred = rows[varying] * rescale, centred[varying] * rescale
-    basis, dependent, mixture, lower = _independent(centred, (blur / scale)[varying])
+    rescale = (unit / scale)[varying]
+    rows = rows if varying.size == b.size else rows[varying]
+    rows *= rescale[:, None]
+    basis, dependent, mixture, lower = _independent(
+        rows,
+        weights,
+        covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale),
+        (blur / scale)[varying],
+    )
     kept = varying[basis]
     combinations = np.zeros((b.size, dependent.size))
     combinations[varying[dependent], np.arange(dependent.size)] = 1.0
@@ -408,7 +419,7 @@ def _reduce(problem):
         rows=_solve_lower(lower, rows if np.array_equal(kept, varying) else rows[basis]),
         transform=_minimum_norm(transform, combinations),
         lower=lower,
-        blur=problem.roundoff * np.abs(b[kept]) / scale[kept],
+        blur=(rounding / scale + at_end * _EPS)[kept],
         combinations=combinations,
         unmet=np.abs(disagreement) > _CAUTION * (blur @ np.abs(combinations)),
     )
@@ -433,34 +444,33 @@ def _reference(base):
     return 0.5 * (p / p.sum() + 1.0 / p.size)
 
 
-def _independent(centred, blur):
+def _independent(rows, weights, covariance, blur):
     """Choose independent rows; return how the others follow, and the factor of the chosen.
 
     Parameters
     ----------
-    centred : array, shape (m, c)
-        The rows minus their means, times the roots of the weights.
+    rows : array, shape (m, c)
+        Rows of standard deviation about 1.
+    weights, covariance : arrays of shapes (c,) and (m, m)
+        The weights of the outcomes, and the covariance of the rows for them.
     blur : array, shape (m,)
-        The size of their rounding errors, in the same scale.
+        The size of the rows' rounding errors.
 
     Returns
     -------
     basis, dependent : index arrays of shapes (r,) and (m - r,)
     mixture : array, shape (r, m - r)
-        centred[dependent] = mixture' centred[basis], up to rounding.
+        rows[dependent] = mixture' rows[basis] + constants, up to rounding.
     lower : array, shape (r, r)
-        centred[basis] = lower @ (orthonormal rows); the identity if they are nearly so already.
+        rows[basis] = lower @ (orthonormal rows) + constants; the identity if they are nearly
+        orthonormal already.
     """
-    num_rows, num_outcomes = centred.shape
-    every, none = np.arange(num_rows), np.arange(0)
-    if num_rows == 0:
-        return none, none, np.zeros((0, 0)), np.eye(0)
-    if num_rows < num_outcomes:
-        smallest = np.linalg.eigvalsh(centred @ centred.T)[0]
-        if smallest > 1e-3:
-            return every, none, np.zeros((num_rows, 0)), np.eye(num_rows)
+    num_rows, num_outcomes = rows.shape
+    if num_rows == 0 or (num_rows < num_outcomes and np.linalg.eigvalsh(covariance)[0] > 1e-3):
+        return np.arange(num_rows), np.arange(0), np.zeros((num_rows, 0)), np.eye(num_rows)
     blur = blur + num_rows * _EPS
-    factor = np.linalg.qr(centred.T, mode="r")
+    centred = rows - (rows @ weights)[:, None]
+    factor = np.linalg.qr((centred * np.sqrt(weights)).T, mode="r")
     # In units of their rounding errors, so that the most significant rows come first.
     upper, order = scipy.linalg.qr(factor / blur, mode="r", pivoting=True)
     rank = 0
@@ -498,19 +508,23 @@ def _newton(problem, reduced, tol, max_steps):
     """Minimise log sum exp(C + t'rows) and say what was found."""
     point = _evaluate(problem, reduced, np.zeros(reduced.rows.shape[0]))
     for steps in range(max_steps + 1):
-        centred = reduced.rows - point.gradient[:, None]
-        whitener, is_reliable = _whitener(centred, point.p)
+        whitener, is_reliable = _whitener(reduced.rows, point)
         direction = -whitener.T @ (whitener @ point.gradient)
+        gain = -float(direction @ point.gradient)
         along = direction @ reduced.rows
         reach = float(np.ptp(along))
+        if reach > 1e8:  # out of a singular covariance; squares of 1e200 would overflow
+            direction, along, reach = direction * (1e8 / reach), along * (1e8 / reach), 1e8
         if is_reliable and reach < _CLOSE:
-            outcome = _certify(problem, reduced, point, centred, whitener, tol, max_steps - steps)
+            outcome = _certify(problem, reduced, point, whitener, tol, max_steps - steps)
             if outcome is not None:
                 return replace(outcome, steps=steps + outcome.steps)
         certificate = _farkas_certificate(problem, reduced, point, direction, along)
         if certificate is not None:
             return _Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
-        if _is_stuck(problem, reduced, point, whitener) or not math.isfinite(reach):
+        # Nothing to gain, and a leap out of a covariance that is singular to working precision.
+        is_spent = gain < _CAUTION * _EPS and (reach > _CAUTION or not is_reliable)
+        if is_spent or _is_stuck(problem, reduced, point) or not math.isfinite(reach):
             return _Outcome(Status.UNDECIDED, point, steps, along=along)
         if steps < max_steps:
             length = _step_length(point.logits, along, reach)
@@ -530,16 +544,26 @@ def _evaluate(problem, reduced, t, *, accurate=False):
     return _Point(t, logits, top + math.log(total), p, gradient)
 
 
-def _whitener(centred, p):
+def _covariance(rows, weights, mean):
+    """Return the covariance of the rows, without letting it cancel."""
+    second = (rows * weights) @ rows.T
+    covariance = second - np.outer(mean, mean)
+    if (np.diagonal(covariance) > 0.01 * np.diagonal(second)).all():
+        return covariance
+    roots = (rows - mean[:, None]) * np.sqrt(weights)
+    return roots @ roots.T
+
+
+def _whitener(rows, point):
     """Return W with W'W the inverse of the covariance, and whether it is known well enough."""
-    roots = centred * np.sqrt(p)
     try:
-        lower = np.linalg.cholesky(roots @ roots.T)
+        lower = np.linalg.cholesky(_covariance(rows, point.p, point.gradient))
         diagonal = np.diagonal(lower)
         is_reliable = diagonal.size == 0 or bool(diagonal.min() > 1e-3 * diagonal.max())
     except np.linalg.LinAlgError:
         is_reliable = False
     if not is_reliable:
+        roots = (rows - point.gradient[:, None]) * np.sqrt(point.p)
         lower, is_reliable = _orthogonal_factor(roots)
     return _solve_lower(lower, np.eye(lower.shape[0])), is_reliable
 
@@ -552,27 +576,29 @@ def _orthogonal_factor(roots):
     """
     upper = np.linalg.qr(roots.T, mode="r")
     diagonal = np.abs(np.diagonal(upper))
-    smallest = max(1e-12 * diagonal.max(), 1e-100)
-    if diagonal.min() > smallest:
+    if diagonal.min() > 1e-12 * diagonal.max():
         return upper.T, True
+    smallest = max(1e-7 * diagonal.max(), 1e-40)
     padded = np.vstack([upper, smallest * np.eye(upper.shape[0])])
     return np.linalg.qr(padded, mode="r").T, False
 
 
 def _step_length(logits, along, reach):
-    """Return how far to go: all the way where that is safe, else to the minimum on the line.
+    """Return how far to go: all the way where that is safe, else about to the minimum on the line.
 
     The third derivative along the line is at most `reach` times the second, so that the full
-    step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum.
+    step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum. The
+    full step is tried early: it is the one that lets the other directions converge while the
+    optimum recedes along one of them.
     """
     if reach < 0.7:
         return 1.0
+    steepest = abs(_line_derivatives(logits, along)[0])
     low, high = 0.0, math.inf
-    length = math.log1p(reach) / reach
-    first_slope = _line_derivatives(logits, along)[0]
-    for _ in range(40):
+    length = 1.0 if reach < 3.0 else math.log1p(reach) / reach
+    for _ in range(60):
         slope, curvature = _line_derivatives(logits + length * along, along)
-        if abs(slope) <= 0.1 * abs(first_slope):
+        if abs(slope) <= 0.5 * steepest:
             return length
         low, high = (low, length) if slope > 0.0 else (length, high)
         newton = length - slope / curvature if curvature > 0.0 else math.inf
@@ -594,13 +620,15 @@ def _line_derivatives(logits, along):
 # ---------------------------------------------------------------- proofs
 
 
-def _certify(problem, reduced, origin, centred, whitener, tol, max_steps):
+def _certify(problem, reduced, origin, whitener, tol, max_steps):
     """Finish the solve from a point close to the optimum; None if it is not close enough.
 
     The steps re-use the covariance at the origin. A change of all log-probabilities by at most
     `drift` changes covariances by at most exp(drift): the bound holds at the last point.
     """
-    lever = 2.0 * math.sqrt(np.square(whitener @ centred).sum(axis=0).max(initial=0.0))
+    whitened = whitener @ reduced.rows
+    whitened -= (whitener @ origin.gradient)[:, None]
+    lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
     if decrement * lever > _CLOSE:
@@ -631,24 +659,40 @@ def _certify(problem, reduced, origin, centred, whitener, tol, max_steps):
 
 def _rounding(problem, reduced, point, whitener):
     """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
-    rank = point.t.size
-    size = np.abs(reduced.rows)
-    # The sums: pairwise over the outcomes, and those in which the reduced rows were formed.
-    blur = reduced.blur + (32 + rank) * _EPS * (np.abs(reduced.lower) @ (size @ point.p))
+    of_rows, of_sums, of_logs = _rounding_of_gradient(problem, reduced, point)
     to_whitened = _solve_lower(reduced.lower, whitener.T, transposed=True).T
-    of_gradient = float(np.linalg.norm(np.abs(to_whitened) @ blur))
+    of_gradient = np.abs(to_whitened) @ of_rows + np.abs(whitener) @ of_sums
+    return float(np.linalg.norm(of_gradient)), float(of_logs.max() + point.p @ of_logs)
+
+
+def _rounding_of_gradient(problem, reduced, point):
+    """Bound the rounding errors of the gradient by their causes.
+
+    Returns what the rounding of the targets and of the substitution does to the expectations of
+    the scaled rows of F - b, what the sums over the outcomes and the rounding of the
+    probabilities do to those of the reduced rows, and the errors of the log-probabilities.
+    """
+    rank = point.t.size
+    size, lower = np.abs(reduced.rows), np.abs(reduced.lower)
+    mean_size = size @ point.p
+    of_rows = reduced.blur + (0.5 * rank + 1.0) * _EPS * (lower @ mean_size)
     theta = np.abs(_solve_lower(reduced.lower, point.t, transposed=True))
-    weights = (rank + 2) * np.abs(point.t) + (rank + 1) * (np.abs(reduced.lower).T @ theta)
+    weights = (rank + 2) * (np.abs(point.t) + lower.T @ theta)
     terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
     of_logs = _EPS * terms
-    of_weights = 2.0 * math.sqrt(rank * float(point.p @ np.square(of_logs)))
-    return of_gradient + of_weights, float(of_logs.max() + point.p @ of_logs)
+    # The sums are pairwise, for which a factor of 32 is plenty.
+    of_sums = 32.0 * _EPS * mean_size + 2.0 * (size @ (point.p * of_logs))
+    return of_rows, of_sums, of_logs
 
 
-def _is_stuck(problem, reduced, point, whitener):
-    """Whether the gradient consists of rounding errors."""
-    decrement = float(np.linalg.norm(whitener @ point.gradient))
-    return decrement < 1e-3 and decrement <= _rounding(problem, reduced, point, whitener)[0]
+def _is_stuck(problem, reduced, point):
+    """Whether the constraints hold up to rounding, so that further steps follow only noise."""
+    violation = np.abs(reduced.lower @ point.gradient)
+    if (violation > 1e-4 + reduced.blur).any():
+        return False
+    of_rows, of_sums, _ = _rounding_of_gradient(problem, reduced, point)
+    rounding = of_rows + np.abs(reduced.lower) @ of_sums
+    return bool((violation <= rounding).all())
 
 
 def _range_certificate(problem, low, high, blur):

@@ -1,14 +1,65 @@
 r"""The probability simplex with the Fisher metric: points are probabilities, last axis.
 
 The metric is :math:`g_p(u, v) = \sum_i u_i v_i / p_i`, so that :math:`p \mapsto 2\sqrt p` is an
-isometry onto the positive orthant of the sphere of radius 2. Sums that differ from 1 by rounding
-are harmless: every function is that of the normalised vectors.
+isometry onto the positive orthant of the sphere of radius 2: diameter pi, sectional curvature
++1/4. Tangent vectors sum to 0. Sums of p that differ from 1 by rounding are harmless: every
+function is that of the normalised vectors.
 """
 
-from infogeo import _array
-from infogeo._array import PROBABILITIES, UNIT_INTERVAL, gate
+import math
 
-__all__ = ["e_geodesic", "fisher_rao_distance", "fisher_rao_geodesic", "m_geodesic"]
+import numpy as np
+
+from infogeo import _array, _divergence, _geodesic
+from infogeo._array import (
+    PROBABILITIES,
+    TANGENT,
+    UNIT_INTERVAL,
+    VECTOR,
+    bad_value,
+    gate,
+)
+
+__all__ = [
+    "alpha_divergence",
+    "alpha_geodesic",
+    "bhattacharyya_coefficient",
+    "boundary_time",
+    "christoffel_symbols",
+    "e_geodesic",
+    "e_mean",
+    "e_representation",
+    "e_transport",
+    "entropy",
+    "exp_map",
+    "expectation_parameters",
+    "fisher_information",
+    "fisher_rao_distance",
+    "fisher_rao_geodesic",
+    "fisher_rao_squared_distance",
+    "from_expectation_parameters",
+    "from_natural_parameters",
+    "from_sphere",
+    "hellinger_distance",
+    "inner_product",
+    "jeffreys_divergence",
+    "kl_divergence",
+    "log_map",
+    "m_geodesic",
+    "m_mean",
+    "m_representation",
+    "m_transport",
+    "natural_parameters",
+    "norm",
+    "parallel_transport",
+    "random_uniform",
+    "renyi_divergence",
+    "sphere_embedding",
+    "volume",
+]
+
+
+# ---------------------------------------------------------------- distance
 
 
 def fisher_rao_distance(p, q, *, check=True):
@@ -36,7 +87,8 @@ def fisher_rao_distance(p, q, *, check=True):
     Notes
     -----
     Evaluated as 4 arcsin(|delta| / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses all
-    digits near d = 1e-8, the difference sqrt p - sqrt q half of them.
+    digits near d = 1e-8, the difference sqrt p - sqrt q half of them. The gradient at p = q, where
+    the distance has a cone, is 0; `fisher_rao_squared_distance` is smooth there.
 
     References
     ----------
@@ -54,18 +106,62 @@ def fisher_rao_distance(p, q, *, check=True):
     return _array.angle_of_chord(_array.norm(_root_difference(p, q, xp), xp), xp)
 
 
+def fisher_rao_squared_distance(p, q, *, check=True):
+    r"""Square of the Fisher-Rao distance, smooth at p = q.
+
+    .. math:: d(p, q)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In squared radians, in [0, pi^2].
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    Notes
+    -----
+    Automatic differentiation gives the gradient 0 and, on tangent vectors, the Hessian 2 g at
+    p = q: the series of arcsin^2 in the squared chord has no root to differentiate.
+
+    Examples
+    --------
+    >>> round(float(fisher_rao_squared_distance([1.0, 0.0], [0.5, 0.5])) * 4 / np.pi**2, 12)
+    1.0
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    return _array.squared_angle_of_chord(xp.sum(_root_difference(p, q, xp) ** 2, axis=-1), xp)
+
+
 def _root_difference(p, q, xp):
     """Return sqrt(p) - sqrt(q) of the normalised vectors, to full relative precision."""
+    difference, q_scaled, total = _matched_difference(p, q, xp)
+    is_zero = (p == 0.0) & (q_scaled == 0.0)
+    one = xp.ones_like(q_scaled)
+    roots = xp.sqrt(xp.where(is_zero, one, p)) + xp.sqrt(xp.where(is_zero, one, q_scaled))
+    return difference / roots / xp.sqrt(total)
+
+
+def _matched_difference(p, q, xp):
+    """Return p - q', q' and their common sum, where q' is q brought to the sum of p.
+
+    Sums off by 5e-7 would drown a separation of 1e-8, and correcting the two norms afterwards
+    would cancel: the excess is taken out of the difference itself.
+    """
     total = xp.sum(q, axis=-1, keepdims=True)
     difference = p - q
-    # Sums off by 5e-7 would drown a separation of 1e-8. Correcting the two norms afterwards
-    # would cancel: q is brought to the sum of p within the difference itself.
     excess = xp.sum(difference, axis=-1, keepdims=True) / total
-    roots = xp.sqrt(p) + xp.sqrt(q + q * excess)
-    is_zero = roots == 0.0
-    difference = _without_excess(difference, q, excess, total, xp)
-    delta = difference / xp.where(is_zero, xp.ones_like(roots), roots)
-    return delta / xp.sqrt(total + total * excess)
+    q_scaled = q + q * excess
+    return _without_excess(difference, q, excess, total, xp), q_scaled, total + total * excess
 
 
 def _without_excess(difference, q, excess, total, xp):
@@ -83,6 +179,13 @@ def _without_excess(difference, q, excess, total, xp):
 
 def _leading_bits(x, xp):
     return xp.astype(xp.astype(x, xp.float32), xp.float64)
+
+
+def _normalised(p, xp):
+    return p / xp.sum(p, axis=-1, keepdims=True)
+
+
+# ---------------------------------------------------------------- geodesics
 
 
 def fisher_rao_geodesic(p, q, t, *, check=True):
@@ -108,7 +211,7 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
+        As `fisher_rao_distance`; t outside [0, 1] (`exp_map` goes beyond).
 
     References
     ----------
@@ -123,11 +226,9 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     delta = _root_difference(p, q, xp)
     angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     t = _array.as_leading(t, delta, xp)
-    is_zero = angle == 0.0
-    sine = xp.where(is_zero, xp.ones_like(angle), xp.sin(angle))
-    from_p = xp.where(is_zero, 1.0 - t, xp.sin((1.0 - t) * angle) / sine)
-    from_q = xp.where(is_zero, t, xp.sin(t * angle) / sine)
-    return _normalised((from_p * xp.sqrt(p) + from_q * xp.sqrt(q)) ** 2, xp)
+    from_p, from_q = _geodesic.slerp_weights(angle, t, xp)
+    roots = from_p * xp.sqrt(_normalised(p, xp)) + from_q * xp.sqrt(_normalised(q, xp))
+    return _normalised(roots**2, xp)
 
 
 def e_geodesic(p, q, t, *, check=True):
@@ -167,21 +268,12 @@ def e_geodesic(p, q, t, *, check=True):
     """
     xp, p, q, t = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), t=(UNIT_INTERVAL, t))
     joint = (p > 0.0) & (q > 0.0)
-    if check and _array.is_readable(joint) and not bool(xp.all(xp.any(joint, axis=-1))):
-        raise _array.bad_value(
-            "p and q",
-            "have an outcome in common for an e-geodesic to join them",
-            "their supports are disjoint",
-            "The Fisher-Rao and m-geodesics join any two distributions.",
-        )
+    _geodesic.require_common_outcome("p and q", joint, check, xp)
     t = _array.as_leading(t, joint, xp)
-    log_p = xp.log(xp.where(joint, p, xp.ones_like(p)))
-    log_q = xp.log(xp.where(joint, q, xp.ones_like(q)))
+    one = xp.ones_like(p + q)
+    log_p, log_q = xp.log(xp.where(joint, p, one)), xp.log(xp.where(joint, q, one))
     theta = xp.where(joint, (1.0 - t) * log_p + t * log_q, -xp.inf)
-    inside = xp.exp(_array.log_softmax(theta, xp))
-    # The curve jumps at its ends when one of them has outcomes that the other excludes.
-    at_ends = xp.where(t == 0.0, _normalised(p, xp), _normalised(q, xp))
-    return xp.where((t == 0.0) | (t == 1.0), at_ends, inside)
+    return _with_ends(xp.exp(_array.log_softmax(theta, xp)), p, q, t, xp)
 
 
 def m_geodesic(p, q, t, *, check=True):
@@ -223,5 +315,1204 @@ def m_geodesic(p, q, t, *, check=True):
     return (1.0 - t) * p + t * q
 
 
-def _normalised(p, xp):
-    return p / xp.sum(p, axis=-1, keepdims=True)
+def alpha_geodesic(p, q, t, *, alpha, check=True):
+    r"""Point of the geodesic of Amari's alpha-connection from p (t = 0) to q (t = 1).
+
+    As a set it is the normalised straight line between the alpha-representations
+    p^beta and q^beta, beta = (1 - alpha) / 2:
+
+    .. math:: \gamma \propto ((1 - s) p^\beta + s q^\beta)^{1 / \beta}, \qquad
+              t(s) \propto \int_0^s Z(\sigma)^{-2 \beta} d\sigma
+
+    with Z the sum before normalisation; the time change t(s) makes the parameter affine.
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
+    alpha : float
+        +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (*t.shape, ..., c)
+        Probabilities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`; t outside [0, 1]; for alpha >= 1, p and q without a common
+        outcome.
+
+    Notes
+    -----
+    t(s) is integrated by the double-exponential rule and inverted by Newton's method, for
+    alpha = 0 and +-1 in closed form.
+
+    References
+    ----------
+    S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.6.
+
+    Examples
+    --------
+    >>> p, q = [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]
+    >>> np.allclose(alpha_geodesic(p, q, 0.3, alpha=0.0), fisher_rao_geodesic(p, q, 0.3))
+    True
+    """
+    xp, p, q, t = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), t=(UNIT_INTERVAL, t))
+    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(float(alpha))
+    if closed is not None:
+        return closed(p, q, t, check=check)
+    beta = 0.5 * (1.0 - alpha)
+    joint = (p > 0.0) & (q > 0.0)
+    if beta < 0.0:
+        _geodesic.require_common_outcome("p and q", joint, check, xp)
+    log_p, log_q = (_array.safe_log(_normalised(x, xp), xp) for x in (p, q))
+    t = _array.as_leading(t, joint, xp)
+    log_point = _geodesic.log_alpha_geodesic(log_p, log_q, t, beta, xp)
+    return _with_ends(xp.exp(log_point), p, q, t, xp)
+
+
+def _with_ends(inside, p, q, t, xp):
+    """Return p at t = 0 and q at t = 1: the curve jumps there when it leaves a face."""
+    at_ends = xp.where(t == 0.0, _normalised(p, xp), _normalised(q, xp))
+    return xp.where((t == 0.0) | (t == 1.0), at_ends, inside)
+
+
+# ---------------------------------------------------------------- exponential and logarithm
+
+
+def exp_map(p, v, *, check=True):
+    r"""Point reached from p along the Fisher-Rao geodesic with velocity v, at time 1.
+
+    .. math:: \sqrt{\exp_p v} = \cos(|x|) \sqrt p + \frac{\sin |x|}{|x|} x,
+              \qquad x = \frac{v}{2 \sqrt p}
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities, at Fisher-Rao distance ``norm(p, v)`` from p.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent; a geodesic that leaves the simplex
+        before time 1 (see `boundary_time`): the formula would reflect it, and a reflected curve
+        is no geodesic.
+
+    Examples
+    --------
+    >>> exp_map([0.5, 0.5], [np.pi / 4, -np.pi / 4]).round(12)
+    array([1., 0.])
+    """
+    xp, p, v = gate(check, p=(PROBABILITIES, p), v=(TANGENT, v))
+    root, x, length = _on_sphere(p, v, check, xp)
+    time = _boundary_time(root, x, length, xp)
+    if check and _array.is_readable(time):
+        _geodesic.require_inside(time, xp)
+    return _normalised((xp.cos(length) * root + _geodesic.sinc(length, xp) * x) ** 2, xp)
+
+
+def log_map(p, q, *, check=True):
+    r"""Velocity at p of the Fisher-Rao geodesic that reaches q at time 1.
+
+    .. math:: \log_p q = \frac{2 \varphi}{\sin \varphi}
+              \sqrt p \left(\sqrt q - \cos(\varphi) \sqrt p\right), \qquad \varphi = d(p, q) / 2
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at p, of norm d(p, q): the inverse of `exp_map`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`; an outcome of q that p excludes: leaving a face takes infinite
+        speed in probabilities (the chart `sphere_embedding` has no such limit).
+
+    Examples
+    --------
+    >>> log_map([0.5, 0.5], [1.0, 0.0]).round(6)
+    array([ 0.785398, -0.785398])
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    leaves_face = (p == 0.0) & (q > 0.0)
+    if check and _array.is_readable(leaves_face) and bool(xp.any(leaves_face)):
+        raise bad_value(
+            "q",
+            "be 0 where p is",
+            "it has an outcome that p excludes, and no finite velocity leaves a face",
+            "Work with sphere_embedding(p), or with distances.",
+        )
+    delta = -_root_difference(p, q, xp)
+    squared_chord = xp.sum(delta**2, axis=-1, keepdims=True)
+    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    root = xp.sqrt(_normalised(p, xp))
+    # sqrt q - cos(angle) sqrt p, with 1 - cos(angle) = |delta|^2 / 2
+    return 2.0 / _geodesic.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
+
+
+def boundary_time(p, v, *, check=True):
+    r"""Time at which the geodesic with velocity v leaves the simplex.
+
+    .. math:: t = \min_i \frac{1}{|x|} \operatorname{atan2}(|x| \sqrt{p_i}, -x_i),
+              \qquad x = \frac{v}{2 \sqrt p}
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Time > 0 of the first face outside p's own; inf for v = 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    Examples
+    --------
+    >>> round(float(boundary_time([0.5, 0.5], [0.5, -0.5])) * 2 / np.pi, 12)
+    1.0
+    """
+    xp, p, v = gate(check, p=(PROBABILITIES, p), v=(TANGENT, v))
+    return _boundary_time(*_on_sphere(p, v, check, xp), xp)
+
+
+def _on_sphere(p, v, check, xp):
+    """Return sqrt p, the vector v / (2 sqrt p) tangent to the unit sphere there, and its norm."""
+    root, score = xp.sqrt(_normalised(p, xp)), _score(p, v, check, xp)
+    x = 0.5 * root * score
+    return root + xp.zeros_like(x), x, _array.norm(x, xp)[..., None]
+
+
+def _score(p, v, check, xp):
+    """Return the e-representation v / p, 0 where p is 0, with its mean under p removed."""
+    is_zero = p == 0.0
+    leaves_face = is_zero & (v != 0.0)
+    if check and _array.is_readable(leaves_face) and bool(xp.any(leaves_face)):
+        raise bad_value(
+            "v", "be 0 where p is", "it leaves a face, where its Fisher norm is infinite"
+        )
+    p = _normalised(p, xp)
+    score = v / xp.where(is_zero, xp.ones_like(p), p)
+    score = xp.where(leaves_face, xp.inf * v, score)
+    return xp.where(is_zero, score, score - xp.sum(v, axis=-1, keepdims=True))
+
+
+def _boundary_time(root, x, length, xp):
+    is_zero = length == 0.0
+    angle = xp.atan2(length * root, -x)
+    angle = xp.where((root == 0.0) & (x == 0.0), xp.full_like(angle, xp.inf), angle)
+    time = angle / xp.where(is_zero, xp.ones_like(length), length)
+    return xp.min(xp.where(is_zero, xp.full_like(time, xp.inf), time), axis=-1)
+
+
+# ---------------------------------------------------------------- tangent vectors
+
+
+def inner_product(p, u, v, *, check=True):
+    r"""Fisher metric of two tangent vectors.
+
+    .. math:: g_p(u, v) = \sum_i \frac{u_i v_i}{p_i}
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    u, v : array, shape (..., c)
+        Tangent vectors: they sum to 0, and are 0 where p is. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In squared radians.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    Examples
+    --------
+    >>> float(inner_product([0.5, 0.5], [1.0, -1.0], [0.5, -0.5]))
+    2.0
+    """
+    xp, p, u, v = gate(check, p=(PROBABILITIES, p), u=(TANGENT, u), v=(TANGENT, v))
+    first, second = _score(p, u, check, xp), _score(p, v, check, xp)
+    return xp.sum(_normalised(p, xp) * first * second, axis=-1)
+
+
+def norm(p, v, *, check=True):
+    r"""Fisher norm of a tangent vector.
+
+    .. math:: |v|_p = \sqrt{\textstyle\sum_i v_i^2 / p_i}
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In radians of the sphere of radius 2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    Examples
+    --------
+    >>> round(float(norm([0.5, 0.5], [0.5, -0.5])), 12)
+    1.0
+    """
+    xp, p, v = gate(check, p=(PROBABILITIES, p), v=(TANGENT, v))
+    return 2.0 * _on_sphere(p, v, check, xp)[2][..., 0]
+
+
+def parallel_transport(p, q, v, *, check=True):
+    r"""Transport a tangent vector from p to q along the Fisher-Rao geodesic (Levi-Civita).
+
+    In the sphere chart :math:`x = \sqrt p, y = \sqrt q, \xi = v / (2 \sqrt p)`:
+
+    .. math:: \xi \mapsto \xi - \frac{\langle y, \xi \rangle}{1 + \langle x, y \rangle} (x + y)
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at p: sums to 0, and is 0 where p is.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at q with the same norm, for q inside p's own face.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    Examples
+    --------
+    >>> p, q, v = [0.2, 0.3, 0.5], [0.1, 0.6, 0.3], [0.1, 0.1, -0.2]
+    >>> bool(np.isclose(norm(q, parallel_transport(p, q, v)), norm(p, v)))
+    True
+    """
+    xp, p, q, v = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), v=(TANGENT, v))
+    x, xi, _ = _on_sphere(p, v, check, xp)
+    y = xp.sqrt(_normalised(q, xp))
+    along = xp.sum(y * xi, axis=-1, keepdims=True)
+    return 2.0 * y * (xi - along / (1.0 + xp.sum(x * y, axis=-1, keepdims=True)) * (x + y))
+
+
+def e_transport(p, q, v, *, check=True):
+    r"""Transport a tangent vector from p to q by the e-connection (path-independent).
+
+    The score v / p keeps its values up to its mean under q:
+
+    .. math:: v \mapsto q \left(\frac{v}{p} - E_q\left[\frac{v}{p}\right]\right)
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at p: sums to 0, and is 0 where p is.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector at q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    References
+    ----------
+    S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
+
+    Examples
+    --------
+    >>> e_transport([0.5, 0.5], [0.2, 0.8], [0.1, -0.1]).round(12)
+    array([ 0.064, -0.064])
+    """
+    xp, p, q, v = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), v=(TANGENT, v))
+    score, q = _score(p, v, check, xp), _normalised(q, xp)
+    return q * (score - xp.sum(q * score, axis=-1, keepdims=True))
+
+
+def m_transport(p, q, v, *, check=True):
+    r"""Transport a tangent vector from p to q by the m-connection: the same vector.
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    v : array, shape (..., c)
+        Tangent vector at p: sums to 0.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        v, broadcast against p and q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    References
+    ----------
+    S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
+
+    Examples
+    --------
+    >>> m_transport([0.5, 0.5], [0.2, 0.8], [0.1, -0.1])
+    array([ 0.1, -0.1])
+    """
+    xp, p, q, v = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), v=(TANGENT, v))
+    return v + xp.zeros_like(p + q)
+
+
+# ---------------------------------------------------------------- charts and representations
+
+
+def sphere_embedding(p, *, check=True):
+    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+
+    .. math:: u = 2 \sqrt p
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Of Euclidean norm 2. The Fisher-Rao distance is the arc between two of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> sphere_embedding([0.25, 0.75]).round(6)
+    array([1.      , 1.732051])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    return 2.0 * xp.sqrt(_normalised(p, xp))
+
+
+def from_sphere(u, *, check=True):
+    r"""Probabilities of a point on the positive orthant of the sphere of radius 2.
+
+    .. math:: p = u^2 / 4
+
+    Parameters
+    ----------
+    u : array, shape (..., c)
+        Not negative, of Euclidean norm 2.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities: the inverse of `sphere_embedding`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Negative entries; a norm that is not 2.
+
+    Examples
+    --------
+    >>> from_sphere([2.0, 0.0])
+    array([1., 0.])
+    """
+    xp, u = gate(check, u=(VECTOR, u))
+    squared = 0.25 * u * u
+    total = xp.sum(squared, axis=-1, keepdims=True)
+    if check and _array.is_readable(u):
+        off = float(xp.max(xp.abs(total - 1.0)))
+        if bool(xp.any(u < 0.0)) or off > 4e-6 * math.sqrt(u.shape[-1]):
+            raise bad_value(
+                "u",
+                "lie on the positive orthant of the sphere of radius 2",
+                f"smallest entry {float(xp.min(u)):.6g}, largest ||u|^2 / 4 - 1| = {off:.6g}",
+                "Use 2 * u / norm(u) for a direction with entries that are not negative.",
+            )
+    return squared / total
+
+
+def natural_parameters(p, *, check=True):
+    r"""e-coordinates: the logits with sum zero.
+
+    .. math:: \theta_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        -inf where p is 0; the finite ones sum to 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> natural_parameters([0.5, 0.5])
+    array([0., 0.])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    return _array.centred(_array.safe_log(p, xp), xp)
+
+
+def from_natural_parameters(theta, *, check=True):
+    r"""Probabilities of e-coordinates: the softmax.
+
+    .. math:: p_i = \exp(\theta_i - \psi), \qquad \psi = \log \textstyle\sum_j \exp \theta_j
+
+    Parameters
+    ----------
+    theta : array, shape (..., c)
+        Logits along the last axis, -inf for probability 0; a constant changes nothing.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities: the inverse of `natural_parameters`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> from_natural_parameters([1.0, 1.0])
+    array([0.5, 0.5])
+    """
+    xp, theta = gate(check, theta=(_array.LOGITS, theta))
+    return _array.softmax(theta, xp)
+
+
+def expectation_parameters(p, *, check=True):
+    r"""m-coordinates: the probabilities of all outcomes but the last.
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c - 1)
+        The coordinates eta in which `fisher_information` and `christoffel_symbols` are given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> expectation_parameters([0.25, 0.25, 0.5])
+    array([0.25, 0.25])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    return _normalised(p, xp)[..., :-1]
+
+
+def from_expectation_parameters(eta, *, check=True):
+    r"""Probabilities of m-coordinates: the last one is what is missing to 1.
+
+    Parameters
+    ----------
+    eta : array, shape (..., c - 1)
+        Not negative, with sum at most 1.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities: the inverse of `expectation_parameters`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not the beginning of a distribution.
+
+    Examples
+    --------
+    >>> from_expectation_parameters([0.25, 0.25])
+    array([0.25, 0.25, 0.5 ])
+    """
+    xp, eta = gate(check, eta=(VECTOR, eta))
+    last = 1.0 - xp.sum(eta, axis=-1, keepdims=True)
+    if check and _array.is_readable(eta):
+        smallest, least = float(xp.min(eta)), float(xp.min(last))
+        if smallest < 0.0 or least < -2e-6 * math.sqrt(eta.shape[-1] + 1):
+            raise bad_value(
+                "eta",
+                "hold the first c - 1 of c probabilities",
+                f"smallest entry {smallest:.6g}, largest sum {1.0 - least:.6g}",
+            )
+    last = xp.where(last < 0.0, xp.zeros_like(last), last)  # rounding of a sum of 1
+    return _normalised(xp.concat([eta, last], axis=-1), xp)
+
+
+def e_representation(p, v, *, check=True):
+    r"""Score of a tangent vector: the derivative of log p.
+
+    .. math:: s_i = v_i / p_i
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Of mean 0 under p; 0 where p is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Values that are not probabilities or not tangent.
+
+    Examples
+    --------
+    >>> e_representation([0.25, 0.75], [0.1, -0.1]).round(6)
+    array([ 0.4     , -0.133333])
+    """
+    xp, p, v = gate(check, p=(PROBABILITIES, p), v=(TANGENT, v))
+    return _score(p, v, check, xp)
+
+
+def m_representation(p, score, *, check=True):
+    r"""Tangent vector of a score: the derivative of p.
+
+    .. math:: v_i = p_i (s_i - E_p[s])
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    score : array, shape (..., c)
+        Derivative of the logits; a constant changes nothing. Leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Tangent vector: the inverse of `e_representation`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities or not finite.
+
+    Examples
+    --------
+    >>> m_representation([0.5, 0.5], [2.0, 0.0])
+    array([ 0.5, -0.5])
+    """
+    xp, p, score = gate(check, p=(PROBABILITIES, p), score=(VECTOR, score))
+    p = _normalised(p, xp)
+    return p * (score - xp.sum(p * score, axis=-1, keepdims=True))
+
+
+def fisher_information(p, *, check=True):
+    r"""Fisher information matrix in expectation coordinates.
+
+    .. math:: g_{ij} = \delta_{ij} / p_i + 1 / p_c, \qquad i, j < c
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis, all positive.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c - 1, c - 1)
+        In squared radians per squared unit of probability.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities, or 0.
+
+    Examples
+    --------
+    >>> fisher_information([0.5, 0.25, 0.25])
+    array([[6., 4.],
+           [4., 8.]])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    p = _interior(p, check, xp)
+    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype)
+    return identity / p[..., :-1, None] + 1.0 / p[..., -1:, None]
+
+
+def christoffel_symbols(p, *, alpha=0.0, check=True):
+    r"""Christoffel symbols of the alpha-connection in expectation coordinates.
+
+    .. math:: \Gamma^k_{ij} = -\frac{1 + \alpha}{2} \left(\frac{\delta_{ijk}}{p_k}
+              - \frac{p_k \delta_{ij}}{p_i} - \frac{p_k}{p_c}\right), \qquad i, j, k < c
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis, all positive.
+    alpha : float
+        +1 is the e-connection, -1 the m-connection (flat in these coordinates), 0 Levi-Civita.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c - 1, c - 1, c - 1)
+        The upper index k first, then i and j.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities, or 0.
+
+    References
+    ----------
+    S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
+
+    Examples
+    --------
+    >>> christoffel_symbols([0.25, 0.75])
+    array([[[-1.33333333]]])
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    p = _interior(p, check, xp)
+    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype)
+    upper, lower = p[..., :-1, None, None], p[..., None, :-1, None]
+    cubic = identity[:, :, None] * identity[:, None, :] / upper
+    cubic = cubic - upper * identity / lower - upper / p[..., -1:, None, None]
+    return -0.5 * (1.0 + alpha) * cubic
+
+
+def _interior(p, check, xp):
+    """Return the normalised p, which has to be positive where coordinates are finite."""
+    if check and _array.is_readable(p) and bool(xp.any(p == 0.0)):
+        raise bad_value(
+            "p",
+            "have positive probabilities only",
+            "it has zeros, where the coordinates of the metric are infinite",
+            "Leave out the outcomes of probability 0.",
+        )
+    return _normalised(p, xp)
+
+
+# ---------------------------------------------------------------- entropy and divergences
+
+
+def entropy(p, *, check=True):
+    r"""Shannon entropy.
+
+    .. math:: H(p) = -\sum_i p_i \log p_i
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+        Probabilities along the last axis.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats, in [0, log c].
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> round(float(entropy([0.5, 0.5, 0.0])), 6)
+    0.693147
+    """
+    xp, p = gate(check, p=(PROBABILITIES, p))
+    p = _normalised(p, xp)
+    log_p = xp.log(xp.where(p > 0.0, p, xp.ones_like(p)))
+    return xp.sum(p * -log_p, axis=-1)
+
+
+def kl_divergence(p, q, *, check=True):
+    r"""Kullback-Leibler divergence.
+
+    .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where q excludes an outcome of p.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    Notes
+    -----
+    Summed as p (q / p - 1 - log(q / p)), whose terms are not negative: near points keep their
+    digits.
+
+    References
+    ----------
+    S. Kullback and R. A. Leibler, On information and sufficiency, Ann. Math. Stat. 22, 1951.
+
+    Examples
+    --------
+    >>> round(float(kl_divergence([1.0, 0.0], [0.5, 0.5])), 6)
+    0.693147
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    p, q, _, ratio = _log_ratio(p, q, xp)
+    return _divergence.kullback_leibler(p, q, ratio, xp)
+
+
+def jeffreys_divergence(p, q, *, check=True):
+    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+
+    .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where the supports differ.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    References
+    ----------
+    H. Jeffreys, An invariant form for the prior probability in estimation problems,
+    Proc. Roy. Soc. A 186, 1946.
+
+    Examples
+    --------
+    >>> float(jeffreys_divergence([0.2, 0.8], [0.8, 0.2]).round(6))
+    1.663553
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    p, q, _, ratio = _log_ratio(p, q, xp)
+    return _divergence.jeffreys(p, q, ratio, xp)
+
+
+def alpha_divergence(p, q, *, alpha, check=True):
+    r"""Amari's alpha-divergence.
+
+    .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
+              p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    alpha : float
+        -1 gives KL(p, q), +1 gives KL(q, p), 0 four times the squared Hellinger distance; any
+        real number is allowed, and the divergence is continuous in it.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Not negative.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    References
+    ----------
+    S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 3.6.
+
+    Examples
+    --------
+    >>> p, q = [0.2, 0.8], [0.5, 0.5]
+    >>> bool(alpha_divergence(p, q, alpha=-1.0) == kl_divergence(p, q))
+    True
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    p, q, _, ratio = _log_ratio(p, q, xp)
+    return _divergence.alpha(p, q, ratio, float(alpha), xp)
+
+
+def renyi_divergence(p, q, *, order, check=True):
+    r"""Renyi divergence.
+
+    .. math:: R(p, q) = \frac{1}{\text{order} - 1}
+              \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    order : float
+        In [0, inf]: 1 gives KL(p, q), inf the logarithm of the largest ratio p / q, 0 minus the
+        logarithm of q's probability of the support of p.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf where the supports force it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`; a negative order.
+
+    References
+    ----------
+    T. van Erven and P. Harremoes, Renyi divergence and Kullback-Leibler divergence,
+    IEEE Trans. Inf. Theory 60, 2014.
+
+    Examples
+    --------
+    >>> round(float(renyi_divergence([0.5, 0.5], [0.25, 0.75], order=np.inf)), 6)
+    0.693147
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    p, q, log_p, ratio = _log_ratio(p, q, xp)
+    return _divergence.renyi(p, q, log_p, ratio, _divergence.checked_order(order), xp)
+
+
+def hellinger_distance(p, q, *, check=True):
+    r"""Hellinger distance, in [0, 1].
+
+    .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
+              = \sqrt 2 \sin(d(p, q) / 4)
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        Not squared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    Examples
+    --------
+    >>> round(float(hellinger_distance([1.0, 0.0], [0.0, 1.0])), 12)
+    1.0
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    return math.sqrt(0.5) * _array.norm(_root_difference(p, q, xp), xp)
+
+
+def bhattacharyya_coefficient(p, q, *, check=True):
+    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+
+    .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
+
+    Parameters
+    ----------
+    p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        1 for p = q, 0 for disjoint supports.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`.
+
+    Examples
+    --------
+    >>> round(float(bhattacharyya_coefficient([1.0, 0.0], [0.25, 0.75])), 12)
+    0.5
+    """
+    xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
+    totals = xp.sum(p, axis=-1) * xp.sum(q, axis=-1)
+    return xp.sum(xp.sqrt(p) * xp.sqrt(q), axis=-1) / xp.sqrt(totals)
+
+
+def _log_ratio(p, q, xp):
+    """Return the normalised p and q, log p, and log(p / q) to full relative precision."""
+    difference, q_scaled, total = _matched_difference(p, q, xp)
+    is_near = xp.abs(difference) < 0.5 * q_scaled
+    one = xp.ones_like(q_scaled)
+    relative = xp.where(is_near, difference, 0.0 * one) / xp.where(is_near, q_scaled, one)
+    p, q = p / total, q_scaled / total
+    log_p, log_q = _array.safe_log(p, xp), _array.safe_log(q, xp)
+    in_any = (p > 0.0) | (q > 0.0)
+    far = xp.where(in_any, log_p, xp.zeros_like(log_p)) - xp.where(
+        in_any, log_q, xp.zeros_like(log_q)
+    )
+    return p, q, log_p, xp.where(is_near, xp.log1p(relative), far)
+
+
+# ---------------------------------------------------------------- means
+
+
+def e_mean(points, *, weights=None, axis=0, check=True):
+    r"""Mean in e-coordinates: the normalised geometric mean.
+
+    .. math:: \bar p \propto \prod_k p_k^{w_k}
+
+    It minimises :math:`\sum_k w_k \mathrm{KL}(p, p_k)` over p.
+
+    Parameters
+    ----------
+    points : array, shape (..., n, ..., c)
+        Probabilities along the last axis.
+    weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
+    axis : int
+        The batch axis to average over.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities: 0 where a point of positive weight is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities; weights without a positive sum; points without a
+        common outcome.
+
+    Examples
+    --------
+    >>> e_mean([[0.8, 0.2], [0.2, 0.8]]).round(12)
+    array([0.5, 0.5])
+    """
+    xp, points, weights = _array.gate_mean(check, PROBABILITIES, points, weights, axis)
+    theta = _array.weighted_sum(_array.safe_log(points, xp), weights, axis, xp)
+    if check and _array.is_readable(theta) and bool(xp.any(xp.all(theta == -xp.inf, axis=-1))):
+        raise bad_value(
+            "points", "have an outcome in common for an e-mean", "their supports are disjoint"
+        )
+    return _array.softmax(theta, xp)
+
+
+def m_mean(points, *, weights=None, axis=0, check=True):
+    r"""Mean in m-coordinates: the arithmetic mean.
+
+    .. math:: \bar p = \sum_k w_k p_k
+
+    It minimises :math:`\sum_k w_k \mathrm{KL}(p_k, p)` over p.
+
+    Parameters
+    ----------
+    points : array, shape (..., n, ..., c)
+        Probabilities along the last axis.
+    weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
+    axis : int
+        The batch axis to average over.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Probabilities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities; weights without a positive sum.
+
+    Examples
+    --------
+    >>> m_mean([[1.0, 0.0], [0.0, 1.0]], weights=[3.0, 1.0])
+    array([0.75, 0.25])
+    """
+    xp, points, weights = _array.gate_mean(check, PROBABILITIES, points, weights, axis)
+    return _array.weighted_sum(_normalised(points, xp), weights, axis, xp)
+
+
+# ---------------------------------------------------------------- the whole simplex
+
+
+def volume(num_outcomes):
+    r"""Fisher-Rao volume of the open simplex.
+
+    .. math:: \pi^{c / 2} / \Gamma(c / 2)
+
+    Parameters
+    ----------
+    num_outcomes : int
+        c, at least 1.
+
+    Returns
+    -------
+    float
+        In radians to the power c - 1.
+
+    Raises
+    ------
+    ValueError
+        A number of outcomes below 1.
+
+    Examples
+    --------
+    >>> volume(2) == np.pi
+    True
+    """
+    num_outcomes = _checked_num_outcomes(num_outcomes)
+    half = 0.5 * num_outcomes
+    if num_outcomes <= 300:
+        return math.pi**half / math.gamma(half)
+    return math.exp(half * math.log(math.pi) - math.lgamma(half))
+
+
+def random_uniform(num_outcomes, size=(), *, rng=None):
+    r"""Draw distributions uniformly for the Fisher-Rao volume (the Jeffreys prior).
+
+    A Dirichlet distribution with all parameters 1/2, drawn as the squares of a uniform point on
+    the sphere.
+
+    Parameters
+    ----------
+    num_outcomes : int
+        c, at least 1.
+    size : int or tuple of int
+        Shape of the batch.
+    rng : numpy.random.Generator, int or None
+        Source of randomness or its seed.
+
+    Returns
+    -------
+    numpy array, shape (*size, c)
+        Probabilities in float64.
+
+    Raises
+    ------
+    ValueError
+        A number of outcomes below 1.
+
+    Examples
+    --------
+    >>> random_uniform(3, 5, rng=0).shape
+    (5, 3)
+    """
+    shape = (size,) if isinstance(size, int) else tuple(size)
+    num_outcomes = _checked_num_outcomes(num_outcomes)
+    x = np.random.default_rng(rng).standard_normal((*shape, num_outcomes)) ** 2
+    return x / x.sum(-1, keepdims=True)
+
+
+def _checked_num_outcomes(num_outcomes):
+    if isinstance(num_outcomes, bool) or num_outcomes != int(num_outcomes) or num_outcomes < 1:
+        raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
+    return int(num_outcomes)

@@ -42,6 +42,9 @@ class QR(nn.Module):
             [ 0.8000,  0.6000]])
     """
 
+    def __init__(self):  # nn.Module's own takes any arguments
+        super().__init__()
+
     def forward(self, weight):
         """Orthogonalise a matrix.
 
@@ -55,11 +58,7 @@ class QR(nn.Module):
         torch.Tensor, shape (..., out_features, in_features)
             Its Q factor.
         """
-        if weight.dtype.itemsize < 4:
-            raise TypeError(
-                f"weight must be float32 or float64: its dtype is {weight.dtype}. Train in "
-                "float32 (autocast is fine), freeze the model, and then convert it."
-            )
+        _check_precision(weight)
         if weight.shape[-2] < weight.shape[-1]:
             return self.forward(weight.mT).mT
         q, r = torch.linalg.qr(weight)
@@ -138,6 +137,7 @@ class OrthogonalLinear(nn.Linear):
         self.in_features = in_features
         self.out_features = out_features
         weight = torch.empty(out_features, in_features, device=device, dtype=dtype)
+        _check_precision(weight)
         self.weight = nn.Parameter(nn.init.orthogonal_(weight, generator=generator))
         self.bias = nn.Parameter(weight.new_zeros(out_features)) if bias else None
         parametrize.register_parametrization(self, "weight", parametrization())
@@ -213,7 +213,13 @@ class GroupSort(nn.Module):
         return groups.gather(-1, torch.cat((is_swapped, 1 - is_swapped), dim=-1)).flatten(-2)
 
     def extra_repr(self):
-        """Return what `repr` shows between the brackets."""
+        """Return what `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
         return f"group_size={self.group_size}"
 
 
@@ -385,10 +391,16 @@ def _bound(module, path):
         return math.prod(_bound(child, f"{path}.{name}".strip(".")) for name, child in children)
     constant = _activation_constant(module)
     if constant is None:
+        if isinstance(module, nn.Dropout):
+            seen, advice = f"{_named(path, module)} in training mode", "Call model.eval() first."
+        else:
+            seen = _named(path, module)
+            advice = (
+                "Put the parts of a module of your own into nn.Sequential, or bound the parts "
+                "that are known and multiply by your own bounds for the others."
+            )
         raise TypeError(
-            "model must be made of modules with a known Lipschitz constant: "
-            f"{_named(path, module)}. Put the parts of a module of your own into nn.Sequential, "
-            "or bound the parts and multiply by your own bounds."
+            f"model must be made of modules with a known Lipschitz constant: {seen}. {advice}"
         )
     return constant
 
@@ -409,7 +421,9 @@ def _activation_constant(module):
 
 def _spectral_norm(weight, path, layer):
     if not bool(torch.isfinite(weight).all()):
-        raise ValueError(f"model must have finite weights: {_named(path, layer)} has not.")
+        raise bad_value(
+            "model", "have finite weights", f"{_named(path, layer)} with NaN or infinite entries"
+        )
     return float(torch.linalg.matrix_norm(weight, 2))
 
 
@@ -428,6 +442,14 @@ def _named(path, module):
 def _check_module(model):
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module: got {type(model).__name__}.")
+
+
+def _check_precision(weight):
+    if weight.dtype.itemsize < 4:
+        raise TypeError(
+            f"weight must be float32 or float64: its dtype is {weight.dtype}. Train in float32 "
+            "(autocast is fine), and convert to half precision what freeze returns."
+        )
 
 
 def _check_size(name, size, smallest):

@@ -69,7 +69,7 @@ def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
     ax.set_yticks([])
     bar = ax.figure.colorbar(overlay, ax=ax, fraction=0.046, pad=0.04)
     bar.set_label("direction (unit norm)")
-    ax.set_title(f"prediction moves {math.sqrt(value):.3g} rad\nper unit of input", fontsize=11)
+    ax.set_title(f"prediction moves {math.sqrt(value):.3g} rad\nper unit of input", fontsize=10)
     return ax
 
 

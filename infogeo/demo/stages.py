@@ -1,46 +1,36 @@
-"""The demo: what infogeo does, on handwritten digits, from the training to a report.
+"""The numbers of the demo: training, distances, sensitivities and C-maximisation.
 
-The stages are `train`, `compare_predictions`, `pull_back` and `maximise`; each returns frozen
-numbers. The figures and the text are made from these numbers alone. Everything is computed in
-float64, in one thread and from generators of its own, so that a seed decides the numbers.
+Each stage is a function that returns frozen numbers; all are float64.
 """
 
-import contextlib
-import json
 import math
-import platform
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-import matplotlib
 import numpy as np
-import scipy
-import sklearn
 import torch
-from matplotlib import style
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
-from scipy import optimize, special
+from scipy import linalg, optimize, special
 from scipy.spatial import distance
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from infogeo import __version__, logits, plot
+from infogeo import logits
 from infogeo._result import Projection, Spectrum
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
-from infogeo.plot import report
 from infogeo.pullback import PullbackMetric
 
-__all__ = ["Settings", "compare_predictions", "maximise", "pull_back", "run", "summary", "train"]
+__all__ = [
+    "Settings",
+    "compare_predictions",
+    "load",
+    "maximise",
+    "measure",
+    "pull_back",
+    "train",
+]
 
-Progress = Callable[[str, float], None]
-
+INPUT_UNIT = "l2 norm, pixels from 0 to 1"
 NUM_DIGITS = 10
 CLOSED_LOOPS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 1.0])  # in the digit's shape
 # E. T. Jaynes, Where do we stand on maximum entropy?, 1978, section C: five printed digits.
@@ -193,107 +183,72 @@ class Maximised:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that the demo found; `results` is what results.json holds."""
+    """All that the demo measures."""
 
     digits: Digits
-    classifiers: dict[str, Classifier]
+    classifiers: dict[str, Classifier]  # "lipschitz" and "relu", here and below
     distances: dict[str, Distances]
     between: np.ndarray  # (n,), between the two networks' predictions for the same image
     sensitivity: dict[str, Sensitivity]
     maximised: Maximised
-    results: dict[str, Any]
-    files: list[Path]
 
 
-def run(folder, settings=None, *, progress=lambda stage, fraction: None):
-    """Run all stages and write ``report.html``, ``results.json`` and the figures.
+def measure(settings, *, progress=lambda stage, fraction: None):
+    """Run the stages.
 
     Parameters
     ----------
-    folder : str or pathlib.Path
-        Where to write; it has to exist. Files of the same names are replaced.
-    settings : Settings or None
-        None takes the defaults.
+    settings : Settings
+        What decides the numbers, together with the state of torch's generator.
     progress : callable
-        Called as ``progress(stage, fraction)`` with a text and the part of the whole done.
+        Called as ``progress(stage, fraction)``.
 
     Returns
     -------
     Outcome
-        The numbers of all stages and the files written.
+        The numbers of all stages.
     """
-    settings, folder = settings or Settings(), Path(folder)
-    seconds: dict[str, float] = {}
-    with _reproducible(settings.seed), style.context(_STYLE):
-        digits = _load(settings)
-        with _timed(seconds, "training"):
-            classifiers = train(digits, settings, progress=progress)
-        images, labels = digits.test[0], digits.test[1].numpy()
-        progress("distances between predictions", 0.5)
-        with _timed(seconds, "distances"):
-            distances = {
-                key: compare_predictions(classifier, images.numpy(), labels)
-                for key, classifier in classifiers.items()
-            }
-            between = logits.fisher_rao_distance(*(c.logits for c in classifiers.values()))
-        progress("sensitivity of the inputs", 0.65)
-        with _timed(seconds, "sensitivity"):
-            sensitivity = {
-                key: pull_back(classifier, images) for key, classifier in classifiers.items()
-            }
-        progress("C-maximisation", 0.75)
-        with _timed(seconds, "C-maximisation"):
-            maximised = maximise(classifiers["lipschitz"], labels)
-        progress("report", 0.8)
-        outcome = Outcome(digits, classifiers, distances, between, sensitivity, maximised, {}, [])
-        with _timed(seconds, "figures"):
-            images_by_name = {
-                name: report.to_png(draw(outcome)) for name, (draw, *_) in _FIGURES.items()
-            }
-        outcome = replace(outcome, results=_results(outcome, settings, seconds))
-        files = _write(folder, outcome, images_by_name)
-    progress("report", 1.0)
-    return replace(outcome, files=files)
-
-
-@contextlib.contextmanager
-def _reproducible(seed):
-    """Fix what the numbers depend on, and put it back."""
-    threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach GPUs too
-        # At these sizes threads cost more than they gain, and sums depend on their number.
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-
-
-@contextlib.contextmanager
-def _timed(seconds, name):
-    start = time.perf_counter()
-    yield
-    seconds[name] = round(time.perf_counter() - start, 2)
+    digits = load(settings)
+    images, labels = digits.test[0], digits.test[1].numpy()
+    classifiers = train(digits, settings, progress=lambda stage, part: progress(stage, 0.7 * part))
+    progress("distances between predictions", 0.7)
+    distances = {}
+    for key, classifier in classifiers.items():
+        start = distances["lipschitz"].embedding if distances else None
+        distances[key] = compare_predictions(classifier, images.numpy(), labels, start=start)
+    between = logits.fisher_rao_distance(*(c.logits for c in classifiers.values()))
+    progress("sensitivity of the inputs", 0.9)
+    sensitivity = {key: pull_back(classifier, images) for key, classifier in classifiers.items()}
+    progress("C-maximisation", 0.95)
+    maximised = maximise(classifiers["lipschitz"], labels)
+    return Outcome(digits, classifiers, distances, between, sensitivity, maximised)
 
 
 # ---------------------------------------------------------------- stage 1: training
 
 
-def _load(settings):
+def load(settings):
+    """Split scikit-learn's handwritten digits.
+
+    Parameters
+    ----------
+    settings : Settings
+        The sizes, and the seed of the split.
+
+    Returns
+    -------
+    Digits
+        Every digit has the same share in all parts.
+    """
     bunch = load_digits()
     images, labels = bunch.images / 16.0, bunch.target
-    halves = []
+    held = []
     for size in (settings.num_test, settings.num_calibration):
         images, held_images, labels, held_labels = train_test_split(
             images, labels, test_size=size, random_state=settings.seed, stratify=labels
         )
-        halves.append((torch.from_numpy(held_images), torch.from_numpy(held_labels)))
-    return Digits((torch.from_numpy(images), torch.from_numpy(labels)), halves[1], halves[0])
+        held.append((torch.from_numpy(held_images), torch.from_numpy(held_labels)))
+    return Digits((torch.from_numpy(images), torch.from_numpy(labels)), held[1], held[0])
 
 
 def train(digits, settings, *, progress=lambda stage, fraction: None):
@@ -322,17 +277,11 @@ def train(digits, settings, *, progress=lambda stage, fraction: None):
     lipschitz = _network(layers.OrthogonalLinear, layers.GroupSort, sizes)
     relu = _network(nn.Linear, nn.ReLU, sizes)
     stage = "training the 1-Lipschitz network"
-    _fit(lipschitz, lipschitz_loss, 1e-2, digits, settings, lambda f: progress(stage, 0.35 * f))
+    _fit(lipschitz, lipschitz_loss, 1e-2, digits, settings, lambda f: progress(stage, 0.7 * f))
+    other_stage = "training the ReLU network"
+    loss = nn.functional.cross_entropy
+    _fit(relu, loss, 3e-3, digits, settings, lambda f: progress(other_stage, 0.7 + 0.3 * f))
     lipschitz = layers.freeze(lipschitz)
-    stage = "training the ReLU network"
-    _fit(
-        relu,
-        nn.functional.cross_entropy,
-        3e-3,
-        digits,
-        settings,
-        lambda f: progress(stage, 0.35 + 0.15 * f),
-    )
     relu.eval().requires_grad_(False)
     return {
         "lipschitz": _classifier("1-Lipschitz network", lipschitz, digits),
@@ -398,7 +347,7 @@ def _fit_temperature(output, labels):
 # ---------------------------------------------------------------- stage 2: distances
 
 
-def compare_predictions(classifier, images, labels):
+def compare_predictions(classifier, images, labels, *, start=None):
     """Measure the Fisher-Rao distances between the predictions for all pairs of images.
 
     Parameters
@@ -409,6 +358,9 @@ def compare_predictions(classifier, images, labels):
         The test images.
     labels : numpy array, shape (n,)
         What they show.
+    start : numpy array, shape (n, 2), or None
+        Where the embedding begins, so that it can be compared with another one; None takes
+        classical scaling.
 
     Returns
     -------
@@ -419,7 +371,7 @@ def compare_predictions(classifier, images, labels):
     matrix = logits.fisher_rao_distance(z[:, None], z[None])
     is_pair = np.triu(np.ones(matrix.shape, bool), 1)
     is_different = labels[:, None] != labels
-    embedding = _embed(matrix)
+    embedding = _embed(matrix, start)
     embedded = distance.cdist(embedding, embedding)
     bound = certificates.drift_bound(
         distance.cdist(images.reshape(len(images), -1), images.reshape(len(images), -1)),
@@ -440,8 +392,8 @@ def compare_predictions(classifier, images, labels):
 def _first_pairs(matrix, is_candidate, num_pairs=4):
     """Return the pairs with the smallest entries, no image in two of them."""
     rows, columns = np.nonzero(is_candidate)
-    pairs: list[tuple[int, int]] = []
-    used: set[int] = set()
+    pairs = []
+    used = set()
     for k in np.argsort(matrix[rows, columns], kind="stable"):
         i, j = int(rows[k]), int(columns[k])
         if not used & {i, j}:
@@ -459,22 +411,28 @@ def _class_means(matrix, labels):
     return member.T @ matrix @ member / pairs
 
 
-def _embed(matrix, num_steps=300):
+def _embed(matrix, start, num_steps=300):
     """Place points in the plane so that their distances are near the given ones.
 
-    Classical scaling gives the start, then each Guttman transform lowers the squared error of
-    the distances (I. Borg and P. Groenen, Modern Multidimensional Scaling, 2005, chapter 8).
+    Each step is a Guttman transform, which lowers the squared error of the distances (I. Borg
+    and P. Groenen, Modern Multidimensional Scaling, 2005, chapter 8).
     """
-    n = len(matrix)
-    centred = matrix**2 - (matrix**2).mean(0)
-    centred -= centred.mean(1, keepdims=True)
-    values, vectors = np.linalg.eigh(-0.5 * (centred + centred.T) / 2.0)
-    points = vectors[:, -2:] * np.sqrt(values[-2:])
+    points = _classical_scaling(matrix) if start is None else start
     for _ in range(num_steps):
         now = distance.cdist(points, points)
         ratio = np.divide(matrix, now, out=np.zeros_like(now), where=now > 0.0)
-        points = (ratio.sum(1, keepdims=True) * points - ratio @ points) / n
+        points = (ratio.sum(1, keepdims=True) * points - ratio @ points) / len(points)
+    if start is not None:
+        turn, _ = linalg.orthogonal_procrustes(points, start)
+        points = points @ turn
     return points
+
+
+def _classical_scaling(matrix):
+    squares = matrix**2
+    rows = squares.mean(0)
+    values, vectors = np.linalg.eigh(-0.5 * (squares - rows - rows[:, None] + rows.mean()))
+    return vectors[:, -2:] * np.sqrt(values[-2:])
 
 
 # ---------------------------------------------------------------- stage 3: sensitivity
@@ -567,7 +525,7 @@ def _loaded_die():
 
 def _three_digits(z):
     """Take the image most undecided among digits of 0, 1 and 2 loops, and learn their mean."""
-    by_loops = [np.flatnonzero(CLOSED_LOOPS == number) for number in (0.0, 1.0, 2.0)]
+    by_loops = [np.flatnonzero(number == CLOSED_LOOPS) for number in (0.0, 1.0, 2.0)]
     best = np.stack([z[:, digits].max(-1) for digits in by_loops], -1)
     index = int(special.log_softmax(best, -1).min(-1).argmax())
     digits = [int(group[z[index, group].argmax()]) for group in by_loops]
@@ -640,276 +598,3 @@ def _triangle(p, best, q):
 
 def _pythagorean_error(p, best, q):
     return float(np.abs(_kl(p, q) - _kl(p, best) - _kl(best, q)).max())
-
-
-# ---------------------------------------------------------------- figures
-
-_BLUE, _VERMILLION, _GREEN, _ORANGE, _INK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "0.25"
-_COLOURS = {"lipschitz": _BLUE, "relu": _VERMILLION}
-# Okabe and Ito's colours; the digits themselves are the markers, so that colour is only a help.
-_DIGIT_COLOURS = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#A89B00",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#7F7F7F",
-    "#5D3A9B",
-)
-_STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
-_UNIT = "l2 norm, pixels from 0 to 1"
-
-
-def _figure(width, height):
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _show(ax, image):
-    ax.imshow(image, cmap="Greys", vmin=0.0, vmax=1.0)
-    ax.spines[:].set_visible(True)
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
-def _draw_certified_accuracy(outcome):
-    figure = _figure(7.2, 4.0)
-    ax = figure.subplots()
-    radii = np.linspace(0.0, 1.2, 241)
-    for key, classifier in outcome.classifiers.items():
-        shares = [100.0 * classifier.certified_accuracy(radius) for radius in radii]
-        label = f"{classifier.name}: bound L = {classifier.lipschitz_bound:.4g}"
-        ax.plot(radii, shares, color=_COLOURS[key], linewidth=2.0, label=label)
-        ax.plot(0.0, 100.0 * classifier.accuracy, "o", color=_COLOURS[key], clip_on=False)
-    ax.set(
-        xlabel=f"radius ({_UNIT})",
-        ylabel="right and certified (% of test images)",
-        xlim=(0.0, 1.2),
-        ylim=(0.0, 102.0),
-    )
-    ax.grid(color="0.9")
-    ax.legend(frameon=False)
-    return figure
-
-
-def _draw_pairs(outcome):
-    distances, (images, labels) = outcome.distances["lipschitz"], outcome.digits.test
-    rows = {
-        "nearest": distances.nearest,
-        "nearest of\ndifferent digits": distances.nearest_of_different_digits,
-        "farthest": distances.farthest,
-    }
-    num_columns = max(len(pairs) for pairs in rows.values())
-    figure = _figure(9.2, 4.9)
-    grid = figure.add_gridspec(len(rows), 3 * num_columns, width_ratios=(1, 1, 0.2) * num_columns)
-    for row, (name, pairs) in enumerate(rows.items()):
-        for column, pair in enumerate(pairs):
-            axes = [figure.add_subplot(grid[row, 3 * column + side]) for side in (0, 1)]
-            for ax, k in zip(axes, pair, strict=True):
-                _show(ax, images[k])
-                ax.set_xlabel(f"a {int(labels[k])}")
-            axes[0].set_title(f"{distances.matrix[pair]:.4g} rad", x=1.05, fontsize=10.5)
-            if column == 0:
-                axes[0].set_ylabel(name, fontsize=11.5)
-    return figure
-
-
-def _draw_class_distances(outcome):
-    figure = _figure(9.8, 4.8)
-    axes = figure.subplots(1, 2, sharey=True)
-    norm = PowerNorm(3.0, 0.0, math.pi)  # most pairs of digits are far apart: there colour counts
-    for ax, (key, distances) in zip(axes, outcome.distances.items(), strict=True):
-        shown = ax.imshow(distances.by_class, cmap="cividis", norm=norm)
-        for (i, j), value in np.ndenumerate(distances.by_class):
-            colour = "white" if norm(value) < 0.5 else "black"
-            ax.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8.5)
-        ax.set_title(outcome.classifiers[key].name)
-        ax.set(xticks=range(NUM_DIGITS), yticks=range(NUM_DIGITS), xlabel="digit")
-        ax.spines[:].set_visible(False)
-    axes[0].set_ylabel("digit")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85, ticks=[0.0, 1.0, 2.0, 2.5, 2.8, math.pi])
-    bar.ax.set_yticklabels(["0", "1", "2", "2.5", "2.8", "π"])
-    bar.set_label("mean Fisher-Rao distance (rad)")
-    return figure
-
-
-def _draw_embedding(outcome):
-    labels = outcome.digits.test[1].numpy()
-    figure = _figure(9.2, 4.9)
-    axes = figure.subplots(1, 2, sharex=True, sharey=True)
-    for ax, (key, distances) in zip(axes, outcome.distances.items(), strict=True):
-        for digit in range(NUM_DIGITS):
-            points = distances.embedding[labels == digit]
-            ax.scatter(
-                *points.T,
-                s=42,
-                marker=f"${digit}$",
-                color=_DIGIT_COLOURS[digit],
-                linewidths=0.3,
-            )
-        ax.set_title(outcome.classifiers[key].name)
-        ax.set(aspect="equal", xlabel="rad")
-        ax.grid(color="0.93")
-        ax.set_axisbelow(True)
-    axes[0].set_ylabel("rad")
-    return figure
-
-
-def _draw_spectrum(outcome):
-    figure = _figure(9.2, 4.0)
-    left, right = figure.subplots(1, 2)
-    for key, sensitivity in outcome.sensitivity.items():
-        name, colour = outcome.classifiers[key].name, _COLOURS[key]
-        values = np.maximum(np.abs(sensitivity.dense_eigenvalues), 1e-22)
-        left.semilogy(range(1, len(values) + 1), values, ".", color=colour, label=name)
-        speeds = np.sort(sensitivity.speeds)
-        shares = 100.0 * (np.arange(len(speeds)) + 1.0) / len(speeds)
-        right.plot(speeds, shares, color=colour, linewidth=2.0, label=name)
-    left.axvline(9.5, color=_INK, linewidth=0.9, linestyle="--")
-    left.annotate(
-        "10 classes: rank 9 at most", (9.5, 0.93), (6, 0), xycoords=("data", "axes fraction"),
-        textcoords="offset points", va="center", color=_INK,
-    )  # fmt: skip
-    left.set(xlabel="number of the eigenvalue", ylabel="eigenvalue (rad² per unit²)")
-    left.legend(frameon=False, loc="center right")
-    bound = math.sqrt(outcome.sensitivity["lipschitz"].eigenvalue_bound)
-    right.axvline(bound, color=_BLUE, linewidth=1.2, linestyle="--")
-    right.annotate(
-        "bound of the\n1-Lipschitz\nnetwork",
-        (bound, 30.0), (-6, 0), textcoords="offset points", ha="right", va="center", color=_BLUE,
-    )  # fmt: skip
-    right.set_xscale("log")
-    right.set(
-        xlabel="sensitivity √λ (rad per unit of input)",
-        ylabel="% of test images below",
-        ylim=(0.0, 102.0),
-    )
-    right.grid(color="0.9")
-    right.legend(frameon=False, loc="upper left")
-    return figure
-
-
-def _draw_sensitivity(outcome):
-    images, labels = outcome.digits.test
-    examples = [_typical(outcome, labels.numpy(), digit) for digit in (0, 3, 5, 8)]
-    figure = _figure(10.0, 7.4)
-    axes = figure.subplots(3, len(examples))
-    for ax, index in zip(axes[0], examples, strict=True):
-        _show(ax, images[index])
-        ax.set_title(f"a {int(labels[index])}")
-    axes[0, 0].set_ylabel("input", fontsize=11.5)
-    for axes_row, (key, classifier) in zip(axes[1:], outcome.classifiers.items(), strict=True):
-        _overlay_row(axes_row, outcome, key, examples)
-        axes_row[0].set_ylabel(classifier.name, fontsize=11.5)
-    return figure
-
-
-def _typical(outcome, labels, digit):
-    """Return the image of a digit whose sensitivity is the median one."""
-    members = np.flatnonzero(labels == digit)
-    speeds = outcome.sensitivity["lipschitz"].speeds[members]
-    return int(members[np.argsort(speeds, kind="stable")[len(members) // 2]])
-
-
-def _draw_extremes(outcome):
-    labels = outcome.digits.test[1]
-    figure = _figure(10.0, 6.0)
-    axes = figure.subplots(2, 4)
-    for axes_row, (key, classifier) in zip(axes, outcome.classifiers.items(), strict=True):
-        order = np.argsort(outcome.sensitivity[key].speeds, kind="stable")
-        examples = [*order[::-1][:2], *order[:2]]
-        _overlay_row(axes_row, outcome, key, examples)
-        axes_row[0].set_ylabel(classifier.name, fontsize=11.5)
-        for rank, ax, index in zip(("most", "most", "least", "least"), axes_row, examples):
-            said = int(classifier.logits[index].argmax())
-            ax.set_xlabel(f"{rank} sensitive:\na {int(labels[index])}, predicted {said}")
-    return figure
-
-
-def _overlay_row(axes, outcome, key, examples):
-    images, spectrum = outcome.digits.test[0], outcome.sensitivity[key].spectrum
-    for ax, index in zip(axes, examples, strict=True):
-        plot.sensitivity(images, spectrum, index=int(index), ax=ax)
-        ax.spines[:].set_visible(True)
-        if ax is not axes[-1]:
-            ax.images[-1].colorbar.set_label("")  # one label for the row
-
-
-def _draw_loaded_die(outcome):
-    die = outcome.maximised.die
-    figure = _figure(6.0, 3.4)
-    ax = figure.subplots()
-    faces = np.arange(1, 7)
-    bars = ax.bar(faces, die.projection.probabilities, color=_BLUE, width=0.7)
-    ax.bar_label(bars, fmt="%.5f", fontsize=10, padding=2)
-    ax.axhline(1.0 / 6.0, color=_INK, linewidth=1.0, linestyle="--", zorder=0)
-    ax.text(0.5, 1.0 / 6.0, "fair die", ha="left", va="bottom", color=_INK)
-    ax.set(xlabel="face", ylabel="probability", ylim=(0.0, 0.4))
-    return figure
-
-
-def _draw_three_digits(outcome):
-    three = outcome.maximised.three_digits
-    figure = _figure(9.2, 5.0)
-    left, right = figure.subplots(1, 2, width_ratios=(1.0, 3.0))
-    _show(left, outcome.digits.test[0][three.index])
-    left.set_title("the image")
-    names = [f"{digit} ({_loops(n)})" for digit, n in zip(three.digits, three.loops, strict=True)]
-    ax = plot.simplex(right, labels=names)
-    best = three.projection.probabilities
-    known = f"M_D: {three.target:g} loops on average"
-    ax.plot(*plot.to_ternary(three.mixture_points).T, color=_BLUE, linewidth=2.2, label=known)
-    tilted = "E_C: the prediction, tilted"
-    ax.plot(*plot.to_ternary(three.family_points).T, color=_VERMILLION, linewidth=2.2, label=tilted)
-    for p, marker, size, colour, name in (
-        (three.prediction, "o", 8.0, _VERMILLION, "q: the prediction"),
-        (best, "*", 17.0, "black", "p*: the nearest"),
-        (three.drawn_point, "s", 7.5, _BLUE, "p: another point of M_D"),
-    ):
-        ax.plot(
-            *plot.to_ternary(p), marker, markersize=size, color=colour, markeredgecolor="white",
-            label=name,
-        )  # fmt: skip
-        ax.annotate(
-            name.partition(":")[0], plot.to_ternary(p), (9, 7), textcoords="offset points",
-            fontsize=12, weight="bold",
-        )  # fmt: skip
-    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.72, 1.0))
-    return figure
-
-
-def _loops(number):
-    return {0: "no loop", 1: "one loop", 2: "two loops"}[int(number)]
-
-
-def _draw_frequencies(outcome):
-    frequencies = outcome.maximised.frequencies
-    figure = _figure(8.2, 3.6)
-    ax = figure.subplots()
-    series = (
-        ("predicted: q", frequencies.predicted, _ORANGE),
-        ("corrected: p*", frequencies.projection.probabilities, _BLUE),
-        ("true: p", frequencies.truth, _INK),
-    )
-    for k, (name, values, colour) in enumerate(series):
-        at = np.arange(NUM_DIGITS) + 0.27 * (k - 1)
-        ax.bar(at, 100.0 * values, width=0.25, color=colour, label=name)
-    ax.set(xlabel="digit", ylabel="share of the images (%)", xticks=range(NUM_DIGITS))
-    ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0))
-    return figure
-
-
-_FIGURES = {
-    "certified_accuracy": _draw_certified_accuracy,
-    "pairs": _draw_pairs,
-    "class_distances": _draw_class_distances,
-    "embedding": _draw_embedding,
-    "sensitivity": _draw_sensitivity,
-    "extremes": _draw_extremes,
-    "spectrum": _draw_spectrum,
-    "loaded_die": _draw_loaded_die,
-    "three_digits": _draw_three_digits,
-    "class_frequencies": _draw_frequencies,
-}

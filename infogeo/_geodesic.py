@@ -1,0 +1,116 @@
+"""Curves on the simplex in a form that probabilities and logits share."""
+
+import math
+
+import numpy as np
+
+from infogeo import _array
+from infogeo._array import Array, Namespace, bad_value
+
+
+def sinc(angle: Array, xp: Namespace) -> Array:
+    """Return sin(angle) / angle."""
+    is_zero = angle == 0.0
+    safe = xp.where(is_zero, xp.ones_like(angle), angle)
+    return xp.where(is_zero, xp.ones_like(angle), xp.sin(safe) / safe)
+
+
+def slerp_weights(angle: Array, t: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return sin((1 - t) angle) / sin(angle) and sin(t angle) / sin(angle)."""
+    is_zero = angle == 0.0
+    sine = xp.where(is_zero, xp.ones_like(angle), xp.sin(angle))
+    from_start = xp.where(is_zero, 1.0 - t, xp.sin((1.0 - t) * angle) / sine)
+    return from_start, xp.where(is_zero, t, xp.sin(t * angle) / sine)
+
+
+def require_inside(time: Array, xp: Namespace) -> None:
+    """Raise if a geodesic leaves the simplex before time 1.
+
+    One that ends on a face may overshoot by rounding, and then its square by rounding squared.
+    """
+    if bool(xp.any(time < 1.0 - xp.finfo(time.dtype).eps ** 0.5)):
+        raise bad_value(
+            "v",
+            "keep the geodesic inside the simplex up to time 1",
+            f"one leaves it at time {float(xp.min(time)):.6g}",
+            "Scale v by less than its boundary_time.",
+        )
+
+
+def require_common_outcome(names: str, joint: Array, check: bool, xp: Namespace) -> None:
+    """Raise if two distributions have no outcome in common."""
+    if check and _array.is_readable(joint) and not bool(xp.all(xp.any(joint, axis=-1))):
+        raise bad_value(
+            names,
+            "have an outcome in common for this geodesic to join them",
+            "their supports are disjoint",
+            "The Fisher-Rao and m-geodesics join any two distributions.",
+        )
+
+
+def log_alpha_geodesic(log_p: Array, log_q: Array, t: Array, beta: float, xp: Namespace) -> Array:
+    """Return the logarithm of the alpha-geodesic's point, beta = (1 - alpha) / 2 not 0."""
+    s = _invert_time_change(log_p, log_q, t, beta, xp)
+    return _array.log_softmax(_power_line(log_p, log_q, s, beta, xp), xp)
+
+
+def _power_line(log_p, log_q, s, beta, xp):
+    """Return 1 / beta log((1 - s) p^beta + s q^beta), s in [0, 1], from the larger of the two."""
+    q_is_larger = log_q > log_p
+    larger, smaller = xp.where(q_is_larger, log_q, log_p), xp.where(q_is_larger, log_p, log_q)
+    share = xp.where(q_is_larger, 1.0 - s, s)  # of the smaller one
+    in_both = smaller > -xp.inf
+    ratio = xp.where(in_both, smaller, xp.zeros_like(smaller)) - xp.where(
+        in_both, larger, xp.zeros_like(larger)
+    )
+    power = xp.expm1(beta * ratio)
+    if beta > 0.0:
+        power = xp.where(in_both, power, -xp.ones_like(power))
+        inside = share * power > -1.0
+    else:
+        inside = in_both & (share == share)
+    line = xp.log1p(xp.where(inside, share * power, xp.zeros_like(share * power))) / beta
+    in_any = larger > -xp.inf
+    return xp.where(
+        inside & in_any, xp.where(in_any, larger, xp.zeros_like(larger)) + line, -xp.inf
+    )
+
+
+def _invert_time_change(log_p, log_q, t, beta, xp):
+    """Return the s in [0, 1] at which the alpha-geodesic has the affine parameter t."""
+    nodes, weights = _double_exponential_rule()
+
+    def speed(s):
+        z = _array.logsumexp(_power_line(log_p, log_q, s, beta, xp), xp)
+        return xp.exp(-2.0 * beta * z)
+
+    def integral(s):
+        total = xp.zeros_like(s)
+        for node, weight in zip(nodes, weights, strict=True):
+            total = total + weight * s * speed(s * node)
+        return total
+
+    s = t + xp.zeros_like(_array.logsumexp(log_p + xp.zeros_like(log_q), xp))
+    whole = integral(xp.ones_like(s))
+    low, high = xp.zeros_like(s), xp.ones_like(s)
+    for _ in range(60):
+        excess = integral(s) / whole - t
+        low, high = xp.where(excess < 0.0, s, low), xp.where(excess < 0.0, high, s)
+        newton = s - excess * whole / speed(s)
+        is_inside = (newton > low) & (newton < high)
+        update = xp.where(is_inside, newton, 0.5 * (low + high))
+        update = xp.where(excess == 0.0, s, update)
+        is_done = xp.all(xp.abs(update - s) <= 4.0 * xp.finfo(s.dtype).eps * s)
+        s = update
+        if _array.is_readable(is_done) and bool(is_done):
+            break
+    return s
+
+
+def _double_exponential_rule():
+    """Return nodes and weights on [0, 1] that tolerate branch points at both ends."""
+    u = np.linspace(-3.2, 3.2, 65)
+    y = 0.5 * math.pi * np.sinh(u)
+    nodes = 1.0 / (1.0 + np.exp(-2.0 * y))
+    weights = (u[1] - u[0]) * 0.5 * math.pi * np.cosh(u) * 0.5 / np.cosh(y) ** 2
+    return nodes.tolist(), (weights / weights.sum()).tolist()

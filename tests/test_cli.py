@@ -1,0 +1,222 @@
+"""The command: one clear line and status 2 for what a user can put right."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+import infogeo
+from infogeo import cli
+
+
+def demo_module(run):
+    """Stand in for infogeo.demo."""
+    return types.SimpleNamespace(
+        Settings=lambda seed: {"seed": seed},
+        run=run,
+        summary=lambda found, folder: f"found {found} in {folder}",
+    )
+
+
+@pytest.fixture
+def fake_demo(monkeypatch):
+    def install(run):
+        monkeypatch.setitem(sys.modules, "infogeo.demo", demo_module(run))
+
+    return install
+
+
+def write_and_return(folder, settings, *, progress):
+    progress("stage one", 0.5)
+    (folder / "report.html").write_text("hello")
+    return settings["seed"]
+
+
+# ---------------------------------------------------------------- what works
+
+
+def test_help_and_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"infogeo {infogeo.__version__}\n"
+    for arguments in ([], ["--help"]):
+        assert cli.main(arguments) == 0
+        assert "demo" in capsys.readouterr().out
+    assert cli.main(["demo", "--help"]) == 0
+    assert {"--seed", "--output"} <= set(capsys.readouterr().out.replace(",", " ").split())
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from infogeo.cli import main; main(['demo', '--help']); print(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    loaded = set(run.stdout.splitlines()[-1].split())
+    assert loaded.isdisjoint({"torch", "numpy", "scipy", "matplotlib", "sklearn", "rich"})
+
+
+def test_python_m_infogeo():
+    run = subprocess.run(
+        [sys.executable, "-m", "infogeo", "--nothing"], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 2
+    assert run.stderr == "infogeo: unrecognized arguments: --nothing (see infogeo --help)\n"
+
+
+def test_demo_prints_what_it_found(fake_demo, tmp_path, capsys):
+    fake_demo(write_and_return)
+    folder = tmp_path / "new" / "folder"
+    assert cli.main(["demo", "-o", str(folder), "--seed", "7"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"found 7 in {folder}\n"
+    assert shown.err.splitlines() == ["[  0%] loading", "[ 50%] stage one"]
+    assert [path.name for path in folder.iterdir()] == ["report.html"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rich") is None, reason="rich is not installed")
+def test_demo_shows_a_bar_to_people(fake_demo, tmp_path, capsys, monkeypatch):
+    fake_demo(write_and_return)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"found 0 in {tmp_path}\n"
+    assert "stage one" in shown.err
+    assert "[ 50%]" not in shown.err
+
+
+# ---------------------------------------------------------------- what a user can put right
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nothing"], "infogeo: unrecognized arguments: --nothing (see infogeo --help)"),
+        (["demo", "--nothing"], "infogeo: unrecognized arguments: --nothing (see infogeo --help)"),
+        (["demo", "extra"], "infogeo: unrecognized arguments: extra (see infogeo --help)"),
+        (["demmo"], "infogeo: argument COMMAND: invalid choice: 'demmo'"),
+        (["demo", "-o"], "infogeo demo: argument -o/--output: expected one argument"),
+        (["demo", "-o", ""], "the folder's name is empty"),
+        (["demo", "--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
+        (["demo", "--seed", "1.5"], "'1.5' is not a whole number"),
+        (["demo", "--seed", "4294967296"], "'4294967296' is not a whole number"),
+        (["demo", "-o", "{file}"], "{file}: it is a file, not a folder"),
+        (["demo", "-o", "{file}/below"], "infogeo: cannot write to {file}/below: "),
+        (["demo", "-o", "/dev/null/below"], "infogeo: cannot write to /dev/null/below: "),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path, capsys, fake_demo):
+    fake_demo(write_and_return)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert cli.main([argument.format(file=file) for argument in arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert message.format(file=file) in shown.err
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
+def test_folder_without_permission(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    assert cli.main(["demo", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("infogeo: cannot write to")
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("infogeo: cannot write to")
+
+
+def test_folder_that_refuses_files(tmp_path, capsys, monkeypatch):
+    """A read-only file system lets folders be seen, and nothing be written."""
+
+    def refuse(**keywords):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert cli.main(["demo", "-o", str(tmp_path / "a" / "b")]) == 2
+    assert capsys.readouterr().err == (
+        f"infogeo: cannot write to {tmp_path / 'a' / 'b'}: Read-only file system\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (["matplotlib"], "infogeo demo needs matplotlib: pip install 'infogeo[plot]'"),
+        (["sklearn"], "infogeo demo needs scikit-learn: pip install 'infogeo[sklearn]'"),
+        (
+            ["torch", "matplotlib", "sklearn"],
+            "infogeo demo needs torch, matplotlib and scikit-learn: "
+            "pip install 'infogeo[torch,plot,sklearn]'",
+        ),
+    ],
+)
+def test_missing_extras_are_named(missing, message, tmp_path, capsys, monkeypatch):
+    for module in missing:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert cli.main(["demo", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == message + "\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_extra_in_a_fresh_process(tmp_path):
+    blocker = tmp_path / "sitecustomize.py"
+    blocker.write_text(
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'matplotlib':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "infogeo", "demo", "-o", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "infogeo demo needs matplotlib: pip install 'infogeo[plot]'\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_extra_that_does_not_load(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "infogeo.demo", None)
+    assert cli.main(["demo", "-o", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("infogeo demo: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_leaves_no_empty_folder(fake_demo, tmp_path, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    fake_demo(interrupt)
+    assert cli.main(["demo", "-o", str(tmp_path / "a" / "b")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "infogeo: interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_keeps_what_was_there(fake_demo, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    fake_demo(interrupt)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 130
+    assert tmp_path.exists()
+
+
+def test_a_full_disk_is_one_line(fake_demo, tmp_path, capsys):
+    def fill(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    fake_demo(fill)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"infogeo: cannot write to {tmp_path}: No space left on device"
+    )
