@@ -11,7 +11,7 @@ Values are not read where they do not exist yet: inside ``torch.func``, ``torch.
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -319,7 +319,23 @@ def _smallest(x: Array) -> float:
     return x.item(x.argmin()) if type(x) is np.ndarray and x.size < 1024 else float(x.min())
 
 
+BLOCK_SIZE = 32_768  # entries: a few arrays of that many float64 fit into the second-level cache
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of the first axis with about `BLOCK_SIZE` entries each."""
+    step = max(1, BLOCK_SIZE // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        yield slice(start, start + step)
+
+
 def _are_probabilities(p: Array, coarseness: float) -> bool:
+    if type(p) is np.ndarray and p.ndim > 1 and p.size > BLOCK_SIZE:  # one trip from memory
+        return all(_are_probabilities_at_once(p[rows], coarseness) for rows in row_blocks(p.shape))
+    return _are_probabilities_at_once(p, coarseness)
+
+
+def _are_probabilities_at_once(p: Array, coarseness: float) -> bool:
     if not _smallest(p) >= 0.0:  # NaN fails too
         return False
     num_outcomes = p.shape[-1]
@@ -493,6 +509,14 @@ def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
         series = (series + 8.0 / (n * n * math.comb(2 * n, n))) * x
     x = xp.where(is_near, xp.ones_like(squared_chord), squared_chord)
     return xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2)
+
+
+def safe_sqrt(x: Array, xp: Namespace) -> Array:
+    """Return the square root with the gradient 0 at 0."""
+    if type(x) is np.ndarray:
+        return np.sqrt(x)
+    is_zero = x == 0.0
+    return xp.where(is_zero, xp.zeros_like(x), xp.sqrt(xp.where(is_zero, xp.ones_like(x), x)))
 
 
 def safe_log(p: Array, xp: Namespace) -> Array:

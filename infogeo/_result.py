@@ -167,3 +167,25 @@ class ScaledFactor:
     rows: Array
     log_scales: Array
     temperature: float
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A Frechet mean, with the gradient that it leaves.
+
+    Parameters
+    ----------
+    point : array, shape (..., c)
+        The mean.
+    gradient_norm : array, shape (...)
+        Fisher norm of the weighted mean of the log maps, in radians of the sphere of radius 2.
+    steps : int array, shape (...)
+        Steps taken.
+    status : Status
+        How the solve ended; for a batch the worst of its members.
+    """
+
+    point: Array
+    gradient_norm: Array
+    steps: Array
+    status: Status

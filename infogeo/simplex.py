@@ -6,6 +6,7 @@ isometry onto the positive orthant of the sphere of radius 2: diameter pi, secti
 function is that of the normalised vectors.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -103,7 +104,7 @@ def fisher_rao_distance(p, q, *, check=True):
     2.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.angle_of_chord(_array.norm(_root_difference(p, q, xp), xp), xp)
+    return _array.angle_of_chord(_array.safe_sqrt(_squared_chord(p, q, xp), xp), xp)
 
 
 def fisher_rao_squared_distance(p, q, *, check=True):
@@ -139,7 +140,75 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.squared_angle_of_chord(xp.sum(_root_difference(p, q, xp) ** 2, axis=-1), xp)
+    return _array.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
+
+
+def _squared_chord(p, q, xp):
+    r"""Return |sqrt p - sqrt q|^2 of the normalised vectors, to full relative precision.
+
+    With X = |sqrt p - sqrt q|^2 as given, sums P, Q and D = P - Q it is
+
+    .. math:: (X - D^2 / (\sqrt P + \sqrt Q)^2) / \sqrt{P Q}
+
+    unless the difference of the sums drowns that of the points; those rows take the other form.
+    """
+    if isinstance(p, np.ndarray):
+        return _squared_chord_in_blocks(p, q)
+    careful = functools.partial(_careful_squared_chord, p, q, xp)
+    if not _array.is_readable(p) or not _array.is_readable(q):
+        return careful()
+    is_zero = (p == 0.0) & (q == 0.0)
+    one = xp.ones_like(p)
+    roots = xp.sqrt(xp.where(is_zero, one, p)) + xp.sqrt(xp.where(is_zero, one, q))
+    difference = p - q
+    chord = xp.sum((difference / roots) ** 2, axis=-1)
+    excess, total = xp.sum(difference, axis=-1), xp.sum(q, axis=-1)
+    chord, is_drowned = _without_sums(chord, excess, total, xp)
+    return xp.where(is_drowned, careful(), chord) if bool(xp.any(is_drowned)) else chord
+
+
+def _squared_chord_in_blocks(p, q):
+    """Return the same with numpy's ufuncs working in place on tiles that stay in the cache."""
+    shape = np.broadcast_shapes(p.shape, q.shape)
+    p, q = np.atleast_2d(np.broadcast_to(p, shape), np.broadcast_to(q, shape))
+    result = np.empty(p.shape[:-1], p.dtype)
+    for rows in _array.row_blocks(p.shape):
+        sums = 0.0
+        for start in range(0, shape[-1], _array.BLOCK_SIZE):
+            tile = (rows, ..., slice(start, start + _array.BLOCK_SIZE))
+            sums = sums + _chord_and_sums(p[tile], q[tile])
+        chord, is_drowned = _without_sums(*sums, np)
+        if is_drowned.any():
+            chord[is_drowned] = _careful_squared_chord(p[rows][is_drowned], q[rows][is_drowned], np)
+        result[rows] = chord
+    return result.reshape(shape[:-1])[()]
+
+
+def _chord_and_sums(p, q):
+    """Return |sqrt p - sqrt q|^2, sum(p - q) and sum(q), stacked."""
+    roots, difference = np.sqrt(p), np.sqrt(q)
+    roots += difference
+    np.subtract(p, q, out=difference)
+    ones = np.ones(p.shape[-1], p.dtype)
+    excess, total = difference.dot(ones), q.dot(ones)
+    with np.errstate(invalid="ignore"):
+        difference /= roots
+    chord = np.vecdot(difference, difference)
+    if not np.isfinite(chord).all():  # 0 / 0 where both exclude an outcome
+        difference[roots == 0.0] = 0.0
+        chord = np.vecdot(difference, difference)
+    return np.stack((chord, excess, total))
+
+
+def _without_sums(chord, excess, total, xp):
+    """Return the squared chord of the normalised vectors, and where it is not to be trusted."""
+    p_total = total + excess
+    between_sums = (excess / (xp.sqrt(p_total) + xp.sqrt(total))) ** 2
+    return (chord - between_sums) / xp.sqrt(p_total * total), between_sums > 0.1 * chord
+
+
+def _careful_squared_chord(p, q, xp):
+    return xp.sum(_root_difference(p, q, xp) ** 2, axis=-1)
 
 
 def _root_difference(p, q, xp):
@@ -523,7 +592,8 @@ def _score(p, v, check, xp):
         )
     p = _normalised(p, xp)
     score = v / xp.where(is_zero, xp.ones_like(p), p)
-    score = xp.where(leaves_face, xp.inf * v, score)
+    infinite = xp.where(v > 0.0, xp.full_like(score, xp.inf), xp.full_like(score, -xp.inf))
+    score = xp.where(leaves_face, infinite, score)
     return xp.where(is_zero, score, score - xp.sum(v, axis=-1, keepdims=True))
 
 
@@ -1306,7 +1376,7 @@ def hellinger_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return math.sqrt(0.5) * _array.norm(_root_difference(p, q, xp), xp)
+    return math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp)
 
 
 def bhattacharyya_coefficient(p, q, *, check=True):

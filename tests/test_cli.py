@@ -87,6 +87,14 @@ def test_demo_shows_a_bar_to_people(fake_demo, tmp_path, capsys, monkeypatch):
     assert "[ 50%]" not in shown.err
 
 
+def test_demo_prints_lines_without_rich(fake_demo, tmp_path, capsys, monkeypatch):
+    fake_demo(write_and_return)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.splitlines() == ["[  0%] loading", "[ 50%] stage one"]
+
+
 # ---------------------------------------------------------------- what a user can put right
 
 

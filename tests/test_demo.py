@@ -139,7 +139,12 @@ def test_the_summary_fits_a_terminal_and_says_where_things_are(small):
 def test_progress_goes_from_stage_to_stage(small, tmp_path, monkeypatch):
     folder, _ = small
     png = (folder / "pairs.png").read_bytes()
-    monkeypatch.setattr(demo, "draw_all", lambda outcome: dict.fromkeys(FIGURES, png))
+
+    def draw_nothing(outcome, *, progress):
+        progress(0.0)
+        return dict.fromkeys(FIGURES, png)
+
+    monkeypatch.setattr(demo, "draw_all", draw_nothing)
     calls = []
     few = demo.Settings(num_epochs=2, num_test=60, num_calibration=40)
     demo.run(tmp_path, few, progress=lambda stage, fraction: calls.append((stage, fraction)))

@@ -179,6 +179,485 @@ def test_gradient_of_the_distance():
     torch = pytest.importorskip("torch")
     p, q = torch.tensor(np.random.default_rng(1).dirichlet(np.ones(4), 2))
     p.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: simplex.fisher_rao_distance(x, q, check=False), (p,))
+    for function in (simplex.fisher_rao_distance, simplex.fisher_rao_squared_distance):
+        assert torch.autograd.gradcheck(lambda x, f=function: f(x, q, check=False), (p,))
     (at_equality,) = torch.autograd.grad(simplex.fisher_rao_distance(p, p.detach()), p)
     assert torch.equal(at_equality, torch.zeros(4, dtype=torch.float64))
+
+
+def test_squared_distance_is_smooth_at_equality(rng):
+    torch = pytest.importorskip("torch")
+    p = torch.tensor(rng.dirichlet(np.ones(4)))
+    squared = simplex.fisher_rao_squared_distance
+    gradient = torch.func.grad(lambda x: squared(x, p))(p)
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+    hessian = torch.func.hessian(lambda x: squared(x, p))(p)
+    u, v = torch.tensor(rng.normal(size=(2, 4)))
+    u, v = u - u.mean(), v - v.mean()
+    expected = 2.0 * simplex.inner_product(p, u, v)
+    torch.testing.assert_close(u @ hessian @ v, expected, rtol=1e-8, atol=0)
+
+
+def test_gradient_is_finite_on_a_common_face():
+    torch = pytest.importorskip("torch")
+    p = torch.tensor([0.4, 0.6, 0.0], dtype=torch.float64, requires_grad=True)
+    q = torch.tensor([0.1, 0.9, 0.0], dtype=torch.float64)
+    for other in (q, p.detach()):
+        (gradient,) = torch.autograd.grad(simplex.fisher_rao_squared_distance(p, other), p)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [simplex.fisher_rao_squared_distance, simplex.kl_divergence, simplex.jeffreys_divergence],
+)
+def test_torch_transforms_agree_with_the_eager_call(function, rng):
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), (2, 5)))
+    expected = function(p, q)
+    torch.testing.assert_close(torch.func.vmap(function)(p, q), expected, rtol=1e-13, atol=0)
+    jacobian = torch.func.jacrev(lambda x: function(x, q))(p)
+    rows = torch.stack([torch.func.grad(function)(p[i], q[i]) for i in range(5)])
+    torch.testing.assert_close(jacobian[range(5), range(5)], rows, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", [simplex.fisher_rao_distance, simplex.kl_divergence])
+def test_compiles_to_one_graph(function, rng):
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), (2, 5)))
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(p, q), function(p, q), rtol=1e-13, atol=0)
+
+
+def test_jax_jit_and_gradient(rng):
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    p, q = (jax.numpy.asarray(x) for x in rng.dirichlet(np.ones(4), 2))
+    squared = simplex.fisher_rao_squared_distance
+    np.testing.assert_allclose(jax.jit(squared)(p, q), squared(p, q), rtol=1e-14)
+    assert np.all(np.asarray(jax.grad(lambda x: squared(x, p))(p)) == 0.0)
+
+
+# ---------------------------------------------------------------- alpha-geodesics
+
+
+@pytest.mark.parametrize("alpha", [-3.0, -1.0, -0.4, 0.0, 0.7, 1.0, 2.0])
+def test_alpha_geodesic_solves_its_equation(rng, alpha):
+    """x'' + Gamma(x', x') = 0 in expectation coordinates, by central differences."""
+    p, q = rng.dirichlet(np.full(4, 3.0), 2)
+    h, t = 1e-3, 0.4
+    stencil = simplex.alpha_geodesic(p, q, t + h * np.arange(-2, 3), alpha=alpha)
+    x = simplex.expectation_parameters(stencil)
+    velocity = (x[0] - 8 * x[1] + 8 * x[3] - x[4]) / (12 * h)
+    acceleration = (-x[0] + 16 * x[1] - 30 * x[2] + 16 * x[3] - x[4]) / (12 * h * h)
+    gamma = simplex.christoffel_symbols(stencil[2], alpha=alpha)
+    residual = acceleration + np.einsum("kij,i,j->k", gamma, velocity, velocity)
+    np.testing.assert_allclose(residual, 0.0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "closed"),
+    [
+        (1e-13, simplex.fisher_rao_geodesic),
+        (1 - 1e-13, simplex.e_geodesic),
+        (-1 + 1e-13, simplex.m_geodesic),
+    ],
+)
+def test_alpha_geodesic_is_continuous_in_alpha(rng, alpha, closed):
+    p, q = rng.dirichlet(np.ones(5), 2)
+    t = np.linspace(0, 1, 7)
+    np.testing.assert_allclose(
+        simplex.alpha_geodesic(p, q, t, alpha=alpha), closed(p, q, t), rtol=1e-11
+    )
+
+
+def test_alpha_geodesic_between_faces_and_on_other_libraries(lib):
+    p, q = [0.5, 0.5, 0.0], [0.0, 0.25, 0.75]
+    t = [0.0, 0.5, 1.0]
+    points = lib.to_numpy(
+        simplex.alpha_geodesic(lib.array(p), lib.array(q), lib.array(t), alpha=-0.5)
+    )
+    np.testing.assert_allclose(points[[0, 2]], [p, q], rtol=1e-15)
+    assert (points[1] > 0.0).all()
+    with pytest.raises(ValueError, match="an outcome in common"):
+        simplex.alpha_geodesic([1.0, 0.0], [0.0, 1.0], 0.5, alpha=1.5)
+
+
+# ---------------------------------------------------------------- exp, log, boundary
+
+
+@pytest.mark.parametrize("face", [False, True])
+def test_exp_and_log_against_60_digits(rng, face):
+    p, q = rng.dirichlet(np.ones(5), 2)
+    if face:
+        p[2] = q[2] = q[4] = 0.0
+        p, q = p / p.sum(), q / q.sum()
+    exact_p, exact_q = exact(p), exact(q)
+    angle = exact_distance(p, q) / 2
+    expected = [
+        2 * angle / mpmath.sin(angle) * (mpmath.sqrt(a * b) - mpmath.cos(angle) * a)
+        for a, b in zip(exact_p, exact_q, strict=True)
+    ]
+    v = simplex.log_map(p, q)
+    np.testing.assert_allclose(v, [float(x) for x in expected], rtol=1e-13, atol=1e-16)
+    np.testing.assert_allclose(simplex.exp_map(p, v), q, rtol=1e-13, atol=1e-30)
+
+
+def test_near_log_keeps_its_digits(rng):
+    p = rng.dirichlet(np.full(4, 5.0))
+    v = 1e-12 * (rng.normal(size=4) * p)
+    q = p + (v - p * v.sum())
+    assert relative_error(simplex.norm(p, simplex.log_map(p, q)), exact_distance(p, q)) < 1e-11
+
+
+def test_boundary_time_is_where_a_coordinate_vanishes(rng):
+    p = rng.dirichlet(np.ones(4), 10)
+    v = rng.normal(size=(10, 4)) * p
+    v -= p * v.sum(-1, keepdims=True)
+    time = simplex.boundary_time(p, v)
+    at_boundary = simplex.exp_map(p, v * time[:, None])
+    np.testing.assert_allclose(at_boundary.min(-1), 0.0, atol=1e-30)
+    assert (simplex.exp_map(p, 0.999 * v * time[:, None]) > 0.0).all()
+    with pytest.raises(ValueError, match="v must keep the geodesic inside the simplex up to time"):
+        simplex.exp_map(p, 1.001 * v * time[:, None])
+    assert simplex.boundary_time([0.5, 0.5], [0.0, 0.0]) == np.inf
+    assert simplex.boundary_time([0.5, 0.5, 0.0], [0.1, -0.1, 0.0]) < np.inf
+
+
+def test_faces_are_left_only_in_the_sphere_chart():
+    with pytest.raises(ValueError, match="q must be 0 where p is"):
+        simplex.log_map([1.0, 0.0], [0.5, 0.5])
+    with pytest.raises(ValueError, match="v must be 0 where p is"):
+        simplex.norm([1.0, 0.0], [-0.1, 0.1])
+    assert simplex.norm([1.0, 0.0], [-0.1, 0.1], check=False) == np.inf
+    middle = sum(simplex.sphere_embedding(p) for p in ([1.0, 0.0], [0.0, 1.0]))
+    np.testing.assert_allclose(simplex.from_sphere(2 * middle / np.linalg.norm(middle)), [0.5, 0.5])
+
+
+# ---------------------------------------------------------------- charts and representations
+
+
+def test_charts_invert(lib, rng):
+    p = lib.array(rng.dirichlet(np.ones(4), 3))
+    for there, back in (
+        (simplex.sphere_embedding, simplex.from_sphere),
+        (simplex.natural_parameters, simplex.from_natural_parameters),
+        (simplex.expectation_parameters, simplex.from_expectation_parameters),
+    ):
+        np.testing.assert_allclose(lib.to_numpy(back(there(p))), lib.to_numpy(p), rtol=1e-14)
+
+
+def test_representations_invert(rng):
+    p = rng.dirichlet(np.ones(4))
+    v = rng.normal(size=4) * p
+    v -= p * v.sum()
+    score = simplex.e_representation(p, v)
+    np.testing.assert_allclose(score, v / p, rtol=1e-12)
+    np.testing.assert_allclose(simplex.m_representation(p, score + 3.0), v, rtol=1e-12, atol=1e-16)
+
+
+def test_natural_parameters_keep_zeros():
+    theta = simplex.natural_parameters([0.2, 0.8, 0.0])
+    assert theta[2] == -np.inf
+    assert abs(theta[:2].sum()) < 1e-16
+    np.testing.assert_allclose(simplex.from_natural_parameters(theta), [0.2, 0.8, 0.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: simplex.from_sphere([2.0, 0.1]), "u must lie on the positive orthant"),
+        (lambda: simplex.from_sphere([-2.0, 0.0]), "u must lie on the positive orthant"),
+        (lambda: simplex.from_expectation_parameters([0.7, 0.4]), "eta must hold the first c - 1"),
+        (lambda: simplex.from_expectation_parameters([-0.1]), "eta must hold the first c - 1"),
+        (lambda: simplex.fisher_information([1.0, 0.0]), "p must have positive probabilities only"),
+        (lambda: simplex.norm([0.5, 0.5], [0.1, 0.1]), "v must sum to 0 along its last axis"),
+        (lambda: simplex.norm([0.5, 0.5], [np.nan, 0.1]), "v must be finite"),
+        (lambda: simplex.renyi_divergence([1.0], [1.0], order=-1.0), "order must lie in [0, inf]"),
+        (lambda: simplex.volume(0), "num_outcomes must be an integer of at least 1"),
+        (lambda: simplex.random_uniform(2.5), "num_outcomes must be an integer of at least 1"),
+        (lambda: simplex.m_mean([0.5, 0.5]), "axis must name one of the batch axes"),
+        (lambda: simplex.m_mean([[0.5, 0.5]], axis=1), "axis must name one of the batch axes"),
+        (lambda: simplex.m_mean(np.ones((0, 1))), "points must hold at least one point"),
+        (lambda: simplex.m_mean([[1.0]], weights=[-1.0]), "weights must be finite and not neg"),
+        (lambda: simplex.m_mean([[1.0]], weights=[0.0]), "weights must have a positive sum"),
+        (lambda: simplex.m_mean([[1.0]], weights=[1, 2]), "weights must have one entry for each"),
+        (lambda: simplex.e_mean([[1.0, 0.0], [0.0, 1.0]]), "points must have an outcome in common"),
+    ],
+)
+def test_bad_values_get_a_clear_message(call, message):
+    with pytest.raises(ValueError, match=".") as caught:
+        call()
+    assert str(caught.value).startswith(message)
+
+
+# ---------------------------------------------------------------- metric tensors
+
+
+def test_fisher_information_is_the_metric_in_expectation_coordinates(lib, rng):
+    p = rng.dirichlet(np.ones(4))
+    g = lib.to_numpy(simplex.fisher_information(lib.array(p)))
+    u, v = rng.normal(size=(2, 3))
+    full = [np.append(x, -x.sum()) for x in (u, v)]
+    np.testing.assert_allclose(u @ g @ v, simplex.inner_product(p, *full), rtol=1e-13)
+
+
+def test_christoffel_symbols_are_those_of_the_metric(rng):
+    """The Levi-Civita symbols from finite differences of the metric; linear in alpha."""
+    p = rng.dirichlet(np.full(4, 3.0))
+    eta, h = simplex.expectation_parameters(p), 1e-5
+
+    def metric(shift):
+        return simplex.fisher_information(simplex.from_expectation_parameters(eta + shift))
+
+    steps = h * np.eye(3)
+    slope = np.stack([(metric(e) - metric(-e)) / (2 * h) for e in steps])  # [l, i, j]
+    lower = 0.5 * (slope.transpose(1, 2, 0) + slope.transpose(1, 0, 2) - slope)  # [i, l, j] etc.
+    first_kind = 0.5 * (
+        np.einsum("jil->ijl", slope) + np.einsum("ijl->ijl", slope) - np.einsum("lij->ijl", slope)
+    )
+    assert lower.shape == first_kind.shape
+    expected = np.einsum("kl,ijl->kij", np.linalg.inv(metric(0.0)), first_kind)
+    np.testing.assert_allclose(simplex.christoffel_symbols(p), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(simplex.christoffel_symbols(p, alpha=-1.0), 0.0)
+    np.testing.assert_allclose(
+        simplex.christoffel_symbols(p, alpha=0.5), 1.5 * simplex.christoffel_symbols(p), rtol=1e-14
+    )
+
+
+# ---------------------------------------------------------------- divergences
+
+
+def exact_kl(p, q):
+    return mpmath.fsum(a * mpmath.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def exact_alpha(p, q, alpha):
+    if abs(alpha) == 1:
+        return exact_kl(p, q) if alpha == -1 else exact_kl(q, p)
+    alpha = mpmath.mpf(alpha)
+    a, b = (1 - alpha) / 2, (1 + alpha) / 2
+    return (1 - mpmath.fsum(x**a * y**b for x, y in zip(p, q, strict=True))) / (a * b)
+
+
+def exact_renyi(p, q, order):
+    if order == 1:
+        return exact_kl(p, q)
+    if order == np.inf:
+        return max(mpmath.log(a / b) for a, b in zip(p, q, strict=True))
+    order = mpmath.mpf(order)
+    total = mpmath.fsum(a**order * b ** (1 - order) for a, b in zip(p, q, strict=True))
+    return mpmath.log(total) / (order - 1)
+
+
+ALPHAS = [-3.0, -1.0, -1 + 1e-9, -0.5, 0.0, 0.3, 1 - 1e-12, 1.0, 2.5]
+ORDERS = [0.01, 0.5, 1 - 1e-10, 1.0, 1 + 1e-9, 2.0, 5.0, np.inf]
+
+
+@pytest.mark.parametrize("num_outcomes", [2, 10])
+@pytest.mark.parametrize("excess", [0.0, 5e-7])
+@pytest.mark.parametrize(
+    ("separation", "tolerance"), [(None, 2e-15), (1e-3, 2e-15), (1e-8, 1e-14), (1e-12, 1e-11)]
+)
+def test_divergences_against_60_digits(rng, num_outcomes, excess, separation, tolerance):
+    p, q = rng.dirichlet(np.full(num_outcomes, 2.0), 2)
+    if separation is not None:
+        score = rng.uniform(-1, 1, num_outcomes)
+        score -= p @ score
+        q = p * (1 + score * separation / np.sqrt(p @ score**2))
+    q = q * (1 + excess)
+    exact_p, exact_q = exact(p), exact(q)
+    kl, reverse = exact_kl(exact_p, exact_q), exact_kl(exact_q, exact_p)
+    assert relative_error(simplex.kl_divergence(p, q), kl) < tolerance
+    assert relative_error(simplex.jeffreys_divergence(p, q), kl + reverse) < tolerance
+    for alpha in ALPHAS:
+        value = simplex.alpha_divergence(p, q, alpha=alpha)
+        assert relative_error(value, exact_alpha(exact_p, exact_q, alpha)) < tolerance
+    for order in ORDERS:
+        value = simplex.renyi_divergence(p, q, order=order)
+        assert relative_error(value, exact_renyi(exact_p, exact_q, order)) < tolerance
+    cosine = mpmath.cos(exact_distance(p, q) / 2)
+    assert relative_error(simplex.bhattacharyya_coefficient(p, q), cosine) < 1e-15
+    half_chord = mpmath.sqrt(2) * mpmath.sin(exact_distance(p, q) / 4)
+    assert relative_error(simplex.hellinger_distance(p, q), half_chord) < tolerance
+
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "kl", "jeffreys"),
+    [
+        ([0.5, 0.5, 0.0], [0.5, 0.5, 0.0], 0.0, 0.0),
+        ([1.0, 0.0, 0.0], [0.5, 0.5, 0.0], np.log(2), INF),
+        ([0.5, 0.5, 0.0], [1.0, 0.0, 0.0], INF, INF),
+        ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], INF, INF),
+    ],
+)
+def test_divergences_on_faces(lib, p, q, kl, jeffreys):
+    p, q = lib.array(p), lib.array(q)
+    np.testing.assert_allclose(lib.to_numpy(simplex.kl_divergence(p, q)), kl, rtol=1e-15)
+    np.testing.assert_allclose(lib.to_numpy(simplex.jeffreys_divergence(p, q)), jeffreys)
+    np.testing.assert_allclose(lib.to_numpy(simplex.alpha_divergence(q, p, alpha=1.0)), kl)
+    np.testing.assert_allclose(lib.to_numpy(simplex.renyi_divergence(p, q, order=1.0)), kl)
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "order", "expected"),
+    [
+        ([0.5, 0.5, 0.0], [0.25, 0.25, 0.5], 0.0, np.log(2)),
+        ([1.0, 0.0], [0.0, 1.0], 0.5, INF),
+        ([0.5, 0.5], [1.0, 0.0], 2.0, INF),
+        ([1.0, 0.0], [0.5, 0.5], 3.0, np.log(2)),
+        (
+            [0.5, 0.5],
+            [1e-300, 1.0],
+            3.0,
+            2.5 * np.log(0.5**0) + 1.5 * np.log(0.25) + 300 * np.log(10),
+        ),
+    ],
+)
+def test_renyi_on_faces_and_tails(p, q, order, expected):
+    if q == [1e-300, 1.0]:
+        expected = float(exact_renyi(exact(p), exact(q), order))
+    np.testing.assert_allclose(simplex.renyi_divergence(p, q, order=order), expected, rtol=1e-14)
+
+
+def test_entropy(lib):
+    p = lib.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]])
+    np.testing.assert_allclose(
+        lib.to_numpy(simplex.entropy(p)), [np.log(4), 0.0, np.log(2)], rtol=1e-15
+    )
+
+
+@given(distributions(3, 5), st.floats(-2.0, 2.0))
+def test_alpha_duality(pair, alpha):
+    p, q = pair
+    np.testing.assert_allclose(
+        simplex.alpha_divergence(p, q, alpha=alpha),
+        simplex.alpha_divergence(q, p, alpha=-alpha),
+        rtol=1e-12,
+    )
+
+
+def test_pythagorean_theorem(rng):
+    """KL(p, r) = KL(p, q) + KL(q, r) when the m-geodesic pq and the e-geodesic qr are orthogonal."""
+    q = rng.dirichlet(np.ones(5))
+    u, v = rng.normal(size=(2, 5)) * q
+    u, v = u - q * u.sum(), v - q * v.sum()
+    u -= v * simplex.inner_product(q, u, v) / simplex.inner_product(q, v, v)
+    p = q + 0.3 * u * np.min(q / np.abs(u))
+    r = simplex.from_natural_parameters(np.log(q) + simplex.e_representation(q, v))
+    total = simplex.kl_divergence(p, q) + simplex.kl_divergence(q, r)
+    np.testing.assert_allclose(simplex.kl_divergence(p, r), total, rtol=1e-13)
+
+
+# ---------------------------------------------------------------- means, volume, sampling
+
+
+def test_means_minimise_their_divergence(rng):
+    points, weights = rng.dirichlet(np.ones(4), 6), rng.uniform(size=6)
+
+    def e_loss(p):
+        return weights @ simplex.kl_divergence(p, points)
+
+    def m_loss(p):
+        return weights @ simplex.kl_divergence(points, p)
+
+    for loss, mean in ((e_loss, simplex.e_mean), (m_loss, simplex.m_mean)):
+        center = mean(points, weights=weights)
+        for _ in range(10):
+            step = rng.normal(size=4)
+            step -= step.mean()
+            assert loss(center) < loss(center + 1e-4 * step)
+
+
+def test_means_of_batches(lib, rng):
+    points, weights = rng.dirichlet(np.ones(4), (2, 5)), rng.uniform(size=5)
+    for mean in (simplex.e_mean, simplex.m_mean):
+        batched = lib.to_numpy(mean(lib.array(points), weights=lib.array(weights), axis=1))
+        expected = [mean(rows, weights=weights) for rows in points]
+        np.testing.assert_allclose(batched, expected, rtol=1e-14)
+        np.testing.assert_allclose(mean(points, axis=0)[2], mean(points[:, 2]), rtol=1e-14)
+
+
+def test_e_mean_keeps_zeros_and_ignores_points_of_weight_0():
+    points = [[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]
+    assert simplex.e_mean(points)[2] == 0.0
+    np.testing.assert_allclose(simplex.e_mean(points, weights=[0.0, 1.0]), points[1], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("num_outcomes", "expected"), [(1, 1.0), (2, np.pi), (3, 2 * np.pi)])
+def test_volume_of_small_simplices(num_outcomes, expected):
+    np.testing.assert_allclose(simplex.volume(num_outcomes), expected, rtol=1e-15)
+
+
+def test_volume_is_the_integral_of_the_metric():
+    """Gauss-Chebyshev in both directions: p3 = 1 - s, p1 = s x, p2 = s (1 - x)."""
+    nodes = 0.5 + 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
+    x = nodes[:, None]
+    s = np.polynomial.legendre.leggauss(60)[0] * 0.5 + 0.5
+    w = np.polynomial.legendre.leggauss(60)[1] * 0.5
+    s = 1 - s**2  # removes the root singularity at p3 = 0
+    p = np.stack(np.broadcast_arrays(s * x, s * (1 - x), 1 - s), -1)
+    density = np.sqrt(np.linalg.det(simplex.fisher_information(p, check=False)))
+    chebyshev = np.pi / 200 * np.sqrt(x * (1 - x))
+    integral = np.sum(density * chebyshev * s * w * 2 * np.sqrt(1 - s))
+    np.testing.assert_allclose(integral, simplex.volume(3), rtol=1e-10)
+
+
+def test_volume_of_large_simplices_is_continuous():
+    for c in (300, 301, 5000):
+        with mpmath.workdps(40):
+            expected = mpmath.pi ** (mpmath.mpf(c) / 2) / mpmath.gamma(mpmath.mpf(c) / 2)
+        if expected > 1e-300:
+            np.testing.assert_allclose(simplex.volume(c), float(expected), rtol=1e-11)
+        else:
+            assert simplex.volume(c) == 0.0
+
+
+def test_uniform_samples_have_the_moments_of_the_jeffreys_prior():
+    p = simplex.random_uniform(4, (200, 100), rng=3)
+    assert p.shape == (200, 100, 4)
+    np.testing.assert_array_equal(p, simplex.random_uniform(4, (200, 100), rng=3))
+    flat = p.reshape(-1, 4)
+    np.testing.assert_allclose(flat.mean(0), 0.25, atol=0.01)
+    # A Dirichlet distribution with a_i = 1/2: E[p_i^2] = a (a + 1) / (A (A + 1)), A = 2.
+    np.testing.assert_allclose((flat**2).mean(0), 0.75 / 6.0, atol=0.01)
+    assert simplex.random_uniform(3, rng=0).shape == (3,)
+
+
+# ---------------------------------------------------------------- every library
+
+
+ELEMENTWISE = {
+    "squared": lambda p, q, v: simplex.fisher_rao_squared_distance(p, q),
+    "exp": lambda p, q, v: simplex.exp_map(p, v),
+    "log": lambda p, q, v: simplex.log_map(p, q),
+    "boundary": lambda p, q, v: simplex.boundary_time(p, v),
+    "inner": lambda p, q, v: simplex.inner_product(p, v, v),
+    "norm": lambda p, q, v: simplex.norm(p, v),
+    "parallel": lambda p, q, v: simplex.parallel_transport(p, q, v),
+    "e_transport": lambda p, q, v: simplex.e_transport(p, q, v),
+    "m_transport": lambda p, q, v: simplex.m_transport(p, q, v),
+    "christoffel": lambda p, q, v: simplex.christoffel_symbols(p),
+    "renyi": lambda p, q, v: simplex.renyi_divergence(p, q, order=0.7),
+    "hellinger": lambda p, q, v: simplex.hellinger_distance(p, q),
+    "bhattacharyya": lambda p, q, v: simplex.bhattacharyya_coefficient(p, q),
+    "e_mean": lambda p, q, v: simplex.e_mean(p),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("call", ELEMENTWISE.values(), ids=ELEMENTWISE)
+def test_every_library_gives_the_same(lib, call, dtype, rng):
+    p, q = rng.dirichlet(np.full(4, 3.0), (2, 3))
+    v = 0.1 * rng.normal(size=(3, 4)) * p
+    v -= p * v.sum(-1, keepdims=True)
+    expected = np.asarray(call(p, q, v))
+    value = call(*(lib.array(x, dtype) for x in (p, q, v)))
+    assert lib.owns(value)
+    assert lib.dtype_name(value) == dtype
+    tolerance = 1e-13 if dtype == "float64" else 3e-5
+    np.testing.assert_allclose(lib.to_numpy(value), expected, rtol=tolerance, atol=tolerance)

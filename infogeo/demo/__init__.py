@@ -37,12 +37,12 @@ def run(folder, settings=None, *, progress=lambda stage, fraction: None):
     settings, seconds = settings or Settings(), {}
     with _reproducible(settings.seed), _timed(seconds, "numbers"):
         outcome = measure(settings, progress=lambda stage, part: progress(stage, 0.75 * part))
-    progress("figures and report", 0.75)
+    stage = "figures and report"
     with _timed(seconds, "figures"):
-        images = draw_all(outcome)
+        images = draw_all(outcome, progress=lambda part: progress(stage, 0.75 + 0.25 * part))
     found = results(outcome, settings, seconds)
     write(Path(folder), found, images)
-    progress("figures and report", 1.0)
+    progress(stage, 1.0)
     return found
 
 

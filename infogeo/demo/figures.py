@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from infogeo import plot
 from infogeo.demo.stages import INPUT_UNIT, NUM_DIGITS
@@ -246,7 +247,7 @@ def _draw_three_digits(outcome):
         )  # fmt: skip
         ax.annotate(
             name.partition(":")[0], plot.to_ternary(p), (9, 7), textcoords="offset points",
-            fontsize=14,
+            fontsize=14, path_effects=[withStroke(linewidth=3.0, foreground="white")],
         )  # fmt: skip
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.72, 1.0))
     return figure
@@ -261,9 +262,9 @@ def _draw_frequencies(outcome):
     figure = _figure(8.2, 3.6)
     ax = figure.subplots()
     series = (
-        ("predicted: q", frequencies.predicted, _ORANGE),
-        ("corrected: p*", frequencies.projection.probabilities, _BLUE),
-        ("true: p", frequencies.truth, _INK),
+        ("predicted: $q$", frequencies.predicted, _ORANGE),
+        ("corrected: $p^*$", frequencies.projection.probabilities, _BLUE),
+        ("true: $p$", frequencies.truth, _INK),
     )
     for k, (name, values, colour) in enumerate(series):
         at = np.arange(NUM_DIGITS) + 0.27 * (k - 1)
@@ -287,18 +288,24 @@ _FIGURES = {
 }
 
 
-def draw_all(outcome):
+def draw_all(outcome, *, progress=lambda fraction: None):
     """Draw all figures.
 
     Parameters
     ----------
     outcome : infogeo.demo.stages.Outcome
         The numbers.
+    progress : callable
+        Called as ``progress(fraction)``.
 
     Returns
     -------
     dict of str to bytes
         PNG images by name.
     """
+    images = {}
     with style.context(_STYLE):  # whatever style the user has set
-        return {name: report.to_png(draw(outcome)) for name, draw in _FIGURES.items()}
+        for name, draw in _FIGURES.items():
+            progress(len(images) / len(_FIGURES))
+            images[name] = report.to_png(draw(outcome))
+    return images

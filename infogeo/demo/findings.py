@@ -448,7 +448,8 @@ def _die_section(found, figure):
         report.table(
             ["face", "probability", "published"],
             rows,
-            caption="Published: E. T. Jaynes, Where do we stand on maximum entropy?, 1978.",
+            caption="Published: E. T. Jaynes, Where do we stand on maximum entropy?, in The "
+            "Maximum Entropy Formalism, 1979.",
         ),
     )
 

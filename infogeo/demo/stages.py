@@ -33,7 +33,7 @@ __all__ = [
 INPUT_UNIT = "l2 norm, pixels from 0 to 1"
 NUM_DIGITS = 10
 CLOSED_LOOPS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 1.0])  # in the digit's shape
-# E. T. Jaynes, Where do we stand on maximum entropy?, 1978, section C: five printed digits.
+# E. T. Jaynes, Where do we stand on maximum entropy?, in The Maximum Entropy Formalism, 1979.
 JAYNES_DIE = np.array([0.05435, 0.07877, 0.11416, 0.16545, 0.23977, 0.34749])
 
 
@@ -511,7 +511,7 @@ def maximise(classifier, labels):
 
 def _loaded_die():
     faces = np.arange(1.0, 7.0)
-    projection = c_maximize(faces[None], [4.5], log_base=np.zeros(6))
+    projection = c_maximize(faces[None], [4.5], log_base=np.zeros(6), tol=1e-12)
     # p_y = x^y / sum, so that sum (y - 4.5) x^y = 0: its positive root is exp(theta).
     roots = np.roots((faces - 4.5)[::-1])
     theta = math.log(float(roots[(abs(roots.imag) < 1e-12) & (roots.real > 0.0)].real[0]))

@@ -65,12 +65,13 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     _check_shapes(z, target, tau)
     if check:
         _check_classes(target, z.shape[-1])
-    true = z.gather(-1, target.long()[..., None])
-    predicted = z.argmax(-1, keepdim=True)
+    target, predicted = target.long()[..., None], z.argmax(-1, keepdim=True)
     top = z.gather(-1, predicted)
-    # Two terms that are never negative: the log of a whole sum would cancel against tau z_y.
+    # Two terms that are never negative: the log of the whole sum would cancel against z_y, and
+    # so would the gradients of top and z_y where they are the same entry.
+    excess = torch.where(predicted == target, 0.0, top - z.gather(-1, target))
     others = torch.exp(tau * (z - top)).scatter(-1, predicted, 0.0).sum(-1, keepdim=True)
-    return torch.mean(top - true + torch.log1p(others) / tau)
+    return torch.mean(excess + torch.log1p(others) / tau)
 
 
 def _check_types(logits, target):

@@ -1,0 +1,505 @@
+r"""The Frechet mean of points of any space: the point with the least sum of squared distances.
+
+A space is a module or an object with ``exp_map``, ``log_map`` and ``norm`` (or ``inner_product``).
+The mean of predictions, as probabilities or as logits, is unique and is found by Newton's method;
+in other spaces it is found by descent along geodesics.
+"""
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from infogeo import _array, _divergence, _geodesic, logits, simplex
+from infogeo._array import LOGITS, PROBABILITIES, REAL, WEIGHTS, Array, Namespace, bad_value, gate
+from infogeo._result import Mean, SolveError, Status
+
+__all__ = ["frechet_mean"]
+
+# A gradient below this many roundoffs that a further step does not halve is rounding.
+_ROUNDOFFS = 1000.0
+
+
+def frechet_mean(
+    points,
+    *,
+    space=simplex,
+    weights=None,
+    axis=0,
+    tol=1e-12,
+    max_steps=100,
+    throw=True,
+    check=True,
+):
+    r"""Frechet mean: the point with the least weighted sum of squared Fisher-Rao distances.
+
+    .. math:: \bar p = \arg\min_p \tfrac12 \textstyle\sum_k w_k d(p, p_k)^2, \qquad
+              \textstyle\sum_k w_k \log_{\bar p} p_k = 0
+
+    Parameters
+    ----------
+    points : array, shape (..., n, ..., c)
+        Points of the space, with one axis to average over and any number of batch axes.
+    space : module or object
+        `infogeo.simplex` (points are probabilities), `infogeo.logits`, or anything with
+        ``exp_map(p, v)``, ``log_map(p, q)`` and ``norm(p, v)`` or ``inner_product(p, u, v)`` on
+        arrays, whose leading axes broadcast.
+    weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
+        divided by their sum. None: equal weights. Points of weight 0 are left out.
+    axis : int
+        The batch axis to average over.
+    tol : float
+        Stop when the gradient is smaller, or is rounding of the dtype (see Notes).
+    max_steps : int
+        Give up after so many steps.
+    throw : bool
+        Raise if a solve did not converge; otherwise the status says so.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Mean
+        ``point`` (..., c), in the library, dtype and device of the points; ``gradient_norm``
+        (...), the Fisher norm of the weighted mean of the log maps; ``steps`` (...); ``status``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Points that are not of the space; weights without a positive sum; values that cannot be
+        read (inside ``jax.jit`` or ``torch.func``, and on dask arrays).
+    SolveError
+        A solve that did not converge. It carries ``.result`` and, for a batch, ``.failed``: the
+        positions in the flattened batch.
+
+    Notes
+    -----
+    On the simplex the mean is unique: its sphere chart lies in a ball of radius pi/2 of the unit
+    sphere. There Newton's method starts at the normalised mean of the roots. The Hessian of half
+    the squared distance is 1 along the geodesic and phi cot phi across it, phi = d / 2, so that
+    its systems have condition numbers below sqrt(c); conjugate gradients solve them without a
+    c x c matrix. Every iterate is a combination of the points with positive weights:
+
+    .. math:: \sqrt{\bar p} \propto \textstyle\sum_k w_k \frac{\phi_k}{\sin \phi_k} \sqrt{p_k}
+
+    so the mean lies on every face that the points share, and its smallest probabilities have the
+    relative accuracy of the largest (from logits also those that underflow).
+
+    A gradient norm below 1000 roundoffs (1e-4 in float32) that a further Newton step does not
+    halve is at its floor and counts as converged; ``gradient_norm`` says where it came to rest.
+
+    On torch tensors that require a gradient the mean has one, by the implicit function theorem,
+    for the simplex and for logits; on a face of the simplex, where a root has no derivative, that
+    of the excluded outcomes is 0.
+
+    Other spaces get gradient steps of Barzilai and Borwein's length, shortened until the sum of
+    squares decreases, from the point of largest weight. They end at a stationary point, which is
+    the mean where that is unique (as in spaces without positive curvature).
+
+    References
+    ----------
+    H. Karcher, Riemannian center of mass and mollifier smoothing, Comm. Pure Appl. Math. 30, 1977.
+    B. Iannazzo and M. Porcelli, The Riemannian Barzilai-Borwein method, IMA J. Numer. Anal. 38,
+    2018.
+
+    Examples
+    --------
+    >>> from infogeo.mean import frechet_mean
+    >>> mean = frechet_mean([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> mean.point.round(12)
+    array([0.5, 0.5, 0. ])
+    >>> mean.status.value
+    'converged'
+    """
+    _require_controls(tol, max_steps)
+    if space is simplex or space is logits:
+        rule = PROBABILITIES if space is simplex else LOGITS
+        xp, points, weights = _array.gate_mean(check, rule, points, weights, axis)
+        _require_readable(points)
+        point, norm, steps, is_done = _mean_on_sphere(
+            space, points, weights, axis, tol, max_steps, xp
+        )
+    else:
+        _require_verbs(space)
+        xp, points, weights, num_events = _gate_in_space(space, points, weights, axis, check)
+        _require_readable(points)
+        point, norm, steps, is_done = _mean_by_descent(
+            space, points, weights, axis, num_events, tol, max_steps, xp
+        )
+    status = Status.CONVERGED if bool(xp.all(is_done)) else Status.MAX_STEPS
+    result = Mean(point, norm, steps, status)
+    if throw and not status.is_solution:
+        raise _solve_error(result, is_done, tol, max_steps)
+    return result
+
+
+# ---------------------------------------------------------------- arguments and errors
+
+
+def _require_controls(tol, max_steps):
+    if not (isinstance(tol, int | float | np.number) and 0.0 <= tol < math.inf):
+        raise bad_value("tol", "be a number that is not negative", f"got {tol!r}")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise bad_value("max_steps", "be a positive integer", f"got {max_steps!r}")
+
+
+def _require_verbs(space):
+    missing = [verb for verb in ("exp_map", "log_map") if not hasattr(space, verb)]
+    if not (hasattr(space, "norm") or hasattr(space, "inner_product")):
+        missing.append("norm or inner_product")
+    if missing:
+        raise TypeError(
+            f"space must have exp_map, log_map and norm or inner_product: {space!r} lacks "
+            f"{', '.join(missing)}."
+        )
+
+
+def _require_readable(points):
+    if not _array.is_readable(points):
+        raise TypeError(
+            "points must have values that can be read: the solve does not run inside jax.jit, "
+            "torch.func or torch.compile, nor on dask arrays. Call it outside, or on .compute()."
+        )
+
+
+def _gate_in_space(space, points, weights, axis, check):
+    """Gate the points of a space that says by its norm which of their axes are batch axes."""
+    if weights is None:
+        xp, points = gate(check, points=(REAL, points))
+    else:
+        xp, points, weights = gate(check, points=(REAL, points), weights=(WEIGHTS, weights))
+    if 0 in points.shape:
+        raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
+    batch = tuple(_norm_in(space, points, xp.zeros_like(points), xp).shape)
+    if not 0 <= axis < len(batch):
+        raise bad_value(
+            "axis",
+            "name one of the batch axes of the points",
+            f"got {axis!r} for points of shape {tuple(points.shape)} and batch shape {batch}",
+        )
+    if weights is None:
+        weights = xp.ones_like(xp.sum(points, axis=tuple(range(len(batch), points.ndim))))
+    weights = _array._normalised_weights(weights, batch, axis, check, xp)
+    return xp, points, weights, points.ndim - len(batch)
+
+
+def _solve_error(result, is_done, tol, max_steps):
+    norms = np.reshape(np.asarray(_on_host(result.gradient_norm)), -1)
+    failed = tuple(int(i) for i in np.flatnonzero(~np.reshape(np.asarray(_on_host(is_done)), -1)))
+    seen = f"gradient norm {norms[list(failed)].max():.3g} after {max_steps} steps, tol {tol:.3g}"
+    if not result.gradient_norm.shape:
+        return SolveError(f"The Frechet mean did not converge: {seen}.", result)
+    listed = ", ".join(str(i) for i in failed[:8]) + (", ..." if len(failed) > 8 else "")
+    return SolveError(
+        f"{len(failed)} of {norms.size} Frechet means did not converge (at {listed}): largest "
+        f"{seen}; the others are solved in the result.",
+        result,
+        failed,
+    )
+
+
+def _on_host(x):
+    return x.detach().cpu() if hasattr(x, "detach") else x
+
+
+# ---------------------------------------------------------------- on the sphere, for predictions
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    """A point x of the unit sphere and half the sum of squared angles near it, for a batch."""
+
+    coefficients: Array  # (..., n): x is the normalised sum of coefficients * roots
+    x: Array  # (..., c)
+    stretch: Array  # (..., n): w phi / sin phi
+    bend: Array  # (..., n): its derivative by the cosine, negated
+    pull: Array  # (..., 1): sum w phi cot phi
+    descent: Array  # (..., c): the weighted mean of the log maps, tangent at x
+    norm: Array  # (...): its norm
+
+
+def _mean_on_sphere(space, points, weights, axis, tol, max_steps, xp):
+    """Return the mean, its gradient norm, the steps, and whether each converged."""
+    points = xp.moveaxis(points, axis, -2)
+    if weights is None:
+        weights = xp.ones_like(points[..., 0]) / points.shape[-2]
+    else:
+        weights = xp.moveaxis(weights, axis, -1)
+    if space is simplex:
+        roots = _array.safe_sqrt(points / xp.sum(points, axis=-1, keepdims=True), xp)
+    else:
+        log_roots = 0.5 * _array.log_softmax(points, xp)
+        roots = xp.exp(log_roots)
+    iterate, steps, is_done = _newton(*_detached(roots, weights), 0.5 * tol, max_steps, xp)
+    coefficients = iterate.coefficients
+    if _wants_gradient(roots, weights):
+        x = _with_gradient(iterate, roots, weights, xp)
+        coefficients = weights * _stretch(roots, x, xp)[0]
+    if space is simplex:
+        point = _combined(coefficients, roots, xp) ** 2
+        point = point / xp.sum(point, axis=-1, keepdims=True)
+    else:
+        terms = _array.safe_log(coefficients, xp)[..., None] + log_roots
+        point = _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
+    return point, 2.0 * iterate.norm, steps, is_done
+
+
+def _newton(roots, weights, tol, max_steps, xp):
+    """Return the mean on the sphere as an iterate, the steps, and whether each converged."""
+    here = _iterate(weights, roots, weights, xp)
+    floor = _ROUNDOFFS * xp.finfo(roots.dtype).eps
+    is_done = here.norm <= tol
+    steps = xp.zeros_like(is_done, dtype=xp.asarray(0).dtype)
+    for _ in range(max_steps):
+        if bool(xp.all(is_done)):
+            break
+        newton = _after_newton_step(here, roots, weights, xp)
+        is_halved = newton.norm <= 0.5 * here.norm
+        is_at_floor = (here.norm <= floor) & ~is_halved
+        is_better = is_halved | (is_at_floor & (newton.norm < here.norm))
+        steps = xp.where(is_done, steps, steps + 1)
+        is_kept = is_done | is_at_floor
+        trial = newton
+        if not bool(xp.all(is_better | is_kept)):
+            gradient = _after_gradient_step(here, roots, weights, xp)
+            trial = _selected(is_better, newton, gradient, xp)
+        here = _selected(is_done | (is_kept & ~is_better), here, trial, xp)
+        is_done = is_kept | (here.norm <= tol)
+    return here, steps, is_done
+
+
+def _iterate(coefficients, roots, weights, xp):
+    """Evaluate the gradient at the point with these coefficients."""
+    x = _combined(coefficients, roots, xp)
+    length = _array.norm(x, xp)[..., None]
+    x, coefficients = x / length, coefficients / length
+    stretch, bend, cosine = _stretch(roots, x, xp)
+    stretch, bend = weights * stretch, weights * bend
+    pull = xp.sum(stretch * cosine, axis=-1, keepdims=True)
+    descent = _without(x, _combined(stretch, roots, xp) - pull * x, xp)
+    return _Iterate(coefficients, x, stretch, bend, pull, descent, _array.norm(descent, xp))
+
+
+def _after_newton_step(here, roots, weights, xp):
+    step = _inverse_hessian(here, roots, here.descent, min(0.01, float(xp.max(here.norm))), xp)
+    length = _array.norm(step, xp)[..., None]
+    x = xp.cos(length) * here.x + _geodesic.sinc(length, xp) * step
+    # x itself might have tiny coordinates of the wrong sign. Its image under the map whose fixed
+    # point is the mean has positive coefficients, and is as near.
+    return _iterate(weights * _stretch(roots, x, xp)[0], roots, weights, xp)
+
+
+def _after_gradient_step(here, roots, weights, xp):
+    """Return the point x + descent, normalised: it is nearer, as no curvature exceeds 1."""
+    coefficients = xp.clip(1.0 - here.pull, min=0.0) * here.coefficients + here.stretch
+    return _iterate(coefficients, roots, weights, xp)
+
+
+def _stretch(roots, x, xp):
+    """Return phi / sin phi, its derivative by the cosine, negated, and the cosine of phi.
+
+    Powers of 1 - cos phi for near points, where the closed form cancels.
+    """
+    cosine = xp.clip(_cosines(roots, x, xp), max=1.0)
+    is_near = cosine > 0.9
+    e = xp.where(is_near, 1.0 - cosine, xp.zeros_like(cosine))
+    near, slope = xp.zeros_like(e), xp.zeros_like(e)
+    for n in range(13, -1, -1):
+        slope = slope * e + near  # Horner's rule and its derivative
+        near = near * e + 2**n * math.factorial(n) ** 2 / math.factorial(2 * n + 1)
+    s = xp.where(is_near, xp.zeros_like(cosine), cosine)
+    squared_sine = (1.0 - s) * (1.0 + s)
+    far = xp.acos(s) / xp.sqrt(squared_sine)
+    return (
+        xp.where(is_near, near, far),
+        xp.where(is_near, slope, (1.0 - far * s) / squared_sine),
+        cosine,
+    )
+
+
+def _inverse_hessian(here, roots, b, tolerance, xp):
+    """Solve H v = b in the tangent space at x by conjugate gradients, vectorised over the batch."""
+    residual = _without(here.x, b, xp)
+    v, direction = xp.zeros_like(residual), residual
+    squared = xp.sum(residual * residual, axis=-1, keepdims=True)
+    goal = tolerance * tolerance * squared
+    for _ in range(
+        500
+    ):  # the condition number is below sqrt(c): rounding comes to rest long before
+        is_going = squared > goal
+        if not bool(xp.any(is_going)):
+            break
+        image = _hessian(here, roots, direction, xp)
+        curvature = xp.sum(direction * image, axis=-1, keepdims=True)
+        is_going = is_going & (curvature > 0.0)
+        length = squared / xp.where(is_going, curvature, xp.ones_like(curvature))
+        length = xp.where(is_going, length, xp.zeros_like(length))
+        v, residual = v + length * direction, residual - length * image
+        following = xp.sum(residual * residual, axis=-1, keepdims=True)
+        ratio = following / xp.where(is_going, squared, xp.ones_like(squared))
+        direction = residual + xp.where(is_going, ratio, xp.zeros_like(ratio)) * direction
+        squared = xp.where(is_going, following, xp.zeros_like(following))
+    return v
+
+
+def _hessian(here, roots, v, xp):
+    """Return pull v + sum bend <root, v> root, tangent at x."""
+    across = _combined(here.bend * _cosines(roots, v, xp), roots, xp)
+    return _without(here.x, here.pull * v + across, xp)
+
+
+def _cosines(roots, x, xp):
+    return xp.matmul(roots, x[..., None])[..., 0]
+
+
+def _combined(coefficients, roots, xp):
+    return xp.matmul(coefficients[..., None, :], roots)[..., 0, :]
+
+
+def _without(x, v, xp):
+    """Return the part of v that is tangent at x."""
+    return v - xp.sum(x * v, axis=-1, keepdims=True) * x
+
+
+# ---------------------------------------------------------------- gradients on torch
+
+
+def _wants_gradient(*arrays):
+    torch = sys.modules.get("torch")
+    return torch is not None and any(
+        isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled() for x in arrays
+    )
+
+
+def _detached(*arrays):
+    return tuple(x.detach() if hasattr(x, "detach") else x for x in arrays)
+
+
+def _with_gradient(iterate, roots, weights, xp):
+    """Return x with the derivative H^-1 (d descent), which the stationary point has."""
+    import torch
+
+    class Step(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, descent: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(descent)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            tolerance = 4.0 * float(torch.finfo(gradient.dtype).eps)
+            return _inverse_hessian(iterate, roots.detach(), gradient, tolerance, xp)
+
+    stretch = weights * _stretch(roots, iterate.x, xp)[0]
+    return iterate.x + Step.apply(_without(iterate.x, _combined(stretch, roots, xp), xp))
+
+
+# ---------------------------------------------------------------- other spaces
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """Half the weighted sum of squared distances and its gradient at a point, for a batch."""
+
+    point: Array  # (..., *event)
+    value: Array  # (...)
+    descent: Array  # (..., *event): the weighted mean of the log maps
+    norm: Array  # (...): its norm
+
+
+def _mean_by_descent(space, points, weights, axis, num_events, tol, max_steps, xp):
+    """Return the mean, its gradient norm, the steps, and whether each converged."""
+    points, weights = xp.moveaxis(points, axis, 0), xp.moveaxis(weights, axis, 0)
+    here = _objective(space, _heaviest(points, weights, num_events, xp), points, weights, xp)
+    roundoff = float(xp.finfo(points.dtype).eps)
+    length = xp.ones_like(here.norm)
+    is_done = here.norm <= tol
+    steps = xp.zeros_like(is_done, dtype=xp.asarray(0).dtype)
+    for _ in range(max_steps):
+        if bool(xp.all(is_done)):
+            break
+        length = xp.where(is_done, xp.zeros_like(length), length)
+        for _ in range(60):  # halve until the value decreases, but for its rounding
+            there = _step_along(space, here, length, points, weights, xp)
+            goal = (1.0 + 8.0 * roundoff) * here.value - 1e-4 * length * here.norm**2
+            is_lower = is_done | (there.value <= goal)
+            if bool(xp.all(is_lower)):
+                break
+            length = xp.where(is_lower, length, 0.5 * length)
+        is_at_floor = (here.norm <= _ROUNDOFFS * roundoff) & (there.norm > 0.5 * here.norm)
+        is_kept = is_done | ~is_lower | (is_at_floor & (there.norm >= here.norm))
+        steps = xp.where(is_done, steps, steps + 1)
+        length = _next_length(space, here, there, length, xp)
+        here = _selected(is_kept, here, there, xp)
+        is_done = is_done | is_at_floor | (here.norm <= tol)
+    return here.point, here.norm, steps, is_done
+
+
+def _heaviest(points, weights, num_events, xp):
+    """Return the first point of largest weight."""
+    index = _beside(xp.arange(points.shape[0], device=_array.device_of(points)), weights, xp)
+    is_chosen = _beside(index == xp.argmax(weights, axis=0), points, xp)
+    return xp.sum(xp.where(is_chosen, points, xp.zeros_like(points)), axis=0)
+
+
+def _objective(space, point, points, weights, xp):
+    logs = space.log_map(point[None, ...], points)
+    is_in = weights > 0.0
+    logs = xp.where(_beside(is_in, logs, xp), logs, xp.zeros_like(logs))
+    squares = _norm_in(space, point[None, ...], logs, xp) ** 2
+    descent = xp.sum(_beside(weights, logs, xp) * logs, axis=0)
+    value = 0.5 * xp.sum(weights * squares, axis=0)
+    return _Objective(point, value, descent, _norm_in(space, point, descent, xp))
+
+
+def _step_along(space, here, length, points, weights, xp):
+    step = _beside(length, here.descent, xp) * here.descent
+    return _objective(space, space.exp_map(here.point, step), points, weights, xp)
+
+
+def _next_length(space, here, there, length, xp):
+    """Return |s|^2 / <s, y>, s the step just taken and y the change of the gradient along it.
+
+    Both are wanted at the new point. The log map back to the old one is the step transported, and
+    so is the old gradient, which is parallel to it: no other transport is needed.
+    """
+    step = -space.log_map(there.point, here.point)
+    squared = _norm_in(space, there.point, step, xp) ** 2
+    along = _inner_in(space, there.point, step, there.descent, xp)
+    curvature = squared / xp.where(length > 0.0, length, xp.ones_like(length)) - along
+    is_convex = curvature * 1e3 > squared
+    following = squared / xp.where(is_convex, curvature, xp.ones_like(curvature))
+    return xp.where(is_convex, xp.clip(following, min=1e-3), xp.ones_like(following))
+
+
+def _norm_in(space, point, v, xp):
+    if hasattr(space, "norm"):
+        return space.norm(point, v)
+    return _array.safe_sqrt(xp.clip(space.inner_product(point, v, v), min=0.0), xp)
+
+
+def _inner_in(space, point, u, v, xp):
+    if hasattr(space, "inner_product"):
+        return space.inner_product(point, u, v)
+    return 0.25 * (space.norm(point, u + v) ** 2 - space.norm(point, u - v) ** 2)
+
+
+# ---------------------------------------------------------------- batches
+
+
+def _beside(x, array, xp):
+    """Return x with axes of length 1 at its end, as many as the array has more."""
+    return xp.reshape(x, (*x.shape, *(1,) * (len(array.shape) - len(x.shape))))
+
+
+def _selected(condition, first, second, xp):
+    """Return the fields of the first where the condition holds, of the second elsewhere."""
+    return type(first)(
+        *(
+            xp.where(_beside(condition, a, xp), a, b)
+            for a, b in zip(vars(first).values(), vars(second).values(), strict=True)
+        )
+    )
