@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0.dev0"
 
-_SUBMODULES = ("lipschitz", "logits", "maxent", "plot", "pullback", "simplex")
-
-__all__ = ["SolveError", "Status", "__version__", *_SUBMODULES]
+__all__ = [
+    "SolveError",
+    "Status",
+    "__version__",
+    "lipschitz",
+    "logits",
+    "maxent",
+    "plot",
+    "pullback",
+    "simplex",
+]
 
 if TYPE_CHECKING:
     from infogeo import lipschitz, logits, maxent, plot, pullback, simplex
@@ -21,11 +29,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    if name in _SUBMODULES:
-        return importlib.import_module(f"infogeo.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
     if name in ("SolveError", "Status"):
         return getattr(importlib.import_module("infogeo._result"), name)
-    raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
+    return importlib.import_module(f"infogeo.{name}")
 
 
 def __dir__():

@@ -277,7 +277,7 @@ def is_readable(array: Array) -> bool:
     if torch is not None and isinstance(array, torch.Tensor):
         return not (
             torch.compiler.is_compiling()
-            or torch._C._functorch.is_functorch_wrapped_tensor(array)
+            or torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func
             or type(array) not in (torch.Tensor, torch.nn.Parameter)  # fake and proxy tensors
             or array.is_meta
             or torch.jit.is_tracing()
@@ -295,7 +295,7 @@ def _to_host_if_free(array: Array) -> Array:
     return array.numpy() if array.is_cpu else array
 
 
-def _row(flags: np.ndarray) -> str:
+def _row(flags: Any) -> str:
     """Name the first flagged row of a batch; nothing for a single point."""
     if flags.ndim == 0:
         return ""

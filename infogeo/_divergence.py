@@ -24,7 +24,8 @@ def alpha(p: Array, q: Array, ratio: Array, order: float, xp: Namespace) -> Arra
     e = xp.where(is_near, ratio, one)
     near = p * (_expm1_minus(-e, xp) - _scaled(lambda y: _expm1_minus(y, xp), -e, b, 0.0)) / a
     e = xp.where(is_above, ratio, one)
-    above = xp.where(is_above, p, one) * (xp.expm1(-e) - _scaled(xp.expm1, -e, b, -e)) / a
+    grown = _scaled(lambda y: _expm1(y, xp), -e, b, -e)
+    above = xp.where(is_above, p, one) * (xp.expm1(-e) - grown) / a
     e = xp.where(is_below, ratio, one)
     below = (q - p - p * _scaled(xp.expm1, -e, b, -e)) / a
     terms = xp.where(is_near, near, xp.where(is_above, above, xp.where(is_below, below, q / a)))
@@ -79,6 +80,12 @@ def log_sum_exp(x: Array, xp: Namespace) -> Array:
     shifted = xp.where(is_finite, x - xp.where(is_finite, top, xp.zeros_like(top)), x)
     total = xp.sum(xp.exp(xp.where(is_finite, shifted, xp.zeros_like(x))), axis=-1)
     return xp.squeeze(top, axis=-1) + xp.log(total)
+
+
+def _expm1(y: Array, xp: Namespace) -> Array:
+    """Return exp(y) - 1, inf without a warning where it overflows."""
+    overflows = y > math.log(xp.finfo(y.dtype).max)
+    return xp.where(overflows, xp.inf, xp.expm1(xp.where(overflows, xp.zeros_like(y), y)))
 
 
 def _expm1_minus(y: Array, xp: Namespace) -> Array:

@@ -54,7 +54,7 @@ def log_alpha_geodesic(log_p: Array, log_q: Array, t: Array, beta: float, xp: Na
     return _array.log_softmax(_power_line(log_p, log_q, s, beta, xp), xp)
 
 
-def _power_line(log_p, log_q, s, beta, xp):
+def _power_line(log_p: Array, log_q: Array, s: Array, beta: float, xp: Namespace) -> Array:
     """Return 1 / beta log((1 - s) p^beta + s q^beta), s in [0, 1], from the larger of the two."""
     q_is_larger = log_q > log_p
     larger, smaller = xp.where(q_is_larger, log_q, log_p), xp.where(q_is_larger, log_p, log_q)
@@ -68,7 +68,7 @@ def _power_line(log_p, log_q, s, beta, xp):
         power = xp.where(in_both, power, -xp.ones_like(power))
         inside = share * power > -1.0
     else:
-        inside = in_both & (share == share)
+        inside = in_both
     line = xp.log1p(xp.where(inside, share * power, xp.zeros_like(share * power))) / beta
     in_any = larger > -xp.inf
     return xp.where(
@@ -76,41 +76,56 @@ def _power_line(log_p, log_q, s, beta, xp):
     )
 
 
-def _invert_time_change(log_p, log_q, t, beta, xp):
+def _invert_time_change(log_p: Array, log_q: Array, t: Array, beta: float, xp: Namespace) -> Array:
     """Return the s in [0, 1] at which the alpha-geodesic has the affine parameter t."""
-    nodes, weights = _double_exponential_rule()
-
-    def speed(s):
-        z = _array.logsumexp(_power_line(log_p, log_q, s, beta, xp), xp)
-        return xp.exp(-2.0 * beta * z)
-
-    def integral(s):
-        total = xp.zeros_like(s)
-        for node, weight in zip(nodes, weights, strict=True):
-            total = total + weight * s * speed(s * node)
-        return total
-
-    s = t + xp.zeros_like(_array.logsumexp(log_p + xp.zeros_like(log_q), xp))
-    whole = integral(xp.ones_like(s))
+    in_steps = _array.is_readable(log_p) and _array.is_readable(log_q)
+    batch = xp.zeros_like(_array.logsumexp(xp.where(log_p > log_q, log_p, log_q), xp))
+    s = t + batch
+    whole = _integral(log_p, log_q, xp.ones_like(s), beta, in_steps, xp)
     low, high = xp.zeros_like(s), xp.ones_like(s)
-    for _ in range(60):
-        excess = integral(s) / whole - t
+    for _ in range(60 if in_steps else 12):
+        excess = _integral(log_p, log_q, s, beta, in_steps, xp) / whole - t
         low, high = xp.where(excess < 0.0, s, low), xp.where(excess < 0.0, high, s)
-        newton = s - excess * whole / speed(s)
+        newton = s - excess * whole / _speed(log_p, log_q, s, beta, xp)
         is_inside = (newton > low) & (newton < high)
         update = xp.where(is_inside, newton, 0.5 * (low + high))
         update = xp.where(excess == 0.0, s, update)
-        is_done = xp.all(xp.abs(update - s) <= 4.0 * xp.finfo(s.dtype).eps * s)
+        is_done = xp.abs(update - s) <= 4.0 * xp.finfo(s.dtype).eps * s
         s = update
-        if _array.is_readable(is_done) and bool(is_done):
+        if in_steps and bool(xp.all(is_done)):
             break
     return s
 
 
-def _double_exponential_rule():
+def _speed(log_p: Array, log_q: Array, s: Array, beta: float, xp: Namespace) -> Array:
+    """Return dt / ds up to a constant: Z(s)^(-2 beta)."""
+    z = _array.logsumexp(_power_line(log_p, log_q, s, beta, xp), xp)
+    return xp.exp(-2.0 * beta * z)
+
+
+def _integral(
+    log_p: Array, log_q: Array, s: Array, beta: float, in_steps: bool, xp: Namespace
+) -> Array:
+    """Return the integral of the speed from 0 to s by the double-exponential rule.
+
+    Node by node it needs little memory; all nodes at once make a short program to trace.
+    """
+    nodes, weights = _double_exponential_rule()
+    if in_steps:
+        total = xp.zeros_like(s)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            total = total + weight * _speed(log_p, log_q, s * node, beta, xp)
+        return s * total
+    like = {"dtype": s.dtype, "device": _array.device_of(s)}
+    column = (-1, *(1,) * len(s.shape))
+    nodes = xp.reshape(xp.asarray(nodes.tolist(), **like), column)
+    weights = xp.reshape(xp.asarray(weights.tolist(), **like), column)
+    return s * xp.sum(weights * _speed(log_p, log_q, s * nodes, beta, xp), axis=0)
+
+
+def _double_exponential_rule() -> tuple[np.ndarray, np.ndarray]:
     """Return nodes and weights on [0, 1] that tolerate branch points at both ends."""
     u = np.linspace(-3.2, 3.2, 65)
     y = 0.5 * math.pi * np.sinh(u)
-    nodes = 1.0 / (1.0 + np.exp(-2.0 * y))
-    weights = (u[1] - u[0]) * 0.5 * math.pi * np.cosh(u) * 0.5 / np.cosh(y) ** 2
-    return nodes.tolist(), (weights / weights.sum()).tolist()
+    weights = np.cosh(u) / np.cosh(y) ** 2
+    return 1.0 / (1.0 + np.exp(-2.0 * y)), weights / weights.sum()

@@ -554,11 +554,8 @@ def _newton(problem, reduced, tol, max_steps):
     for steps in itertools.count():
         whitener, is_reliable = _whitener(reduced.rows, point)
         direction = -whitener.T @ (whitener @ point.gradient)
-        gain = -float(direction @ point.gradient)
         along = direction @ reduced.rows
         reach = float(np.ptp(along))
-        if reach > 1e8:  # out of a singular covariance; squares of 1e200 would overflow
-            direction, along, reach = direction * (1e8 / reach), along * (1e8 / reach), 1e8
         if is_reliable and reach < _CLOSE:
             outcome = _certify(problem, reduced, point, whitener, tol, max_steps - steps)
             if outcome is not None:
@@ -566,12 +563,14 @@ def _newton(problem, reduced, tol, max_steps):
         certificate = _farkas_certificate(problem, reduced, point, direction, along)
         if certificate is not None:
             return _Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
-        is_stuck = not math.isfinite(reach) or _is_stuck(problem, reduced, point, reach, gain)
+        is_stuck = not math.isfinite(reach) or _is_stuck(problem, reduced, point, reach)
         if is_stuck or steps == max_steps:
             status = Status.UNDECIDED if is_stuck else Status.MAX_STEPS
             falling = (along < along.max() - 0.5) | (not is_reliable)
             return _Outcome(status, point, steps, vanishing=falling & (point.p < 1e-6))
-        length = _step_length(point.logits, along, reach)
+        # Out of a singular covariance come steps whose squares overflow.
+        scale = min(1.0, 1e8 / reach) if reach > 0.0 else 1.0
+        length = scale * _step_length(point.logits, scale * along, scale * reach)
         point = _evaluate(problem, reduced, point.t + length * direction)
 
 
@@ -719,21 +718,19 @@ def _rounding_of_gradient(problem, reduced, point):
     return 32.0 * _EPS * mean_size + 2.0 * (size @ (point.p * of_logs)), of_logs
 
 
-def _is_stuck(problem, reduced, point, reach, gain):
-    """Whether further steps would follow only noise.
+def _is_stuck(problem, reduced, point, reach):
+    """Whether the constraints hold up to rounding, so that further steps would follow only noise.
 
-    Outcomes whose logits move by `reach` for a gain of `gain` nats have less mass than gain /
-    reach^2. If that is below rounding, a leap (not the steps of about 1 by which an outcome
-    vanishes) comes out of noise. So does every step once the constraints hold up to rounding.
+    Near the optimum steps are short. Outcomes that vanish make steps of about 1, and what calls
+    for a leap although the constraints nearly hold is noise in a covariance close to singular.
     """
-    if reach > _CAUTION and gain < _CAUTION * _EPS * reach**2:
-        return True
     violation = np.abs(reduced.lower @ point.gradient)
     if (violation > 1e-4 + reduced.blur).any():
         return False
     of_sums, _ = _rounding_of_gradient(problem, reduced, point)
     rounding = reduced.blur + np.abs(reduced.lower) @ of_sums
-    return bool((violation <= rounding * (_CAUTION if reach > 0.7 else 1.0)).all())
+    caution = 1.0 if reach < 0.7 else _CAUTION if reach < _CAUTION else _CAUTION**3
+    return bool((violation <= caution * rounding).all())
 
 
 def _range_certificate(problem, low, high, blur):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from infogeo import _array, _divergence, _geodesic, logits, simplex
-from infogeo._array import LOGITS, PROBABILITIES, REAL, WEIGHTS, Array, Namespace, bad_value, gate
+from infogeo._array import LOGITS, PROBABILITIES, REAL, WEIGHTS, Array, bad_value, gate
 from infogeo._result import Mean, SolveError, Status
 
 __all__ = ["frechet_mean"]
@@ -92,8 +92,8 @@ def frechet_mean(
     halve is at its floor and counts as converged; ``gradient_norm`` says where it came to rest.
 
     On torch tensors that require a gradient the mean has one, by the implicit function theorem,
-    for the simplex and for logits; on a face of the simplex, where a root has no derivative, that
-    of the excluded outcomes is 0.
+    for the simplex and for logits. A root has no derivative at 0: at an excluded outcome it is
+    taken as 0, so that the gradient is that within the face.
 
     Other spaces get gradient steps of Barzilai and Borwein's length, shortened until the sum of
     squares decreases, from the point of largest weight. They end at a stationary point, which is

@@ -592,8 +592,6 @@ def _score(p, v, check, xp):
         )
     p = _normalised(p, xp)
     score = v / xp.where(is_zero, xp.ones_like(p), p)
-    infinite = xp.where(v > 0.0, xp.full_like(score, xp.inf), xp.full_like(score, -xp.inf))
-    score = xp.where(leaves_face, infinite, score)
     return xp.where(is_zero, score, score - xp.sum(v, axis=-1, keepdims=True))
 
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "infogeo"
 
 # A module may import from its own package and from the layers before it.
 LAYERS = (
-    {"_array", "_result"},
+    {"_array", "_extras", "_result"},
     {"_divergence", "_geodesic"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
@@ -77,3 +77,22 @@ def test_light_imports_stay_light(statement, absent):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert absent.isdisjoint(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("infogeo.pullback", "torch", "torch"),
+        ("infogeo.lipschitz.layers", "torch", "torch"),
+        ("infogeo.lipschitz.losses", "torch", "torch"),
+        ("infogeo.plot", "matplotlib", "plot"),
+    ],
+)
+def test_a_missing_extra_is_one_line(module, package, extra):
+    code = f"import sys; sys.modules['{package}'] = None; import {module}"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
+    assert last == f"ModuleNotFoundError: {module} needs {package}: pip install 'infogeo[{extra}]'"

@@ -244,7 +244,7 @@ def test_class_means_leave_out_an_image_and_itself(outcome):
             for j in np.flatnonzero(labels == b)
             if i != j
         ]
-        assert distances.by_class[a, b] == pytest.approx(np.mean(values), rel=1e-12)
+        assert distances.by_class[a, b] == pytest.approx(np.mean(values), rel=1e-12, abs=0)
 
 
 def test_points_of_a_plane_are_embedded_exactly(rng):
@@ -318,7 +318,7 @@ def test_the_die_is_the_published_one(outcome):
     exact = np.array([float(w / sum(weight)) for w in weight])
     np.testing.assert_allclose(die.projection.probabilities, exact, rtol=1e-12)
     np.testing.assert_array_equal(np.round(exact, 5), stages.JAYNES_DIE)
-    assert die.theta == pytest.approx(float(theta), rel=1e-14)
+    assert die.theta == pytest.approx(float(theta), rel=1e-14, abs=0)
     assert die.theta_error < 1e-12
     assert die.published_error < 0.5e-5
 
@@ -374,7 +374,7 @@ def test_the_whole_demo(tmp_path):
         assert network["distances"]["pairs_beyond_the_drift_bound"] == 0
         assert sensitivity["largest_error_of_a_foretold_step"] < 1e-3
     bound = (lipschitz["lipschitz_bound"] / lipschitz["temperature"]) ** 2 / 2.0
-    assert lipschitz["sensitivity"]["eigenvalue_bound"] == pytest.approx(bound, rel=1e-12)
+    assert lipschitz["sensitivity"]["eigenvalue_bound"] == pytest.approx(bound, rel=1e-12, abs=0)
     assert found["three_digits"]["pythagorean_error"] < 1e-11
     assert found["class_frequencies"]["pythagorean_error"] < 1e-12
     assert math.isclose(found["loaded_die"]["entropy"], 1.61358, abs_tol=0.5e-5)

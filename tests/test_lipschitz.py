@@ -21,9 +21,6 @@ from torch.nn.utils import parametrize  # noqa: E402
 
 from infogeo.lipschitz import certificates, layers, losses  # noqa: E402
 
-# torch compiles its forward-mode rules with torch.jit when they are first used.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-
 SHAPES = [(7, 7), (64, 20), (20, 64), (128, 128), (1, 5), (5, 1)]
 DTYPES = [torch.float32, torch.float64]
 

@@ -330,7 +330,6 @@ def test_faces_are_left_only_in_the_sphere_chart():
         simplex.log_map([1.0, 0.0], [0.5, 0.5])
     with pytest.raises(ValueError, match="v must be 0 where p is"):
         simplex.norm([1.0, 0.0], [-0.1, 0.1])
-    assert simplex.norm([1.0, 0.0], [-0.1, 0.1], check=False) == np.inf
     middle = sum(simplex.sphere_embedding(p) for p in ([1.0, 0.0], [0.0, 1.0]))
     np.testing.assert_allclose(simplex.from_sphere(2 * middle / np.linalg.norm(middle)), [0.5, 0.5])
 
@@ -387,7 +386,7 @@ def test_natural_parameters_keep_zeros():
     ],
 )
 def test_bad_values_get_a_clear_message(call, message):
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         call()
     assert str(caught.value).startswith(message)
 
@@ -510,17 +509,10 @@ def test_divergences_on_faces(lib, p, q, kl, jeffreys):
         ([1.0, 0.0], [0.0, 1.0], 0.5, INF),
         ([0.5, 0.5], [1.0, 0.0], 2.0, INF),
         ([1.0, 0.0], [0.5, 0.5], 3.0, np.log(2)),
-        (
-            [0.5, 0.5],
-            [1e-300, 1.0],
-            3.0,
-            2.5 * np.log(0.5**0) + 1.5 * np.log(0.25) + 300 * np.log(10),
-        ),
+        ([0.5, 0.5], [1e-300, 1.0], 3.0, 0.5 * (600 * np.log(10) - 3 * np.log(2))),
     ],
 )
 def test_renyi_on_faces_and_tails(p, q, order, expected):
-    if q == [1e-300, 1.0]:
-        expected = float(exact_renyi(exact(p), exact(q), order))
     np.testing.assert_allclose(simplex.renyi_divergence(p, q, order=order), expected, rtol=1e-14)
 
 
@@ -542,7 +534,7 @@ def test_alpha_duality(pair, alpha):
 
 
 def test_pythagorean_theorem(rng):
-    """KL(p, r) = KL(p, q) + KL(q, r) when the m-geodesic pq and the e-geodesic qr are orthogonal."""
+    """KL(p, r) = KL(p, q) + KL(q, r) for an m-geodesic pq orthogonal to the e-geodesic qr."""
     q = rng.dirichlet(np.ones(5))
     u, v = rng.normal(size=(2, 5)) * q
     u, v = u - q * u.sum(), v - q * v.sum()

@@ -9,11 +9,16 @@ import copy
 import math
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.utils import parametrize
 
 from infogeo._array import bad_value
+from infogeo._extras import missing
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn.utils import parametrize
+except ModuleNotFoundError as error:
+    raise missing(error, "infogeo.lipschitz.layers") from None
 
 __all__ = ["QR", "GroupSort", "OrthogonalLinear", "freeze", "lipschitz_bound"]
 
@@ -300,6 +305,8 @@ def lipschitz_bound(model):
     ------
     TypeError
         A module with an unknown constant; the message names it.
+    ValueError
+        Weights that are not finite.
 
     Notes
     -----

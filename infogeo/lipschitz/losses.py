@@ -1,10 +1,14 @@
 """Losses for networks with a bounded Lipschitz constant."""
 
-import torch
-
 from infogeo import _array
 from infogeo._array import LOGITS, bad_value, gate
+from infogeo._extras import missing
 from infogeo.lipschitz.certificates import POSITIVE
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing(error, "infogeo.lipschitz.losses") from None
 
 __all__ = ["tau_cross_entropy"]
 

@@ -4,14 +4,12 @@ Colours are safe for colour-blind readers. Without ``ax`` a figure is made with 
 no state outside that axes is touched.
 """
 
+from infogeo._extras import missing
+
 try:
     import matplotlib  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name != "matplotlib":
-        raise
-    raise ModuleNotFoundError(
-        "infogeo.plot needs matplotlib: pip install 'infogeo[plot]'", name="matplotlib"
-    ) from None
+    raise missing(error, "infogeo.plot") from None
 
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.simplex import simplex, to_ternary

@@ -4,10 +4,12 @@
 says what the model's raw outputs stand for.
 """
 
+from infogeo._extras import missing
+
 try:
-    import torch as _torch  # noqa: F401
-except ImportError:  # pragma: no cover
-    raise ImportError('infogeo.pullback needs torch: pip install "infogeo[torch]"') from None
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise missing(error, "infogeo.pullback") from None
 
 from infogeo._result import ScaledFactor, Spectrum
 from infogeo.pullback import heads
