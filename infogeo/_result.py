@@ -116,6 +116,8 @@ def _on_host(x: Array) -> np.ndarray:
 def _span(x: Array, form: str) -> str:
     """Write one number, or the smallest and the largest of a batch."""
     numbers = _on_host(x)
+    if numbers.size == 0:
+        return "none"
     low, high = format(float(numbers.min()), form), format(float(numbers.max()), form)
     return low if low == high else f"{low} to {high}"
 
@@ -189,3 +191,19 @@ class Mean:
     gradient_norm: Array
     steps: Array
     status: Status
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The nearest points of each query, nearest first.
+
+    Parameters
+    ----------
+    indices : int64 array, shape (n, num_neighbors)
+        Rows of the points; equal distances are in the order of the rows.
+    distances : array, shape (n, num_neighbors)
+        Fisher-Rao distances, ascending.
+    """
+
+    indices: Array
+    distances: Array

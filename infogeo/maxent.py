@@ -119,15 +119,16 @@ def c_maximize(
     )
     _check_controls(tol, max_steps)
     roundoff = max(_roundoff(F), _roundoff(b), _roundoff(targets))
-    batch, F_host, b_host, C_host = _broadcast(
+    F_host, b_host, C_host = _broadcast(
         _to_host("features", F), _to_host("targets", b), _to_host("log_base", C)
     )
     solutions = [
-        _solve(F_host[i], b_host[i], C_host[i], roundoff, tol, max_steps) for i in np.ndindex(batch)
+        _solve(F_host[i], b_host[i], C_host[i], roundoff, tol, max_steps)
+        for i in np.ndindex(F_host.shape[:-2])
     ]
-    result = _stack(solutions, batch, F, xp)
+    result = _stack(solutions, F_host.shape, F, xp)
     if throw and not result.status.is_solution:
-        raise _solve_error(solutions, batch, result)
+        raise _solve_error(solutions, result)
     return result
 
 
@@ -171,7 +172,7 @@ def max_entropy(features, targets, *, tol=1e-10, max_steps=100, throw=True, chec
 
     >>> die = max_entropy([[1, 2, 3, 4, 5, 6]], 4.5)
     >>> die.probabilities.round(4)
-    array([0.0543, 0.0788, 0.1142, 0.1654, 0.2398, 0.3475])
+    array([0.0544, 0.0788, 0.1142, 0.1654, 0.2398, 0.3475])
     """
     return c_maximize(features, targets, tol=tol, max_steps=max_steps, throw=throw, check=check)
 
@@ -228,7 +229,7 @@ def _to_host(name, x):
 
 
 def _broadcast(F, b, C):
-    """Check the shapes against each other; return the batch shape and the broadcast arrays."""
+    """Check the shapes against each other; return the arrays with the same batch axes."""
     rule = "have shape (..., m, c), one row of c outcome values for each of m features"
     if F.ndim < 2:
         advice = "Write features[None, :] for a single feature." if F.ndim else ""
@@ -257,7 +258,7 @@ def _broadcast(F, b, C):
         ) from None
     F = np.broadcast_to(F, (*batch, num_features, num_outcomes))
     b = np.broadcast_to(b, (*batch, num_features))
-    return batch, F, b, np.broadcast_to(C, (*batch, num_outcomes))
+    return F, b, np.broadcast_to(C, (*batch, num_outcomes))
 
 
 # ---------------------------------------------------------------- one problem
@@ -556,7 +557,7 @@ def _newton(problem, reduced, tol, max_steps):
         direction = -whitener.T @ (whitener @ point.gradient)
         along = direction @ reduced.rows
         reach = float(np.ptp(along))
-        if is_reliable and reach < _CLOSE:
+        if is_reliable and reach < _CLOSE and steps < max_steps:
             outcome = _certify(problem, reduced, point, whitener, tol, max_steps - steps)
             if outcome is not None:
                 return replace(outcome, steps=steps + outcome.steps)
@@ -675,7 +676,7 @@ def _certify(problem, reduced, origin, whitener, tol, max_steps):
     decrement = float(np.linalg.norm(whitener @ point.gradient))
     if decrement * lever > _CLOSE:
         return None
-    while steps < max_steps and (steps == 0 or decrement * lever > 0.01 * tol):
+    while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
         step = whitener.T @ (whitener @ point.gradient)
         trial = _evaluate(problem, reduced, point.t - step, accurate=True)
         trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
@@ -738,7 +739,7 @@ def _range_certificate(problem, low, high, blur):
     above, below = problem.targets - high, low - problem.targets
     excess = np.maximum(above, below) / np.where(blur > 0.0, blur, 1.0)
     worst = int(excess.argmax())
-    if excess[worst] <= _CAUTION:
+    if not excess[worst] > _CAUTION:  # NaN proves nothing
         return None
     eta = np.zeros(problem.targets.size)
     eta[worst] = 1.0 if below[worst] > 0.0 else -1.0
@@ -803,28 +804,29 @@ def _diagnose(problem, reduced, outcome, allowed):
     if outcome.status.is_solution:
         return ""
     if outcome.status is Status.INFEASIBLE:
-        return _diagnose_infeasible(problem, outcome.certificate)
+        return _diagnose_infeasible(problem, outcome.certificate, allowed)
     found = f"The {outcome.steps} steps ran out"
     if outcome.status is not Status.MAX_STEPS:
         found = f"No solution, and no proof that there is none, after {outcome.steps} steps"
-    if outcome.vanishing is None:
+    if reduced.unmet.any():
         eta = reduced.combinations[:, np.argmax(reduced.unmet)]
         return (
             f"{found}: to rounding, {_combination(eta)} is the same for every outcome, and its "
             "target differs from that by little more than rounding. Leave one of them out."
         )
-    if outcome.vanishing.any():
+    if outcome.vanishing is not None and outcome.vanishing.any():
         numbers = np.flatnonzero(allowed)[outcome.vanishing]
         largest = outcome.point.p[outcome.vanishing].max()
         return (
             f"{found}: the targets lie on the edge of what the features allow, or very near it. "
-            f"{_edges(problem)}The probabilities of {numbers.size} outcomes run to 0 "
-            f"({_listed(numbers)}; the largest is {largest:.1e}). Move the targets "
-            "inwards; or, if they are exact, rule these outcomes out (log_base = -inf there) and "
-            "solve for the others."
+            f"{_edges(problem)}These probabilities run to 0: of {_listed(numbers, 'outcome')} "
+            f"(at most {largest:.1e}). Move the targets inwards; or, if they are exact, rule "
+            "these outcomes out (log_base = -inf there) and solve for the others."
         )
     if outcome.status is Status.MAX_STEPS:
-        return f"{found}. Raise max_steps."
+        is_certified = math.isfinite(outcome.error_bound)
+        bound = f"at most {outcome.error_bound:.2g}" if is_certified else "not known yet"
+        return f"{found}: the error of the log-probabilities is {bound}. Raise max_steps."
     return (
         f"{found}: to the rounding of the data, the features are nearly dependent, or the targets "
         f"nearly on the edge of what they allow. {_edges(problem)}Leave out features that others "
@@ -839,23 +841,29 @@ def _edges(problem):
     numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
     if numbers.size == 0:
         return ""
-    return f"At the end of their range are the targets of features {_listed(numbers)}. "
+    return f"At the end of its range is the target of {_listed(numbers, 'feature')}. "
 
 
-def _diagnose_infeasible(problem, eta):
+def _diagnose_infeasible(problem, eta, allowed):
     (numbers,) = np.nonzero(eta)
+    where = "every outcome" if allowed.all() else "every outcome that log_base allows"
     if numbers.size == 1:
         i = numbers[0]
         low, high = problem.features[i].min(), problem.features[i].max()
         return (
             f"No distribution satisfies the constraints: targets[{i}] = {problem.targets[i]:.6g} "
-            f"is outside the range [{low:.6g}, {high:.6g}] of feature {i}."
+            f"is outside the range [{low:.6g}, {high:.6g}] of feature {i} over {where}."
         )
+    values, target = eta @ problem.features, float(eta @ problem.targets)
     least = (eta @ (problem.features - problem.targets[:, None])).min()
+    clash = f"{_combination(eta)} is above its target {target:.6g} by at least {least:.3g}"
+    if np.ptp(values) <= 1e-6 * least:
+        constant = target + least  # of values that cancel this one is the best
+        clash = f"{_combination(eta)} is {constant:.6g}, and its target {target:.6g}"
     return (
-        f"No distribution satisfies the constraints: features {_listed(numbers)} clash. For every "
-        f"outcome, {_combination(eta)} is above its target {eta @ problem.targets:.6g}, by "
-        f"{least:.3g} at least. Change one of these targets; the vector is in result.certificate."
+        "No distribution satisfies the constraints: the targets of "
+        f"{_listed(numbers, 'feature')} clash. For {where}, {clash}. Change one of these targets; "
+        "the combination is in result.certificate."
     )
 
 
@@ -866,61 +874,57 @@ def _combination(eta):
     return " ".join(terms) + (" + ..." if numbers.size > 6 else "")
 
 
-def _listed(numbers):
-    """Write the first few of a list of numbers."""
-    return ", ".join(str(int(i)) for i in numbers[:8]) + (", ..." if len(numbers) > 8 else "")
+def _listed(numbers, noun):
+    """Write the first few of a list of numbered things."""
+    more = ", ..." if len(numbers) > 8 else ""
+    plural = "s" if len(numbers) > 1 else ""
+    return f"{noun}{plural} {', '.join(str(int(i)) for i in numbers[:8])}{more}"
 
 
-def _solve_error(solutions, batch, result):
+def _solve_error(solutions, result):
     failed = [k for k, solution in enumerate(solutions) if not solution.status.is_solution]
     first = solutions[failed[0]]
-    if not batch:
+    if len(result.rank.shape) == 0:
         return SolveError(first.diagnosis, result)
-    index = tuple(int(i) for i in np.unravel_index(failed[0], batch))
-    where = index[0] if len(index) == 1 else index
-    message = (
-        f"{len(failed)} of {len(solutions)} problems failed (at {_listed(failed)}); the others "
-        f"are solved in the result. Problem {where}: {first.diagnosis}"
+    return SolveError(
+        f"{len(failed)} of {len(solutions)} problems failed, the others are solved in the result: "
+        f"{_listed(failed, 'number')}. Number {failed[0]}: {first.diagnosis}",
+        result,
+        tuple(failed),
     )
-    return SolveError(message, result, tuple(failed))
 
 
-def _stack(solutions, batch, like, xp):
+def _stack(solutions, shape, like, xp):
     """Collect the solutions of a batch in arrays of the user's library, dtype and device."""
+    *batch, num_features, num_outcomes = shape
 
-    def collect(values, dtype=None):
-        values = np.asarray(values)
-        values = values.reshape((*batch, *values.shape[1:]))
+    def collect(values, *axes, dtype=like.dtype):
+        values = np.asarray(values).reshape((*batch, *axes))
         with np.errstate(over="ignore"):
-            return xp.asarray(values, dtype=dtype, device=device(like))[()]
+            array = xp.asarray(values, dtype=dtype, device=device(like))
+        return array if values.ndim else array[()]
 
-    def floats(name):
-        return collect([getattr(solution, name) for solution in solutions], like.dtype)
+    def scalars(name, **options):
+        return collect([getattr(solution, name) for solution in solutions], **options)
 
     # The bound is on the probabilities as they are returned.
-    bits = xp.finfo(like.dtype).bits
-    cast = float(xp.finfo(like.dtype).eps) if bits < 64 else 0.0
-    status = max((solution.status for solution in solutions), key=_SEVERITY.index)
+    cast = float(xp.finfo(like.dtype).eps) if xp.finfo(like.dtype).bits < 64 else 0.0
+    proofs = [solution.certificate for solution in solutions]
+    none = np.full(num_features, np.nan)
     return Projection(
-        probabilities=floats("probabilities"),
-        theta=floats("theta"),
-        log_partition=floats("log_partition"),
-        value=floats("value"),
-        entropy=floats("entropy"),
-        residual=floats("residual"),
-        error_bound=collect([solution.error_bound + cast for solution in solutions], like.dtype),
-        dual_gap=floats("dual_gap"),
-        status=status,
-        support=collect([solution.support for solution in solutions]),
-        rank=collect([solution.rank for solution in solutions]),
-        steps=collect([solution.steps for solution in solutions]),
-        certificate=_certificates(solutions, collect, like.dtype),
+        probabilities=collect([s.probabilities for s in solutions], num_outcomes),
+        theta=collect([s.theta for s in solutions], num_features),
+        log_partition=scalars("log_partition"),
+        value=scalars("value"),
+        entropy=scalars("entropy"),
+        residual=scalars("residual"),
+        error_bound=collect([s.error_bound + cast for s in solutions]),
+        dual_gap=scalars("dual_gap"),
+        status=max((s.status for s in solutions), key=_SEVERITY.index, default=Status.CONVERGED),
+        support=collect([s.support for s in solutions], num_outcomes, dtype=xp.bool),
+        rank=scalars("rank", dtype=None),
+        steps=scalars("steps", dtype=None),
+        certificate=None
+        if all(eta is None for eta in proofs)
+        else collect([none if eta is None else eta for eta in proofs], num_features),
     )
-
-
-def _certificates(solutions, collect, dtype):
-    """Collect the certificates; NaN for members of a batch that have none."""
-    if all(solution.certificate is None for solution in solutions):
-        return None
-    none = np.full(solutions[0].theta.shape, np.nan)
-    return collect([none if s.certificate is None else s.certificate for s in solutions], dtype)

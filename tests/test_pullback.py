@@ -68,8 +68,8 @@ class Attention(nn.Module):
         return self.last(self.encoder(x).mean(1))
 
 
-class NumpyBackward(torch.autograd.Function):
-    """x^2 with a derivative that can be neither batched nor differentiated again."""
+class Square(torch.autograd.Function):
+    """x^2 without a forward-mode derivative."""
 
     @staticmethod
     def forward(ctx, x):
@@ -78,18 +78,27 @@ class NumpyBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return torch.from_numpy((2.0 * x * gradient).detach().numpy().copy())
+        return 2.0 * ctx.saved_tensors[0] * gradient
+
+
+class SquareByNumpy(Square):
+    """x^2 with a derivative that can be neither batched nor differentiated again."""
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = 2.0 * ctx.saved_tensors[0] * gradient
+        return torch.from_numpy(gradient.detach().numpy().copy())
 
 
 class Squares(nn.Module):
-    def __init__(self):
+    def __init__(self, function):
         super().__init__()
         torch.manual_seed(4)
+        self.function = function
         self.last = nn.Linear(6, 5)
 
     def forward(self, x):
-        return self.last(NumpyBackward.apply(x))
+        return self.last(self.function.apply(x))
 
 
 def linear(weight, bias=None, dtype=F64):
@@ -150,6 +159,10 @@ def assert_close(seen, expected, rtol, atol=0.0):
     torch.testing.assert_close(seen, expected, rtol=rtol, atol=atol, check_dtype=False)
 
 
+def relative(value, rel=1e-14):
+    return pytest.approx(value, rel=rel, abs=0.0)  # the default also allows 1e-12
+
+
 def quadratic_form(G, u, v):
     return torch.einsum("bi,bij,bj->b", u.flatten(1), G, v.flatten(1))
 
@@ -161,7 +174,8 @@ MODELS = {
     "log-softmax": (nn.Sequential(mlp(), nn.LogSoftmax(-1)), (12,)),
     "recurrent": (Recurrent().double().eval(), (4, 3)),
     "attention": (Attention().double().eval(), (3, 4)),
-    "plain autograd function": (Squares().double(), (6,)),
+    "autograd function": (Squares(Square).double(), (6,)),
+    "autograd function in numpy": (Squares(SquareByNumpy).double(), (6,)),
 }
 
 
@@ -229,6 +243,21 @@ def test_chunks_change_nothing(model_and_input):
         assert torch.equal(chunked.log_scales, whole.log_scales)
 
 
+@pytest.mark.parametrize(
+    ("name", "passes"), [("mlp", 0), ("attention", 0), ("autograd function", 2)]
+)
+def test_norms_need_no_jacobian(name, passes, monkeypatch):
+    seen = []
+    plain = torch.autograd.grad
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda *args, **options: seen.append(1) or plain(*args, **options)
+    )
+    model, shape = MODELS[name]
+    x = torch.randn(2, *shape, dtype=F64)
+    PullbackMetric(model).norm(x, x)
+    assert len(seen) == passes
+
+
 def test_chunk_size_bounds_the_gradients_computed_at_once(monkeypatch):
     seen = []
     plain = torch.autograd.grad
@@ -265,11 +294,11 @@ def test_two_classes_have_one_direction(gap):
     x = torch.zeros(1, 2, dtype=F64)
     root = 1.0 / (2.0 * math.cosh(gap / 2.0))
     spectrum = pulled.spectrum(x)
-    assert spectrum.values.item() == pytest.approx((5.0 * root) ** 2, rel=1e-13)
+    assert spectrum.values.item() == relative((5.0 * root) ** 2, rel=1e-13)
     assert_close((spectrum.vectors[0, 0] @ w).abs(), torch.tensor(5.0), rtol=1e-14)
-    assert pulled.norm(x, w[None]).item() == pytest.approx(25.0 * root, rel=1e-13)
+    assert pulled.norm(x, w[None]).item() == relative(25.0 * root, rel=1e-13)
     assert pulled.norm(x, torch.tensor([[4.0, -3.0]], dtype=F64)).item() == 0.0
-    assert pulled.log_spectrum(x).item() == pytest.approx(2.0 * math.log(5.0 * root), rel=1e-14)
+    assert pulled.log_spectrum(x).item() == relative(2.0 * math.log(5.0 * root), rel=1e-14)
 
 
 def test_equal_classes_make_the_metric_of_the_centred_weights():
@@ -358,9 +387,9 @@ def fisher_log_eigenvalues(z):
         -0.1 * np.arange(30),
         -8.0 * np.arange(30),
         -130.0 * np.arange(30),
-        np.append(-1100.0 - 7.0 * np.arange(30), 0.0),
+        np.append(-1100.0 - 7.0 * np.arange(30), [0.0, -1.0]),
     ],
-    ids=["flat", "steep", "beyond all floats", "far below the first"],
+    ids=["flat", "steep", "beyond all floats", "across the end of a window"],
 )
 def test_log_spectrum_of_a_ladder_of_classes(z):
     seen = PullbackMetric(lambda x: x).log_spectrum(torch.tensor(z)[None])[0].numpy()
@@ -379,7 +408,7 @@ def test_norm_of_saturated_predictions_is_exact(bias):
     v = torch.randn(1, 7, dtype=F64, generator=torch.Generator().manual_seed(9))
     x = torch.zeros(1, 7, dtype=F64)
     seen = PullbackMetric(linear(W, bias)).norm(x, v).item()
-    assert seen == pytest.approx(float(exact_norm(W.numpy(), bias, v[0].numpy())), rel=1e-11)
+    assert seen == relative(float(exact_norm(W.numpy(), bias, v[0].numpy())), rel=1e-11)
 
 
 def test_norm_in_float32_survives_probabilities_that_underflow():
@@ -387,7 +416,7 @@ def test_norm_in_float32_survives_probabilities_that_underflow():
     v = torch.ones(1, 4)
     bias = [0.0, -150.0, -160.0]  # the smallest float32 probability is exp(-103)
     seen = PullbackMetric(linear(W, bias, F32)).norm(torch.zeros(1, 4), v).item()
-    assert seen == pytest.approx(float(exact_norm(W.numpy(), bias, v[0].numpy())), rel=1e-5)
+    assert seen == relative(float(exact_norm(W.numpy(), bias, v[0].numpy())), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -406,6 +435,18 @@ def test_float32_is_accurate(gain, largest, smallest):
     error = np.abs(seen / expected - 1.0)
     assert error[:, 0].max() < largest
     assert np.median(error[:, -1]) < smallest
+
+
+def test_vanishing_gradients_are_not_zero():
+    # Squares of such numbers are 0 in float32.
+    W = 1e-25 * torch.randn(4, 6, generator=torch.Generator().manual_seed(13))
+    pulled, x = PullbackMetric(linear(W, torch.zeros(4), F32)), torch.zeros(1, 6)
+    expected = exact_log_eigenvalues(W.numpy(), [0.0] * 4)
+    np.testing.assert_allclose(pulled.log_spectrum(x)[0], expected, rtol=0.0, atol=1e-5)
+    assert pulled.rank(x).tolist() == [3]
+    v = torch.ones(1, 6)
+    exact = exact_norm(W.numpy(), [0.0] * 4, v[0].numpy())
+    assert pulled.norm(x, v).item() == relative(float(exact), 1e-5)
 
 
 def test_masked_classes_leave_the_metric_of_the_others():
@@ -438,7 +479,7 @@ def test_largest_eigenvalue_is_bounded_by_the_lipschitz_constant(z, constant):
 def test_lipschitz_bound_is_attained_between_two_classes():
     pulled = PullbackMetric(linear(3.0 * torch.eye(4), [0.0, 0.0, -800.0, -800.0]))
     value = pulled.spectrum(torch.zeros(1, 4, dtype=F64), num_values=1).values.item()
-    assert value == pytest.approx(4.5, rel=1e-14)
+    assert value == relative(4.5, rel=1e-14)
 
 
 @given(st.permutations(range(6)), st.floats(-50.0, 50.0))
@@ -556,7 +597,14 @@ def test_a_head_of_ones_own():
 
 def test_a_head_of_one_output():
     pulled = PullbackMetric(linear([[3.0, 4.0]]), normal_head(1.0))
-    assert pulled.spectrum(torch.zeros(1, 2, dtype=F64)).values.item() == pytest.approx(25.0)
+    assert pulled.spectrum(torch.zeros(1, 2, dtype=F64)).values.item() == relative(25.0)
+
+
+def test_a_head_of_the_wrong_shape_is_refused():
+    pulled = PullbackMetric(lambda x: x, Head(lambda z: torch.eye(3)))
+    for call in (pulled.factor, lambda x: pulled.norm(x, x)):
+        with pytest.raises(ValueError, match=r"head.factor must .*\(2, 3\) it returned \(3, 3\)"):
+            call(torch.zeros(2, 3))
 
 
 def test_a_head_may_know_its_distance():
@@ -658,8 +706,12 @@ def test_an_empty_batch_gives_empty_results():
 
 def test_checks_can_be_left_out():
     x = torch.full((1, 12), math.nan, dtype=F64)
-    assert PullbackMetric(mlp(), check=False).factor(x).isnan().all()
-    assert PullbackMetric(mlp(), check=False).norm(x, x).isnan().all()
+    pulled = PullbackMetric(mlp(), check=False)
+    assert pulled.factor(x).isnan().all()
+    assert pulled.norm(x, x).isnan().all()
+    for call in (pulled.spectrum, pulled.log_spectrum, pulled.rank):
+        with pytest.raises(ValueError, match=r"finite gradients at x: those at row 0"):
+            call(x)
 
 
 # ---------------------------------------------------------------- what is refused

@@ -543,7 +543,14 @@ def _apply_head(head, z, derivative):
     """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
     if head.scaled_factor is not None:
         return head.scaled_factor(z, derivative.differences)
-    rows = derivative.combinations(head.factor(z))
+    weights = head.factor(z)
+    if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
+        raise bad_value(
+            "head.factor",
+            "return a matrix for each output, shape (batch, r, m)",
+            f"for outputs of shape {tuple(z.shape)} it returned {tuple(weights.shape)}",
+        )
+    rows = derivative.combinations(weights.to(z))
     return rows, torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
 
 
@@ -575,17 +582,18 @@ class _Gradients:
         rounding of what they have in common.
         """
 
+        i, j = torch.broadcast_tensors(i, j)
+
         def cotangents(start, stop):
-            width = stop - start
-            seeds = self.z.new_zeros(len(i), width, self.z.shape[1])
-            seeds.scatter_(2, i[:, start:stop, None], 1.0)
-            return seeds.scatter_(2, j.expand(i.shape)[:, start:stop, None], -1.0)
+            plus, minus = (
+                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
+            )
+            return (plus - minus).to(self.z.dtype)
 
         return self._rows(cotangents, i.shape[1])
 
     def combinations(self, weights):
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
-        weights = weights.to(self.z)
         return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
 
     def _rows(self, cotangents, num_rows):
@@ -675,13 +683,16 @@ def _triangle(factor):
     what makes LAPACK's singular values of T diag(exp(log_scales)) accurate to rounding relative
     to each of them, not only to the largest: tested over 260 orders of magnitude.
     """
-    lengths = torch.linalg.vector_norm(factor.rows, dim=-1)
+    lengths = _array.norm(factor.rows, xp)
     log_scales = factor.log_scales.cpu().double() + lengths.cpu().double().log()
     log_scales, order = torch.sort(log_scales, dim=-1, descending=True, stable=True)
     units = factor.rows / torch.where(lengths == 0.0, 1.0, lengths)[..., None]
     units = units[torch.arange(len(units))[:, None], order.to(units.device)]
     basis, triangle = torch.linalg.qr(units.mT)
-    return basis, triangle.cpu().double().numpy(), log_scales.numpy()
+    triangle = triangle.cpu().double().numpy()
+    if not np.isfinite(triangle).all():  # only without checks: LAPACK needs numbers
+        _check_gradients(factor.rows)
+    return basis, triangle, log_scales.numpy()
 
 
 def _decompose(triangle, log_scales):
@@ -716,7 +727,8 @@ def _log_singular_values(triangle, log_scales):
     limit = min(len(logs), len(log_scales))
     done = 0
     while done < limit:
-        # What comes before `start` is so much larger that its directions are the basis's first.
+        # The columns before `start` are so much larger that only their directions matter, and T
+        # holds what is left without them.
         start = int(np.sum(log_scales > log_scales[done] + _MARGIN))
         stop = int(np.sum(log_scales >= log_scales[start] - _WINDOW))
         scales = np.exp(log_scales[start:stop] - log_scales[start])
