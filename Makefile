@@ -19,7 +19,7 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 
 bench: .venv-bench/bench.stamp
-	$(BENCH)/python -m pytest benchmarks --benchmark-only -p no:doctest
+	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds
 
 docs: .venv/docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

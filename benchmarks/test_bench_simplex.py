@@ -63,4 +63,6 @@ def test_distances(benchmark, shape, separation, who):
     kind = "spread" if separation is None else "1e-8 apart"
     benchmark.group = f"distances of {shape[0]:,} pairs, {shape[1]:,} classes, {kind}"
     d = benchmark(call)
-    benchmark.extra_info["error"] = worst_error(np.asarray(d), p, q, rows=5 if shape[1] < 1e5 else 1)
+    benchmark.extra_info["error"] = worst_error(
+        np.asarray(d), p, q, rows=5 if shape[1] < 1e5 else 1
+    )

@@ -79,9 +79,11 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     if xp is None:
         xp, arrays, coarseness = _unify(names, arrays)
     _check_shapes(names, rules, arrays)
-    if check:
+    if check and not _is_tracing():
         for name, rule, array, coarse in zip(names, rules, arrays, coarseness, strict=True):
-            _check_values(name, rule, array, coarse)
+            view = _view(array)
+            if view is not None:
+                _check_values(name, rule, view, coarse)
     return (xp, *arrays)
 
 
@@ -262,10 +264,6 @@ def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: t
 
 
 def _check_values(name: str, rule: Rule, array: Array, coarseness: float) -> None:
-    if type(array) is not np.ndarray:
-        if not is_readable(array):
-            return
-        array = _to_host_if_free(array)
     if 0 in array.shape or rule.is_plausible(array, coarseness):
         return
     rule.explain(name, array if isinstance(array, np.ndarray) else array.cpu().numpy(), coarseness)
@@ -273,26 +271,34 @@ def _check_values(name: str, rule: Rule, array: Array, coarseness: float) -> Non
 
 def is_readable(array: Array) -> bool:
     """Whether the values exist already: not while a function is being traced."""
+    return not _is_tracing() and _view(array) is not None
+
+
+def _is_tracing() -> bool:
+    """Whether torch is running a program over stand-ins for values."""
+    torch = sys.modules.get("torch")
+    return torch is not None and (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def _view(array: Array) -> Array | None:
+    """Return the array for reading: as numpy if that is free, None if it has no values yet."""
+    cls = type(array)
+    if cls is np.ndarray:
+        return array
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch is not None and isinstance(array, torch.Tensor):
-        return not (
-            torch.compiler.is_compiling()
-            or torch._C._functorch.peek_interpreter_stack() is not None  # inside torch.func
-            or type(array) not in (torch.Tensor, torch.nn.Parameter)  # fake and proxy tensors
-            or array.is_meta
-            or torch.jit.is_tracing()
-        )
-    if jax is not None and isinstance(array, jax.core.Tracer):
-        return False
-    return not is_dask_array(array)
-
-
-def _to_host_if_free(array: Array) -> Array:
-    if type(array) is not _torch_tensor() and not is_torch_array(array):
-        return np.asarray(array)
-    if array.requires_grad:
-        array = array.detach()
-    return array.numpy() if array.is_cpu else array
+        if cls is not torch.Tensor and cls is not torch.nn.Parameter:  # fake and proxy tensors
+            return None
+        if array.is_cpu:
+            return (array.detach() if array.requires_grad else array).numpy()
+        return None if array.is_meta else array.detach()
+    if (jax is not None and isinstance(array, jax.core.Tracer)) or is_dask_array(array):
+        return None
+    return np.asarray(array)
 
 
 def _row(flags: Any) -> str:

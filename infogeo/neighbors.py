@@ -1,10 +1,10 @@
 r"""Distances between all pairs of points, and nearest neighbours, in Fisher-Rao geometry.
 
 On the simplex the unit vectors :math:`x = \sqrt p` turn all pairs into one matrix product:
-:math:`d = 2 \arccos x \cdot y`. That form is exact for far pairs only, because rounding of the
-product drowns near ones. So every pair takes the first of three forms that is certain to hold the
-promised digits: the product; the chord :math:`|x - y|`, seen from the vertex that both points are
-close to if they are; `fisher_rao_distance` itself. The bounds below decide, not the data.
+:math:`d = 2 \arccos x \cdot y`. That is good for far pairs; near ones drown in the rounding of
+the product. So each pair takes the first of three forms whose error bound is small enough for it:
+the product; the chord :math:`|x - y|`, measured from a common vertex if both points are close to
+one; `fisher_rao_distance` itself.
 """
 
 import functools
@@ -25,7 +25,7 @@ from array_api_compat import (
 )
 
 from infogeo import _array, logits, simplex
-from infogeo._array import LOGITS, PROBABILITIES, Array, Namespace, bad_value, gate
+from infogeo._array import LOGITS, PROBABILITIES, Array, Namespace, Rule, bad_value, gate
 from infogeo._result import Neighbors
 
 __all__ = ["nearest", "pairwise_distance"]
@@ -39,42 +39,42 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     Parameters
     ----------
     a : array, shape (n, c)
-        One point per row. For spaces with points of another kind: a batch of n points.
+        One point per row; for spaces with points of another kind, a batch of n of them.
     b : array, shape (m, c), or None
         The other points. None: the distances within a, symmetric, with 0 on the diagonal.
     space : module or object
         What the points are: `infogeo.simplex` (probabilities), `infogeo.logits`, or anything
-        with a function ``fisher_rao_distance`` that broadcasts over ``a[i, None]`` and
-        ``b[None, j]`` for slices i and j, and batches with a length.
+        with a function ``fisher_rao_distance`` that broadcasts. It is called with ``a[i, None, ...]``
+        and ``b[None, j, ...]`` for slices i and j, and batches need a length.
     block_size : int or None
-        Rows of a and of b that are worked on at a time: beside the result, memory is needed for
-        a few arrays of that many points. None: 4096, fewer from 256 outcomes on so that such an
-        array takes 8 MiB, but at least 256.
+        Rows of a and of b that are worked on at a time: beside the result, a few arrays of that
+        many points take memory. None: 4096, fewer from 256 outcomes on so that such an array
+        takes 8 MiB, but at least 256 (other spaces: as many as make 65,536 numbers).
     check : bool
-        Verify the values. Shapes and dtypes are always verified. Other spaces than the
-        simplex and the logits verify by their own rules.
+        Verify the values. Shapes and dtypes are always verified. Spaces other than
+        `infogeo.simplex` and `infogeo.logits` verify by their own rules.
 
     Returns
     -------
     array, shape (n, m)
-        In the library, dtype and device of the points.
+        Of the library, dtype and device of the points.
 
     Raises
     ------
     TypeError, ValueError
-        Points that are not two-dimensional arrays of one library, that differ in their outcomes or
-        break the rules of the space; a space without distance; a block size below 1.
+        Points that are not rows of one library, differ in their number of outcomes or break the
+        rules of the space; a space without a distance; a block size below 1.
 
     Notes
     -----
-    The relative error of every distance is below 1e-10 in float64 and 1e-4 in float32, those of
-    near pairs and saturated predictions included. Matrix products and comparisons are done in
-    float64 where the device has it. Spread points cost the matrix product and the arccos; pairs
-    too near for it (roughly, below 0.02 for 10 and 0.05 for 1000 outcomes) cost some 10 times as
-    much each, and pairs that agree to 4 digits cost a `fisher_rao_distance`.
+    The relative error of every distance is below 1e-10 in float64 and 1e-4 in float32, near pairs
+    and saturated predictions included. Matrix products are taken in float64 for both, where the
+    device has it. Far pairs cost a matrix product and an arccos. Pairs closer than about 0.02 (10
+    outcomes) to 0.04 (1000) cost some 10 to 50 times that, and of these the ones that agree to 4
+    digits, counted from their common vertex, one call of `fisher_rao_distance`.
 
-    Dask arrays give a lazy result with their chunks of rows; the last axis is brought into one
-    chunk.
+    Dask arrays give a lazy result with the same chunks of rows; the last axis is gathered into
+    one chunk.
 
     Examples
     --------
@@ -84,14 +84,470 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
            [0.5, 0.5, 0. ]])
     """
     block_size = _checked_block_size(block_size)
+    given = {"a": a} if b is None else {"a": a, "b": b}
     rule = _rule_of(space)
     if rule is None:
-        a, b = _as_batches(a, b)
-        return _assembled(len_of(a), b is None, b, _direct_measure(a, b, space), block_size)
-    if b is None:
-        xp, a = _gate_rows(check, rule, a=a)
+        return _pairwise_directly(*_as_batches(given), space, block_size)
+    _, *points = _gate_rows(check, rule, given)
+    if is_dask_array(points[0]):
+        return _lazy_pairwise(points, space, block_size)
+    return _pairwise(points, space, block_size)
+
+
+def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
+    r"""Nearest points of each query, in Fisher-Rao distance.
+
+    Parameters
+    ----------
+    queries : array, shape (n, c)
+        One point per row; for spaces with points of another kind, a batch of n of them.
+    points : array, shape (m, c), or None
+        Where to look. None: among the queries themselves, each without itself (its duplicates
+        stay).
+    num_neighbors : int
+        How many, from 1 to the number of points to choose from.
+    space : module or object
+        What the points are, as in `pairwise_distance`.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified. Spaces other than
+        `infogeo.simplex` and `infogeo.logits` verify by their own rules.
+
+    Returns
+    -------
+    Neighbors
+        ``indices`` (n, num_neighbors) of int64 and ``distances`` (n, num_neighbors), nearest
+        first, in the library and on the device of the points.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distance`; a number of neighbours that is no integer or out of range.
+
+    Notes
+    -----
+    The search is exact. Candidates are compared with a relative error below 1e-10 (1e-4 in
+    float32), then measured with `fisher_rao_distance`. Points at equal distances, copies of one
+    point above all, come in the order of their rows. Up to 7 outcomes and from 10,000 points on
+    a k-d tree of :math:`\sqrt p` proposes the candidates, if they are in the computer's own
+    memory; otherwise blocks of matrix products do. Memory is bounded as in `pairwise_distance`.
+
+    Dask arrays give lazy results; the last axis is gathered into one chunk.
+
+    Examples
+    --------
+    >>> found = nearest([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.1, 0.9]], num_neighbors=1)
+    >>> found.indices[:, 0]
+    array([2, 3, 0, 1])
+    >>> found.distances[:, 0].round(6)
+    array([0.283794, 0.283794, 0.283794, 0.283794])
+    """
+    given = {"queries": queries} if points is None else {"queries": queries, "points": points}
+    rule = _rule_of(space)
+    if rule is None:
+        batches = _as_batches(given)
+        num_neighbors = _checked_num_neighbors(num_neighbors, batches)
+        return Neighbors(*_nearest_directly(*batches, space, num_neighbors))
+    _, *arrays = _gate_rows(check, rule, given)
+    num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
+    if is_dask_array(arrays[0]):
+        return Neighbors(*_lazy_nearest(arrays, space, num_neighbors))
+    return Neighbors(*_nearest(arrays, space, num_neighbors))
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _rule_of(space: Any) -> Rule | None:
+    """Return the gate's rule for points of the space, None for spaces with rules of their own."""
+    if space is simplex:
+        return PROBABILITIES
+    if space is logits:
+        return LOGITS
+    if callable(getattr(space, "fisher_rao_distance", None)):
+        return None
+    raise TypeError(
+        f"space must have a function fisher_rao_distance: got {space!r}. "
+        "Pass a module such as infogeo.simplex, or an object with that function."
+    )
+
+
+def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]:
+    """Gate arguments that share their outcomes but not their number of rows."""
+    for name, value in given.items():
+        _, array = gate(check, **{name: (rule, value)})
+        if len(array.shape) != 2:
+            raise bad_value(
+                name,
+                "have shape (n, c), one point per row",
+                f"got shape {tuple(array.shape)}",
+                f"Pass {name}[None, :] for a single point."
+                if len(array.shape) == 1
+                else f"Pass {name}.reshape(-1, {array.shape[-1]}) for a batch with more axes.",
+            )
+    any_shape = replace(rule, events="")
+    xp, *arrays = gate(False, **{name: (any_shape, value) for name, value in given.items()})
+    shapes = {name: tuple(array.shape) for name, array in zip(given, arrays, strict=True)}
+    if len({shape[1] for shape in shapes.values()}) > 1:
+        (first, shape), (second, other) = shapes.items()
+        raise ValueError(
+            f"{first} and {second} must have the same outcomes along the last axis: "
+            f"{first} has shape {shape} and {second} has {other}."
+        )
+    return (xp, *arrays)
+
+
+def _as_batches(given: dict[str, Any]) -> list[Any]:
+    """Return batches that can be indexed, of any kind of point."""
+    batches = []
+    for name, value in given.items():
+        batch = np.asarray(value) if isinstance(value, list | tuple) else value
+        try:
+            _length(batch)
+        except (TypeError, IndexError):
+            raise TypeError(
+                f"{name} must be a batch of points with a length: got {type(value).__name__}."
+            ) from None
+        batches.append(batch)
+    return batches
+
+
+def _length(batch: Any) -> int:
+    return batch.shape[0] if is_array_api_obj(batch) else len(batch)
+
+
+def _integer(name: str, rule: str, value: Any, low: int, high: float) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must {rule}: got {value!r}.") from None
+    if isinstance(value, bool) or not low <= number <= high:
+        raise bad_value(name, rule, f"got {value!r}")
+    return number
+
+
+def _checked_block_size(block_size: Any) -> int | None:
+    if block_size is None:
+        return None
+    return _integer("block_size", "be a positive number of rows", block_size, 1, math.inf)
+
+
+def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
+    among = len(batches) == 1
+    available = _length(batches[-1])
+    if math.isnan(available):
+        raise bad_value(
+            "points", "have a known length", "dask has not counted them", "Call compute_chunk_sizes()."
+        )
+    rule = (
+        f"be an integer from 1 to {available - among}, "
+        f"the number of {'other ' if among else ''}points"
+    )
+    return _integer("num_neighbors", rule, num_neighbors, 1, available - among)
+
+
+# ---------------------------------------------------------------- blocks
+
+_TILE = 256  # rows and columns: a tile of float64 and its temporaries stay in the cache
+_LARGE_TILE = 1024  # for libraries that pay for each call more than numpy does
+_PAIR_ENTRIES = 65_536  # numbers in a batch of pairs that are measured one by one
+_PANEL_ENTRIES = 1_048_576  # numbers in the largest panel
+
+
+def _tile_rows(points: Array) -> int:
+    return _TILE if isinstance(points, np.ndarray) else _LARGE_TILE
+
+
+def _pair_rows(points: Array) -> int:
+    entries = _PAIR_ENTRIES if isinstance(points, np.ndarray) else 16 * _PAIR_ENTRIES
+    return max(1, entries // points.shape[-1])
+
+
+def _panel_rows(points: Array, block_size: int | None) -> int:
+    return block_size or max(256, min(4096, _PANEL_ENTRIES // points.shape[-1]))
+
+
+def _spans(start: int, stop: int, step: int) -> Iterator[slice]:
+    """Yield slices from start to stop; one empty slice if there is nothing."""
+    for first in range(start, max(stop, start + 1), step):
+        yield slice(first, min(first + step, stop))
+
+
+def _grid(
+    n: int, m: int, panel: int, tile: int, is_symmetric: bool
+) -> Iterator[tuple[slice, slice]]:
+    """Yield the tiles of an n x m matrix, panel by panel; of a symmetric one the upper half."""
+    for outer_rows in _spans(0, n, panel):
+        for outer_columns in _spans(0, m, panel):
+            for rows in _spans(outer_rows.start, outer_rows.stop, tile):
+                for columns in _spans(outer_columns.start, outer_columns.stop, tile):
+                    if not is_symmetric or columns.start >= rows.start:
+                        yield rows, columns
+
+
+def _assembled(
+    measure: Callable[[slice, slice], Array],
+    grid: Iterator[tuple[slice, slice]],
+    shape: tuple[int, int],
+    is_symmetric: bool,
+) -> Array:
+    """Return the matrix of all tiles, mirrored if it is symmetric."""
+    result, tiles = None, {}
+    for rows, columns in grid:
+        tile = measure(rows, columns)
+        xp = array_namespace(tile)
+        if is_symmetric and rows == columns:
+            upper = xp.triu(tile, k=1)
+            tile = upper + upper.T
+        if not (is_writeable_array(tile) and _array.is_readable(tile)):
+            tiles[rows.start, columns.start] = tile
+            continue
+        if result is None:
+            result = xp.empty(shape, dtype=tile.dtype, device=_array.device_of(tile))
+        result[rows, columns] = tile
+        if is_symmetric and rows != columns:
+            result[columns, rows] = tile.T
+    return _joined(tiles, is_symmetric) if result is None else result
+
+
+def _joined(tiles: dict[tuple[int, int], Array], is_symmetric: bool) -> Array:
+    """Join tiles of a library whose arrays cannot be written to."""
+    if is_symmetric:
+        tiles |= {(j, i): tile.T for (i, j), tile in tiles.items() if i != j}
+    xp = array_namespace(tiles[0, 0])
+    starts, column_starts = ({key[axis]: None for key in sorted(tiles)} for axis in (0, 1))
+    strips = [xp.concat([tiles[i, j] for j in sorted(column_starts)], axis=1) for i in starts]
+    return xp.concat(strips, axis=0)
+
+
+def _pairwise(points: list[Array], space: Any, block_size: int | None) -> Array:
+    """Return all distances of probabilities or logits."""
+    a, b = points[0], points[-1]
+    among = len(points) == 1
+    shape = a.shape[0], b.shape[0]
+    if 0 in shape:
+        xp = array_namespace(a)
+        return xp.empty(shape, dtype=a.dtype, device=_array.device_of(a))
+    if not (_array.is_readable(a) and _array.is_readable(b)):
+        unchecked = functools.partial(space.fisher_rao_distance, check=False)
+        return _pairwise_with(points, unchecked, block_size)
+    panel = _panel_rows(a, block_size)
+    prepared = functools.lru_cache(maxsize=2)(
+        lambda which, start: _prepared(points[which][start : start + panel, :], space)
+    )
+
+    def measure(rows: slice, columns: slice) -> Array:
+        left = prepared(0, rows.start // panel * panel)
+        right = prepared(len(points) - 1, columns.start // panel * panel)
+        return _distances(
+            left, _within(rows, panel), right, _within(columns, panel), space
+        )
+
+    return _assembled(measure, _grid(*shape, panel, _tile_rows(a), among), shape, among)
+
+
+def _within(rows: slice, panel: int) -> slice:
+    """Return the same rows, counted from the start of their panel."""
+    start = rows.start % panel
+    return slice(start, start + rows.stop - rows.start)
+
+
+# ---------------------------------------------------------------- points, prepared
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Rows of points, ready to be compared.
+
+    Parameters
+    ----------
+    points : array, shape (n, c)
+        As given.
+    roots : array, shape (n, c)
+        The unit vectors sqrt(p), in the widest floating-point type of the device.
+    space : module
+        `simplex` or `logits`.
+    """
+
+    points: Array
+    roots: Array
+    space: Any
+
+    @functools.cached_property
+    def vertices(self) -> "_Vertices":
+        """Where the rows are, seen from the vertices of the simplex."""
+        return _vertices(self.roots)
+
+
+class _Vertices(NamedTuple):
+    """Unit vectors seen from the vertex (one-hot point) they are close to."""
+
+    label: Array  # (n,) the outcome of probability above 3/4, -1 if there is none
+    gap: Array  # (n,) 1 - x of that outcome, to full relative precision
+    error: Array  # (n,) bound on the rounding error of the vector from the vertex to x
+
+
+def _panel(points: Array, space: Any) -> _Panel:
+    xp = array_namespace(points)
+    wide = xp.astype(points, _widest(points, xp), copy=False)
+    if space is logits:
+        roots = xp.exp(0.5 * (wide - xp.max(wide, axis=-1, keepdims=True)))
+        total = xp.sum(roots * roots, axis=-1, keepdims=True)
     else:
-        xp, a, b = _gate_rows(check, rule, a=a, b=b)
-    if is_dask_array(a):
-        return _lazy_pairwise(a, b, space, block_size)
-    return _pairwise(a, b, space, block_size, xp)
+        roots = _array.safe_sqrt(wide, xp)
+        total = xp.sum(wide, axis=-1, keepdims=True)
+    return _Panel(points, roots / xp.sqrt(total), space)
+
+
+def _widest(points: Array, xp: Namespace) -> Any:
+    """Return float64, or float32 where there is nothing wider."""
+    if is_jax_array(points):
+        return xp.asarray(0.0).dtype
+    if is_torch_array(points) and points.device.type == "mps":
+        return xp.float32
+    return xp.float64
+
+
+def _vertices(x: Array) -> _Vertices:
+    xp = array_namespace(x)
+    top = xp.argmax(x, axis=-1)
+    is_top = xp.arange(x.shape[-1], device=_array.device_of(x)) == top[:, None]
+    rest = xp.sum(xp.where(is_top, xp.zeros_like(x), x) ** 2, axis=-1)
+    is_close = rest < 0.25
+    gap = xp.where(is_close, rest / (1.0 + xp.sqrt(1.0 - rest)), 1.0)
+    # Squares that underflow have no digits: such gaps count as larger than they are. Logits
+    # that are t below the largest are rounded by t units, and gap is about exp(-t).
+    size = xp.clip(gap, min=float(xp.finfo(x.dtype).smallest_normal) ** 0.9)
+    error = _unit_error(x) * (1.0 - xp.log(size) / 16.0) * xp.sqrt(2.0 * size)
+    return _Vertices(xp.where(is_close, top, -1), gap, error)
+
+
+def _unit_error(x: Array) -> float:
+    """Bound the rounding error of a unit vector, relative to its length."""
+    unit = 0.5 * float(array_namespace(x).finfo(x.dtype).eps)
+    return (16.0 + math.log(x.shape[-1])) * unit
+
+
+# ---------------------------------------------------------------- the three forms
+
+_SUM_LENGTH = 256  # longer sums of products are split: the bound grows with their length
+
+
+def _tolerance(points: Array) -> float:
+    """Return half the promised relative error."""
+    return 5e-11 if array_namespace(points).finfo(points.dtype).bits == 64 else 5e-5
+
+
+def _cosines(x: Array, y: Array) -> Array:
+    """Return the products of all rows of x with all rows of y."""
+    xp = array_namespace(x)
+    multiply = functools.partial(xp.matmul, precision="highest") if is_jax_array(x) else xp.matmul
+    cosines = multiply(x[:, :_SUM_LENGTH], y[:, :_SUM_LENGTH].T)
+    for start in range(_SUM_LENGTH, x.shape[-1], _SUM_LENGTH):
+        part = slice(start, start + _SUM_LENGTH)
+        cosines += multiply(x[:, part], y[:, part].T)
+    return cosines
+
+
+def _cosine_error(x: Array) -> float:
+    """Bound the rounding error of `_cosines`."""
+    num_outcomes = x.shape[-1]
+    unit = 0.5 * float(array_namespace(x).finfo(x.dtype).eps)
+    num_sums = min(num_outcomes, _SUM_LENGTH) + num_outcomes // _SUM_LENGTH
+    return num_sums * unit + 2.0 * _unit_error(x)
+
+
+def _distances(left: _Panel, rows: slice, right: _Panel, columns: slice) -> Array:
+    """Return the distances of some rows of one panel to some rows of another."""
+    xp = array_namespace(left.roots)
+    dtype = left.points.dtype
+    cosines = _cosines(left.roots[rows, :], right.roots[columns, :])
+    # d = 2 arccos(g) turns an error e of g into the relative error e / (2 (1 - g)).
+    limit = 1.0 - _cosine_error(left.roots) / (2.0 * _tolerance(left.points))
+    if float(xp.max(cosines)) < limit:
+        return xp.astype(_arcs(cosines, xp), dtype, copy=False)
+    is_near = cosines >= limit
+    arcs = _arcs(xp.where(is_near, xp.zeros_like(cosines), cosines), xp)
+    i, j = _positions(is_near, xp)
+    chords = _chords(left, i + rows.start, right, j + columns.start)
+    arcs = _scattered(arcs, is_near, _array.angle_of_chord(chords, xp), xp)
+    return xp.astype(arcs, dtype, copy=False)
+
+
+def _arcs(cosines: Array, xp: Namespace) -> Array:
+    if type(cosines) is not np.ndarray:
+        return 2.0 * xp.acos(cosines)
+    np.arccos(cosines, out=cosines)
+    cosines *= 2.0
+    return cosines
+
+
+def _chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
+    """Return |x - y| for rows i of one panel and rows j of another, pair by pair."""
+    xp = array_namespace(left.roots)
+    step = _pair_rows(left.points)
+    chords = [
+        _few_chords(left, i[pairs], right, j[pairs]) for pairs in _spans(0, i.shape[0], step)
+    ]
+    return chords[0] if len(chords) == 1 else xp.concat(chords)
+
+
+def _few_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
+    xp = array_namespace(left.roots)
+    label, gap, error = (xp.take(part, i) for part in left.vertices)
+    other_label, other_gap, other_error = (xp.take(part, j) for part in right.vertices)
+    difference = xp.take(left.roots, i, axis=0) - xp.take(right.roots, j, axis=0)
+    # From a common vertex, errors are relative to the distance from it, not to 1.
+    is_shared = (label == other_label) & (label >= 0)
+    difference = _with_entries(difference, is_shared, label, other_gap - gap, xp)
+    error = xp.where(is_shared, error + other_error, 2.0 * _unit_error(left.roots))
+    squared = xp.vecdot(difference, difference)
+    is_sure = squared * _tolerance(left.points) ** 2 > error**2
+    chords = xp.sqrt(xp.where(is_sure, squared, xp.ones_like(squared)))
+    (unsure,) = xp.nonzero(~is_sure)
+    if unsure.shape[0] == 0:
+        return chords
+    d = left.space.fisher_rao_distance(
+        xp.take(left.points, xp.take(i, unsure), axis=0),
+        xp.take(right.points, xp.take(j, unsure), axis=0),
+        check=False,
+    )
+    exact = 2.0 * xp.sin(0.25 * xp.astype(d, chords.dtype, copy=False))
+    return _scattered(chords, ~is_sure, exact, xp)
+
+
+def _positions(flags: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the rows and columns of the flagged entries, row by row."""
+    (flat,) = xp.nonzero(xp.reshape(flags, (-1,)))
+    return flat // flags.shape[1], flat % flags.shape[1]
+
+
+def _scattered(values: Array, flags: Array, new: Array, xp: Namespace) -> Array:
+    """Return the values with the flagged entries, in their order, replaced by new ones."""
+    if type(values) is np.ndarray:
+        values[flags] = new
+        return values
+    rank = xp.cumulative_sum(xp.astype(xp.reshape(flags, (-1,)), xp.int64)) - 1
+    spread = xp.take(new, xp.clip(rank, min=0))
+    return xp.where(flags, xp.reshape(spread, values.shape), values)
+
+
+def _with_entries(values: Array, flags: Array, columns: Array, new: Array, xp: Namespace) -> Array:
+    """Return the values with one entry of each flagged row replaced."""
+    if type(values) is np.ndarray:
+        (rows,) = np.nonzero(flags)
+        values[rows, columns[rows]] = new[rows]
+        return values
+    column = xp.arange(values.shape[1], device=_array.device_of(values))
+    return xp.where(flags[:, None] & (column == columns[:, None]), new[:, None], values)
+
+
+# ---------------------------------------------------------------- nearest
+
+
+def _nearest(points: list[Array], space: Any, num_neighbors: int) -> tuple[Array, Array]:
+    """Return indices and distances of the nearest probabilities or logits."""
+    queries, points_ = points[0], points[-1]
+    if not (_array.is_readable(queries) and _array.is_readable(points_)):
+        unchecked = functools.partial(space.fisher_rao_distance, check=False)
+        return _nearest_with(points, unchecked, num_neighbors)
+    ...

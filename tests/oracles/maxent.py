@@ -39,7 +39,9 @@ def solve(features, targets, log_base, start=None):
                 hessian[i, j] = second - gradient[i] * gradient[j]
         step = mp.lu_solve(hessian, -gradient)
         gain = -(step.T * gradient)[0]
-        if gain < mp.mpf(10) ** -95:
+        if gain < mp.mpf(10) ** -60:  # the last step squares the error
+            value, log_p = evaluate(above, base, theta + step)
+            theta += step
             break
         length = mp.mpf(1)
         while True:
