@@ -336,26 +336,27 @@ def _solve(F, b, C, roundoff, tol, max_steps):
     if not allowed.all():
         F, C = F[:, allowed], C[allowed]
     top = C.max()
-    problem = _Problem(F, b, C - top, roundoff)
+    # Sums over the outcomes are pairwise, and accurate, only along a contiguous axis.
+    problem = _Problem(np.ascontiguousarray(F), b, C - top, roundoff)
     reduced, certificate = _reduce(problem)
     if certificate is None:
         outcome = _newton(problem, reduced, tol, max_steps)
     else:
         start = _evaluate(problem, reduced, np.zeros(reduced.rows.shape[0]))
         outcome = _Outcome(Status.INFEASIBLE, start, 0, certificate=certificate)
-    if outcome.status.is_solution and reduced.unmet.any():
+    residual = np.abs((F - b[:, None]) @ outcome.point.p).max()
+    if outcome.status.is_solution and (reduced.unmet.any() or not residual < math.inf):
         outcome = _Outcome(Status.UNDECIDED, outcome.point, outcome.steps)
-    return _describe(problem, reduced, outcome, allowed, top)
+    return _describe(problem, reduced, outcome, residual, allowed, top)
 
 
-def _describe(problem, reduced, outcome, allowed, top):
+def _describe(problem, reduced, outcome, residual, allowed, top):
     """Return the solution in the coordinates that the user gave."""
     point = outcome.point
     theta = reduced.transform @ point.t
     log_p = point.logits - point.value
     probabilities = np.zeros(allowed.shape)
     probabilities[allowed] = point.p
-    residual = np.abs((problem.features - problem.targets[:, None]) @ point.p).max()
     entropy = max(0.0, -float((point.p * log_p).sum()))
     return _Solution(
         probabilities=probabilities,

@@ -87,7 +87,7 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     given = {"a": a} if b is None else {"a": a, "b": b}
     rule = _rule_of(space)
     if rule is None:
-        return _pairwise_directly(*_as_batches(given), space, block_size)
+        return _pairwise_with(_as_batches(given), space.fisher_rao_distance, block_size)
     _, *points = _gate_rows(check, rule, given)
     if is_dask_array(points[0]):
         return _lazy_pairwise(points, space, block_size)
@@ -146,7 +146,7 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
     if rule is None:
         batches = _as_batches(given)
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
-        return Neighbors(*_nearest_directly(*batches, space, num_neighbors))
+        return Neighbors(*_nearest_with(batches, space.fisher_rao_distance, num_neighbors))
     _, *arrays = _gate_rows(check, rule, given)
     num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
     if is_dask_array(arrays[0]):
@@ -236,7 +236,10 @@ def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
     available = _length(batches[-1])
     if math.isnan(available):
         raise bad_value(
-            "points", "have a known length", "dask has not counted them", "Call compute_chunk_sizes()."
+            "points",
+            "have a known length",
+            "dask has not counted them",
+            "Call compute_chunk_sizes().",
         )
     rule = (
         f"be an integer from 1 to {available - among}, "
@@ -331,16 +334,15 @@ def _pairwise(points: list[Array], space: Any, block_size: int | None) -> Array:
         unchecked = functools.partial(space.fisher_rao_distance, check=False)
         return _pairwise_with(points, unchecked, block_size)
     panel = _panel_rows(a, block_size)
-    prepared = functools.lru_cache(maxsize=2)(
-        lambda which, start: _prepared(points[which][start : start + panel, :], space)
-    )
+
+    @functools.lru_cache(maxsize=2)
+    def prepared(which: int, start: int) -> _Panel:
+        return _panel(points[which][start : start + panel, :], space)
 
     def measure(rows: slice, columns: slice) -> Array:
         left = prepared(0, rows.start // panel * panel)
         right = prepared(len(points) - 1, columns.start // panel * panel)
-        return _distances(
-            left, _within(rows, panel), right, _within(columns, panel), space
-        )
+        return _distances(left, _within(rows, panel), right, _within(columns, panel))
 
     return _assembled(measure, _grid(*shape, panel, _tile_rows(a), among), shape, among)
 
@@ -485,9 +487,7 @@ def _chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
     """Return |x - y| for rows i of one panel and rows j of another, pair by pair."""
     xp = array_namespace(left.roots)
     step = _pair_rows(left.points)
-    chords = [
-        _few_chords(left, i[pairs], right, j[pairs]) for pairs in _spans(0, i.shape[0], step)
-    ]
+    chords = [_few_chords(left, i[pairs], right, j[pairs]) for pairs in _spans(0, i.shape[0], step)]
     return chords[0] if len(chords) == 1 else xp.concat(chords)
 
 
@@ -543,11 +543,340 @@ def _with_entries(values: Array, flags: Array, columns: Array, new: Array, xp: N
 
 # ---------------------------------------------------------------- nearest
 
+_TREE_OUTCOMES, _TREE_POINTS = 7, 10_000  # where a k-d tree starts to beat matrix products
 
-def _nearest(points: list[Array], space: Any, num_neighbors: int) -> tuple[Array, Array]:
+
+def _nearest(batches: list[Array], space: Any, num_neighbors: int) -> tuple[Array, Array]:
     """Return indices and distances of the nearest probabilities or logits."""
-    queries, points_ = points[0], points[-1]
-    if not (_array.is_readable(queries) and _array.is_readable(points_)):
-        unchecked = functools.partial(space.fisher_rao_distance, check=False)
-        return _nearest_with(points, unchecked, num_neighbors)
-    ...
+    distance = functools.partial(space.fisher_rao_distance, check=False)
+    queries, points = batches[0], batches[-1]
+    xp, among = array_namespace(queries), len(batches) == 1
+    if not (_array.is_readable(queries) and _array.is_readable(points)):
+        return _nearest_with(batches, distance, num_neighbors)
+    if queries.shape[0] == 0:
+        nothing = xp.zeros((0, num_neighbors), dtype=points.dtype, device=_array.device_of(points))
+        return xp.astype(nothing, _count(0, points).dtype), nothing
+    chords, indices = _candidates(batches, space, num_neighbors + among)
+    d = _measured(queries, points, indices, distance)
+    d = _with_ties(d, chords, xp)
+    if among:
+        d = xp.where(indices == _count(d.shape[0], points)[:, None], xp.inf, d)
+    return _sorted(indices, d, num_neighbors, xp)
+
+
+def _count(stop: int, like: Array) -> Array:
+    """Return 0, 1, ..., stop - 1 beside an array."""
+    return array_namespace(like).arange(stop, device=_array.device_of(like))
+
+
+def _measured(queries: Array, points: Array, indices: Array, distance: Callable) -> Array:
+    """Return the distances of each query to its candidates."""
+    xp = array_namespace(queries)
+    num = indices.shape[1]
+    parts = []
+    for rows in _spans(0, queries.shape[0], max(1, _pair_rows(points) // num)):
+        flat = xp.reshape(indices[rows, :], (-1,))
+        found = xp.reshape(xp.take(points, flat, axis=0), (-1, num, points.shape[1]))
+        parts.append(distance(queries[rows, None, :], found))
+    return xp.concat(parts, axis=0)
+
+
+def _with_ties(d: Array, chords: Array, xp: Namespace) -> Array:
+    """Return the distances with one value for candidates of one chord.
+
+    Copies of a point have the same chord; how a batch is summed may part their distances by a
+    unit in the last place, and they would lose their order.
+    """
+    ties = chords[:, 1:] == chords[:, :-1]
+    if not bool(xp.any(ties)):
+        return d
+    columns = [d[:, 0]]
+    for column in range(1, d.shape[1]):
+        columns.append(xp.where(ties[:, column - 1], columns[-1], d[:, column]))
+    return xp.stack(columns, axis=1)
+
+
+def _sorted(indices: Array, d: Array, num: int, xp: Namespace) -> tuple[Array, Array]:
+    """Return the first candidates, by distance and then by index."""
+    order = xp.argsort(indices, axis=1)
+    indices, d = xp.take_along_axis(indices, order, axis=1), xp.take_along_axis(d, order, axis=1)
+    order = xp.argsort(d, axis=1, stable=True)[:, :num]
+    return xp.take_along_axis(indices, order, axis=1), xp.take_along_axis(d, order, axis=1)
+
+
+def _candidates(batches: list[Array], space: Any, num: int) -> tuple[Array, Array]:
+    """Return chords and indices of the points next to each query, sorted by both."""
+    queries, points = (_detached(batch) for batch in (batches[0], batches[-1]))
+    if (
+        points.shape[1] <= _TREE_OUTCOMES
+        and points.shape[0] >= max(_TREE_POINTS, 2 * num)
+        and _is_in_host_memory(points)
+    ):
+        return _from_tree(queries, points, space, num)
+    return _from_blocks(queries, points, space, num)
+
+
+def _detached(x: Array) -> Array:
+    return x.detach() if is_torch_array(x) else x
+
+
+def _is_in_host_memory(x: Array) -> bool:
+    if is_jax_array(x):
+        return all(device.platform == "cpu" for device in x.devices())
+    return not is_torch_array(x) or x.is_cpu
+
+
+def _from_blocks(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
+    """Find candidates by matrix products, tile by tile."""
+    xp, panel, tile = array_namespace(points), _panel_rows(points, None), _tile_rows(points)
+    best = []
+    for outer in _spans(0, queries.shape[0], panel):
+        left = _panel(queries[outer, :], space)
+        spans = list(_spans(0, outer.stop - outer.start, tile))
+        found = [_no_candidates(rows, num, left.roots) for rows in spans]
+        for inner in _spans(0, points.shape[0], panel):
+            right = _panel(points[inner, :], space)
+            for columns in _spans(0, inner.stop - inner.start, 4 * tile):
+                found = [
+                    _improved(*candidates, left, rows, right, columns, inner.start)
+                    for candidates, rows in zip(found, spans, strict=True)
+                ]
+        best += found
+    chords, indices = (xp.concat(part, axis=0) for part in zip(*best, strict=True))
+    return chords, indices
+
+
+def _no_candidates(rows: slice, num: int, like: Array) -> tuple[Array, Array]:
+    xp, shape = array_namespace(like), (rows.stop - rows.start, num)
+    device = _array.device_of(like)
+    chords = xp.full(shape, xp.inf, dtype=like.dtype, device=device)
+    return chords, xp.zeros(shape, dtype=_count(0, like).dtype, device=device)
+
+
+def _improved(
+    chords: Array,
+    indices: Array,
+    left: _Panel,
+    rows: slice,
+    right: _Panel,
+    columns: slice,
+    first: int,
+) -> tuple[Array, Array]:
+    """Return the candidates of some rows after a look at some columns, which come from `first`."""
+    xp, num = array_namespace(chords), chords.shape[1]
+    farthest = chords[:, -1]
+    cosines = _cosines(left.roots[rows, :], right.roots[columns, :])
+    slack = 2.0 * _cosine_error(left.roots)
+    # Nothing is nearer than 0, and among copies the first ones win.
+    bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
+    (hot,) = xp.nonzero(xp.max(cosines, axis=1) >= bar)
+    if hot.shape[0] == 0:
+        return chords, indices
+    cosines, bar = xp.take(cosines, hot, axis=0), xp.take(bar, hot)
+    i, j = _positions(cosines >= bar[:, None], xp)
+    if i.shape[0] > 4 * num * hot.shape[0] and num < cosines.shape[1]:
+        bar = xp.maximum(bar, _largest(cosines, num, xp) - slack)
+        i, j = _positions(cosines >= bar[:, None], xp)
+    new = _chords(left, xp.take(hot, i) + rows.start, right, j + columns.start)
+    (is_better,) = xp.nonzero(new < xp.take(farthest, xp.take(hot, i)))
+    new, i, j = (xp.take(part, is_better) for part in (new, i, j))
+    return _merged(chords, indices, hot, i, new, j + columns.start + first, xp)
+
+
+def _largest(x: Array, num: int, xp: Namespace) -> Array:
+    """Return the entry of that rank of each row."""
+    if type(x) is np.ndarray:
+        return -np.partition(-x, num - 1, axis=1)[:, num - 1]
+    if is_torch_array(x):
+        return x.topk(num, dim=1).values[:, -1]
+    return xp.sort(x, axis=1, descending=True)[:, num - 1]
+
+
+def _merged(
+    chords: Array, indices: Array, hot: Array, i: Array, new: Array, j: Array, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return the candidates with new ones for some rows: chord and index of row hot[i]."""
+    num, num_hot = chords.shape[1], hot.shape[0]
+    row = xp.concat([xp.repeat(_count(num_hot, chords), num), i])
+    chord = xp.concat([xp.reshape(xp.take(chords, hot, axis=0), (-1,)), new])
+    index = xp.concat([xp.reshape(xp.take(indices, hot, axis=0), (-1,)), j])
+    order = xp.argsort(chord, stable=True)  # new indices come after the ones that were there
+    order = xp.take(order, xp.argsort(xp.take(row, order), stable=True))
+    starts = xp.searchsorted(xp.take(row, order), _count(num_hot, chords))
+    first = xp.take(order, xp.reshape(starts[:, None] + _count(num, chords), (-1,)))
+    return (
+        _with_rows(chords, hot, xp.reshape(xp.take(chord, first), (-1, num)), xp),
+        _with_rows(indices, hot, xp.reshape(xp.take(index, first), (-1, num)), xp),
+    )
+
+
+def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:
+    """Return the values with some rows, in ascending order, replaced."""
+    if type(values) is np.ndarray:
+        values[rows] = new
+        return values
+    place = xp.searchsorted(rows, _count(values.shape[0], values))
+    place = xp.clip(place, max=rows.shape[0] - 1)
+    is_new = xp.take(rows, place) == _count(values.shape[0], values)
+    return xp.where(is_new[:, None], xp.take(new, place, axis=0), values)
+
+
+def _from_tree(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
+    """Find candidates by a k-d tree; where it is not certain to have all, by matrix products."""
+    from scipy.spatial import cKDTree
+
+    xp = array_namespace(points)
+    tree = cKDTree(np.asarray(_panel(points, space).roots, dtype=np.float64))
+    roots = _panel(queries, space).roots
+    chords, indices = tree.query(np.asarray(roots, dtype=np.float64), k=num + 1, workers=-1)
+    (unsure,) = np.nonzero(chords[:, num] - chords[:, num - 1] <= 4.0 * _unit_error(roots))
+    chords, indices = chords[:, :num], indices[:, :num]
+    if unsure.size:
+        some = xp.take(queries, xp.asarray(unsure, device=_array.device_of(queries)), axis=0)
+        found = _from_blocks(some, points, space, num)
+        chords[unsure], indices[unsure] = (np.asarray(part) for part in found)
+    device = _array.device_of(points)
+    dtype = _count(0, points).dtype
+    return xp.asarray(chords, device=device), xp.asarray(indices, dtype=dtype, device=device)
+
+
+# ---------------------------------------------------------------- any space
+
+
+def _pairwise_with(batches: list[Any], distance: Callable, block_size: int | None) -> Array:
+    """Return all distances, from a function that broadcasts."""
+    a, b = batches[0], batches[-1]
+    among = len(batches) == 1
+    shape = _length(a), _length(b)
+    tile = block_size or _direct_rows(a)
+
+    def measure(rows: slice, columns: slice) -> Array:
+        return distance(a[rows, None, ...], b[None, columns, ...])
+
+    return _assembled(measure, _grid(*shape, tile, tile, among), shape, among)
+
+
+def _nearest_with(batches: list[Any], distance: Callable, num: int) -> tuple[Array, Array]:
+    """Return indices and distances of the nearest points, from a function that broadcasts."""
+    queries, points = batches[0], batches[-1]
+    tile = _direct_rows(queries)
+    best = []
+    for rows in _spans(0, _length(queries), tile):
+        d = indices = None
+        for columns in _spans(0, _length(points), tile):
+            block = distance(queries[rows, None, ...], points[None, columns, ...])
+            xp = array_namespace(block)
+            column = xp.broadcast_to(_count(columns.stop, block)[columns], block.shape)
+            if len(batches) == 1:
+                row = _count(rows.stop, block)[rows][:, None]
+                block = xp.where(column == row, xp.inf, block)
+            d = block if d is None else xp.concat([d, block], axis=1)
+            indices = column if indices is None else xp.concat([indices, column], axis=1)
+            order = xp.argsort(d, axis=1, stable=True)[:, :num]
+            d = xp.take_along_axis(d, order, axis=1)
+            indices = xp.take_along_axis(indices, order, axis=1)
+        best.append((indices, d))
+    indices, d = (xp.concat(part, axis=0) for part in zip(*best, strict=True))
+    return indices, d
+
+
+def _direct_rows(batch: Any) -> int:
+    """Return the rows of a block: a quarter million numbers, 4096 pairs of unknown size."""
+    if not is_array_api_obj(batch):
+        return 64
+    return max(1, math.isqrt(_PANEL_ENTRIES // 4 // max(1, math.prod(batch.shape[1:]))))
+
+
+# ---------------------------------------------------------------- dask
+
+
+def _lazy_pairwise(batches: list[Array], space: Any, block_size: int | None) -> Array:
+    """Return all distances of dask arrays, block by block."""
+    import dask.array
+
+    a, b = _in_rows(batches)
+    block = functools.partial(_pairwise_block, space, block_size, len(batches) == 1)
+    return dask.array.blockwise(
+        block, "ij", a, "ik", b, "jk", _numbers(a), "i", _numbers(b), "j",
+        dtype=a.dtype, meta=a._meta, concatenate=True, align_arrays=False,
+    )  # fmt: skip
+
+
+def _in_rows(batches: list[Array]) -> tuple[Array, Array]:
+    batches = [batch.rechunk({1: -1}) for batch in batches]
+    return batches[0], batches[-1]
+
+
+def _numbers(a: Array) -> Array:
+    """Return the numbers of the blocks of rows, one in each block."""
+    import dask.array
+
+    return dask.array.arange(a.numblocks[0], chunks=1)
+
+
+def _pairwise_block(
+    space: Any, block_size: int | None, among: bool, a: Array, b: Array, i: Array, j: Array
+) -> Array:
+    if not among or i[0] < j[0]:
+        return _pairwise([a, b], space, block_size)
+    if i[0] == j[0]:
+        return _pairwise([a], space, block_size)
+    return _pairwise([b, a], space, block_size).T  # the very numbers of the block it mirrors
+
+
+def _lazy_nearest(batches: list[Array], space: Any, num: int) -> tuple[Array, Array]:
+    """Return the nearest points of dask arrays: block by block, then the best of all blocks."""
+    import dask.array
+
+    queries, points = _in_rows(batches)
+    record = np.dtype([("index", np.int64), ("distance", points.dtype)])
+    found = dask.array.blockwise(
+        functools.partial(_nearest_block, space, num, len(batches) == 1, record),
+        "ij", queries, "ik", points, "jk", _starts(queries), "i", _starts(points), "j",
+        adjust_chunks={"j": num}, dtype=record, meta=np.empty((0, 0), record),
+        concatenate=True, align_arrays=False,
+    )  # fmt: skip
+    best = dask.array.reduction(
+        found,
+        chunk=_unchanged,
+        aggregate=functools.partial(_best_of_blocks, num),
+        axis=1,
+        keepdims=True,
+        dtype=record,
+        meta=np.empty((0, 0), record),
+        split_every=8,
+        output_size=num,
+    )
+    return best["index"], best["distance"]
+
+
+def _starts(a: Array) -> Array:
+    """Return the number of the first row of each block, one in each block."""
+    import dask.array
+
+    return dask.array.from_array(np.cumsum((0, *a.chunks[0]))[:-1], chunks=1)
+
+
+def _nearest_block(
+    space: Any, num: int, among: bool, record: Any, queries: Any, points: Any, i: Any, j: Any
+) -> np.ndarray:
+    is_diagonal = among and i[0] == j[0]
+    batches = [queries] if is_diagonal else [queries, points]
+    found = np.zeros((queries.shape[0], num), record)
+    found["distance"] = np.inf
+    num = min(num, points.shape[0] - is_diagonal)
+    if num > 0:
+        indices, d = _nearest(batches, space, num)
+        found["index"][:, :num] = np.asarray(indices) + j[0]
+        found["distance"][:, :num] = np.asarray(d)
+    return found
+
+
+def _unchanged(found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    return found
+
+
+def _best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+    best = np.empty((found.shape[0], num), found.dtype)
+    best["index"], best["distance"] = _sorted(found["index"], found["distance"], num, np)
+    return best
