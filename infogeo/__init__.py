@@ -18,13 +18,15 @@ __all__ = [
     "lipschitz",
     "logits",
     "maxent",
+    "mean",
+    "neighbors",
     "plot",
     "pullback",
     "simplex",
 ]
 
 if TYPE_CHECKING:
-    from infogeo import lipschitz, logits, maxent, plot, pullback, simplex
+    from infogeo import lipschitz, logits, maxent, mean, neighbors, plot, pullback, simplex
     from infogeo._result import SolveError, Status
 
 

@@ -564,10 +564,10 @@ def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> 
         raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
     if weights is None:
         return xp, points, None
-    return xp, points, _normalised_weights(weights, points.shape[:-1], axis, check, xp)
+    return xp, points, normalised_weights(weights, points.shape[:-1], axis, check, xp)
 
 
-def _normalised_weights(
+def normalised_weights(
     weights: Array, batch: tuple[int, ...], axis: int, check: bool, xp: Namespace
 ) -> Array:
     if len(weights.shape) == 1 and weights.shape[0] == batch[axis]:

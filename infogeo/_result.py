@@ -60,7 +60,7 @@ class Projection:
     entropy : array, shape (...)
         H(p*), in nats.
     residual : array, shape (...)
-        The largest violation |E_p*[F_i] - b_i|, in the units of F_i.
+        The largest violation of E[F_i] = b_i, in the units of F_i.
     error_bound : array, shape (...)
         Certified: no log-probability of the support is off by more than this; inf if the
         solve did not come close enough for a certificate.
@@ -141,8 +141,8 @@ class Spectrum:
     ----------
     values : array, shape (batch, k)
         Descending, squared Fisher-Rao length (of the radius-2 sphere) per squared input length.
-    vectors : array, shape (batch, k, *input)
-        Orthonormal input directions, one for each value.
+    vectors : array, shape (batch, k, ...)
+        Orthonormal directions of the shape of an input, one for each value.
     temperature : float
         The softmax temperature the metric was taken at.
     """

@@ -502,7 +502,7 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Logits with sum zero.
 
     Raises
@@ -542,7 +542,7 @@ def e_geodesic(z, w, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Logits with sum zero; strictly inside, classes masked in z or in w are masked.
 
     Raises
@@ -583,7 +583,7 @@ def m_geodesic(z, w, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Logits with sum zero.
 
     Raises
@@ -621,7 +621,7 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Logits with sum zero.
 
     Raises
@@ -748,7 +748,7 @@ def log_map(z, w, *, check=True):
 
 
 def boundary_time(z, v, *, check=True):
-    r"""Time at which the geodesic with velocity v leaves the _geodesic.
+    r"""Time at which the geodesic with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{2}{|s|} \operatorname{atan2}(|s|, -s_i), \qquad s = v - E_p[v]
 

@@ -85,7 +85,7 @@ def c_maximize(
     Notes
     -----
     Newton's method on the dual log sum exp(C + theta'(F - b)). With the Newton decrement lambda
-    and S = 2 max_y |F_y - E_q[F]| in the norm of the inverse Hessian, x = lambda S < 1 proves
+    and S = 2 max_y norm(F_y - E_q[F]), in the norm of the inverse Hessian, x = lambda S < 1 proves
     that the optimum is interior and that no log-probability is off by more than -log(1 - x);
     lambda includes the rounding of b and of the sums. A solve counts as converged if that bound is
     at most `tol`, or as small as rounding allows and below about 0.1.

@@ -182,7 +182,7 @@ def _gate_in_space(space, points, weights, axis, check):
         )
     if weights is None:
         weights = xp.ones_like(xp.sum(points, axis=tuple(range(len(batch), points.ndim))))
-    weights = _array._normalised_weights(weights, batch, axis, check, xp)
+    weights = _array.normalised_weights(weights, batch, axis, check, xp)
     return xp, points, weights, points.ndim - len(batch)
 
 

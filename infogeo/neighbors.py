@@ -250,10 +250,10 @@ def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
 
 # ---------------------------------------------------------------- blocks
 
-_TILE = 256  # rows and columns: a tile of float64 and its temporaries stay in the cache
+_TILE = 384  # rows and columns: a tile stays in the cache
 _LARGE_TILE = 1024  # for libraries that pay for each call more than numpy does
 _PAIR_ENTRIES = 65_536  # numbers in a batch of pairs that are measured one by one
-_PANEL_ENTRIES = 1_048_576  # numbers in the largest panel
+_PANEL_ENTRIES = 2_097_152  # numbers in the largest panel
 
 
 def _tile_rows(points: Array) -> int:
@@ -368,16 +368,24 @@ class _Panel:
         The unit vectors sqrt(p), in the widest floating-point type of the device.
     space : module
         `simplex` or `logits`.
+    xp : module
+        The array namespace.
     """
 
     points: Array
     roots: Array
     space: Any
+    xp: Namespace
+
+    @functools.cached_property
+    def narrow_roots(self) -> Array:
+        """The roots in the type of the points."""
+        return self.xp.astype(self.roots, self.points.dtype, copy=False)
 
     @functools.cached_property
     def vertices(self) -> "_Vertices":
         """Where the rows are, seen from the vertices of the simplex."""
-        return _vertices(self.roots)
+        return _vertices(self.roots, self.xp)
 
 
 class _Vertices(NamedTuple):
@@ -397,7 +405,12 @@ def _panel(points: Array, space: Any) -> _Panel:
     else:
         roots = _array.safe_sqrt(wide, xp)
         total = xp.sum(wide, axis=-1, keepdims=True)
-    return _Panel(points, roots / xp.sqrt(total), space)
+    scale = 1.0 / xp.sqrt(total)
+    if isinstance(roots, np.ndarray):
+        roots *= scale
+    else:
+        roots = roots * scale
+    return _Panel(points, roots, space, xp)
 
 
 def _widest(points: Array, xp: Namespace) -> Any:
@@ -409,39 +422,36 @@ def _widest(points: Array, xp: Namespace) -> Any:
     return xp.float64
 
 
-def _vertices(x: Array) -> _Vertices:
-    xp = array_namespace(x)
+def _vertices(x: Array, xp: Namespace) -> _Vertices:
     top = xp.argmax(x, axis=-1)
-    is_top = xp.arange(x.shape[-1], device=_array.device_of(x)) == top[:, None]
-    rest = xp.sum(xp.where(is_top, xp.zeros_like(x), x) ** 2, axis=-1)
+    is_top = _count(x.shape[-1], x) == top[:, None]
+    rest = xp.sum(xp.where(is_top, 0.0, x) ** 2, axis=-1)
     is_close = rest < 0.25
     gap = xp.where(is_close, rest / (1.0 + xp.sqrt(1.0 - rest)), 1.0)
     # Squares that underflow have no digits: such gaps count as larger than they are. Logits
     # that are t below the largest are rounded by t units, and gap is about exp(-t).
     size = xp.clip(gap, min=float(xp.finfo(x.dtype).smallest_normal) ** 0.9)
-    error = _unit_error(x) * (1.0 - xp.log(size) / 16.0) * xp.sqrt(2.0 * size)
+    error = _unit_error(x, xp) * (1.0 - xp.log(size) / 16.0) * xp.sqrt(2.0 * size)
     return _Vertices(xp.where(is_close, top, -1), gap, error)
 
 
-def _unit_error(x: Array) -> float:
+def _unit_error(x: Array, xp: Namespace) -> float:
     """Bound the rounding error of a unit vector, relative to its length."""
-    unit = 0.5 * float(array_namespace(x).finfo(x.dtype).eps)
-    return (16.0 + math.log(x.shape[-1])) * unit
+    return (16.0 + math.log(x.shape[-1])) * 0.5 * float(xp.finfo(x.dtype).eps)
 
 
 # ---------------------------------------------------------------- the three forms
 
-_SUM_LENGTH = 256  # longer sums of products are split: the bound grows with their length
+_SUM_LENGTH = 512  # longer sums of products are split: the bound grows with their length
 
 
-def _tolerance(points: Array) -> float:
+def _tolerance(points: Array, xp: Namespace) -> float:
     """Return half the promised relative error."""
-    return 5e-11 if array_namespace(points).finfo(points.dtype).bits == 64 else 5e-5
+    return 5e-11 if xp.finfo(points.dtype).bits == 64 else 5e-5
 
 
-def _cosines(x: Array, y: Array) -> Array:
+def _cosines(x: Array, y: Array, xp: Namespace) -> Array:
     """Return the products of all rows of x with all rows of y."""
-    xp = array_namespace(x)
     multiply = functools.partial(xp.matmul, precision="highest") if is_jax_array(x) else xp.matmul
     cosines = multiply(x[:, :_SUM_LENGTH], y[:, :_SUM_LENGTH].T)
     for start in range(_SUM_LENGTH, x.shape[-1], _SUM_LENGTH):
@@ -450,58 +460,84 @@ def _cosines(x: Array, y: Array) -> Array:
     return cosines
 
 
-def _cosine_error(x: Array) -> float:
+def _cosine_error(x: Array, xp: Namespace) -> float:
     """Bound the rounding error of `_cosines`."""
-    num_outcomes = x.shape[-1]
-    unit = 0.5 * float(array_namespace(x).finfo(x.dtype).eps)
-    num_sums = min(num_outcomes, _SUM_LENGTH) + num_outcomes // _SUM_LENGTH
-    return num_sums * unit + 2.0 * _unit_error(x)
+    num_sums = min(x.shape[-1], _SUM_LENGTH) + x.shape[-1] // _SUM_LENGTH
+    return num_sums * 0.5 * float(xp.finfo(x.dtype).eps) + 2.0 * _unit_error(x, xp)
 
 
 def _distances(left: _Panel, rows: slice, right: _Panel, columns: slice) -> Array:
     """Return the distances of some rows of one panel to some rows of another."""
-    xp = array_namespace(left.roots)
-    dtype = left.points.dtype
-    cosines = _cosines(left.roots[rows, :], right.roots[columns, :])
-    # d = 2 arccos(g) turns an error e of g into the relative error e / (2 (1 - g)).
-    limit = 1.0 - _cosine_error(left.roots) / (2.0 * _tolerance(left.points))
-    if float(xp.max(cosines)) < limit:
-        return xp.astype(_arcs(cosines, xp), dtype, copy=False)
-    is_near = cosines >= limit
-    arcs = _arcs(xp.where(is_near, xp.zeros_like(cosines), cosines), xp)
-    i, j = _positions(is_near, xp)
+    xp = left.xp
+    for x, y in _factors(left, right):
+        cosines = _cosines(x[rows, :], y[columns, :], xp)
+        # d = 2 arccos(g) turns an error e of g into the relative error e / (2 (1 - g)).
+        limit = 1.0 - _cosine_error(x, xp) / (2.0 * _tolerance(left.points, xp))
+        if bool(xp.max(cosines) < limit):
+            return xp.astype(_arcs(cosines, xp), left.points.dtype, copy=False)
+        is_near = cosines >= limit
+        i, j = _positions(is_near, xp)
+        if i.shape[0] < _FEW * math.prod(cosines.shape):
+            break
     chords = _chords(left, i + rows.start, right, j + columns.start)
-    arcs = _scattered(arcs, is_near, _array.angle_of_chord(chords, xp), xp)
-    return xp.astype(arcs, dtype, copy=False)
+    arcs = xp.astype(_arcs(_without(cosines, is_near, xp), xp), left.points.dtype, copy=False)
+    return _scattered(arcs, is_near, xp.astype(4.0 * xp.asin(0.5 * chords), arcs.dtype), xp)
+
+
+_FEW = 1 / 32  # the share of near pairs that is better measured pair by pair than multiplied anew
+
+
+def _factors(left: _Panel, right: _Panel) -> Iterator[tuple[Array, Array]]:
+    """Yield the unit vectors to multiply, the fast ones first."""
+    if left.points.dtype != left.roots.dtype and _is_exact_to_float32(left.points):
+        yield left.narrow_roots, right.narrow_roots
+    yield left.roots, right.roots
+
+
+def _is_exact_to_float32(x: Array) -> bool:
+    """Whether a product of float32 matrices has the digits of float32."""
+    if not is_torch_array(x) or x.is_cpu:
+        return not is_jax_array(x) or _is_in_host_memory(x)
+    import torch
+
+    return torch.get_float32_matmul_precision() == "highest"
 
 
 def _arcs(cosines: Array, xp: Namespace) -> Array:
-    if type(cosines) is not np.ndarray:
+    if not isinstance(cosines, np.ndarray):
         return 2.0 * xp.acos(cosines)
     np.arccos(cosines, out=cosines)
     cosines *= 2.0
     return cosines
 
 
+def _without(values: Array, flags: Array, xp: Namespace) -> Array:
+    """Return the values with 0 in place of the flagged ones."""
+    if not isinstance(values, np.ndarray):
+        return xp.where(flags, xp.zeros_like(values), values)
+    values[flags] = 0.0
+    return values
+
+
 def _chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
     """Return |x - y| for rows i of one panel and rows j of another, pair by pair."""
-    xp = array_namespace(left.roots)
+    xp = left.xp
     step = _pair_rows(left.points)
     chords = [_few_chords(left, i[pairs], right, j[pairs]) for pairs in _spans(0, i.shape[0], step)]
     return chords[0] if len(chords) == 1 else xp.concat(chords)
 
 
 def _few_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
-    xp = array_namespace(left.roots)
+    xp = left.xp
     label, gap, error = (xp.take(part, i) for part in left.vertices)
     other_label, other_gap, other_error = (xp.take(part, j) for part in right.vertices)
     difference = xp.take(left.roots, i, axis=0) - xp.take(right.roots, j, axis=0)
     # From a common vertex, errors are relative to the distance from it, not to 1.
     is_shared = (label == other_label) & (label >= 0)
     difference = _with_entries(difference, is_shared, label, other_gap - gap, xp)
-    error = xp.where(is_shared, error + other_error, 2.0 * _unit_error(left.roots))
+    error = xp.where(is_shared, error + other_error, 2.0 * _unit_error(left.roots, xp))
     squared = xp.vecdot(difference, difference)
-    is_sure = squared * _tolerance(left.points) ** 2 > error**2
+    is_sure = squared * _tolerance(left.points, xp) ** 2 > error**2
     chords = xp.sqrt(xp.where(is_sure, squared, xp.ones_like(squared)))
     (unsure,) = xp.nonzero(~is_sure)
     if unsure.shape[0] == 0:
@@ -517,13 +553,15 @@ def _few_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
 
 def _positions(flags: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the rows and columns of the flagged entries, row by row."""
+    if isinstance(flags, np.ndarray):
+        return np.divmod(np.flatnonzero(flags), flags.shape[1])
     (flat,) = xp.nonzero(xp.reshape(flags, (-1,)))
     return flat // flags.shape[1], flat % flags.shape[1]
 
 
 def _scattered(values: Array, flags: Array, new: Array, xp: Namespace) -> Array:
     """Return the values with the flagged entries, in their order, replaced by new ones."""
-    if type(values) is np.ndarray:
+    if isinstance(values, np.ndarray):
         values[flags] = new
         return values
     rank = xp.cumulative_sum(xp.astype(xp.reshape(flags, (-1,)), xp.int64)) - 1
@@ -533,7 +571,7 @@ def _scattered(values: Array, flags: Array, new: Array, xp: Namespace) -> Array:
 
 def _with_entries(values: Array, flags: Array, columns: Array, new: Array, xp: Namespace) -> Array:
     """Return the values with one entry of each flagged row replaced."""
-    if type(values) is np.ndarray:
+    if isinstance(values, np.ndarray):
         (rows,) = np.nonzero(flags)
         values[rows, columns[rows]] = new[rows]
         return values
@@ -663,10 +701,10 @@ def _improved(
     first: int,
 ) -> tuple[Array, Array]:
     """Return the candidates of some rows after a look at some columns, which come from `first`."""
-    xp, num = array_namespace(chords), chords.shape[1]
+    xp, num = left.xp, chords.shape[1]
     farthest = chords[:, -1]
-    cosines = _cosines(left.roots[rows, :], right.roots[columns, :])
-    slack = 2.0 * _cosine_error(left.roots)
+    cosines = _cosines(left.roots[rows, :], right.roots[columns, :], xp)
+    slack = 2.0 * _cosine_error(left.roots, xp)
     # Nothing is nearer than 0, and among copies the first ones win.
     bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
     (hot,) = xp.nonzero(xp.max(cosines, axis=1) >= bar)
@@ -685,7 +723,7 @@ def _improved(
 
 def _largest(x: Array, num: int, xp: Namespace) -> Array:
     """Return the entry of that rank of each row."""
-    if type(x) is np.ndarray:
+    if isinstance(x, np.ndarray):
         return -np.partition(-x, num - 1, axis=1)[:, num - 1]
     if is_torch_array(x):
         return x.topk(num, dim=1).values[:, -1]
@@ -712,7 +750,7 @@ def _merged(
 
 def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:
     """Return the values with some rows, in ascending order, replaced."""
-    if type(values) is np.ndarray:
+    if isinstance(values, np.ndarray):
         values[rows] = new
         return values
     place = xp.searchsorted(rows, _count(values.shape[0], values))
@@ -729,7 +767,7 @@ def _from_tree(queries: Array, points: Array, space: Any, num: int) -> tuple[Arr
     tree = cKDTree(np.asarray(_panel(points, space).roots, dtype=np.float64))
     roots = _panel(queries, space).roots
     chords, indices = tree.query(np.asarray(roots, dtype=np.float64), k=num + 1, workers=-1)
-    (unsure,) = np.nonzero(chords[:, num] - chords[:, num - 1] <= 4.0 * _unit_error(roots))
+    (unsure,) = np.nonzero(chords[:, num] - chords[:, num - 1] <= 4.0 * _unit_error(roots, xp))
     chords, indices = chords[:, :num], indices[:, :num]
     if unsure.size:
         some = xp.take(queries, xp.asarray(unsure, device=_array.device_of(queries)), axis=0)
@@ -784,7 +822,7 @@ def _direct_rows(batch: Any) -> int:
     """Return the rows of a block: a quarter million numbers, 4096 pairs of unknown size."""
     if not is_array_api_obj(batch):
         return 64
-    return max(1, math.isqrt(_PANEL_ENTRIES // 4 // max(1, math.prod(batch.shape[1:]))))
+    return max(1, math.isqrt(_PANEL_ENTRIES // 8 // max(1, math.prod(batch.shape[1:]))))
 
 
 # ---------------------------------------------------------------- dask

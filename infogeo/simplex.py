@@ -87,7 +87,7 @@ def fisher_rao_distance(p, q, *, check=True):
 
     Notes
     -----
-    Evaluated as 4 arcsin(|delta| / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses all
+    Evaluated as 4 arcsin(norm(delta) / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses all
     digits near d = 1e-8, the difference sqrt p - sqrt q half of them. The gradient at p = q, where
     the distance has a cone, is 0; `fisher_rao_squared_distance` is smooth there.
 
@@ -274,7 +274,7 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Probabilities.
 
     Raises
@@ -316,7 +316,7 @@ def e_geodesic(p, q, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Probabilities. Inside (0, 1) an outcome that p or q excludes has probability 0.
 
     Raises
@@ -361,7 +361,7 @@ def m_geodesic(p, q, t, *, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Probabilities.
 
     Raises
@@ -408,7 +408,7 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
 
     Returns
     -------
-    array, shape (*t.shape, ..., c)
+    array, shape t.shape + (..., c)
         Probabilities.
 
     Raises
@@ -1561,7 +1561,7 @@ def random_uniform(num_outcomes, size=(), *, rng=None):
 
     Returns
     -------
-    numpy array, shape (*size, c)
+    numpy array, shape size + (c,)
         Probabilities in float64.
 
     Raises

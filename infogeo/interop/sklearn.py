@@ -192,7 +192,7 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
     >>> classifier.fit([[0.9, 0.1], [0.2, 0.8]], ["left", "right"]).predict([[0.6, 0.4]])
     array(['left'], dtype='<U5')
     >>> classifier.kneighbors([[0.6, 0.4]])[0].round(6)
-    array([[0.725781]])
+    array([[0.725937]])
     """
 
     def __init__(self, n_neighbors=5, *, weights="uniform", from_logits=None):
@@ -381,7 +381,7 @@ class FisherRaoKMeans(
     >>> bool(kmeans.labels_[0] == kmeans.labels_[1] != kmeans.labels_[2] == kmeans.labels_[3])
     True
     >>> round(kmeans.inertia_, 6)
-    0.247299
+    0.247316
     """
 
     def __init__(
@@ -390,7 +390,7 @@ class FisherRaoKMeans(
         *,
         n_init=4,
         max_iter=300,
-        tol=1e-6,
+        tol=1e-4,
         from_logits=None,
         random_state=None,
     ):

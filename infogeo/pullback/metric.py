@@ -41,7 +41,7 @@ class PullbackMetric:
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x of shape (batch, *input) to raw outputs, for instance logits, of shape (batch, c).
+        Maps x of shape (batch, ...) to raw outputs, for instance logits, of shape (batch, c).
         Each output may depend on its own input only.
     head : Head
         What the raw outputs stand for.
@@ -117,7 +117,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
 
         Returns
@@ -159,7 +159,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
 
         Returns
@@ -189,7 +189,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
 
         Returns
@@ -218,9 +218,9 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
-        v : torch.Tensor, shape (batch, *input)
+        v : torch.Tensor, shape (batch, ...)
             One tangent vector at each input.
 
         Returns
@@ -255,9 +255,9 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
-        u, v : torch.Tensor, shape (batch, *input)
+        u, v : torch.Tensor, shape (batch, ...)
             Two tangent vectors at each input.
 
         Returns
@@ -287,7 +287,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
         num_values : int or None
             How many, from the largest; None for all min(r, d), where r = c - 1 for the
@@ -296,7 +296,7 @@ class PullbackMetric:
         Returns
         -------
         Spectrum
-            Values in descending order, shape (batch, k), vectors of shape (batch, k, *input),
+            Values in descending order, shape (batch, k), vectors of shape (batch, k, ...),
             orthonormal and determined up to sign, and the temperature. A value below the
             smallest number of its dtype is 0; `log_spectrum` keeps it.
 
@@ -340,7 +340,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
 
         Returns
@@ -379,7 +379,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
 
         Returns
@@ -406,7 +406,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x : torch.Tensor, shape (batch, *input)
+        x : torch.Tensor, shape (batch, ...)
             The inputs.
         rtol : float or None
             Count the eigenvalues above rtol times the largest one. None counts those that
@@ -452,7 +452,7 @@ class PullbackMetric:
 
         Parameters
         ----------
-        x0, x1 : torch.Tensor, shape (batch, *input)
+        x0, x1 : torch.Tensor, shape (batch, ...)
             The inputs; one of the two batches may have length 1.
 
         Returns
