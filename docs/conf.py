@@ -20,5 +20,7 @@ templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
+# Methods that scikit-learn generates refer to its own glossary.
+suppress_warnings = ["ref.term", "ref.ref"]
 html_theme = "pydata_sphinx_theme"
 html_title = "infogeo"

@@ -43,7 +43,7 @@ class SolveError(RuntimeError):
         self.failed = failed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Projection:
     """The distribution that constraints single out, with the proof of its accuracy.
 
@@ -133,7 +133,7 @@ def _clash(certificates: np.ndarray) -> str:
     return f"{member}{terms}{more} is above its target for every outcome"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Eigenvalues and eigenvectors of a pullback metric, relative to the input's own metric.
 
@@ -152,7 +152,7 @@ class Spectrum:
     temperature: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScaledFactor:
     """The factor A = diag(exp(log_scales)) rows of a pullback metric, before it can underflow.
 
@@ -171,7 +171,7 @@ class ScaledFactor:
     temperature: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mean:
     """A Frechet mean, with the gradient that it leaves.
 
@@ -193,7 +193,7 @@ class Mean:
     status: Status
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighbors:
     """The nearest points of each query, nearest first.
 

@@ -675,7 +675,7 @@ def _certify(problem, reduced, origin, whitener, tol, max_steps):
     lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
-    if decrement * lever > _CLOSE:
+    if decrement * lever > _LARGEST_CERTIFIED:
         return None
     while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
         step = whitener.T @ (whitener @ point.gradient)

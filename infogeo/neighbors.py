@@ -250,7 +250,7 @@ def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
 
 # ---------------------------------------------------------------- blocks
 
-_TILE = 384  # rows and columns: a tile stays in the cache
+_TILE = 500  # rows and columns: a tile stays in the cache
 _LARGE_TILE = 1024  # for libraries that pay for each call more than numpy does
 _PAIR_ENTRIES = 65_536  # numbers in a batch of pairs that are measured one by one
 _PANEL_ENTRIES = 2_097_152  # numbers in the largest panel
@@ -442,7 +442,7 @@ def _unit_error(x: Array, xp: Namespace) -> float:
 
 # ---------------------------------------------------------------- the three forms
 
-_SUM_LENGTH = 512  # longer sums of products are split: the bound grows with their length
+_SUM_LENGTH = 1024  # longer sums of products are split: the bound grows with their length
 
 
 def _tolerance(points: Array, xp: Namespace) -> float:

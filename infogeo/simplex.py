@@ -87,9 +87,9 @@ def fisher_rao_distance(p, q, *, check=True):
 
     Notes
     -----
-    Evaluated as 4 arcsin(norm(delta) / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses all
-    digits near d = 1e-8, the difference sqrt p - sqrt q half of them. The gradient at p = q, where
-    the distance has a cone, is 0; `fisher_rao_squared_distance` is smooth there.
+    Evaluated as 4 arcsin(norm(delta) / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses
+    all digits near d = 1e-8, the difference sqrt p - sqrt q half of them. The gradient at p = q,
+    where the distance has a cone, is 0; `fisher_rao_squared_distance` is smooth there.
 
     References
     ----------

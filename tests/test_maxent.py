@@ -343,6 +343,14 @@ def test_redundant_rows_that_disagree_are_proved_to(rng, noise):
     np.testing.assert_allclose(np.ptp(found.certificate @ F), 0.0, atol=1e-14)
 
 
+def test_a_disagreement_between_rounding_and_proof_is_not_decided(rng):
+    row = np.sign(rng.normal(size=30)) * rng.uniform(0.5, 1.0, size=30)
+    noise = 8e-15 * np.where(np.arange(30) % 2, 1.0, -1.0) * rng.uniform(0, 1, size=30)
+    with pytest.raises(SolveError, match=r"F\[0\].*F\[1\].* little more than rounding") as caught:
+        max_entropy([row, row + noise], [0.1, 0.1 + 6e-15])
+    assert caught.value.result.status is Status.UNDECIDED
+
+
 # ---------------------------------------------------------------- boundary and infeasible
 
 
@@ -604,6 +612,22 @@ def test_weak_and_integer_arguments():
         np.testing.assert_array_equal(max_entropy(features, [4.5]).theta, plain.theta)
 
 
+def test_memory_layout_does_not_matter(rng):
+    F = rng.normal(size=(5, 3000))
+    b = F.mean(1) + 0.1
+    plain = max_entropy(F, b)
+    for other in (np.asfortranarray(F), F[:, ::-1].copy()[:, ::-1]):
+        np.testing.assert_array_equal(max_entropy(other, b).probabilities, plain.probabilities)
+
+
+def test_the_bound_covers_the_rounding_of_the_returned_probabilities(rng):
+    # Targets of 0 are exact: what is left of float32 is the rounding of the output.
+    F = rng.integers(-3, 4, size=(2, 9)).astype(np.float32)
+    coarse, fine = max_entropy(F, 0.0), max_entropy(F.astype(float), 0.0)
+    error = log_errors(coarse, np.log(fine.probabilities))
+    assert 1e-9 < error <= coarse.error_bound < 1e-6
+
+
 def test_targets_of_float32_carry_its_rounding(rng):
     # 40 rows for 7 outcomes: the targets cannot agree to more than their own rounding.
     F = rng.normal(size=(40, 7))
@@ -695,9 +719,3 @@ def test_unchecked_values_prove_nothing():
     found = max_entropy([[1.0, 2.0, NAN]], 1.5, check=False, throw=False)
     assert found.status is Status.UNDECIDED
     assert found.certificate is None
-
-
-def test_memory_layout_does_not_matter(rng):
-    F = rng.normal(size=(5, 3000))
-    _, log_p, b = exponential_member(rng, F, np.zeros(3000))
-    assert_solved(max_entropy(np.asfortranarray(F), b), log_p, 1e-12)
