@@ -250,23 +250,25 @@ def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
 
 # ---------------------------------------------------------------- blocks
 
-_TILE = 500  # rows and columns: a tile stays in the cache
-_LARGE_TILE = 1024  # for libraries that pay for each call more than numpy does
+_TILE = 500  # rows and columns of a block of distances: 2 MB of float64, often in the cache
+_LARGE_TILE = 1000  # for long products, and for libraries that pay more for a call than numpy
+_PANEL_ENTRIES = 2_000_000  # numbers in the largest panel, 16 MB of float64
 _PAIR_ENTRIES = 65_536  # numbers in a batch of pairs that are measured one by one
-_PANEL_ENTRIES = 2_097_152  # numbers in the largest panel
 
 
 def _tile_rows(points: Array) -> int:
-    return _TILE if isinstance(points, np.ndarray) else _LARGE_TILE
+    is_small = isinstance(points, np.ndarray) and points.shape[-1] < 256
+    return _TILE if is_small else _LARGE_TILE
+
+
+def _panel_rows(points: Array) -> int:
+    """Return the rows of a panel: whole tiles, so that none is cut."""
+    return max(1, min(4, _PANEL_ENTRIES // (1000 * points.shape[-1]))) * 1000
 
 
 def _pair_rows(points: Array) -> int:
     entries = _PAIR_ENTRIES if isinstance(points, np.ndarray) else 16 * _PAIR_ENTRIES
     return max(1, entries // points.shape[-1])
-
-
-def _panel_rows(points: Array, block_size: int | None) -> int:
-    return block_size or max(256, min(4096, _PANEL_ENTRIES // points.shape[-1]))
 
 
 def _spans(start: int, stop: int, step: int) -> Iterator[slice]:
@@ -333,7 +335,7 @@ def _pairwise(points: list[Array], space: Any, block_size: int | None) -> Array:
     if not (_array.is_readable(a) and _array.is_readable(b)):
         unchecked = functools.partial(space.fisher_rao_distance, check=False)
         return _pairwise_with(points, unchecked, block_size)
-    panel = _panel_rows(a, block_size)
+    panel = block_size or _panel_rows(a)
 
     @functools.lru_cache(maxsize=2)
     def prepared(which: int, start: int) -> _Panel:
@@ -442,28 +444,33 @@ def _unit_error(x: Array, xp: Namespace) -> float:
 
 # ---------------------------------------------------------------- the three forms
 
-_SUM_LENGTH = 1024  # longer sums of products are split: the bound grows with their length
-
 
 def _tolerance(points: Array, xp: Namespace) -> float:
     """Return half the promised relative error."""
     return 5e-11 if xp.finfo(points.dtype).bits == 64 else 5e-5
 
 
+def _sum_length(x: Array, xp: Namespace) -> int:
+    """Return how long a sum of products may be: its error bound grows with the length."""
+    return 512 if xp.finfo(x.dtype).bits == 64 else 128
+
+
 def _cosines(x: Array, y: Array, xp: Namespace) -> Array:
     """Return the products of all rows of x with all rows of y."""
     multiply = functools.partial(xp.matmul, precision="highest") if is_jax_array(x) else xp.matmul
-    cosines = multiply(x[:, :_SUM_LENGTH], y[:, :_SUM_LENGTH].T)
-    for start in range(_SUM_LENGTH, x.shape[-1], _SUM_LENGTH):
-        part = slice(start, start + _SUM_LENGTH)
-        cosines += multiply(x[:, part], y[:, part].T)
+    step = _sum_length(x, xp)
+    cosines = multiply(x[:, :step], y[:, :step].T)
+    for start in range(step, x.shape[-1], step):
+        cosines += multiply(x[:, start : start + step], y[:, start : start + step].T)
     return cosines
 
 
-def _cosine_error(x: Array, xp: Namespace) -> float:
-    """Bound the rounding error of `_cosines`."""
-    num_sums = min(x.shape[-1], _SUM_LENGTH) + x.shape[-1] // _SUM_LENGTH
-    return num_sums * 0.5 * float(xp.finfo(x.dtype).eps) + 2.0 * _unit_error(x, xp)
+def _cosine_error(panel: _Panel, x: Array) -> float:
+    """Bound the rounding error of `_cosines` for x, the unit vectors of the panel."""
+    unit = 0.5 * float(panel.xp.finfo(x.dtype).eps)
+    step = _sum_length(x, panel.xp)
+    num_sums = min(x.shape[-1], step) + x.shape[-1] // step
+    return (num_sums + 2) * unit + 2.0 * _unit_error(panel.roots, panel.xp)
 
 
 def _distances(left: _Panel, rows: slice, right: _Panel, columns: slice) -> Array:
@@ -472,7 +479,7 @@ def _distances(left: _Panel, rows: slice, right: _Panel, columns: slice) -> Arra
     for x, y in _factors(left, right):
         cosines = _cosines(x[rows, :], y[columns, :], xp)
         # d = 2 arccos(g) turns an error e of g into the relative error e / (2 (1 - g)).
-        limit = 1.0 - _cosine_error(x, xp) / (2.0 * _tolerance(left.points, xp))
+        limit = 1.0 - _cosine_error(left, x) / (2.0 * _tolerance(left.points, xp))
         if bool(xp.max(cosines) < limit):
             return xp.astype(_arcs(cosines, xp), left.points.dtype, copy=False)
         is_near = cosines >= limit
@@ -666,7 +673,7 @@ def _is_in_host_memory(x: Array) -> bool:
 
 def _from_blocks(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
     """Find candidates by matrix products, tile by tile."""
-    xp, panel, tile = array_namespace(points), _panel_rows(points, None), _tile_rows(points)
+    xp, panel, tile = array_namespace(points), _panel_rows(points), _tile_rows(points)
     best = []
     for outer in _spans(0, queries.shape[0], panel):
         left = _panel(queries[outer, :], space)
@@ -704,7 +711,7 @@ def _improved(
     xp, num = left.xp, chords.shape[1]
     farthest = chords[:, -1]
     cosines = _cosines(left.roots[rows, :], right.roots[columns, :], xp)
-    slack = 2.0 * _cosine_error(left.roots, xp)
+    slack = 2.0 * _cosine_error(left, left.roots)
     # Nothing is nearer than 0, and among copies the first ones win.
     bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
     (hot,) = xp.nonzero(xp.max(cosines, axis=1) >= bar)
@@ -822,7 +829,7 @@ def _direct_rows(batch: Any) -> int:
     """Return the rows of a block: a quarter million numbers, 4096 pairs of unknown size."""
     if not is_array_api_obj(batch):
         return 64
-    return max(1, math.isqrt(_PANEL_ENTRIES // 8 // max(1, math.prod(batch.shape[1:]))))
+    return max(1, math.isqrt(4 * _PAIR_ENTRIES // max(1, math.prod(batch.shape[1:]))))
 
 
 # ---------------------------------------------------------------- dask

@@ -310,12 +310,12 @@ def test_the_rank_and_the_bound_hold(outcome):
 
 def test_the_die_is_the_published_one(outcome):
     die = outcome.maximised.die
-    mpmath.mp.dps = 30
-    theta = mpmath.findroot(
-        lambda t: sum((y - mpmath.mpf("4.5")) * mpmath.exp(t * y) for y in range(1, 7)), 0.4
-    )
-    weight = [mpmath.exp(theta * y) for y in range(1, 7)]
-    exact = np.array([float(w / sum(weight)) for w in weight])
+    with mpmath.workdps(30):
+        theta = mpmath.findroot(
+            lambda t: sum((y - mpmath.mpf("4.5")) * mpmath.exp(t * y) for y in range(1, 7)), 0.4
+        )
+        weight = [mpmath.exp(theta * y) for y in range(1, 7)]
+        exact = np.array([float(w / sum(weight)) for w in weight])
     np.testing.assert_allclose(die.projection.probabilities, exact, rtol=1e-12)
     np.testing.assert_array_equal(np.round(exact, 5), stages.JAYNES_DIE)
     assert die.theta == pytest.approx(float(theta), rel=1e-14, abs=0)

@@ -7,15 +7,20 @@ import pytest
 from infogeo import logits, simplex
 
 
-def exact_distance(z, w):
+@pytest.fixture(autouse=True)
+def _eighty_digits():
     with mpmath.workdps(80):
-        roots = []
-        for row in (z, w):
-            e = [mpmath.exp(mpmath.mpf(float(x)) / 2) for x in row]
-            norm = mpmath.sqrt(mpmath.fsum(x * x for x in e))
-            roots.append([x / norm for x in e])
-        chord = mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(*roots, strict=True)))
-        return 4 * mpmath.asin(chord / 2)
+        yield
+
+
+def exact_distance(z, w):
+    roots = []
+    for row in (z, w):
+        e = [mpmath.exp(mpmath.mpf(float(x)) / 2) for x in row]
+        norm = mpmath.sqrt(mpmath.fsum(x * x for x in e))
+        roots.append([x / norm for x in e])
+    chord = mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(*roots, strict=True)))
+    return 4 * mpmath.asin(chord / 2)
 
 
 def relative_error(value, reference):
@@ -252,23 +257,21 @@ def test_canonical_keeps_masks():
 
 
 def exact_log_probabilities(z):
-    with mpmath.workdps(80):
-        z = [mpmath.mpf(float(x)) for x in z]
-        top = mpmath.log(mpmath.fsum(mpmath.exp(x) for x in z))
-        return [x - top for x in z]
+    z = [mpmath.mpf(float(x)) for x in z]
+    top = mpmath.log(mpmath.fsum(mpmath.exp(x) for x in z))
+    return [x - top for x in z]
 
 
 @pytest.mark.parametrize("separation", [1e-9, 1e-3, 1.0, 50.0, 1400.0])
 def test_divergences_against_80_digits(rng, separation):
     z = np.array([0.0, 0.1, -700.0, -20.0])
     w = z + separation * rng.uniform(-1, 1, 4)
-    with mpmath.workdps(80):
-        a, b = exact_log_probabilities(z), exact_log_probabilities(w)
-        p, q = [[mpmath.exp(x) for x in row] for row in (a, b)]
-        kl = mpmath.fsum(x * (s - t) for x, s, t in zip(p, a, b, strict=True))
-        reverse = mpmath.fsum(x * (s - t) for x, s, t in zip(q, b, a, strict=True))
-        half = mpmath.fsum(mpmath.exp((s + t) / 2) for s, t in zip(a, b, strict=True))
-        entropy = -mpmath.fsum(x * s for x, s in zip(p, a, strict=True))
+    a, b = exact_log_probabilities(z), exact_log_probabilities(w)
+    p, q = [[mpmath.exp(x) for x in row] for row in (a, b)]
+    kl = mpmath.fsum(x * (s - t) for x, s, t in zip(p, a, b, strict=True))
+    reverse = mpmath.fsum(x * (s - t) for x, s, t in zip(q, b, a, strict=True))
+    half = mpmath.fsum(mpmath.exp((s + t) / 2) for s, t in zip(a, b, strict=True))
+    entropy = -mpmath.fsum(x * s for x, s in zip(p, a, strict=True))
     assert relative_error(logits.kl_divergence(z, w), kl) < 1e-13
     assert relative_error(logits.jeffreys_divergence(z, w), kl + reverse) < 1e-13
     assert relative_error(logits.alpha_divergence(z, w, alpha=0.0), 4 * (1 - half)) < 1e-13

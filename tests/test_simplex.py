@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from infogeo import simplex
 
-mpmath.mp.dps = 60
+
+@pytest.fixture(autouse=True)
+def _sixty_digits():
+    with mpmath.workdps(60):
+        yield
 
 
 def exact(p):
