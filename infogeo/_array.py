@@ -89,6 +89,17 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     return (xp, *arrays)
 
 
+def finite_number(name: str, value: Any) -> float:
+    """Return a parameter as a Python float, so that it cannot change the dtype of arrays."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number: got {value!r}.") from None
+    if not math.isfinite(number):
+        raise bad_value(name, "be finite", f"got {value!r}")
+    return number
+
+
 def bad_value(name: str, rule: str, seen: str, advice: str = "") -> ValueError:
     """Build the package's one error message: who, the rule, what was seen, the way out."""
     return ValueError(f"{name} must {rule}: {seen}.{' ' if advice else ''}{advice}")
@@ -149,6 +160,11 @@ def _unify(names: list[str], given: list[Any]) -> tuple[Namespace, list[Array], 
 
 
 def _to_array_or_weak(name: str, value: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must not be a masked array: what a mask does to a distribution is not clear. "
+            "Drop or fill the masked entries."
+        )
     if _is_weak(value) or is_array_api_obj(value):
         return value
     if hasattr(value, "__array__"):  # a pandas frame or series, an xarray
@@ -211,6 +227,8 @@ def _coarseness(dtype: Any, xp: Namespace) -> float:
 
 
 def _from_weak(name: str, value: Any, xp: Namespace, dtype: Any, device: Any) -> Array:
+    if isinstance(value, int | float):
+        return xp.asarray(float(value), dtype=dtype, device=device)
     leaf = value
     while isinstance(leaf, list | tuple) and leaf:
         leaf = leaf[0]
@@ -255,7 +273,8 @@ def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: t
             f"{name} has shape {tuple(shape)} and {other} has {tuple(other_shape)}."
         )
     for length, other_length in zip(shape[-2::-1], other_shape[-2::-1], strict=False):
-        if length != other_length and 1 not in (length, other_length):
+        is_known = length == length and other_length == other_length  # dask may not know: NaN
+        if is_known and length != other_length and 1 not in (length, other_length):
             raise ValueError(
                 f"{name} and {other} must have leading axes that broadcast: their shapes are "
                 f"{tuple(shape)} and {tuple(other_shape)}."
@@ -493,6 +512,7 @@ def softmax(z: Array, xp: Namespace) -> Array:
 
 def centred(z: Array, xp: Namespace) -> Array:
     """Return the representative of logits whose finite entries sum to 0."""
+    z = z - xp.max(z, axis=-1, keepdims=True)
     is_finite = z > -xp.inf
     finite = xp.where(is_finite, z, xp.zeros_like(z))
     count = xp.sum(xp.astype(is_finite, z.dtype), axis=-1, keepdims=True)
@@ -530,6 +550,15 @@ def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
     return xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2)
 
 
+def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:
+    """Return factor * exp(exponent): 0 where the factor is, inf without a warning on overflow."""
+    overflows = exponent > math.log(xp.finfo(exponent.dtype).max)
+    zero = xp.zeros_like(exponent)
+    product = factor * xp.exp(xp.where(overflows, zero, exponent))
+    infinite = xp.where(factor > 0.0, zero + xp.inf, zero - xp.inf)
+    return xp.where(overflows & (factor != 0.0), infinite, product)
+
+
 def safe_sqrt(x: Array, xp: Namespace) -> Array:
     """Return the square root with the gradient 0 at 0."""
     if type(x) is np.ndarray:
@@ -554,7 +583,7 @@ def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> 
     else:
         xp, points, weights = gate(check, points=(rule, points), weights=(WEIGHTS, weights))
     num_batch_axes = len(points.shape) - 1
-    if not 0 <= axis < num_batch_axes:
+    if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < num_batch_axes:
         raise bad_value(
             "axis",
             "name one of the batch axes of the points",

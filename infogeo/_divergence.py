@@ -17,17 +17,17 @@ def alpha(p: Array, q: Array, ratio: Array, order: float, xp: Namespace) -> Arra
     if order > 0.0:  # exchange the roles: the limit b -> 0 is the one that the formulas allow
         p, q, ratio, order = q, p, -ratio, -order
     a, b = 0.5 * (1.0 - order), 0.5 * (1.0 + order)
-    one = xp.ones_like(ratio)
+    zero = xp.zeros_like(ratio)
     is_near, is_above = xp.abs(ratio) < 1.0 / max(1.0, abs(b)), ratio > 0.0
     is_below = (ratio < 0.0) & (p > 0.0)
     # Three forms of p (expm1(-e) - expm1(-b e) / b) / a, e = log(p / q): near 0, e > 0, e < 0.
-    e = xp.where(is_near, ratio, one)
+    e = xp.where(is_near, ratio, zero)
     near = p * (_expm1_minus(-e, xp) - _scaled(lambda y: _expm1_minus(y, xp), -e, b, 0.0)) / a
-    e = xp.where(is_above, ratio, one)
-    grown = _scaled(lambda y: _expm1(y, xp), -e, b, -e)
-    above = xp.where(is_above, p, one) * (xp.expm1(-e) - grown) / a
-    e = xp.where(is_below, ratio, one)
-    below = (q - p - p * _scaled(xp.expm1, -e, b, -e)) / a
+    e = xp.where(is_above, ratio, zero)
+    grown = _scaled(lambda y: expm1(y, xp), -e, b, -e)
+    above = xp.where(is_above, p, zero + 1.0) * (xp.expm1(-e) - grown) / a
+    e = xp.where(is_below, ratio, zero)
+    below = (q - p - p * _scaled(lambda y: expm1(y, xp), -e, b, -e)) / a
     terms = xp.where(is_near, near, xp.where(is_above, above, xp.where(is_below, below, q / a)))
     return xp.sum(xp.where((p == 0.0) & (q == 0.0), xp.zeros_like(terms), terms), axis=-1)
 
@@ -58,7 +58,9 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
     exponent = xp.where(in_p, exponent, nothing)
     far = log_sum_exp(exponent, xp)
     if order == 0.0:
-        return -far
+        return xp.clip(-far, min=0.0)
+    if order > 1e4:
+        return far / (order - 1.0)
     # The sum is 1 - order (1 - order) D: near 1 the divergence D has the digits.
     deficit = (1.0 - order) * order * alpha(p, q, ratio, 1.0 - 2.0 * order, xp)
     is_near = xp.abs(deficit) < 0.5
@@ -68,9 +70,13 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
 
 def checked_order(order: float) -> float:
     """Return the order of a Renyi divergence, which has to lie in [0, inf]."""
-    if not order >= 0.0:
+    try:
+        number = float(order)
+    except (TypeError, ValueError):
+        raise TypeError(f"order must be a number: got {order!r}.") from None
+    if not number >= 0.0:
         raise bad_value("order", "lie in [0, inf]", f"got {order!r}")
-    return float(order)
+    return number
 
 
 def log_sum_exp(x: Array, xp: Namespace) -> Array:
@@ -82,7 +88,7 @@ def log_sum_exp(x: Array, xp: Namespace) -> Array:
     return xp.squeeze(top, axis=-1) + xp.log(total)
 
 
-def _expm1(y: Array, xp: Namespace) -> Array:
+def expm1(y: Array, xp: Namespace) -> Array:
     """Return exp(y) - 1, inf without a warning where it overflows."""
     overflows = y > math.log(xp.finfo(y.dtype).max)
     return xp.where(overflows, xp.inf, xp.expm1(xp.where(overflows, xp.zeros_like(y), y)))

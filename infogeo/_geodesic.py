@@ -48,6 +48,16 @@ def require_common_outcome(names: str, joint: Array, check: bool, xp: Namespace)
         )
 
 
+def with_ends(inside: Array, p: Array, q: Array, t: Array, differ: Array, xp: Namespace) -> Array:
+    """Return p at t = 0 and q at t = 1 where their supports differ: the curve jumps there.
+
+    Elsewhere the curve itself goes through its ends, with its derivatives.
+    """
+    differ = xp.any(differ, axis=-1, keepdims=True)
+    ends = xp.where(t == 0.0, p, q)
+    return xp.where(((t == 0.0) | (t == 1.0)) & differ, ends, inside)
+
+
 def log_alpha_geodesic(log_p: Array, log_q: Array, t: Array, beta: float, xp: Namespace) -> Array:
     """Return the logarithm of the alpha-geodesic's point, beta = (1 - alpha) / 2 not 0."""
     s = _invert_time_change(log_p, log_q, t, beta, xp)
@@ -78,7 +88,7 @@ def _power_line(log_p: Array, log_q: Array, s: Array, beta: float, xp: Namespace
 
 def _invert_time_change(log_p: Array, log_q: Array, t: Array, beta: float, xp: Namespace) -> Array:
     """Return the s in [0, 1] at which the alpha-geodesic has the affine parameter t."""
-    in_steps = _array.is_readable(log_p) and _array.is_readable(log_q)
+    in_steps = all(_array.is_readable(x) for x in (log_p, log_q, t))
     batch = xp.zeros_like(_array.logsumexp(xp.where(log_p > log_q, log_p, log_q), xp))
     s = t + batch
     whole = _integral(log_p, log_q, xp.ones_like(s), beta, in_steps, xp)
@@ -87,9 +97,8 @@ def _invert_time_change(log_p: Array, log_q: Array, t: Array, beta: float, xp: N
         excess = _integral(log_p, log_q, s, beta, in_steps, xp) / whole - t
         low, high = xp.where(excess < 0.0, s, low), xp.where(excess < 0.0, high, s)
         newton = s - excess * whole / _speed(log_p, log_q, s, beta, xp)
-        is_inside = (newton > low) & (newton < high)
+        is_inside = (newton >= low) & (newton <= high)
         update = xp.where(is_inside, newton, 0.5 * (low + high))
-        update = xp.where(excess == 0.0, s, update)
         is_done = xp.abs(update - s) <= 4.0 * xp.finfo(s.dtype).eps * s
         s = update
         if in_steps and bool(xp.all(is_done)):

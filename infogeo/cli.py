@@ -171,8 +171,9 @@ _WRITE_ERRORS = (
 @contextlib.contextmanager
 def _folder(path):
     """Give a folder that can be written to; take it back if nothing was."""
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made = []
     try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass

@@ -174,16 +174,22 @@ def quotient_norm(z, *, order=2, check=True):
     >>> float(quotient_norm([0.0, 4.0], order=np.inf))
     2.0
     """
+    if order not in (1, 2, math.inf):
+        raise bad_value("order", "be 1, 2 or inf", f"got {order!r}")
     xp, z = gate(check, z=(LOGITS, z))
+    is_masked = z == -xp.inf
+    size = _quotient_norm(xp.where(is_masked, xp.zeros_like(z), z), order, xp)
+    return xp.where(xp.any(is_masked, axis=-1), xp.zeros_like(size) + xp.inf, size)
+
+
+def _quotient_norm(z, order, xp):
     if order == 2:
         return _array.norm(z - xp.mean(z, axis=-1, keepdims=True), xp)
     if order == math.inf:
         return 0.5 * (xp.max(z, axis=-1) - xp.min(z, axis=-1))
-    if order == 1:
-        ordered, half = xp.sort(z, axis=-1), z.shape[-1] // 2
-        upper = ordered[..., z.shape[-1] - half :]
-        return xp.sum(upper, axis=-1) - xp.sum(ordered[..., :half], axis=-1)
-    raise bad_value("order", "be 1, 2 or inf", f"got {order!r}")
+    ordered, half = xp.sort(z, axis=-1), z.shape[-1] // 2
+    upper = ordered[..., z.shape[-1] - half :]
+    return xp.sum(upper, axis=-1) - xp.sum(ordered[..., :half], axis=-1)
 
 
 def fisher_information(z, *, check=True):
@@ -289,8 +295,11 @@ def apply_inverse_fisher(z, g, *, check=True):
     xp, z, g = gate(check, z=(LOGITS, z), g=(VECTOR, g))
     _require_unmasked(z, check, xp)
     g = g - xp.mean(g, axis=-1, keepdims=True)
-    v = g * xp.exp(-_array.log_softmax(z, xp))
-    return v - xp.mean(v, axis=-1, keepdims=True)
+    growth = -_array.log_softmax(z, xp)
+    # 1 / p may overflow where g is 0, and g / p may although its differences do not.
+    top = xp.max(xp.where(g != 0.0, growth, xp.zeros_like(g)), axis=-1, keepdims=True)
+    v = g * xp.exp(xp.clip(growth - top, max=40.0))
+    return _array.times_exp(v - xp.mean(v, axis=-1, keepdims=True), top, xp)
 
 
 def natural_gradient(z, g, *, check=True):
@@ -520,9 +529,7 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     from_z, from_w = _geodesic.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
     log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
-    roots = _log_add(
-        _array.safe_log(from_z, xp) + 0.5 * log_p, _array.safe_log(from_w, xp) + 0.5 * log_q, xp
-    )
+    roots = _log_mixture(from_z, 0.5 * log_p, from_w, 0.5 * log_q, xp)
     return _array.centred(2.0 * roots, xp)
 
 
@@ -563,8 +570,8 @@ def e_geodesic(z, w, t, *, check=True):
     zero = xp.zeros_like(z)
     line = (1.0 - t) * xp.where(joint, z, zero) + t * xp.where(joint, w, zero)
     inside = xp.where(joint, line, xp.full_like(line, -xp.inf))
-    ends = xp.where(t == 0.0, z, w)
-    return _array.centred(xp.where((t == 0.0) | (t == 1.0), ends, inside), xp)
+    differ = (z > -xp.inf) != (w > -xp.inf)
+    return _array.centred(_geodesic.with_ends(inside, z, w, t, differ, xp), xp)
 
 
 def m_geodesic(z, w, t, *, check=True):
@@ -599,8 +606,7 @@ def m_geodesic(z, w, t, *, check=True):
     xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
     log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
     t = _array.as_leading(t, xp.zeros_like(z) + xp.zeros_like(w), xp)
-    mixed = _log_add(_array.safe_log(1.0 - t, xp) + log_p, _array.safe_log(t, xp) + log_q, xp)
-    return _array.centred(mixed, xp)
+    return _array.centred(_log_mixture(1.0 - t, log_p, t, log_q, xp), xp)
 
 
 def alpha_geodesic(z, w, t, *, alpha, check=True):
@@ -636,7 +642,8 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     True
     """
     xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
-    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(float(alpha))
+    alpha = _array.finite_number("alpha", alpha)
+    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(alpha)
     if closed is not None:
         return closed(z, w, t, check=check)
     joint = (z > -xp.inf) & (w > -xp.inf)
@@ -645,18 +652,16 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
     t = _array.as_leading(t, joint, xp)
     inside = _geodesic.log_alpha_geodesic(log_p, log_q, t, 0.5 * (1.0 - alpha), xp)
-    ends = xp.where(t == 0.0, log_p, log_q)
-    return _array.centred(xp.where((t == 0.0) | (t == 1.0), ends, inside), xp)
+    differ = (z > -xp.inf) != (w > -xp.inf)
+    return _array.centred(_geodesic.with_ends(inside, log_p, log_q, t, differ, xp), xp)
 
 
-def _log_add(a, b, xp):
-    """Return log(exp a + exp b), -inf where both are."""
+def _log_mixture(weight_a, a, weight_b, b, xp):
+    """Return log(weight_a exp a + weight_b exp b), -inf where that is 0."""
     top = xp.maximum(a, b)
     is_finite = top > -xp.inf
-    gap = xp.where(is_finite, xp.minimum(a, b), xp.zeros_like(top)) - xp.where(
-        is_finite, top, xp.zeros_like(top)
-    )
-    return top + xp.log1p(xp.exp(gap))
+    top = xp.where(is_finite, top, xp.zeros_like(top))
+    return top + _array.safe_log(weight_a * xp.exp(a - top) + weight_b * xp.exp(b - top), xp)
 
 
 # ---------------------------------------------------------------- exponential and logarithm
@@ -741,7 +746,7 @@ def log_map(z, w, *, check=True):
     half_squared_chord = 0.5 * xp.sum(delta**2, axis=-1, keepdims=True)
     angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     # sqrt(q / p) - cos(angle), with 1 - cos(angle) = |delta|^2 / 2
-    change = xp.expm1(-0.5 * _log_ratio(z, w, xp))
+    change = _divergence.expm1(-0.5 * _log_ratio(z, w, xp), xp)
     v = 2.0 / _geodesic.sinc(angle, xp) * (change + half_squared_chord)
     in_both = (z > -xp.inf) | (w > -xp.inf)
     return xp.where(in_both, v, xp.zeros_like(v))
@@ -897,12 +902,13 @@ def parallel_transport(z, w, v, *, check=True):
     True
     """
     xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
-    p, q = _array.softmax(z, xp), _array.softmax(w, xp)
-    score, roots = _score(p, v, xp), xp.sqrt(p) * xp.sqrt(q)
+    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
+    score, roots = _score(xp.exp(log_p), v, xp), xp.exp(0.5 * (log_p + log_q))
     along = xp.sum(roots * score, axis=-1, keepdims=True)
     along = along / (1.0 + xp.sum(roots, axis=-1, keepdims=True))
-    ratio = xp.exp(0.5 * _log_ratio(z, w, xp))  # sqrt(p / q)
-    return ratio * (score - along) - along
+    half_ratio = 0.5 * _log_ratio(z, w, xp)
+    moved = _array.times_exp(score - along, half_ratio, xp) - along
+    return xp.where(w > -xp.inf, moved, xp.zeros_like(moved))
 
 
 def e_transport(z, w, v, *, check=True):
@@ -968,7 +974,15 @@ def m_transport(z, w, v, *, check=True):
     array([ 0.5, -0.5])
     """
     xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
-    return xp.exp(_log_ratio(z, w, xp)) * _score(_array.softmax(z, xp), v, xp)
+    score = _score(_array.softmax(z, xp), v, xp)
+    leaves_face = (w == -xp.inf) & (z > -xp.inf) & (score != 0.0)
+    if check and _array.is_readable(leaves_face) and bool(xp.any(leaves_face)):
+        raise bad_value(
+            "w",
+            "have the classes of z that v changes",
+            "it masks one of them, where the same change of p leaves a face",
+        )
+    return _array.times_exp(score, _log_ratio(z, w, xp), xp)
 
 
 # ---------------------------------------------------------------- entropy and divergences
@@ -1107,7 +1121,7 @@ def alpha_divergence(z, w, *, alpha, check=True):
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
     p, q, _, ratio = _divergence_arguments(z, w, xp)
-    return _divergence.alpha(p, q, ratio, float(alpha), xp)
+    return _divergence.alpha(p, q, ratio, _array.finite_number("alpha", alpha), xp)
 
 
 def renyi_divergence(z, w, *, order, check=True):
@@ -1174,7 +1188,7 @@ def hellinger_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return math.sqrt(0.5) * _array.norm(_root_difference(z, w, xp), xp)
+    return xp.clip(math.sqrt(0.5) * _array.norm(_root_difference(z, w, xp), xp), max=1.0)
 
 
 def bhattacharyya_coefficient(z, w, *, check=True):
@@ -1207,7 +1221,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
     (log_p, sum_p), (log_q, sum_q) = _unnormalised(z, xp), _unnormalised(w, xp)
     roots = xp.sum(xp.exp(0.5 * (log_p + log_q)), axis=-1)
-    return roots / xp.sqrt(sum_p * sum_q)[..., 0]
+    return xp.clip(roots / xp.sqrt(sum_p * sum_q)[..., 0], max=1.0)
 
 
 def _divergence_arguments(z, w, xp):

@@ -44,8 +44,8 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
         The other points. None: the distances within a, symmetric, with 0 on the diagonal.
     space : module or object
         What the points are: `infogeo.simplex` (probabilities), `infogeo.logits`, or anything
-        with a function ``fisher_rao_distance`` that broadcasts. It is called with ``a[i, None, ...]``
-        and ``b[None, j, ...]`` for slices i and j, and batches need a length.
+        with a function ``fisher_rao_distance`` that broadcasts. It is called with
+        ``a[i, None, ...]`` and ``b[None, j, ...]`` for slices i and j; batches need a length.
     block_size : int or None
         Rows of a and of b that are worked on at a time: beside the result, a few arrays of that
         many points take memory. None: 4096, fewer from 256 outcomes on so that such an array
@@ -381,8 +381,16 @@ class _Panel:
 
     @functools.cached_property
     def narrow_roots(self) -> Array:
-        """The roots in the type of the points."""
-        return self.xp.astype(self.roots, self.points.dtype, copy=False)
+        """The roots in the type of the points, without those whose products underflow slowly."""
+        narrow = self.xp.astype(self.roots, self.points.dtype)
+        return _without(narrow, narrow < 1e-15, self.xp)
+
+    @functools.cached_property
+    def offsets(self) -> Array:
+        """The roots minus the vertex they are close to, with all digits; only for numpy."""
+        offsets, (rows,) = self.roots.copy(), np.nonzero(self.vertices.label >= 0)
+        offsets[rows, self.vertices.label[rows]] = -self.vertices.gap[rows]
+        return offsets
 
     @functools.cached_property
     def vertices(self) -> "_Vertices":
@@ -452,7 +460,7 @@ def _tolerance(points: Array, xp: Namespace) -> float:
 
 def _sum_length(x: Array, xp: Namespace) -> int:
     """Return how long a sum of products may be: its error bound grows with the length."""
-    return 512 if xp.finfo(x.dtype).bits == 64 else 128
+    return 512 if xp.finfo(x.dtype).bits == 64 else 256
 
 
 def _cosines(x: Array, y: Array, xp: Namespace) -> Array:
@@ -486,7 +494,7 @@ def _distances(left: _Panel, rows: slice, right: _Panel, columns: slice) -> Arra
         i, j = _positions(is_near, xp)
         if i.shape[0] < _FEW * math.prod(cosines.shape):
             break
-    chords = _chords(left, i + rows.start, right, j + columns.start)
+    chords = _near_chords(left, rows, right, columns, is_near, i, j)
     arcs = xp.astype(_arcs(_without(cosines, is_near, xp), xp), left.points.dtype, copy=False)
     return _scattered(arcs, is_near, xp.astype(4.0 * xp.asin(0.5 * chords), arcs.dtype), xp)
 
@@ -526,15 +534,35 @@ def _without(values: Array, flags: Array, xp: Namespace) -> Array:
     return values
 
 
+def _near_chords(
+    left: _Panel, rows: slice, right: _Panel, columns: slice, is_near: Array, i: Array, j: Array
+) -> Array:
+    """Return the chords of the flagged pairs of a tile; i and j are their positions."""
+    i, j = i + rows.start, j + columns.start
+    if not isinstance(is_near, np.ndarray) or i.size < _DENSE * is_near.size:
+        return _chords(left, i, right, j)
+    from scipy.spatial.distance import cdist
+
+    vertices, others = left.vertices, right.vertices
+    squared = cdist(left.offsets[rows], right.offsets[columns], "sqeuclidean")[is_near]
+    error = vertices.error[i] + others.error[j]
+    error[vertices.label[i] != others.label[j]] = np.inf
+    return _settled(squared, error, left, i, right, j)
+
+
+_DENSE = 1 / 6  # the share of near pairs from which on all differences cost less than theirs
+
+
 def _chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
     """Return |x - y| for rows i of one panel and rows j of another, pair by pair."""
-    xp = left.xp
-    step = _pair_rows(left.points)
-    chords = [_few_chords(left, i[pairs], right, j[pairs]) for pairs in _spans(0, i.shape[0], step)]
-    return chords[0] if len(chords) == 1 else xp.concat(chords)
+    spans = _spans(0, i.shape[0], _pair_rows(left.points))
+    parts = [_squared_chords(left, i[pairs], right, j[pairs]) for pairs in spans]
+    squared, error = (left.xp.concat(part) for part in zip(*parts, strict=True))
+    return _settled(squared, error, left, i, right, j)
 
 
-def _few_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
+def _squared_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> tuple[Array, Array]:
+    """Return |x - y|^2 and bounds on the error of |x - y|."""
     xp = left.xp
     label, gap, error = (xp.take(part, i) for part in left.vertices)
     other_label, other_gap, other_error = (xp.take(part, j) for part in right.vertices)
@@ -543,18 +571,29 @@ def _few_chords(left: _Panel, i: Array, right: _Panel, j: Array) -> Array:
     is_shared = (label == other_label) & (label >= 0)
     difference = _with_entries(difference, is_shared, label, other_gap - gap, xp)
     error = xp.where(is_shared, error + other_error, 2.0 * _unit_error(left.roots, xp))
-    squared = xp.vecdot(difference, difference)
+    return xp.vecdot(difference, difference), error
+
+
+def _settled(
+    squared: Array, error: Array, left: _Panel, i: Array, right: _Panel, j: Array
+) -> Array:
+    """Return the chords, from `fisher_rao_distance` where the error may break the promise."""
+    xp = left.xp
     is_sure = squared * _tolerance(left.points, xp) ** 2 > error**2
     chords = xp.sqrt(xp.where(is_sure, squared, xp.ones_like(squared)))
     (unsure,) = xp.nonzero(~is_sure)
     if unsure.shape[0] == 0:
         return chords
-    d = left.space.fisher_rao_distance(
-        xp.take(left.points, xp.take(i, unsure), axis=0),
-        xp.take(right.points, xp.take(j, unsure), axis=0),
-        check=False,
-    )
-    exact = 2.0 * xp.sin(0.25 * xp.astype(d, chords.dtype, copy=False))
+    i, j = xp.take(i, unsure), xp.take(j, unsure)
+    d = [
+        left.space.fisher_rao_distance(
+            xp.astype(xp.take(left.points, i[pairs], axis=0), chords.dtype, copy=False),
+            xp.astype(xp.take(right.points, j[pairs], axis=0), chords.dtype, copy=False),
+            check=False,
+        )
+        for pairs in _spans(0, i.shape[0], _pair_rows(left.points))
+    ]
+    exact = 2.0 * xp.sin(0.25 * xp.concat(d))
     return _scattered(chords, ~is_sure, exact, xp)
 
 
@@ -602,11 +641,11 @@ def _nearest(batches: list[Array], space: Any, num_neighbors: int) -> tuple[Arra
         nothing = xp.zeros((0, num_neighbors), dtype=points.dtype, device=_array.device_of(points))
         return xp.astype(nothing, _count(0, points).dtype), nothing
     chords, indices = _candidates(batches, space, num_neighbors + among)
-    d = _measured(queries, points, indices, distance)
-    d = _with_ties(d, chords, xp)
+    d = _with_ties(_measured(queries, points, indices, distance), chords, xp)
     if among:
         d = xp.where(indices == _count(d.shape[0], points)[:, None], xp.inf, d)
-    return _sorted(indices, d, num_neighbors, xp)
+    indices, d = _sorted(indices, d, num_neighbors, xp)
+    return indices, xp.astype(d, points.dtype, copy=False)
 
 
 def _count(stop: int, like: Array) -> Array:
@@ -617,12 +656,13 @@ def _count(stop: int, like: Array) -> Array:
 def _measured(queries: Array, points: Array, indices: Array, distance: Callable) -> Array:
     """Return the distances of each query to its candidates."""
     xp = array_namespace(queries)
-    num = indices.shape[1]
+    num, wide = indices.shape[1], _widest(points, xp)
     parts = []
     for rows in _spans(0, queries.shape[0], max(1, _pair_rows(points) // num)):
         flat = xp.reshape(indices[rows, :], (-1,))
         found = xp.reshape(xp.take(points, flat, axis=0), (-1, num, points.shape[1]))
-        parts.append(distance(queries[rows, None, :], found))
+        near = xp.astype(queries[rows, None, :], wide, copy=False)
+        parts.append(distance(near, xp.astype(found, wide, copy=False)))
     return xp.concat(parts, axis=0)
 
 
@@ -708,24 +748,43 @@ def _improved(
     first: int,
 ) -> tuple[Array, Array]:
     """Return the candidates of some rows after a look at some columns, which come from `first`."""
-    xp, num = left.xp, chords.shape[1]
+    xp = left.xp
     farthest = chords[:, -1]
     cosines = _cosines(left.roots[rows, :], right.roots[columns, :], xp)
     slack = 2.0 * _cosine_error(left, left.roots)
     # Nothing is nearer than 0, and among copies the first ones win.
     bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
-    (hot,) = xp.nonzero(xp.max(cosines, axis=1) >= bar)
-    if hot.shape[0] == 0:
+    i, j = _above(cosines, bar, chords.shape[1], slack, xp)
+    if i.shape[0] == 0:
         return chords, indices
-    cosines, bar = xp.take(cosines, hot, axis=0), xp.take(bar, hot)
-    i, j = _positions(cosines >= bar[:, None], xp)
-    if i.shape[0] > 4 * num * hot.shape[0] and num < cosines.shape[1]:
-        bar = xp.maximum(bar, _largest(cosines, num, xp) - slack)
-        i, j = _positions(cosines >= bar[:, None], xp)
-    new = _chords(left, xp.take(hot, i) + rows.start, right, j + columns.start)
-    (is_better,) = xp.nonzero(new < xp.take(farthest, xp.take(hot, i)))
+    new = _chords(left, i + rows.start, right, j + columns.start)
+    (is_better,) = xp.nonzero(new < xp.take(farthest, i))
     new, i, j = (xp.take(part, is_better) for part in (new, i, j))
-    return _merged(chords, indices, hot, i, new, j + columns.start + first, xp)
+    return _merged(chords, indices, i, new, j + columns.start + first, xp)
+
+
+def _above(
+    cosines: Array, bar: Array, num: int, slack: float, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return the positions of the cosines that reach the bar of their row.
+
+    If they are many, the bar rises to where each row still keeps the `num` largest.
+    """
+    num_rows, length = cosines.shape
+    width = _SEGMENT if length % _SEGMENT == 0 else length
+    segments = xp.reshape(cosines, (-1, width))  # most have nothing: one look at the largest
+    peaks = xp.reshape(xp.max(segments, axis=1), (num_rows, -1))
+    i, segment = _positions(peaks >= bar[:, None], xp)
+    if i.shape[0] > num * num_rows and length >= num:
+        values = peaks if peaks.shape[1] >= num else cosines
+        bar = xp.maximum(bar, _largest(values, num, xp) - slack)
+        i, segment = _positions(peaks >= bar[:, None], xp)
+    found = xp.take(segments, i * (length // width) + segment, axis=0)
+    k, place = _positions(found >= xp.take(bar, i)[:, None], xp)
+    return xp.take(i, k), xp.take(segment, k) * width + place
+
+
+_SEGMENT = 100  # cosines of which first only the largest is looked at
 
 
 def _largest(x: Array, num: int, xp: Namespace) -> Array:
@@ -738,20 +797,22 @@ def _largest(x: Array, num: int, xp: Namespace) -> Array:
 
 
 def _merged(
-    chords: Array, indices: Array, hot: Array, i: Array, new: Array, j: Array, xp: Namespace
+    chords: Array, indices: Array, i: Array, new: Array, j: Array, xp: Namespace
 ) -> tuple[Array, Array]:
-    """Return the candidates with new ones for some rows: chord and index of row hot[i]."""
-    num, num_hot = chords.shape[1], hot.shape[0]
-    row = xp.concat([xp.repeat(_count(num_hot, chords), num), i])
-    chord = xp.concat([xp.reshape(xp.take(chords, hot, axis=0), (-1,)), new])
-    index = xp.concat([xp.reshape(xp.take(indices, hot, axis=0), (-1,)), j])
+    """Return the candidates with new ones: point j at a chord from row i, i ascending."""
+    num = chords.shape[1]
+    (starts,) = xp.nonzero(i[1:] != i[:-1])
+    rows = xp.concat([i[:1], xp.take(i, starts + 1)])
+    row = xp.concat([xp.repeat(rows, num), i])
+    chord = xp.concat([xp.reshape(xp.take(chords, rows, axis=0), (-1,)), new])
+    index = xp.concat([xp.reshape(xp.take(indices, rows, axis=0), (-1,)), j])
     order = xp.argsort(chord, stable=True)  # new indices come after the ones that were there
     order = xp.take(order, xp.argsort(xp.take(row, order), stable=True))
-    starts = xp.searchsorted(xp.take(row, order), _count(num_hot, chords))
-    first = xp.take(order, xp.reshape(starts[:, None] + _count(num, chords), (-1,)))
+    starts = xp.searchsorted(xp.take(row, order), rows)
+    best = xp.take(order, xp.reshape(starts[:, None] + _count(num, chords), (-1,)))
     return (
-        _with_rows(chords, hot, xp.reshape(xp.take(chord, first), (-1, num)), xp),
-        _with_rows(indices, hot, xp.reshape(xp.take(index, first), (-1, num)), xp),
+        _with_rows(chords, rows, xp.reshape(xp.take(chord, best), (-1, num)), xp),
+        _with_rows(indices, rows, xp.reshape(xp.take(index, best), (-1, num)), xp),
     )
 
 

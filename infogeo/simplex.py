@@ -6,7 +6,6 @@ isometry onto the positive orthant of the sphere of radius 2: diameter pi, secti
 function is that of the normalised vectors.
 """
 
-import functools
 import math
 
 import numpy as np
@@ -17,6 +16,7 @@ from infogeo._array import (
     TANGENT,
     UNIT_INTERVAL,
     VECTOR,
+    Rule,
     bad_value,
     gate,
 )
@@ -154,17 +154,20 @@ def _squared_chord(p, q, xp):
     """
     if isinstance(p, np.ndarray):
         return _squared_chord_in_blocks(p, q)
-    careful = functools.partial(_careful_squared_chord, p, q, xp)
     if not _array.is_readable(p) or not _array.is_readable(q):
-        return careful()
+        return _careful_squared_chord(p, q, xp)
     is_zero = (p == 0.0) & (q == 0.0)
-    one = xp.ones_like(p)
+    one = xp.ones_like(p + q)
     roots = xp.sqrt(xp.where(is_zero, one, p)) + xp.sqrt(xp.where(is_zero, one, q))
     difference = p - q
     chord = xp.sum((difference / roots) ** 2, axis=-1)
     excess, total = xp.sum(difference, axis=-1), xp.sum(q, axis=-1)
     chord, is_drowned = _without_sums(chord, excess, total, xp)
-    return xp.where(is_drowned, careful(), chord) if bool(xp.any(is_drowned)) else chord
+    if not bool(xp.any(is_drowned)):
+        return chord
+    # Other rows are kept out of it: where has no way to stop their infinite derivatives.
+    p, q = (xp.where(is_drowned[..., None], x, one / p.shape[-1]) for x in (p, q))
+    return xp.where(is_drowned, _careful_squared_chord(p, q, xp), chord)
 
 
 def _squared_chord_in_blocks(p, q):
@@ -213,15 +216,15 @@ def _careful_squared_chord(p, q, xp):
 
 def _root_difference(p, q, xp):
     """Return sqrt(p) - sqrt(q) of the normalised vectors, to full relative precision."""
-    difference, q_scaled, total = _matched_difference(p, q, xp)
-    is_zero = (p == 0.0) & (q_scaled == 0.0)
-    one = xp.ones_like(q_scaled)
-    roots = xp.sqrt(xp.where(is_zero, one, p)) + xp.sqrt(xp.where(is_zero, one, q_scaled))
-    return difference / roots / xp.sqrt(total)
+    difference, growth, total = _matched_difference(p, q, xp)
+    is_zero = (p == 0.0) & (q == 0.0)
+    one = xp.ones_like(difference)
+    root_p, root_q = (xp.sqrt(xp.where(is_zero, one, x)) for x in (p, q))
+    return difference / (root_p + root_q * xp.sqrt(growth)) / xp.sqrt(total)
 
 
 def _matched_difference(p, q, xp):
-    """Return p - q', q' and their common sum, where q' is q brought to the sum of p.
+    """Return p - q', q' / q and their common sum, where q' is q brought to the sum of p.
 
     Sums off by 5e-7 would drown a separation of 1e-8, and correcting the two norms afterwards
     would cancel: the excess is taken out of the difference itself.
@@ -229,8 +232,8 @@ def _matched_difference(p, q, xp):
     total = xp.sum(q, axis=-1, keepdims=True)
     difference = p - q
     excess = xp.sum(difference, axis=-1, keepdims=True) / total
-    q_scaled = q + q * excess
-    return _without_excess(difference, q, excess, total, xp), q_scaled, total + total * excess
+    difference = _without_excess(difference, q, excess, total, xp)
+    return difference, 1.0 + excess, total + total * excess
 
 
 def _without_excess(difference, q, excess, total, xp):
@@ -296,8 +299,8 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     t = _array.as_leading(t, delta, xp)
     from_p, from_q = _geodesic.slerp_weights(angle, t, xp)
-    roots = from_p * xp.sqrt(_normalised(p, xp)) + from_q * xp.sqrt(_normalised(q, xp))
-    return _normalised(roots**2, xp)
+    root_p, root_q = (_array.safe_sqrt(_normalised(x, xp), xp) for x in (p, q))
+    return _normalised((from_p * root_p + from_q * root_q) ** 2, xp)
 
 
 def e_geodesic(p, q, t, *, check=True):
@@ -433,7 +436,8 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     True
     """
     xp, p, q, t = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), t=(UNIT_INTERVAL, t))
-    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(float(alpha))
+    alpha = _array.finite_number("alpha", alpha)
+    closed = {1.0: e_geodesic, 0.0: fisher_rao_geodesic, -1.0: m_geodesic}.get(alpha)
     if closed is not None:
         return closed(p, q, t, check=check)
     beta = 0.5 * (1.0 - alpha)
@@ -447,9 +451,8 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
 
 
 def _with_ends(inside, p, q, t, xp):
-    """Return p at t = 0 and q at t = 1: the curve jumps there when it leaves a face."""
-    at_ends = xp.where(t == 0.0, _normalised(p, xp), _normalised(q, xp))
-    return xp.where((t == 0.0) | (t == 1.0), at_ends, inside)
+    p, q = _normalised(p, xp), _normalised(q, xp)
+    return _geodesic.with_ends(inside, p, q, t, (p > 0.0) != (q > 0.0), xp)
 
 
 # ---------------------------------------------------------------- exponential and logarithm
@@ -536,7 +539,7 @@ def log_map(p, q, *, check=True):
     delta = -_root_difference(p, q, xp)
     squared_chord = xp.sum(delta**2, axis=-1, keepdims=True)
     angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
-    root = xp.sqrt(_normalised(p, xp))
+    root = _array.safe_sqrt(_normalised(p, xp), xp)
     # sqrt q - cos(angle) sqrt p, with 1 - cos(angle) = |delta|^2 / 2
     return 2.0 / _geodesic.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
 
@@ -577,7 +580,7 @@ def boundary_time(p, v, *, check=True):
 
 def _on_sphere(p, v, check, xp):
     """Return sqrt p, the vector v / (2 sqrt p) tangent to the unit sphere there, and its norm."""
-    root, score = xp.sqrt(_normalised(p, xp)), _score(p, v, check, xp)
+    root, score = _array.safe_sqrt(_normalised(p, xp), xp), _score(p, v, check, xp)
     x = 0.5 * root * score
     return root + xp.zeros_like(x), x, _array.norm(x, xp)[..., None]
 
@@ -707,7 +710,7 @@ def parallel_transport(p, q, v, *, check=True):
     """
     xp, p, q, v = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), v=(TANGENT, v))
     x, xi, _ = _on_sphere(p, v, check, xp)
-    y = xp.sqrt(_normalised(q, xp))
+    y = _array.safe_sqrt(_normalised(q, xp), xp)
     along = xp.sum(y * xi, axis=-1, keepdims=True)
     return 2.0 * y * (xi - along / (1.0 + xp.sum(x * y, axis=-1, keepdims=True)) * (x + y))
 
@@ -818,7 +821,7 @@ def sphere_embedding(p, *, check=True):
     array([1.      , 1.732051])
     """
     xp, p = gate(check, p=(PROBABILITIES, p))
-    return 2.0 * xp.sqrt(_normalised(p, xp))
+    return 2.0 * _array.safe_sqrt(_normalised(p, xp), xp)
 
 
 def from_sphere(u, *, check=True):
@@ -848,19 +851,28 @@ def from_sphere(u, *, check=True):
     >>> from_sphere([2.0, 0.0])
     array([1., 0.])
     """
-    xp, u = gate(check, u=(VECTOR, u))
-    squared = 0.25 * u * u
-    total = xp.sum(squared, axis=-1, keepdims=True)
-    if check and _array.is_readable(u):
-        off = float(xp.max(xp.abs(total - 1.0)))
-        if bool(xp.any(u < 0.0)) or off > 4e-6 * math.sqrt(u.shape[-1]):
-            raise bad_value(
-                "u",
-                "lie on the positive orthant of the sphere of radius 2",
-                f"smallest entry {float(xp.min(u)):.6g}, largest ||u|^2 / 4 - 1| = {off:.6g}",
-                "Use 2 * u / norm(u) for a direction with entries that are not negative.",
-            )
-    return squared / total
+    xp, u = gate(check, u=(_ON_SPHERE, u))
+    return _normalised(0.25 * u * u, xp)
+
+
+def _is_on_sphere(u, coarseness):
+    excess = 0.25 * (u * u).sum(-1) - 1.0
+    tolerance = 4e-6 * math.sqrt(u.shape[-1]) + 8.0 * coarseness
+    return bool((u >= 0.0).all()) and bool((abs(excess) <= tolerance).all())
+
+
+def _explain_sphere(name, u, coarseness):
+    if not _is_on_sphere(u, coarseness):
+        off = abs(0.25 * (u * u).sum(-1) - 1.0).max()
+        raise bad_value(
+            name,
+            "lie on the positive orthant of the sphere of radius 2",
+            f"smallest entry {u.min():.6g}, largest ||{name}|^2 / 4 - 1| = {off:.6g}",
+            f"Use 2 * {name} / norm({name}) for a direction with entries that are not negative.",
+        )
+
+
+_ON_SPHERE = Rule("outcomes", _is_on_sphere, _explain_sphere)
 
 
 def natural_parameters(p, *, check=True):
@@ -979,18 +991,29 @@ def from_expectation_parameters(eta, *, check=True):
     >>> from_expectation_parameters([0.25, 0.25])
     array([0.25, 0.25, 0.5 ])
     """
-    xp, eta = gate(check, eta=(VECTOR, eta))
+    xp, eta = gate(check, eta=(_BEGINNING, eta))
+    if len(eta.shape) == 0:
+        raise bad_value("eta", "have shape (..., c - 1)", "got a number")
     last = 1.0 - xp.sum(eta, axis=-1, keepdims=True)
-    if check and _array.is_readable(eta):
-        smallest, least = float(xp.min(eta)), float(xp.min(last))
-        if smallest < 0.0 or least < -2e-6 * math.sqrt(eta.shape[-1] + 1):
-            raise bad_value(
-                "eta",
-                "hold the first c - 1 of c probabilities",
-                f"smallest entry {smallest:.6g}, largest sum {1.0 - least:.6g}",
-            )
     last = xp.where(last < 0.0, xp.zeros_like(last), last)  # rounding of a sum of 1
     return _normalised(xp.concat([eta, last], axis=-1), xp)
+
+
+def _begins_distribution(eta, coarseness):
+    tolerance = 2e-6 * math.sqrt(eta.shape[-1] + 1) + 4.0 * coarseness if eta.ndim else 0.0
+    return bool((eta >= 0.0).all()) and bool((eta.sum(-1) <= 1.0 + tolerance).all())
+
+
+def _explain_beginning(name, eta, coarseness):
+    if not _begins_distribution(eta, coarseness):
+        raise bad_value(
+            name,
+            "hold the first c - 1 of c probabilities",
+            f"smallest entry {eta.min():.6g}, largest sum {eta.sum(-1).max():.6g}",
+        )
+
+
+_BEGINNING = Rule("", _begins_distribution, _explain_beginning)
 
 
 def e_representation(p, v, *, check=True):
@@ -1090,7 +1113,7 @@ def fisher_information(p, *, check=True):
     """
     xp, p = gate(check, p=(PROBABILITIES, p))
     p = _interior(p, check, xp)
-    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype)
+    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype, device=_array.device_of(p))
     return identity / p[..., :-1, None] + 1.0 / p[..., -1:, None]
 
 
@@ -1130,11 +1153,11 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     """
     xp, p = gate(check, p=(PROBABILITIES, p))
     p = _interior(p, check, xp)
-    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype)
+    identity = xp.eye(p.shape[-1] - 1, dtype=p.dtype, device=_array.device_of(p))
     upper, lower = p[..., :-1, None, None], p[..., None, :-1, None]
     cubic = identity[:, :, None] * identity[:, None, :] / upper
     cubic = cubic - upper * identity / lower - upper / p[..., -1:, None, None]
-    return -0.5 * (1.0 + alpha) * cubic
+    return -0.5 * (1.0 + _array.finite_number("alpha", alpha)) * cubic
 
 
 def _interior(p, check, xp):
@@ -1301,7 +1324,7 @@ def alpha_divergence(p, q, *, alpha, check=True):
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
     p, q, _, ratio = _log_ratio(p, q, xp)
-    return _divergence.alpha(p, q, ratio, float(alpha), xp)
+    return _divergence.alpha(p, q, ratio, _array.finite_number("alpha", alpha), xp)
 
 
 def renyi_divergence(p, q, *, order, check=True):
@@ -1374,7 +1397,7 @@ def hellinger_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp)
+    return xp.clip(math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp), max=1.0)
 
 
 def bhattacharyya_coefficient(p, q, *, check=True):
@@ -1406,12 +1429,14 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
     totals = xp.sum(p, axis=-1) * xp.sum(q, axis=-1)
-    return xp.sum(xp.sqrt(p) * xp.sqrt(q), axis=-1) / xp.sqrt(totals)
+    roots = xp.sum(_array.safe_sqrt(p, xp) * _array.safe_sqrt(q, xp), axis=-1)
+    return xp.clip(roots / xp.sqrt(totals), max=1.0)
 
 
 def _log_ratio(p, q, xp):
     """Return the normalised p and q, log p, and log(p / q) to full relative precision."""
-    difference, q_scaled, total = _matched_difference(p, q, xp)
+    difference, growth, total = _matched_difference(p, q, xp)
+    q_scaled = q * growth
     is_near = xp.abs(difference) < 0.5 * q_scaled
     one = xp.ones_like(q_scaled)
     relative = xp.where(is_near, difference, 0.0 * one) / xp.where(is_near, q_scaled, one)
@@ -1574,13 +1599,13 @@ def random_uniform(num_outcomes, size=(), *, rng=None):
     >>> random_uniform(3, 5, rng=0).shape
     (5, 3)
     """
-    shape = (size,) if isinstance(size, int) else tuple(size)
+    shape = tuple(size) if isinstance(size, tuple | list) else (int(size),)
     num_outcomes = _checked_num_outcomes(num_outcomes)
     x = np.random.default_rng(rng).standard_normal((*shape, num_outcomes)) ** 2
     return x / x.sum(-1, keepdims=True)
 
 
 def _checked_num_outcomes(num_outcomes):
-    if isinstance(num_outcomes, bool) or num_outcomes != int(num_outcomes) or num_outcomes < 1:
+    if not isinstance(num_outcomes, int | np.integer) or num_outcomes < 1:
         raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
     return int(num_outcomes)

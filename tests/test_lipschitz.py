@@ -5,6 +5,7 @@ import itertools
 import math
 import subprocess
 import sys
+import warnings
 
 import mpmath
 import numpy as np
@@ -952,3 +953,16 @@ def test_certificates_do_not_need_torch():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) == pytest.approx(1 / math.sqrt(2.0))
+
+
+def test_hooks_are_refused():
+    layer = nn.Linear(3, 3)
+    layer.register_forward_hook(lambda module, inputs, output: 10 * output)
+    for function in (layers.lipschitz_bound, layers.freeze):
+        with pytest.raises(TypeError, match="model must have no forward hooks"):
+            function(nn.Sequential(layer))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # weight_norm announces its successor
+        older = nn.utils.weight_norm(nn.Linear(8, 8))
+    with pytest.raises(TypeError, match="model must have no forward hooks"):
+        layers.lipschitz_bound(older)

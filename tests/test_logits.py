@@ -346,3 +346,57 @@ def test_bad_values_get_a_clear_message(call, message):
     with pytest.raises(ValueError, match=r".") as caught:
         call()
     assert str(caught.value).startswith(message)
+
+
+# ---------------------------------------------------------------- where formulas branch or overflow
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        logits.fisher_rao_geodesic,
+        logits.e_geodesic,
+        logits.m_geodesic,
+        lambda z, w, t: logits.alpha_geodesic(z, w, t, alpha=0.4),
+    ],
+)
+def test_geodesics_have_their_velocity_at_the_ends(curve, end):
+    torch = pytest.importorskip("torch")
+    z, w = torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, -1.0]], dtype=torch.float64)
+    t = torch.tensor(end, dtype=torch.float64)
+    velocity = torch.autograd.functional.jacobian(lambda t: curve(z, w, t), t)
+    step = 1e-6 if end == 0.0 else -1e-6
+    secant = (curve(z, w, t + step) - curve(z, w, t)) / step
+    torch.testing.assert_close(velocity, secant, rtol=1e-4, atol=1e-5)
+
+
+def test_natural_gradient_of_saturated_predictions():
+    value = logits.natural_gradient([0.0, 800.0, 801.0], [0.0, 0.1, -0.1])
+    p = 1 / (1 + np.exp([1.0, -1.0]))
+    expected = np.array([0.0, 0.1 / p[0], -0.1 / p[1]])
+    np.testing.assert_allclose(value, expected - expected.mean(), rtol=1e-12)
+    overflowing = logits.natural_gradient(
+        np.array([100, 0, 0], np.float32), np.array([-1, 1, 0], np.float32)
+    )
+    assert not np.isnan(overflowing).any()
+
+
+def test_masks_and_saturation_give_zeros_and_infinities_not_nan():
+    assert logits.quotient_norm([1.0, 2.0, -np.inf]) == np.inf
+    assert logits.quotient_norm([5.0, -np.inf, -np.inf], order=1) == np.inf
+    np.testing.assert_array_equal(logits.log_map([800.0, -800.0], [-800.0, 800.0]), [0.0, np.inf])
+    moved = logits.parallel_transport([0.0, 0.0, 0.0], [0.0, 0.0, -np.inf], [1.0, -1.0, 0.0])
+    np.testing.assert_allclose(moved, [np.sqrt(2 / 3), -np.sqrt(2 / 3), 0.0], rtol=1e-14)
+    with pytest.raises(ValueError, match="w must have the classes of z that v changes"):
+        logits.m_transport([0.0, 0.0, 0.0], [0.0, 0.0, -np.inf], [1.0, -1.0, 3.0])
+    large = logits.canonical(np.array([3e38, 3e38, 0], np.float32))
+    np.testing.assert_allclose(large, [1e38, 1e38, -2e38], rtol=1e-6)
+
+
+def test_gradient_of_the_transport_is_finite():
+    torch = pytest.importorskip("torch")
+    for z, w in (([0.5, 0.3, -np.inf], [0.0, 1.0, -np.inf]), ([60.0, 0, -60], [30.0, 0, -30])):
+        z = torch.tensor(z, requires_grad=True)
+        value = logits.parallel_transport(z, torch.tensor(w), [1.0, -1.0, 0.0])[0]
+        assert torch.isfinite(torch.autograd.grad(value, z)[0]).all()

@@ -861,3 +861,11 @@ def test_the_package_exports_what_results_are_made_of():
     assert isinstance(PullbackMetric(NET).scaled_factor(X), pullback.ScaledFactor)
     assert pullback.PullbackMetric is metric.PullbackMetric
     assert heads.categorical.distance(X, -X).shape == logits.fisher_rao_distance(X, -X).shape
+
+
+def test_models_that_work_in_place_leave_the_input_alone():
+    x = torch.tensor([[-1.0, 2.0, 3.0]])
+    metric = PullbackMetric(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)))
+    metric.output_distance(x, torch.ones(1, 3))
+    assert metric.trace(x).shape == metric.norm(x, x).shape == (1,)
+    assert torch.equal(x, torch.tensor([[-1.0, 2.0, 3.0]]))

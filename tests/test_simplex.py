@@ -657,3 +657,91 @@ def test_every_library_gives_the_same(lib, call, dtype, rng):
     assert lib.dtype_name(value) == dtype
     tolerance = 1e-13 if dtype == "float64" else 3e-5
     np.testing.assert_allclose(lib.to_numpy(value), expected, rtol=tolerance, atol=tolerance)
+
+
+# ---------------------------------------------------------------- derivatives where formulas branch
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        simplex.fisher_rao_geodesic,
+        simplex.e_geodesic,
+        simplex.m_geodesic,
+        lambda p, q, t: simplex.alpha_geodesic(p, q, t, alpha=0.4),
+    ],
+)
+def test_geodesics_have_their_velocity_at_the_ends(rng, curve, end):
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), 2))
+    t = torch.tensor(end, dtype=torch.float64)
+    velocity = torch.autograd.functional.jacobian(lambda t: curve(p, q, t), t)
+    step = 1e-6 if end == 0.0 else -1e-6
+    secant = (curve(p, q, t + step) - curve(p, q, t)) / step
+    torch.testing.assert_close(velocity, secant, rtol=1e-4, atol=1e-5)
+
+
+def test_velocity_at_the_start_is_the_logarithm(rng):
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), 2))
+    t = torch.tensor(0.0, dtype=torch.float64)
+    velocity = torch.autograd.functional.jacobian(lambda t: simplex.fisher_rao_geodesic(p, q, t), t)
+    torch.testing.assert_close(velocity, simplex.log_map(p, q), rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_towards_a_vertex():
+    """d = 2 arccos(sqrt p_1), so that dd/dp is (-1, 1, 1) + constant at p_1 = 1/2."""
+    torch = pytest.importorskip("torch")
+    vertex = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    expected = torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    for gradient in (
+        torch.func.grad(lambda p: simplex.fisher_rao_distance(p, vertex))(p),
+        torch.autograd.functional.jacobian(lambda p: simplex.fisher_rao_distance(p, vertex), p),
+    ):
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=0)
+
+
+def test_a_row_with_an_infinite_slope_leaves_the_others_alone():
+    torch = pytest.importorskip("torch")
+    p = torch.tensor([[0.5, 0.3, 0.2], [0.5, 0.5000001, 1e-20]], requires_grad=True)
+    q = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    simplex.fisher_rao_distance(p, q).sum().backward()
+    torch.testing.assert_close(p.grad[0], torch.tensor([-1.0, 1.0, 1.0]))
+
+
+def test_parameters_do_not_change_the_dtype():
+    p = np.array([0.5, 0.5], np.float32)
+    alpha = np.float64(0.5)
+    assert simplex.alpha_geodesic(p, p, 0.3, alpha=alpha).dtype == np.float32
+    assert simplex.christoffel_symbols(p, alpha=alpha).dtype == np.float32
+    assert simplex.alpha_divergence(p, p, alpha=alpha).dtype == np.float32
+
+
+@pytest.mark.parametrize("order", [100.0, 1e3, 1e6, 1e300])
+def test_renyi_of_large_order_approaches_the_largest_ratio(order):
+    p, q = [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]
+    value = simplex.renyi_divergence(p, q, order=order)
+    # The largest ratio alone: log(p_1 (p_1 / q_1)^(order - 1)) / (order - 1).
+    expected = np.log(2.5) + np.log(0.5) / (order - 1.0)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+
+
+def test_other_devices_and_empty_batches():
+    torch = pytest.importorskip("torch")
+    p = torch.full((2, 3), 1 / 3, device="meta")
+    assert simplex.fisher_information(p).shape == (2, 2, 2)
+    assert simplex.christoffel_symbols(p).shape == (2, 2, 2, 2)
+    assert simplex.from_sphere(np.zeros((0, 3))).shape == (0, 3)
+    assert simplex.from_expectation_parameters(np.zeros((0, 3))).shape == (0, 4)
+    np.testing.assert_array_equal(
+        simplex.from_expectation_parameters(simplex.expectation_parameters([1.0])), [1.0]
+    )
+
+
+def test_six_decimals_of_a_csv_are_enough_rounding_to_pass(rng):
+    p, q = (np.round(rng.dirichlet(np.ones(10), 200), 6) for _ in range(2))
+    assert np.abs(p.sum(-1) - 1).max() > 1e-6
+    d = simplex.fisher_rao_distance(p, q)
+    assert max(relative_error(d[i], exact_distance(p[i], q[i])) for i in range(20)) < 1e-14

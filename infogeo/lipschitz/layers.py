@@ -274,6 +274,7 @@ def freeze(model):
     _check_module(model)
     frozen = {}
     for path, module in model.named_modules():
+        _check_hooks(module, path)
         if _is_linear(module):
             frozen[id(module)] = _frozen_linear(module, path)
         elif parametrize.is_parametrized(module):
@@ -390,6 +391,7 @@ _CONSTANTS = {
 
 
 def _bound(module, path):
+    _check_hooks(module, path)
     if _is_linear(module):
         weight = module.weight.detach().to("cpu", torch.float64)
         return _spectral_norm(weight, path, module)
@@ -418,7 +420,8 @@ def _activation_constant(module):
     if kind is nn.LeakyReLU:
         return max(1.0, abs(module.negative_slope))
     if kind is nn.PReLU:
-        return max(1.0, float(module.weight.detach().abs().max()))
+        slope = float(module.weight.detach().abs().max())
+        return slope if slope > 1.0 or math.isnan(slope) else 1.0
     if kind is nn.ELU:
         return max(1.0, abs(module.alpha))
     if kind is nn.Dropout and not module.training:
@@ -435,6 +438,16 @@ def _spectral_norm(weight, path, layer):
 
 
 # ---------------------------------------------------------------- checks
+
+
+def _check_hooks(module, path):
+    """Refuse hooks: they may change outputs; older reparametrisations change weights by them."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise TypeError(
+            f"model must have no forward hooks: {_named(path, module)} with one. Remove it "
+            "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
+            "successors in torch.nn.utils.parametrizations."
+        )
 
 
 def _is_linear(module):

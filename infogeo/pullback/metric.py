@@ -496,7 +496,7 @@ class PullbackMetric:
         """Return model(x) / temperature, in the dtype of the results."""
         _check_model(self.model)
         try:
-            z = self.model(x)
+            z = self.model(x.clone())  # a model may work in place on its input
         except RuntimeError as error:
             _explain_mismatch(self.model, x, error)
             raise
