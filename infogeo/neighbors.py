@@ -339,7 +339,7 @@ def _pairwise(points: list[Array], space: Any, block_size: int | None) -> Array:
 
     @functools.lru_cache(maxsize=2)
     def prepared(which: int, start: int) -> _Panel:
-        return _panel(points[which][start : start + panel, :], space)
+        return _panel(points[which][start : min(start + panel, shape[which]), :], space)
 
     def measure(rows: slice, columns: slice) -> Array:
         left = prepared(0, rows.start // panel * panel)
@@ -381,8 +381,8 @@ class _Panel:
 
     @functools.cached_property
     def narrow_roots(self) -> Array:
-        """The roots in the type of the points, without those whose products underflow slowly."""
-        narrow = self.xp.astype(self.roots, self.points.dtype)
+        """The roots in float32, without those whose products underflow slowly."""
+        narrow = self.xp.astype(self.roots, self.xp.float32)
         return _without(narrow, narrow < 1e-15, self.xp)
 
     @functools.cached_property
@@ -466,10 +466,10 @@ def _sum_length(x: Array, xp: Namespace) -> int:
 def _cosines(x: Array, y: Array, xp: Namespace) -> Array:
     """Return the products of all rows of x with all rows of y."""
     multiply = functools.partial(xp.matmul, precision="highest") if is_jax_array(x) else xp.matmul
-    step = _sum_length(x, xp)
-    cosines = multiply(x[:, :step], y[:, :step].T)
-    for start in range(step, x.shape[-1], step):
-        cosines += multiply(x[:, start : start + step], y[:, start : start + step].T)
+    cosines = None
+    for columns in _spans(0, x.shape[-1], _sum_length(x, xp)):
+        part = multiply(x[:, columns], y[:, columns].T)
+        cosines = part if cosines is None else cosines + part
     return cosines
 
 
@@ -503,19 +503,19 @@ _FEW = 1 / 32  # the share of near pairs that is better measured pair by pair th
 
 
 def _factors(left: _Panel, right: _Panel) -> Iterator[tuple[Array, Array]]:
-    """Yield the unit vectors to multiply, the fast ones first."""
-    if left.points.dtype != left.roots.dtype and _is_exact_to_float32(left.points):
+    """Yield the unit vectors to multiply, in float32 first if that can do for the points."""
+    if left.points.dtype == left.xp.float32 and _is_exact_to_float32(left.points):
         yield left.narrow_roots, right.narrow_roots
     yield left.roots, right.roots
 
 
 def _is_exact_to_float32(x: Array) -> bool:
-    """Whether a product of float32 matrices has the digits of float32."""
-    if not is_torch_array(x) or x.is_cpu:
-        return not is_jax_array(x) or _is_in_host_memory(x)
-    import torch
+    """Whether float32 is an extra, and products of float32 matrices have all its digits."""
+    if is_torch_array(x) and not x.is_cpu:
+        import torch
 
-    return torch.get_float32_matmul_precision() == "highest"
+        return x.device.type == "cuda" and torch.get_float32_matmul_precision() == "highest"
+    return not is_jax_array(x) or _is_in_host_memory(x)
 
 
 def _arcs(cosines: Array, xp: Namespace) -> Array:
@@ -718,49 +718,60 @@ def _from_blocks(queries: Array, points: Array, space: Any, num: int) -> tuple[A
     for outer in _spans(0, queries.shape[0], panel):
         left = _panel(queries[outer, :], space)
         spans = list(_spans(0, outer.stop - outer.start, tile))
-        found = [_no_candidates(rows, num, left.roots) for rows in spans]
+        found = [_no_candidates(rows, num, left) for rows in spans]
         for inner in _spans(0, points.shape[0], panel):
             right = _panel(points[inner, :], space)
             for columns in _spans(0, inner.stop - inner.start, 4 * tile):
                 found = [
-                    _improved(*candidates, left, rows, right, columns, inner.start)
-                    for candidates, rows in zip(found, spans, strict=True)
+                    _improved(best_yet, left, rows, right, columns, inner.start)
+                    for best_yet, rows in zip(found, spans, strict=True)
                 ]
         best += found
-    chords, indices = (xp.concat(part, axis=0) for part in zip(*best, strict=True))
-    return chords, indices
+    chords, indices, _ = zip(*best, strict=True)
+    return xp.concat(chords, axis=0), xp.concat(indices, axis=0)
 
 
-def _no_candidates(rows: slice, num: int, like: Array) -> tuple[Array, Array]:
-    xp, shape = array_namespace(like), (rows.stop - rows.start, num)
-    device = _array.device_of(like)
-    chords = xp.full(shape, xp.inf, dtype=like.dtype, device=device)
-    return chords, xp.zeros(shape, dtype=_count(0, like).dtype, device=device)
+class _Candidates(NamedTuple):
+    """The best points yet for some rows, by chord and then by index."""
+
+    chords: Array  # (rows, num)
+    indices: Array  # (rows, num)
+    is_spread: bool  # products in float32 have told the points apart so far
+
+
+def _no_candidates(rows: slice, num: int, left: _Panel) -> _Candidates:
+    xp, shape, device = left.xp, (rows.stop - rows.start, num), _array.device_of(left.roots)
+    chords = xp.full(shape, xp.inf, dtype=left.roots.dtype, device=device)
+    indices = xp.zeros(shape, dtype=_count(0, left.roots).dtype, device=device)
+    return _Candidates(chords, indices, _is_exact_to_float32(left.points))
 
 
 def _improved(
-    chords: Array,
-    indices: Array,
-    left: _Panel,
-    rows: slice,
-    right: _Panel,
-    columns: slice,
-    first: int,
-) -> tuple[Array, Array]:
-    """Return the candidates of some rows after a look at some columns, which come from `first`."""
-    xp = left.xp
-    farthest = chords[:, -1]
-    cosines = _cosines(left.roots[rows, :], right.roots[columns, :], xp)
-    slack = 2.0 * _cosine_error(left, left.roots)
+    best: _Candidates, left: _Panel, rows: slice, right: _Panel, columns: slice, first: int
+) -> _Candidates:
+    """Return the candidates after a look at some columns of a panel that starts at `first`."""
+    xp, (num_rows, num) = left.xp, best.chords.shape
+    if best.is_spread:
+        i, j = _within_reach(best, left, left.narrow_roots[rows, :], right.narrow_roots[columns, :])
+        best = best._replace(is_spread=i.shape[0] < 4 * num * num_rows)
+    if not best.is_spread:
+        i, j = _within_reach(best, left, left.roots[rows, :], right.roots[columns, :])
+    if i.shape[0] == 0:
+        return best
+    new = _chords(left, i + rows.start, right, j + columns.start)
+    (is_better,) = xp.nonzero(new < xp.take(best.chords[:, -1], i))
+    new, i, j = (xp.take(part, is_better) for part in (new, i, j))
+    return _merged(best, i, new, j + columns.start + first, xp)
+
+
+def _within_reach(best: _Candidates, left: _Panel, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the positions of the pairs of rows of x and y that may better the candidates."""
+    xp, farthest = left.xp, best.chords[:, -1]
+    slack = 2.0 * _cosine_error(left, x)
     # Nothing is nearer than 0, and among copies the first ones win.
     bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
-    i, j = _above(cosines, bar, chords.shape[1], slack, xp)
-    if i.shape[0] == 0:
-        return chords, indices
-    new = _chords(left, i + rows.start, right, j + columns.start)
-    (is_better,) = xp.nonzero(new < xp.take(farthest, i))
-    new, i, j = (xp.take(part, is_better) for part in (new, i, j))
-    return _merged(chords, indices, i, new, j + columns.start + first, xp)
+    bar = xp.astype(bar, x.dtype, copy=False)
+    return _above(_cosines(x, y, xp), bar, best.chords.shape[1], slack, xp)
 
 
 def _above(
@@ -771,20 +782,19 @@ def _above(
     If they are many, the bar rises to where each row still keeps the `num` largest.
     """
     num_rows, length = cosines.shape
-    width = _SEGMENT if length % _SEGMENT == 0 else length
-    segments = xp.reshape(cosines, (-1, width))  # most have nothing: one look at the largest
-    peaks = xp.reshape(xp.max(segments, axis=1), (num_rows, -1))
-    i, segment = _positions(peaks >= bar[:, None], xp)
+    depth = 20 if length % 20 == 0 else 1
+    # The largest of 20 each: most of these are below the bar.
+    peaks = xp.max(xp.reshape(cosines, (num_rows, depth, -1)), axis=1)
+    i, peak = _positions(peaks >= bar[:, None], xp)
     if i.shape[0] > num * num_rows and length >= num:
         values = peaks if peaks.shape[1] >= num else cosines
         bar = xp.maximum(bar, _largest(values, num, xp) - slack)
-        i, segment = _positions(peaks >= bar[:, None], xp)
-    found = xp.take(segments, i * (length // width) + segment, axis=0)
-    k, place = _positions(found >= xp.take(bar, i)[:, None], xp)
-    return xp.take(i, k), xp.take(segment, k) * width + place
-
-
-_SEGMENT = 100  # cosines of which first only the largest is looked at
+        i, peak = _positions(peaks >= bar[:, None], xp)
+    columns = peak[:, None] + length // depth * _count(depth, cosines)
+    found = xp.take(xp.reshape(cosines, (-1,)), xp.reshape(i[:, None] * length + columns, (-1,)))
+    is_above = xp.reshape(found, columns.shape) >= xp.take(bar, i)[:, None]
+    k, member = _positions(is_above, xp)
+    return xp.take(i, k), xp.take(xp.reshape(columns, (-1,)), k * depth + member)
 
 
 def _largest(x: Array, num: int, xp: Namespace) -> Array:
@@ -796,24 +806,25 @@ def _largest(x: Array, num: int, xp: Namespace) -> Array:
     return xp.sort(x, axis=1, descending=True)[:, num - 1]
 
 
-def _merged(
-    chords: Array, indices: Array, i: Array, new: Array, j: Array, xp: Namespace
-) -> tuple[Array, Array]:
+def _merged(best: _Candidates, i: Array, new: Array, j: Array, xp: Namespace) -> _Candidates:
     """Return the candidates with new ones: point j at a chord from row i, i ascending."""
+    if i.shape[0] == 0:
+        return best
+    chords, indices, is_spread = best
     num = chords.shape[1]
-    (starts,) = xp.nonzero(i[1:] != i[:-1])
-    rows = xp.concat([i[:1], xp.take(i, starts + 1)])
+    (ends,) = xp.nonzero(i[1:] != i[:-1])
+    rows = xp.concat([i[:1], xp.take(i, ends + 1)])
     row = xp.concat([xp.repeat(rows, num), i])
     chord = xp.concat([xp.reshape(xp.take(chords, rows, axis=0), (-1,)), new])
     index = xp.concat([xp.reshape(xp.take(indices, rows, axis=0), (-1,)), j])
-    order = xp.argsort(chord, stable=True)  # new indices come after the ones that were there
-    order = xp.take(order, xp.argsort(xp.take(row, order), stable=True))
+    order = xp.argsort(index, stable=True)
+    for key in (chord, row):
+        order = xp.take(order, xp.argsort(xp.take(key, order), stable=True))
     starts = xp.searchsorted(xp.take(row, order), rows)
-    best = xp.take(order, xp.reshape(starts[:, None] + _count(num, chords), (-1,)))
-    return (
-        _with_rows(chords, rows, xp.reshape(xp.take(chord, best), (-1, num)), xp),
-        _with_rows(indices, rows, xp.reshape(xp.take(index, best), (-1, num)), xp),
-    )
+    kept = xp.take(order, xp.reshape(starts[:, None] + _count(num, chords), (-1,)))
+    chords = _with_rows(chords, rows, xp.reshape(xp.take(chord, kept), (-1, num)), xp)
+    indices = _with_rows(indices, rows, xp.reshape(xp.take(index, kept), (-1, num)), xp)
+    return _Candidates(chords, indices, is_spread)
 
 
 def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:

@@ -1,0 +1,284 @@
+"""All pairs and nearest neighbours: every distance to its digits, in blocks, in every library."""
+
+import tracemalloc
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infogeo import logits, neighbors, simplex
+from infogeo.neighbors import nearest, pairwise_distance
+
+
+def exact_distance(p, q):
+    """Return the distance of the normalised vectors, from the very floats, in 40 digits."""
+    with mpmath.workdps(40):
+        roots = []
+        for x in (p, q):
+            x = [mpmath.mpf(float(y)) for y in x]
+            total = mpmath.fsum(x)
+            roots.append([mpmath.sqrt(y / total) for y in x])
+        chord = mpmath.sqrt(mpmath.fsum((a - b) ** 2 for a, b in zip(*roots, strict=True)))
+        return 4 * mpmath.asin(chord / 2)
+
+
+def all_kinds(rng, num_outcomes):
+    """Return points with neighbours at every distance: vertices, faces, csv data, saturation."""
+    base = rng.dirichlet(np.ones(num_outcomes), 12)
+    rows = [base]
+    for separation in (1e-12, 1e-9, 1e-6, 1e-4, 1e-2, 1e-1):
+        rows.append(base * (1 + separation * rng.uniform(-1, 1, base.shape)))
+    z = 10 * rng.normal(size=(12, num_outcomes))
+    rows += [np.exp(z - z.max(-1, keepdims=True)), np.eye(num_outcomes)[:3]]
+    p = np.concatenate(rows)
+    p /= p.sum(-1, keepdims=True)
+    return np.concatenate([p, np.round(base, 6), p[:12] * (1 + 5e-7)])
+
+
+@pytest.mark.parametrize("num_outcomes", [3, 10, 200])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-4)])
+def test_every_pair_against_40_digits(rng, num_outcomes, dtype, tolerance):
+    p = all_kinds(rng, num_outcomes).astype(dtype)
+    d = pairwise_distance(p)
+    assert d.dtype == dtype
+    np.testing.assert_array_equal(np.diagonal(d), 0.0)
+    np.testing.assert_array_equal(d, d.T)
+    pairs = rng.integers(len(p), size=(600, 2))
+    pairs[:300, 1] = (pairs[:300, 0] + 12 * rng.integers(1, 7, 300)) % 84  # relatives
+    for i, j in pairs:
+        expected = exact_distance(p[i], p[j])
+        assert abs(float(d[i, j]) - expected) <= tolerance * expected
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_logits_and_probabilities_agree(rng, dtype):
+    z = (4 * rng.normal(size=(60, 12))).astype(dtype)
+    z[30:] = z[:30] + (1e-3 * rng.normal(size=(30, 12))).astype(dtype)
+    d = pairwise_distance(z, space=logits)
+    expected = logits.fisher_rao_distance(z[:, None], z[None, :])
+    np.testing.assert_allclose(d, expected, rtol=1e-10 if dtype == "float64" else 1e-4)
+
+
+def test_logits_keep_their_tails():
+    z = np.array([[0.0, 0.0, -700.0], [0.0, 0.0, -710.0], [0.0, 0.0, -np.inf], [5.0, 0.0, -900.0]])
+    d = pairwise_distance(z, space=logits)
+    expected = logits.fisher_rao_distance(z[:, None], z[None, :])
+    np.testing.assert_allclose(d, expected, rtol=1e-10, atol=0)
+    assert 0.0 < d[0, 2] < 1e-150
+
+
+def test_copies_of_a_point_are_at_distance_0(rng):
+    p = rng.dirichlet(np.ones(10), 40)
+    d = pairwise_distance(p, p[::-1].copy())
+    np.testing.assert_array_equal(np.diagonal(d[:, ::-1]), 0.0)
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 64, None])
+def test_blocks_do_not_show(rng, block_size):
+    p, q = rng.dirichlet(np.ones(5), 30), rng.dirichlet(np.ones(5), 50)
+    d = pairwise_distance(p, q, block_size=block_size)
+    assert d.shape == (30, 50)
+    np.testing.assert_allclose(d, simplex.fisher_rao_distance(p[:, None], q[None, :]), rtol=1e-10)
+    np.testing.assert_allclose(
+        pairwise_distance(p, block_size=block_size),
+        simplex.fisher_rao_distance(p[:, None], p[None, :]),
+        rtol=1e-10,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_library(lib, dtype, rng):
+    p = all_kinds(rng, 6)[::9]  # few: jax compiles for each number of near pairs
+    q = rng.dirichlet(np.ones(6), 7)
+    for args in ((p,), (p, q)):
+        d = pairwise_distance(*(lib.array(x, dtype) for x in args))
+        assert lib.owns(d)
+        assert lib.dtype_name(d) == dtype
+        a = lib.to_numpy(lib.array(args[0], dtype))
+        b = lib.to_numpy(lib.array(args[-1], dtype))
+        expected = simplex.fisher_rao_distance(a[:, None], b[None, :])
+        tolerance = 1e-10 if dtype == "float64" else 1e-4
+        np.testing.assert_allclose(lib.to_numpy(d), expected, rtol=tolerance)
+    found = nearest(lib.array(q, dtype), lib.array(p, dtype), num_neighbors=3)
+    assert lib.owns(found.distances)
+    expected = simplex.fisher_rao_distance(q[:, None], p[None, :])
+    np.testing.assert_allclose(
+        lib.to_numpy(found.distances), np.sort(expected, 1)[:, :3], rtol=2e-5, atol=1e-7
+    )
+
+
+def brute_force(queries, points, num_neighbors, among):
+    d = simplex.fisher_rao_distance(queries[:, None], points[None, :])
+    if among:
+        np.fill_diagonal(d, np.inf)
+    order = np.argsort(d, axis=1, kind="stable")[:, :num_neighbors]
+    return order, np.take_along_axis(d, order, axis=1)
+
+
+@pytest.mark.parametrize(("num_outcomes", "num_points"), [(3, 20_000), (10, 3_000), (300, 400)])
+@pytest.mark.parametrize("among", [True, False])
+def test_nearest_is_brute_force(rng, num_outcomes, num_points, among):
+    points = rng.dirichlet(np.ones(num_outcomes), num_points)
+    queries = points[:50] if among else rng.dirichlet(np.ones(num_outcomes), 50)
+    if among:
+        found = nearest(points, num_neighbors=4)
+        indices, distances = found.indices[:50], found.distances[:50]
+        full = simplex.fisher_rao_distance(queries[:, None], points[None, :])
+        full[np.arange(50), np.arange(50)] = np.inf
+        order = np.argsort(full, axis=1, kind="stable")[:, :4]
+        expected = order, np.take_along_axis(full, order, axis=1)
+    else:
+        found = nearest(queries, points, num_neighbors=4)
+        indices, distances = found.indices, found.distances
+        expected = brute_force(queries, points, 4, among)
+    np.testing.assert_array_equal(indices, expected[0])
+    np.testing.assert_allclose(distances, expected[1], rtol=1e-14)
+
+
+@pytest.mark.parametrize("num_points", [200, 12_000])  # without and with a tree
+def test_neighbours_far_below_the_roundoff_of_the_embedding(rng, num_points):
+    points = rng.dirichlet(np.full(3, 5.0), num_points)
+    center = points[0]
+    score = rng.uniform(-1, 1, (5, 3))
+    score -= (score @ center)[:, None]
+    separations = np.array([5e-13, 1e-13, 4e-13, 2e-13, 3e-13])
+    score *= (separations / np.sqrt((score**2) @ center))[:, None]
+    points[1:6] = center * (1 + score)
+    found = nearest(points[:1], points[1:], num_neighbors=5)
+    exact = [float(exact_distance(center, q)) for q in points[1:6]]
+    np.testing.assert_array_equal(found.indices[0], np.argsort(exact))
+    np.testing.assert_allclose(found.distances[0], np.sort(exact), rtol=1e-3)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_duplicates_are_neighbours_and_come_in_order(seed, num_neighbors):
+    rng = np.random.default_rng(seed)
+    points = rng.dirichlet(np.ones(3), 4)[rng.integers(4, size=9)]
+    found = nearest(points, num_neighbors=num_neighbors)
+    indices, distances = brute_force(points, points, num_neighbors, among=True)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-13, atol=0)
+    assert not (found.indices == np.arange(9)[:, None]).any()
+
+
+class Line:
+    """A space with points of its own: real numbers, |x - y|."""
+
+    @staticmethod
+    def fisher_rao_distance(a, b):
+        return abs(a - b)
+
+
+def test_any_space_with_a_distance(rng):
+    x, y = rng.normal(size=30), rng.normal(size=20)
+    d = pairwise_distance(x, y, space=Line, block_size=7)
+    np.testing.assert_array_equal(d, abs(x[:, None] - y))
+    found = nearest(x, y, num_neighbors=2, space=Line)
+    np.testing.assert_array_equal(found.distances, np.sort(abs(x[:, None] - y), 1)[:, :2])
+
+
+def test_memory_is_the_output_and_a_fixed_block(rng):
+    p = rng.dirichlet(np.ones(10), 4000)
+    tracemalloc.start()
+    d = pairwise_distance(p)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < d.nbytes + 64 * 2**20
+
+
+def test_empty_batches():
+    empty = np.zeros((0, 3))
+    assert pairwise_distance(empty).shape == (0, 0)
+    assert pairwise_distance(empty, [[0.2, 0.3, 0.5]]).shape == (0, 1)
+    found = nearest(empty, [[0.2, 0.3, 0.5]], num_neighbors=1)
+    assert found.indices.shape == found.distances.shape == (0, 1)
+
+
+P = [[0.5, 0.5], [0.1, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: pairwise_distance([0.5, 0.5]), ValueError, "a must have shape (n, c)"),
+        (lambda: pairwise_distance([P]), ValueError, "a must have shape (n, c)"),
+        (lambda: pairwise_distance([[2.0, 3.0]]), ValueError, "a must hold probabilities"),
+        (lambda: pairwise_distance(P, [[1.0]]), ValueError, "a and b must have the same outcomes"),
+        (lambda: pairwise_distance(P, block_size=0), ValueError, "block_size must be a positive"),
+        (lambda: pairwise_distance(P, block_size=1.5), TypeError, "block_size must be a positive"),
+        (lambda: pairwise_distance(P, space=3), TypeError, "space must have a function"),
+        (
+            lambda: nearest(P, num_neighbors=2),
+            ValueError,
+            "num_neighbors must be an integer from 1",
+        ),
+        (
+            lambda: nearest(P, num_neighbors=0),
+            ValueError,
+            "num_neighbors must be an integer from 1",
+        ),
+        (lambda: nearest(P, P, num_neighbors=True), ValueError, "num_neighbors must be an integer"),
+        (lambda: nearest(P, P, num_neighbors="2"), TypeError, "num_neighbors must be an integer"),
+    ],
+)
+def test_bad_input_gets_a_clear_message(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value).startswith(message)
+
+
+# ---------------------------------------------------------------- dask
+
+
+def test_dask_stays_lazy_and_agrees(rng):
+    dask_array = pytest.importorskip("dask.array")
+    p, q = all_kinds(rng, 5), rng.dirichlet(np.ones(5), 31)
+    lazy_p, lazy_q = (dask_array.from_array(x, chunks=(10, 3)) for x in (p, q))
+    d = pairwise_distance(lazy_p, lazy_q)
+    assert isinstance(d, dask_array.Array)
+    expected = simplex.fisher_rao_distance(p[:, None], q[None, :])
+    np.testing.assert_allclose(d.compute(), expected, rtol=1e-10)
+    among = pairwise_distance(lazy_p).compute()
+    np.testing.assert_array_equal(among, among.T)
+    np.testing.assert_array_equal(np.diagonal(among), 0.0)
+    found = nearest(lazy_q, num_neighbors=3)
+    assert isinstance(found.indices, dask_array.Array)
+    indices, distances = brute_force(q, q, 3, among=True)
+    np.testing.assert_array_equal(found.indices.compute(), indices)
+    np.testing.assert_allclose(found.distances.compute(), distances, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the cluster's own, from its processes and at its end
+def test_a_cluster_takes_data_larger_than_a_worker():
+    distributed = pytest.importorskip("distributed")
+    dask_array = pytest.importorskip("dask.array")
+    limit = 400 * 2**20
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=limit,
+            dashboard_address=None,
+            processes=True,
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        state = dask_array.random.RandomState(0)
+        z = state.normal(size=(600_000, 100), chunks=(10_000, 100))
+        assert z.nbytes > limit
+        z = z - z.max(axis=1, keepdims=True)
+        p = dask_array.exp(z)
+        p = p / p.sum(axis=1, keepdims=True)
+        few = p[:20].compute()
+        far = simplex.fisher_rao_distance(p, few[0].tolist()).max()
+        found = neighbors.nearest(dask_array.from_array(few), p, num_neighbors=2)
+        indices, distances, far = distributed.get_client().gather(
+            distributed.get_client().compute([found.indices, found.distances, far])
+        )
+    np.testing.assert_array_equal(indices[:, 0], np.arange(20))
+    np.testing.assert_array_equal(distances[:, 0], 0.0)
+    assert (distances[:, 1] > 0.0).all()
+    assert 0.0 < far < np.pi
