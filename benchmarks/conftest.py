@@ -23,13 +23,13 @@ def pytest_terminal_summary(terminalreporter, config):
     write(f"{'':44}{'best':>12}{'ratio':>10}  error")
     for group, rows in groups.items():
         write(group)
-        ours = [row.stats.min for row in rows if row.params.get("who") == "infogeo"]
+        names = {row.fullname: (row.params or {}).get("who", row.name) for row in rows}
+        ours = [row.stats.min for row in rows if names[row.fullname] == "infogeo"]
         for row in sorted(rows, key=lambda row: row.stats.min):
             ratio = f"{row.stats.min / ours[0]:.2f}" if ours else ""
             error = row.extra_info.get("error", "")
             error = f"{error:.1e}" if isinstance(error, float) else error
-            name = row.params.get("who", row.name) if row.params else row.name
-            write(f"  {name:42}{_time(row.stats.min):>12}{ratio:>10}  {error}")
+            write(f"  {names[row.fullname]:42}{_time(row.stats.min):>12}{ratio:>10}  {error}")
 
 
 def _time(seconds):
