@@ -1,6 +1,12 @@
 """Optional dependencies: one line that names the extra when one is missing."""
 
-_EXTRAS = {"torch": "torch", "matplotlib": "plot", "sklearn": "sklearn", "rich": "cli"}
+_EXTRAS = {
+    "torch": "torch",
+    "matplotlib": "plot",
+    "sklearn": "sklearn",
+    "rich": "cli",
+    "geomstats": "geomstats",
+}
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
 

@@ -1,0 +1,86 @@
+"""geomstats with infogeo's formulas: its algorithms on the simplex, exact and fast.
+
+geomstats' current release needs numpy < 2.4; infogeo does not. Importing this module loads
+geomstats with the backend that it is configured for, which has to be numpy.
+"""
+
+import numpy as np
+
+from infogeo import simplex
+from infogeo._extras import missing
+
+try:
+    import geomstats.backend
+    from geomstats.geometry.riemannian_metric import RiemannianMetric
+    from geomstats.information_geometry.categorical import CategoricalDistributions
+except ModuleNotFoundError as error:
+    raise missing(error, "infogeo.interop.geomstats") from None
+except (ImportError, AttributeError) as error:
+    if np.lib.NumpyVersion(np.__version__) < "2.4.0":
+        raise
+    raise ImportError(
+        f"geomstats does not work with numpy {np.__version__} ({error}): "
+        "pip install 'numpy<2.4'. infogeo itself works with both."
+    ) from None
+
+__all__ = ["categorical_distributions"]
+
+
+class _FisherRaoMetric(RiemannianMetric):
+    """The Fisher-Rao metric of categorical distributions, computed by `infogeo.simplex`.
+
+    Parameters
+    ----------
+    space : geomstats.information_geometry.categorical.CategoricalDistributions
+        The space that it is the metric of.
+    """
+
+    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
+        return simplex.inner_product(base_point, tangent_vec_a, tangent_vec_b)
+
+    def squared_dist(self, point_a, point_b):
+        return simplex.fisher_rao_squared_distance(point_a, point_b)
+
+    def dist(self, point_a, point_b):
+        return simplex.fisher_rao_distance(point_a, point_b)
+
+    def exp(self, tangent_vec, base_point):
+        return simplex.exp_map(base_point, tangent_vec)
+
+    def log(self, point, base_point):
+        return simplex.log_map(base_point, point)
+
+
+def categorical_distributions(num_outcomes):
+    """Space of categorical distributions for geomstats' algorithms, with infogeo's metric.
+
+    Parameters
+    ----------
+    num_outcomes : int
+        c, at least 2.
+
+    Returns
+    -------
+    geomstats.information_geometry.categorical.CategoricalDistributions
+        Of dimension c - 1, points of shape (..., c), equipped with the metric of `infogeo.simplex`.
+
+    Raises
+    ------
+    RuntimeError
+        geomstats is configured for another backend than numpy.
+
+    Examples
+    --------
+    >>> from infogeo.interop.geomstats import categorical_distributions
+    >>> space = categorical_distributions(2)
+    >>> bool(space.metric.dist(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == np.pi)
+    True
+    """
+    if "numpy" not in geomstats.backend.__name__:
+        raise RuntimeError(
+            f"geomstats must use its numpy backend here: it uses {geomstats.backend.__name__}. "
+            "Set GEOMSTATS_BACKEND=numpy before it is imported."
+        )
+    space = CategoricalDistributions(num_outcomes - 1, equip=False)
+    space.equip_with_metric(_FisherRaoMetric)
+    return space
