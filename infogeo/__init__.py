@@ -19,6 +19,7 @@ __all__ = [
     "logits",
     "maxent",
     "mean",
+    "multivariate_normal",
     "neighbors",
     "plot",
     "pullback",
@@ -26,7 +27,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from infogeo import lipschitz, logits, maxent, mean, neighbors, plot, pullback, simplex
+    from infogeo import (
+        lipschitz,
+        logits,
+        maxent,
+        mean,
+        multivariate_normal,
+        neighbors,
+        plot,
+        pullback,
+        simplex,
+    )
     from infogeo._result import SolveError, Status
 
 

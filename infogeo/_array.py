@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj, is_dask_array, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    is_array_api_obj,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+)
 from array_api_compat import numpy as numpy_namespace
 
 Array = Any  # an array of any library that the gate accepts
@@ -321,7 +327,7 @@ def _view(array: Array) -> Array | None:
     return None if is_torch_array(array) or is_dask_array(array) else np.asarray(array)
 
 
-def _row(flags: Any) -> str:
+def row(flags: Any) -> str:
     """Name the first flagged row of a batch; nothing for a single point."""
     if flags.ndim == 0:
         return ""
@@ -390,7 +396,7 @@ def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
     rule = "hold probabilities in its last axis"
     finite = np.isfinite(p).all(-1)
     if not finite.all():
-        raise bad_value(name, rule, f"it has NaN or infinite entries{_row(~finite)}")
+        raise bad_value(name, rule, f"it has NaN or infinite entries{row(~finite)}")
     smallest = p.min(-1)
     excess = np.abs(p.sum(-1, dtype=np.float64) - 1.0)
     tolerance = _tolerance(p.shape[-1], coarseness)
@@ -398,9 +404,9 @@ def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
         return
     seen = []
     if smallest.min() < 0.0:
-        seen.append(f"smallest entry {smallest.min():.6g}{_row(smallest == smallest.min())}")
+        seen.append(f"smallest entry {smallest.min():.6g}{row(smallest == smallest.min())}")
     if excess.max() > tolerance:
-        seen.append(f"largest |sum - 1| = {excess.max():.6g}{_row(excess == excess.max())}")
+        seen.append(f"largest |sum - 1| = {excess.max():.6g}{row(excess == excess.max())}")
     if smallest.min() >= 0.0:
         advice = f"Divide by {name}.sum(-1, keepdims=True) if these are counts."
     else:
@@ -421,10 +427,10 @@ def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
     rule = "hold logits in its last axis, finite or -inf for a masked class"
     wrong = (np.isnan(z) | np.isposinf(z)).any(-1)
     if wrong.any():
-        raise bad_value(name, rule, f"it has NaN or +inf entries{_row(wrong)}")
+        raise bad_value(name, rule, f"it has NaN or +inf entries{row(wrong)}")
     masked = np.isneginf(z).all(-1)
     if masked.any():
-        raise bad_value(name, rule, f"all its classes are masked{_row(masked)}")
+        raise bad_value(name, rule, f"all its classes are masked{row(masked)}")
 
 
 def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
@@ -444,7 +450,7 @@ def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
 def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
     wrong = ~np.isfinite(v).all(-1)
     if wrong.any():
-        raise bad_value(name, "be finite", f"it has NaN or infinite entries{_row(wrong)}")
+        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
 
 
 def _excess_of_tangent(v: Array) -> Array:
@@ -466,7 +472,7 @@ def _explain_tangent(name: str, v: np.ndarray, coarseness: float) -> None:
         raise bad_value(
             name,
             "sum to 0 along its last axis, as tangent vectors of the simplex do",
-            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{_row(worst)}",
+            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{row(worst)}",
             f"Subtract p * {name}.sum(-1, keepdims=True) to project it.",
         )
 
@@ -622,6 +628,15 @@ def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> A
     weights = weights[..., None]
     terms = weights * xp.where(weights > 0.0, x, xp.zeros_like(x))
     return xp.sum(terms, axis=axis)
+
+
+def widest_dtype(x: Array, xp: Namespace) -> Any:
+    """Return float64, or float32 where there is nothing wider."""
+    if is_jax_array(x):
+        return xp.asarray(0.0).dtype
+    if is_torch_array(x) and x.device.type == "mps":
+        return xp.float32
+    return xp.float64
 
 
 def device_of(x: Array) -> Any:

@@ -207,3 +207,46 @@ class Neighbors:
 
     indices: Array
     distances: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """The geodesic between two normals, with what its solve left over.
+
+    Parameters
+    ----------
+    distance : array, shape (...)
+        Its length, the Fisher-Rao distance.
+    initial_velocity : Tangent
+        At the first point: the log map.
+    final_velocity : Tangent
+        On arrival at the second point.
+    residual : array, shape (...)
+        The part of the length that is left in the fibre, 0 but for rounding: the velocities are
+        off by about as much, the distance by its square.
+    steps : int array, shape (...)
+        Newton steps taken.
+    status : Status
+        How the solve ended; for a batch the worst of its members.
+    """
+
+    distance: Array
+    initial_velocity: Any
+    final_velocity: Any
+    residual: Array
+    steps: Array
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """A certified bracket.
+
+    Parameters
+    ----------
+    lower, upper : array, shape (...)
+        No value below the one or above the other is possible.
+    """
+
+    lower: Array
+    upper: Array
