@@ -1349,8 +1349,8 @@ def _flow(x, B, xp):
     B = B + 0.0 * x[..., None]
     num_steps = 32
     if _array.is_readable(x) and 0 not in x.shape:
-        size = xp.sum(B * B, axis=(-2, -1)) + 2.0 * xp.sum(x * x, axis=-1)
-        num_steps = max(1, math.ceil(math.sqrt(float(xp.max(size)))))
+        squares = (_to_host(B) ** 2).sum((-2, -1)) + 2.0 * (_to_host(x) ** 2).sum(-1)
+        num_steps = max(1, math.ceil(math.sqrt(squares.max())))
     x, B = x / num_steps, B / num_steps
     mean, root = _step(x, B, xp)
     center, factor = mean, root

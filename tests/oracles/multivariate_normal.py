@@ -109,6 +109,9 @@ def cases():
         yield mean, S, mean + size * rng.normal(size=3), S + size * (change + change.T)
     for shift in (30.0, 1000.0):
         yield np.zeros(3), covariance(3, 10.0), shift * rng.normal(size=3), covariance(3, 10.0)
+    thin, wide = np.diag([1.0, 1e-4]), np.diag([1e-3, 1.0])
+    for shift in ([0.0, 50.0], [3.0, 5.0]):  # Newton's Hessian is indefinite at the start
+        yield np.zeros(2), thin, np.array(shift), wide
     mean = 1e6 + rng.normal(size=2)
     yield mean, covariance(2, 10.0), mean + rng.normal(size=2), covariance(2, 10.0)
 
