@@ -20,13 +20,14 @@ __all__ = [
     "maxent",
     "mean",
     "neighbors",
+    "normal",
     "plot",
     "pullback",
     "simplex",
 ]
 
 if TYPE_CHECKING:
-    from infogeo import lipschitz, logits, maxent, mean, neighbors, plot, pullback, simplex
+    from infogeo import lipschitz, logits, maxent, mean, neighbors, normal, plot, pullback, simplex
     from infogeo._result import SolveError, Status
 
 

@@ -443,7 +443,7 @@ def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
 
 
 def _are_positive(x: Array, coarseness: float) -> bool:
-    return 0.0 < _smallest(x) and float(x.max()) < math.inf  # NaN fails both
+    return _smallest(x) > 0.0 and float(x.max()) < math.inf  # NaN fails both
 
 
 def _explain_positive(name: str, x: np.ndarray, coarseness: float) -> None:
@@ -652,6 +652,11 @@ def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> A
     weights = weights[..., None]
     terms = weights * xp.where(weights > 0.0, x, xp.zeros_like(x))
     return xp.sum(terms, axis=axis)
+
+
+def on_host(x: Array) -> Array:
+    """Return a torch tensor detached and on the CPU, for numpy to read; anything else as it is."""
+    return x.detach().cpu() if hasattr(x, "detach") else x
 
 
 def device_of(x: Array) -> Any:
