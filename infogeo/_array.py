@@ -434,8 +434,9 @@ def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
 
 
 def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
-    if not np.isfinite(x).all():
-        raise bad_value(name, "be finite", "it has NaN or infinite entries")
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
 
 
 def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
@@ -445,6 +446,33 @@ def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
 def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
     if not ((t >= 0.0) & (t <= 1.0)).all():
         raise bad_value(name, "lie in [0, 1]", f"its entries range from {t.min()} to {t.max()}")
+
+
+def _are_positive(x: Array, coarseness: float) -> bool:
+    return _smallest(x) > 0.0 and float(x.max()) < math.inf  # NaN fails both
+
+
+def _explain_positive(name: str, x: np.ndarray, coarseness: float) -> None:
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        raise bad_value(
+            name, "be positive and finite", f"it has NaN or infinite entries{row(wrong)}"
+        )
+    smallest = x.min()
+    if smallest <= 0.0:
+        seen = f"its smallest entry is {smallest:.6g}{row(x == smallest)}"
+        raise bad_value(name, "be positive and finite", seen)
+
+
+def _are_negative(x: Array, coarseness: float) -> bool:
+    return _are_positive(-x, coarseness)
+
+
+def _explain_negative(name: str, x: np.ndarray, coarseness: float) -> None:
+    wrong = ~(np.isfinite(x) & (x < 0.0))
+    if wrong.any():
+        seen = f"it has the entry {x[wrong][0]:.6g}{row(wrong)}"
+        raise bad_value(name, "be negative and finite", seen)
 
 
 def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
@@ -493,6 +521,8 @@ VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
 WEIGHTS = Rule("", _are_weights, _explain_weights)
 UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval)
 REAL = Rule("", _are_finite, _explain_finite)
+POSITIVE = Rule("", _are_positive, _explain_positive)
+NEGATIVE = Rule("", _are_negative, _explain_negative)
 
 
 # ---------------------------------------------------------------- functions
@@ -637,6 +667,11 @@ def widest_dtype(x: Array, xp: Namespace) -> Any:
     if is_torch_array(x) and x.device.type == "mps":
         return xp.float32
     return xp.float64
+
+
+def on_host(x: Array) -> Array:
+    """Return a torch tensor detached and on the CPU, for numpy to read; anything else as it is."""
+    return x.detach().cpu() if hasattr(x, "detach") else x
 
 
 def device_of(x: Array) -> Any:

@@ -187,8 +187,10 @@ def _gate_in_space(space, points, weights, axis, check):
 
 
 def _solve_error(result, is_done, tol, max_steps):
-    norms = np.reshape(np.asarray(_on_host(result.gradient_norm)), -1)
-    failed = tuple(int(i) for i in np.flatnonzero(~np.reshape(np.asarray(_on_host(is_done)), -1)))
+    norms = np.reshape(np.asarray(_array.on_host(result.gradient_norm)), -1)
+    failed = tuple(
+        int(i) for i in np.flatnonzero(~np.reshape(np.asarray(_array.on_host(is_done)), -1))
+    )
     seen = f"gradient norm {norms[list(failed)].max():.3g} after {max_steps} steps, tol {tol:.3g}"
     if not result.gradient_norm.shape:
         return SolveError(f"The Frechet mean did not converge: {seen}.", result)
@@ -199,10 +201,6 @@ def _solve_error(result, is_done, tol, max_steps):
         result,
         failed,
     )
-
-
-def _on_host(x):
-    return x.detach().cpu() if hasattr(x, "detach") else x
 
 
 # ---------------------------------------------------------------- on the sphere, for predictions

@@ -9,14 +9,14 @@ Everything is computed in float64 and returned in the dtype of the points.
 import functools
 import math
 import sys
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 
-from infogeo import _array, _divergence, _fibre
-from infogeo._array import REAL, UNIT_INTERVAL, WEIGHTS, Array, Rule, bad_value, gate
+from infogeo import _array, _divergence, _fibre, _points
+from infogeo._array import REAL, UNIT_INTERVAL, Array, Rule, bad_value, gate
 from infogeo._result import Bounds, Connection, SolveError, Status
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
 # ---------------------------------------------------------------- points and velocities
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class MultivariateNormal:
     """A normal distribution, or a batch of them.
 
@@ -63,9 +63,14 @@ class MultivariateNormal:
     mean : array, shape (..., d)
         Means along the last axis.
     cov : array, shape (..., d, d)
-        Covariances: symmetric, positive definite. Leading axes broadcast.
+        Covariances: symmetric, positive definite. Leading axes broadcast with those of the means.
     check : bool
         Verify the values. Shapes and dtypes are always verified.
+
+    Attributes
+    ----------
+    mean, cov : array, shape (..., d) and (..., d, d)
+        Of one batch shape, library, dtype and device.
 
     Raises
     ------
@@ -75,8 +80,8 @@ class MultivariateNormal:
 
     Notes
     -----
-    Covariances may be asymmetric by rounding; the symmetric part counts. A batch has a length,
-    is indexed by ``[i]`` along its batch axes, and `stack` makes one of a list.
+    Covariances may be asymmetric by rounding; the symmetric part counts. A batch has a length
+    and is indexed along its batch axes; `stack` makes one of a list.
 
     Examples
     --------
@@ -88,36 +93,21 @@ class MultivariateNormal:
 
     mean: Array
     cov: Array
-    check: InitVar[bool] = field(default=True, kw_only=True)
 
-    event_axes: ClassVar[dict[str, int]] = {"mean": 1, "cov": 2}
+    event_axes: ClassVar = {"mean": 1, "cov": 2}
+    rules: ClassVar = {"mean": REAL, "cov": REAL}
+    __array_ufunc__ = None
 
-    def __post_init__(self, check: bool) -> None:
-        xp, mean, cov = gate(check, mean=(_MEAN, self.mean), cov=(REAL, self.cov))
-        shape, d = tuple(cov.shape), mean.shape[-1]
-        if len(shape) < 2 or shape[-2:] != (d, d):
-            raise bad_value(
-                "cov",
-                "hold one d x d matrix for each mean of d entries",
-                f"its shape is {shape} and that of mean is {tuple(mean.shape)}",
-            )
-        try:
-            batch = np.broadcast_shapes(tuple(mean.shape[:-1]), shape[:-2])
-        except ValueError:
-            raise ValueError(
-                "mean and cov must have leading axes that broadcast: their shapes are "
-                f"{tuple(mean.shape)} and {shape}."
-            ) from None
-        object.__setattr__(self, "mean", xp.broadcast_to(mean, (*batch, d)))
-        object.__setattr__(self, "cov", xp.broadcast_to(cov, (*batch, d, d)))
-        if check and _array.is_readable(cov):
-            _require_symmetric("cov", _to_host(cov))
+    def __init__(self, mean: Any, cov: Any, *, check: bool = True):
+        _set_fields(self, mean, cov, check)
+        if check and _array.is_readable(self.cov):
+            _require_symmetric("cov", _to_host(self.cov))
             self._host  # noqa: B018  the factorisation is the test
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the batch; () for one distribution."""
-        return tuple(self.mean.shape[:-1])
+        """Shape of the batch, () for a single distribution."""
+        return _points.batch_shape(self)
 
     @property
     def dim(self) -> int:
@@ -131,70 +121,58 @@ class MultivariateNormal:
         cov = 0.5 * (cov + _t(cov))
         return _Host(mean, cov, _cholesky(cov))
 
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("one MultivariateNormal has no length: only batches have.")
-        return self.shape[0]
-
-    def __getitem__(self, index: Any) -> "MultivariateNormal":
-        return MultivariateNormal(
-            *(_indexed(x, index, self.event_axes[n]) for n, x in _fields(self)), check=False
-        )
-
-    def __repr__(self) -> str:
-        batch = f" batch {self.shape}" if self.shape else ""
-        return f"MultivariateNormal(dim {self.dim}{batch}, {self.mean.dtype})"
-
     @staticmethod
-    def stack(normals: "list[MultivariateNormal]") -> "MultivariateNormal":
-        """Make a batch of a list of normals, or of batches of one shape.
+    def stack(points) -> "MultivariateNormal":
+        """Stack batches of one shape along a new first axis.
 
         Parameters
         ----------
-        normals : list of MultivariateNormal
-            Of one dimension, batch shape and library.
+        points : list of MultivariateNormal
+            Of one dimension, library and device.
 
         Returns
         -------
         MultivariateNormal
-            With a new leading axis.
+            Of batch shape (len(points), ...).
+
+        Raises
+        ------
+        TypeError, ValueError
+            Something else than normals; arrays of different libraries; an empty list; different
+            shapes.
+
+        Examples
+        --------
+        >>> from infogeo.multivariate_normal import MultivariateNormal
+        >>> one = MultivariateNormal([0.0, 0.0], np.eye(2))
+        >>> MultivariateNormal.stack([one, one]).shape
+        (2,)
         """
-        normals = list(normals)
-        if not normals:
-            raise bad_value("normals", "hold at least one distribution", "the list is empty")
-        for normal in normals:
-            _require_normal("normals", normal)
-            if normal.mean.shape != normals[0].mean.shape:
-                raise bad_value(
-                    "normals",
-                    "have one dimension and one batch shape",
-                    f"{normals[0]!r} and {normal!r}",
-                )
-        xp, *means = gate(False, **{f"normals[{i}]": (REAL, n.mean) for i, n in enumerate(normals)})
-        _, *covs = gate(False, **{f"normals[{i}]": (REAL, n.cov) for i, n in enumerate(normals)})
-        return MultivariateNormal(xp.stack(means), xp.stack(covs), check=False)
+        return _points.stack(MultivariateNormal, points)
 
     @staticmethod
-    def fit(samples: Any, labels: Any = None, *, shrinkage: Any = None) -> "MultivariateNormal":
+    def fit(samples, labels=None, *, shrinkage=None, check=True) -> "MultivariateNormal":
         """Estimate a normal from samples, or one for each class.
 
         Parameters
         ----------
         samples : array, shape (n, d)
             One sample per row.
-        labels : array, shape (n,), optional
-            Classes: the result is a batch with one normal for each, in the order of
-            ``numpy.unique``.
+        labels : array or list, shape (n,), or None
+            Numbers or strings: the class of each sample. None: all samples are of one class.
         shrinkage : float, scikit-learn covariance estimator, or None
             None: maximum likelihood (division by n), which needs more samples than coordinates.
             A number in [0, 1]: that share of the average variance on the diagonal
             (``sklearn.covariance.shrunk_covariance``). An estimator, such as
             ``sklearn.covariance.LedoitWolf()``, is cloned and fitted to each class.
+        check : bool
+            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
         MultivariateNormal
-            In the library, dtype and device of the samples.
+            In the library, dtype and device of the samples. With labels a batch with one for each
+            class, in the order of ``numpy.unique(labels)``.
 
         Raises
         ------
@@ -209,7 +187,7 @@ class MultivariateNormal:
         array([[1., 0.],
                [0., 1.]])
         """
-        xp, samples = gate(True, samples=(REAL, samples))
+        xp, samples = gate(check, samples=(REAL, samples))
         if len(samples.shape) != 2 or 0 in samples.shape:
             raise bad_value(
                 "samples", "have shape (n, d), one sample per row", f"got {tuple(samples.shape)}"
@@ -218,41 +196,58 @@ class MultivariateNormal:
         if labels is None:
             moments = _moments("samples", rows, shrinkage)
         else:
-            labels = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
-            if labels.shape != rows.shape[:1]:
-                raise bad_value(
-                    "labels",
-                    f"have one entry for each of the {rows.shape[0]} samples",
-                    f"its shape is {labels.shape}",
-                )
+            names, members = _points.rows_of_classes(labels, rows.shape[0])
             fitted = [
-                _moments(f"class {label!r} of samples", rows[labels == label], shrinkage)
-                for label in np.unique(labels).tolist()
+                _moments(f"samples of class {name!r}", rows[member], shrinkage)
+                for name, member in zip(names.tolist(), members, strict=True)
             ]
             moments = tuple(np.stack(parts) for parts in zip(*fitted, strict=True))
-        return MultivariateNormal(*(_like(part, samples, xp) for part in moments), check=False)
+        return _points.make(MultivariateNormal, *(_like(part, samples, xp) for part in moments))
+
+    def __len__(self) -> int:
+        return _points.length(self)
+
+    def __getitem__(self, key: Any) -> "MultivariateNormal":
+        return _points.getitem(self, key)
+
+    def __iter__(self):
+        return _points.iterate(self)
+
+    def __repr__(self) -> str:
+        return _points.describe(self)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Tangent:
-    """A velocity of a normal: of its mean and of its covariance.
+    """A batch of tangent vectors: velocities of normal distributions.
+
+    They can be added, subtracted, and multiplied or divided by numbers and by arrays over the
+    batch.
 
     Parameters
     ----------
     mean : array, shape (..., d)
-        Velocity of the mean.
+        Velocities of the means.
     cov : array, shape (..., d, d)
-        Velocity of the covariance, symmetric.
+        Velocities of the covariances, symmetric. Leading axes broadcast with the others.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
-    Notes
-    -----
-    Tangent vectors at one point are added, subtracted, and multiplied by numbers or by arrays of
-    the shape of the batch.
+    Attributes
+    ----------
+    mean, cov : array, shape (..., d) and (..., d, d)
+        Of one batch shape, library, dtype and device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries, shapes that do not fit together, values that are not
+        finite.
 
     Examples
     --------
     >>> from infogeo.multivariate_normal import Tangent
-    >>> v = Tangent(np.array([1.0, 0.0]), np.eye(2))
+    >>> v = Tangent([1.0, 0.0], np.eye(2))
     >>> (0.5 * v - v).mean
     array([-0.5,  0. ])
     """
@@ -260,34 +255,63 @@ class Tangent:
     mean: Array
     cov: Array
 
-    event_axes: ClassVar[dict[str, int]] = MultivariateNormal.event_axes
-    __array_ufunc__: ClassVar[None] = None  # numpy's scalars leave the product to us
+    event_axes: ClassVar = MultivariateNormal.event_axes
+    rules: ClassVar = MultivariateNormal.rules
+    __array_ufunc__ = None  # so that numpy leaves its numbers times a vector to the vector
 
-    def __add__(self, other: "Tangent") -> "Tangent":
-        if not isinstance(other, Tangent):
-            return NotImplemented
-        return Tangent(self.mean + other.mean, self.cov + other.cov)
+    def __init__(self, mean: Any, cov: Any, *, check: bool = True):
+        _set_fields(self, mean, cov, check)
 
-    def __sub__(self, other: "Tangent") -> "Tangent":
-        return self + -other if isinstance(other, Tangent) else NotImplemented
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch, () for a single vector."""
+        return _points.batch_shape(self)
+
+    def __add__(self, other: Any) -> "Tangent":
+        return _points.add(self, other, 1.0)
+
+    def __sub__(self, other: Any) -> "Tangent":
+        return _points.add(self, other, -1.0)
 
     def __neg__(self) -> "Tangent":
-        return Tangent(-self.mean, -self.cov)
+        return _points.make(Tangent, -self.mean, -self.cov)
 
     def __mul__(self, factor: Any) -> "Tangent":
-        if isinstance(factor, Tangent):
-            return NotImplemented
-        if not getattr(factor, "shape", ()):
-            return Tangent(factor * self.mean, factor * self.cov)
-        return Tangent(factor[..., None] * self.mean, factor[..., None, None] * self.cov)
+        return _points.scale(self, factor)
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> "Tangent":
-        return self * (1.0 / divisor)
+        return _points.scale(self, divisor, invert=True)
 
-    def __getitem__(self, index: Any) -> "Tangent":
-        return Tangent(*(_indexed(x, index, self.event_axes[n]) for n, x in _fields(self)))
+    def __len__(self) -> int:
+        return _points.length(self)
+
+    def __getitem__(self, key: Any) -> "Tangent":
+        return _points.getitem(self, key)
+
+    def __iter__(self):
+        return _points.iterate(self)
+
+    def __repr__(self) -> str:
+        return _points.describe(self)
+
+
+def _set_fields(self, mean, cov, check):
+    """Gate mean and covariance, of a point or of a velocity, and bring them to one batch shape."""
+    xp, mean, cov = gate(check, mean=(_MEAN, mean), cov=(REAL, cov))
+    shape, d = tuple(cov.shape), mean.shape[-1]
+    if len(shape) < 2 or shape[-2:] != (d, d):
+        raise bad_value(
+            "cov",
+            "hold one d x d matrix for each mean of d entries",
+            f"its shape is {shape} and that of mean is {tuple(mean.shape)}",
+        )
+    batches = {"mean": tuple(mean.shape[:-1]), "cov": shape[:-2]}
+    _points.require_broadcast(batches)
+    batch = np.broadcast_shapes(*batches.values())
+    object.__setattr__(self, "mean", xp.broadcast_to(mean, (*batch, d)))
+    object.__setattr__(self, "cov", xp.broadcast_to(cov, (*batch, d, d)))
 
 
 class _Host(NamedTuple):
@@ -298,28 +322,7 @@ class _Host(NamedTuple):
     factor: np.ndarray  # (..., d, d), lower triangular
 
 
-def _are_means(x, coarseness):
-    return REAL.is_plausible(x, coarseness)
-
-
-_MEAN = Rule("coordinates", _are_means, REAL.explain)
-
-
-def _fields(normal):
-    return (("mean", normal.mean), ("cov", normal.cov))
-
-
-def _indexed(x, index, num_events):
-    """Index the batch axes of an array and leave those of the event alone."""
-    index = index if isinstance(index, tuple) else (index,)
-    if any(part is Ellipsis for part in index):
-        return x[(*index, *(slice(None),) * num_events)]
-    taken = sum(part is not None for part in index)
-    if taken > len(x.shape) - num_events:
-        raise IndexError(
-            f"too many indices: the batch has {len(x.shape) - num_events} axes, {taken} were given."
-        )
-    return x[(*index, ...)]
+_MEAN = Rule("coordinates", REAL.is_plausible, REAL.explain)
 
 
 def _t(x):
@@ -416,69 +419,35 @@ def _moments(name, rows, shrinkage):
 # ---------------------------------------------------------------- arguments
 
 
-def _require_normal(name, value):
-    if not isinstance(value, MultivariateNormal):
-        raise TypeError(
-            f"{name} must be a MultivariateNormal: got {type(value).__name__}. "
-            "Build one with MultivariateNormal(mean, cov)."
-        )
-
-
 def _gate_pair(a, b):
     """Return the namespace and two normals of one library and dtype, whose batches broadcast."""
-    _require_normal("a", a)
-    _require_normal("b", b)
+    xp, fields_a, fields_b = _points.gate(
+        False, a=(MultivariateNormal, a), b=(MultivariateNormal, b)
+    )
     if a.dim != b.dim:
         raise ValueError(f"a and b must have the same dimension: a has {a.dim} and b has {b.dim}.")
-    _batch_shape("a", a.shape, "b", b.shape)
-    if type(a.mean) is type(b.mean) and a.mean.dtype == b.mean.dtype and _same_place(a, b):
-        return array_namespace(a.mean), a, b
-    xp, mean_a, mean_b = gate(False, a=(REAL, a.mean), b=(REAL, b.mean))
-    _, cov_a, cov_b = gate(False, a=(REAL, a.cov), b=(REAL, b.cov))
-    a = a if a.mean.dtype == mean_a.dtype else MultivariateNormal(mean_a, cov_a, check=False)
-    b = b if b.mean.dtype == mean_b.dtype else MultivariateNormal(mean_b, cov_b, check=False)
-    return xp, a, b
+    return xp, _regated(a, fields_a), _regated(b, fields_b)
 
 
-def _same_place(a, b):
-    return not is_torch_array(a.mean) or a.mean.device == b.mean.device
-
-
-def _batch_shape(name, shape, other, other_shape):
-    try:
-        return np.broadcast_shapes(shape, other_shape)
-    except ValueError:
-        raise ValueError(
-            f"{name} and {other} must have batches that broadcast: their shapes are {shape} and "
-            f"{other_shape}."
-        ) from None
+def _regated(a, fields):
+    """Return the same object if the gate changed nothing: it keeps its Cholesky factor."""
+    is_same = all(x is y for x, y in zip(_points.fields(a), fields, strict=True))
+    return a if is_same else _points.make(MultivariateNormal, *fields)
 
 
 def _gate_tangent(check, a, **vectors):
     """Return the namespace and tangent vectors at a in its library and dtype."""
-    _require_normal("a", a)
-    gated = []
-    for name, v in vectors.items():
-        if not isinstance(v, Tangent):
-            raise TypeError(
-                f"{name} must be a multivariate_normal.Tangent: got {type(v).__name__}. "
-                "Build one with Tangent(mean, cov), the velocities of both."
+    given = {name: (Tangent, v) for name, v in vectors.items()}
+    xp, _, *gated = _points.gate(check, a=(MultivariateNormal, a), **given)
+    for (name, v), (_, cov) in zip(vectors.items(), gated, strict=True):
+        if v.mean.shape[-1] != a.dim:
+            raise ValueError(
+                f"a and {name} must have the same dimension: a has {a.dim} and {name} has "
+                f"{v.mean.shape[-1]}."
             )
-        parts = {f"{name}.mean": (REAL, v.mean), f"{name}.cov": (REAL, v.cov)}
-        xp, _, mean, cov = gate(check, a=(REAL, a.mean), **parts)
-        d = a.dim
-        if mean.shape[-1:] != (d,) or cov.shape[-2:] != (d, d):
-            raise bad_value(
-                name,
-                f"hold velocities of {d} means and of a {d} x {d} covariance",
-                f"got shapes {tuple(mean.shape)} and {tuple(cov.shape)}",
-            )
-        _batch_shape("a", a.shape, f"{name}.mean", tuple(mean.shape[:-1]))
-        _batch_shape("a", a.shape, f"{name}.cov", tuple(cov.shape[:-2]))
-        if check and _array.is_readable(cov):
+        if check and _array.is_readable(cov) and _array.is_readable(a.cov):
             _require_symmetric_velocity(f"{name}.cov", _to_host(cov), _to_host(a.cov))
-        gated.append(Tangent(mean, cov))
-    return xp, *gated
+    return xp, *(_points.make(Tangent, *fields) for fields in gated)
 
 
 def _require_symmetric_velocity(name, cov, at):
@@ -982,7 +951,7 @@ def _require_no_gradient(*normals):
 def _differentiable_squared_distance(a, b, rtol, max_steps):
     import torch
 
-    batch = _batch_shape("a", a.shape, "b", b.shape)
+    batch = np.broadcast_shapes(a.shape, b.shape)
     arrays = (
         torch.broadcast_to(x, (*batch, *event))
         for x, event in (
@@ -1237,7 +1206,7 @@ def _gate_time(a, b, t, check):
 
 def _normal(mean, cov, like, xp):
     mean, cov = _narrow(mean, like, xp), _narrow(0.5 * (cov + _t(cov)), like, xp)
-    return MultivariateNormal(mean, cov, check=False)
+    return _points.make(MultivariateNormal, mean, cov)
 
 
 def exp_map(a, v, *, check=True):
@@ -1579,8 +1548,7 @@ def fisher_information(a, *, check=True):
     array([[2., 0.],
            [0., 2.]])
     """
-    _require_normal("a", a)
-    xp = array_namespace(a.mean)
+    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
     precision = _precision(a, xp)
     i, j = np.tril_indices(a.dim)
     weight = np.where(i == j, 0.5, 1.0)
@@ -1638,8 +1606,7 @@ def natural_parameters(a, *, check=True):
     >>> natural_parameters(MultivariateNormal([1.0], [[0.5]]))
     (array([2.]), array([[-1.]]))
     """
-    _require_normal("a", a)
-    xp = array_namespace(a.mean)
+    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
     precision = _precision(a, xp)
     theta_1 = _matvec(precision, _wide(a.mean, xp), xp)
     return _narrow(theta_1, a.mean, xp), _narrow(-0.5 * precision, a.mean, xp)
@@ -1712,7 +1679,7 @@ def expectation_parameters(a, *, check=True):
     >>> expectation_parameters(MultivariateNormal([2.0], [[1.0]]))
     (array([2.]), array([[5.]]))
     """
-    _require_normal("a", a)
+    _points.gate(False, a=(MultivariateNormal, a))
     return a.mean, a.cov + a.mean[..., :, None] * a.mean[..., None, :]
 
 
@@ -1895,8 +1862,7 @@ def entropy(a, *, check=True):
     >>> round(float(entropy(MultivariateNormal([0.0, 0.0], np.eye(2)))), 6)
     2.837877
     """
-    _require_normal("a", a)
-    xp = array_namespace(a.mean)
+    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
     diagonal = xp.linalg.diagonal(_factor(a, xp))
     constant = 0.5 * a.dim * (1.0 + math.log(2.0 * math.pi))
     return _narrow(constant + xp.sum(xp.log(diagonal), axis=-1), a.mean, xp)
@@ -1967,8 +1933,9 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     >>> e_mean(points).mean
     array([2.])
     """
-    xp, mean, cov, weights = _gate_points(points, weights, axis, check)
-    each = MultivariateNormal(mean, cov, check=False)
+    xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
+    mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
+    each = _points.make(MultivariateNormal, mean, cov)
     precision = _precision(each, xp)
     start = xp.sum(weights[..., None] * mean, axis=axis, keepdims=True)  # no digits lost far off 0
     pull = _matvec(precision, mean - start, xp)
@@ -2016,25 +1983,10 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     >>> m_mean(points).cov
     array([[2.]])
     """
-    xp, mean, cov, weights = _gate_points(points, weights, axis, check)
+    xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
+    mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
     center = xp.sum(weights[..., None] * mean, axis=axis, keepdims=True)
     offset = mean - center
     spread = cov + offset[..., :, None] * offset[..., None, :]
     cov = xp.sum(weights[..., None, None] * spread, axis=axis)
     return _normal(xp.squeeze(center, axis=axis), cov, points.mean, xp)
-
-
-def _gate_points(points, weights, axis, check):
-    """Return the namespace, wide means and covariances, and weights of the batch's shape."""
-    _require_normal("points", points)
-    if weights is None:
-        xp, mean = gate(False, points=(REAL, points.mean))
-        weights = xp.ones_like(mean[..., 0])
-    else:
-        xp, mean, weights = gate(check, points=(REAL, points.mean), weights=(WEIGHTS, weights))
-    if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < len(points.shape):
-        raise bad_value(
-            "axis", "name one of the batch axes of the points", f"got {axis!r} for {points!r}"
-        )
-    weights = _array.normalised_weights(_wide(weights, xp), points.shape, axis, check, xp)
-    return xp, _wide(mean, xp), _wide(points.cov, xp), weights
