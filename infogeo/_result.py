@@ -177,10 +177,11 @@ class Mean:
 
     Parameters
     ----------
-    point : array, shape (..., c)
+    point : array, shape (..., c), or points of the space
         The mean.
     gradient_norm : array, shape (...)
-        Fisher norm of the weighted mean of the log maps, in radians of the sphere of radius 2.
+        Fisher norm of the weighted mean of the log maps: for predictions in radians of the sphere
+        of radius 2.
     steps : int array, shape (...)
         Steps taken.
     status : Status
