@@ -71,8 +71,14 @@ def c_maximize(
     lambda includes the rounding of b and of the sums. A solve counts as converged if that bound is
     at most `tol`, or as small as rounding allows and below about 0.1.
 
-    An optimum on the boundary, where some outcomes get probability 0 (a die of mean 6), is not
-    certified by this test: such problems end as UNDECIDED, and the message names the outcomes.
+    An optimum on the boundary, where some outcomes get probability 0 (a die of mean 6), is found by
+    facial reduction: an eta with eta'(F_y - b) >= 0 for every outcome leaves no mass where it is
+    positive, and the problem is solved, and certified, on the outcomes that remain. The status is
+    BOUNDARY, `support` is exact, p is exactly 0 off it, ``direction`` is eta, and theta, rank and
+    the bound are those of the face: in the whole family theta is only the limit of a direction.
+    Whether the targets lie on the face is decided to their rounding, so that masses below about
+    1e-13 (float64) cannot be told from 0: what is neither certified nor within rounding of a face
+    ends as UNDECIDED.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*.

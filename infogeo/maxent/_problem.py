@@ -59,6 +59,17 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What was found, on the outcomes of a face."""
+
+    problem: Problem  # on the outcomes of the face
+    reduced: Reduced
+    outcome: Outcome
+    support: np.ndarray  # bool, over the outcomes that were given
+    direction: np.ndarray | None = None  # (m,): exposes the face
+
+
+@dataclass(frozen=True)
 class Solution:
     """The fields of a Projection for one problem, and what to tell if it failed."""
 
@@ -75,6 +86,8 @@ class Solution:
     rank: int
     steps: int
     certificate: np.ndarray | None
+    direction: np.ndarray | None
+    transform: np.ndarray  # (m, r), as in Reduced
     diagnosis: str
 
 

@@ -29,8 +29,16 @@ def stack(solutions, shape, like, xp):
 
     # The bound is on the probabilities as they are returned.
     cast = float(xp.finfo(like.dtype).eps) if xp.finfo(like.dtype).bits < 64 else 0.0
-    proofs = [solution.certificate for solution in solutions]
-    none = np.full(num_features, np.nan)
+
+    def vectors(name):
+        values = [getattr(solution, name) for solution in solutions]
+        if all(value is None for value in values):
+            return None
+        none = np.full(num_features, np.nan)
+        return collect([none if value is None else value for value in values], num_features)
+
+    statuses = np.empty(len(solutions), dtype=object)
+    statuses[:] = [solution.status for solution in solutions]
     return Projection(
         probabilities=collect([s.probabilities for s in solutions], num_outcomes),
         theta=collect([s.theta for s in solutions], num_features),
@@ -44,7 +52,7 @@ def stack(solutions, shape, like, xp):
         support=collect([s.support for s in solutions], num_outcomes, dtype=xp.bool),
         rank=scalars("rank", dtype=None),
         steps=scalars("steps", dtype=None),
-        certificate=None
-        if all(eta is None for eta in proofs)
-        else collect([none if eta is None else eta for eta in proofs], num_features),
+        certificate=vectors("certificate"),
+        direction=vectors("direction"),
+        member_status=statuses.reshape(batch),
     )
