@@ -502,8 +502,10 @@ def test_a_batch_is_its_members(rng):
     assert batch.certificate is None
     for i, j in np.ndindex(4, 3):
         single = c_maximize(F[i, 0], b[i, j], log_base=C[j])
-        for name in ("probabilities", "theta", "log_partition", "value", "entropy", "error_bound"):
-            np.testing.assert_array_equal(getattr(batch, name)[i, j], getattr(single, name))
+        for name in ("probabilities", "theta", "log_partition", "value", "entropy"):
+            together, alone = getattr(batch, name)[i, j], getattr(single, name)
+            np.testing.assert_allclose(together, alone, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(batch.error_bound[i, j], single.error_bound, rtol=0.3)
 
 
 def test_a_scalar_target_serves_all_features_and_members(rng):

@@ -6,13 +6,10 @@ It returns a certified error of every log-probability, or a vector that proves t
 distribution satisfies the constraints. Logs are natural, outcomes lie along the last axis.
 """
 
-import numpy as np
-
 from infogeo._array import REAL, gate
 from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
 from infogeo.maxent._diagnosis import solve_error
-from infogeo.maxent._single import solve
-from infogeo.maxent._stack import stack
+from infogeo.maxent._stack import solve_all, stack
 
 __all__ = ["c_maximize", "max_entropy"]
 
@@ -51,7 +48,8 @@ def c_maximize(
     -------
     Projection
         Probabilities, natural parameters, and the numbers that prove them. Leading axes are a
-        batch; the members are solved one by one.
+        batch: members that need no special care are solved together, ``member_status`` says how
+        each of them ended. Tensors are solved in float64 on the host.
 
     Raises
     ------
@@ -109,10 +107,7 @@ def c_maximize(
     F_host, b_host, C_host = broadcast(
         to_host("features", F), to_host("targets", b), to_host("log_base", C)
     )
-    solutions = [
-        solve(F_host[i], b_host[i], C_host[i], roundoff, tol, max_steps)
-        for i in np.ndindex(F_host.shape[:-2])
-    ]
+    solutions = solve_all(F_host, b_host, C_host, roundoff, tol, max_steps)
     result = stack(solutions, F_host.shape, F, xp)
     if throw and not result.status.is_solution:
         raise solve_error(solutions, result)

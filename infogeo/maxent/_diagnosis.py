@@ -90,13 +90,14 @@ def _listed(numbers, noun):
 
 
 def solve_error(solutions, result):
-    failed = [k for k, solution in enumerate(solutions) if not solution.status.is_solution]
-    first = solutions[failed[0]]
+    """Build the error of a solve that did not succeed, for one problem or for a batch."""
+    failed = solutions.failed
+    first = solutions.diagnoses[failed[0]]
     if len(result.rank.shape) == 0:
-        return SolveError(first.diagnosis, result)
+        return SolveError(first, result)
     return SolveError(
-        f"{len(failed)} of {len(solutions)} problems failed, the others are solved in the result: "
-        f"{_listed(failed, 'number')}. Number {failed[0]}: {first.diagnosis}",
+        f"{len(failed)} of {len(solutions.status)} problems failed, the others are solved in the "
+        f"result: {_listed(failed, 'number')}. Number {failed[0]}: {first}",
         result,
-        tuple(failed),
+        failed,
     )

@@ -9,7 +9,7 @@ from infogeo.maxent._linear import solve_lower
 from infogeo.maxent._problem import CAUTION, EPS, Outcome, evaluate
 
 # The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
-_LARGEST_CERTIFIED = 0.1
+LARGEST_CERTIFIED = 0.1
 
 
 def certify(problem, reduced, origin, whitener, tol, max_steps):
@@ -23,7 +23,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
-    if decrement * lever > _LARGEST_CERTIFIED:
+    if decrement * lever > LARGEST_CERTIFIED:
         return None
     while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
         step = whitener.T @ (whitener @ point.gradient)
@@ -35,18 +35,40 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     drift = float(np.ptp(point.logits - origin.logits))
     shift = float(np.linalg.norm(whitener @ (point.gradient - origin.gradient)))
     rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener)
-    # 1.01: the whitener itself is known to at least four digits.
-    size = 1.01 * math.exp(0.5 * drift) * (decrement + rounding)
-    x = size * math.exp(0.5 * drift) * (lever + 2.0 * shift)
-    if x > _LARGEST_CERTIFIED:
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
+    if x > LARGEST_CERTIFIED:
         return None
-    bound = rounding_of_logs - math.log1p(-x)
-    is_best = decrement <= rounding or decrement * lever <= 0.01 * tol
-    if bound > tol and not is_best:
+    if bound > tol and not is_best_possible(decrement, rounding, lever, tol):
         return (
-            Outcome(Status.MAX_STEPS, point, steps, bound, size**2) if steps >= max_steps else None
+            Outcome(Status.MAX_STEPS, point, steps, float(bound), float(size**2))
+            if steps >= max_steps
+            else None
         )
-    return Outcome(Status.CONVERGED, point, steps, bound, size**2)
+    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2))
+
+
+def bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift):
+    """Return the certified Newton decrement, x = decrement * S, and the bound -log(1 - x).
+
+    Parameters
+    ----------
+    decrement, rounding : float or array
+        The decrement in the covariance at the origin, and the rounding error of it.
+    rounding_of_logs : float or array
+        The rounding error of every log-probability.
+    lever, shift, drift : float or array
+        S at the origin; how far the means moved since, in the norm of the whitener; and by how
+        much the logits changed.
+    """
+    # 1.01: the whitener itself is known to at least four digits.
+    size = 1.01 * np.exp(0.5 * drift) * (decrement + rounding)
+    x = size * np.exp(0.5 * drift) * (lever + 2.0 * shift)
+    return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
+
+
+def is_best_possible(decrement, rounding, lever, tol):
+    """Whether what is left of the decrement is rounding, or far below the tolerance."""
+    return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
 
 
 def rounding_of(problem, reduced, point, whitener):
