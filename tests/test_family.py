@@ -856,7 +856,9 @@ def test_the_foliations_are_coordinates_of_the_interior(seed):
     # Through any point go one E_C and one M_b, and they meet in nothing else.
     rng, F, _ = draw(seed)
     p = rng.dirichlet(np.ones(8))
-    found = intersection(ExponentialFamily(F, np.log(p) + 3.0 * F[1] - 1.0), MixtureFamily(F, F @ p))
+    found = intersection(
+        ExponentialFamily(F, np.log(p) + 3.0 * F[1] - 1.0), MixtureFamily(F, F @ p)
+    )
     np.testing.assert_allclose(found.probabilities, p, rtol=1e-13)
     np.testing.assert_allclose(found.theta, [0.0, -3.0, 0.0], atol=1e-12)
 
@@ -886,9 +888,7 @@ def test_intersections_of_a_batch(rng):
     C, p = rng.normal(size=(4, 1, 6)), rng.dirichlet(np.ones(6), 3)
     other = np.array([[1.0, 2.0], [0.5, -1.0]]) @ F
     E = ExponentialFamily(F, C)
-    same, translated = (
-        intersection(E, MixtureFamily(rows, p @ rows.T)) for rows in (F, other)
-    )
+    same, translated = (intersection(E, MixtureFamily(rows, p @ rows.T)) for rows in (F, other))
     assert same.probabilities.shape == (4, 3, 6)
     for name in ("probabilities", "theta", "log_partition"):
         np.testing.assert_allclose(getattr(translated, name), getattr(same, name), rtol=1e-11)
