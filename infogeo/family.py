@@ -1237,7 +1237,10 @@ def _decompose(F, allowed, roundoff):
     for _ in range(2):  # the first mean leaves a rounding error
         mean = centred.sum(axis=-1, keepdims=True) / weight.sum(axis=-1, keepdims=True)
         centred = (centred - mean) * weight
-    left, size, rows = np.linalg.svd(centred / blur, full_matrices=False)
+    # QR first: a third of the time for many outcomes.
+    basis, factor = np.linalg.qr(np.swapaxes(centred / blur, -1, -2))
+    left, size, rows = np.linalg.svd(np.swapaxes(factor, -1, -2), full_matrices=False)
+    rows = rows @ np.swapaxes(basis, -1, -2)
     acts = size > _CAUTION * math.sqrt(num_features * num_outcomes)
     rank = acts.sum(axis=-1)
     left, rows = left * acts[..., None, :], rows * acts[..., :, None]
