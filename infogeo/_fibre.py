@@ -321,26 +321,24 @@ def _put(parts, which, new):
 
 
 def _solution(m, frame, point, steps, is_solved):
-    """Read the velocities off log G, from the side of either end."""
+    """Read the velocities off log G, from the side of either end.
+
+    H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
+    H = exp(log G / 2) Q and Q = diag(V V~', U U~'): so V and U~ follow from V~ and U.
+    """
     d, (b, U, s, Vt, value, *_) = m.shape[-1], point
-    sigma, cosh = 2.0 * np.arcsinh(s), np.sqrt(1.0 + s * s)
-    q = frame.q
-    lower = 0.5 * (_scaled(b, frame) - 0.5 * m[:, :, None] * (m / q**2)[:, None, :])  # A w^-1/2 / 2
-    middle = np.zeros_like(lower)
+    sigma, cosh = 2.0 * np.arcsinh(s)[:, None, :], np.sqrt(1.0 + s * s)[:, None, :]
+    m_column, m_row = m[:, :, None], (m / frame.q**2)[:, None, :]
+    half = 0.5 * (_scaled(b, frame) - 0.5 * m_column * m_row)  # A w^(-1/2) / 2
+    mean = np.zeros_like(half)
     i = np.arange(d)
-    middle[:, i, i] = 0.5 * (q**2 + q**-2)
-    across = np.empty((*m.shape, d + 1))  # V, from the block of H beside C that is cosh(...) Q
-    V_tilde = _t(Vt)
-    across = np.empty_like(V_tilde)
-    across[:, :d] = (middle + lower) @ V_tilde[:, :d] - (m[:, :, None] / math.sqrt(2.0)) * V_tilde[
-        :, d:
-    ]
-    across[:, d:] = (m / q**2)[:, None, :] @ V_tilde[:, :d] / math.sqrt(2.0) + V_tilde[:, d:]
-    V = across / cosh[:, None, :]
-    U_tilde = _t(middle - lower) @ U / cosh[:, None, :]
-    Y = (U * sigma[:, None, :]) @ _t(V)
-    end = -(U_tilde * sigma[:, None, :]) @ Vt
-    residual = 0.5 * np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(2.0)
+    mean[:, i, i] = 0.5 * (frame.q**2 + frame.q**-2)
+    above = np.empty((*m.shape[:1], d + 1, d + 1))
+    above[:, :d, :d], above[:, :d, d:] = mean + half, m_column / -math.sqrt(2.0)
+    above[:, d:, :d], above[:, d:, d:] = m_row / math.sqrt(2.0), 1.0
+    V, U_tilde = above @ _t(Vt) / cosh, _t(mean - half) @ U / cosh
+    Y, end = (U * sigma) @ _t(V), -(U_tilde * sigma) @ Vt
+    residual = np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(8.0)
     return Solution(np.sqrt(value), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
 
 
