@@ -9,6 +9,7 @@ distribution satisfies the constraints. Logs are natural, outcomes lie along the
 from infogeo._array import REAL, gate
 from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
 from infogeo.maxent._diagnosis import solve_error
+from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._stack import solve_all, stack
 
 __all__ = ["c_maximize", "max_entropy"]
@@ -54,8 +55,7 @@ def c_maximize(
     Raises
     ------
     TypeError, ValueError
-        Shapes that do not fit together; values that are not finite; tensors that require a
-        gradient (the solve has none to give).
+        Shapes that do not fit together; values that are not finite.
     SolveError
         No distribution satisfies the constraints (then ``error.result.certificate`` proves it),
         or none was found. ``error.failed`` lists the failed members of a batch, counted along
@@ -77,6 +77,12 @@ def c_maximize(
     Whether the targets lie on the face is decided to their rounding, so that masses below about
     1e-13 (float64) cannot be told from 0: what is neither certified nor within rounding of a face
     ends as UNDECIDED.
+
+    For tensors that require a gradient, probabilities, theta, log_partition, value and entropy are
+    differentiable with respect to targets, log_base and features, by the implicit function
+    theorem. On a face these are the derivatives within the face. The outcomes off it do not move.
+    Where features are linearly dependent, they are the derivatives along targets that stay
+    consistent.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*.
@@ -109,6 +115,8 @@ def c_maximize(
     )
     solutions = solve_all(F_host, b_host, C_host, roundoff, tol, max_steps)
     result = stack(solutions, F_host.shape, F, xp)
+    if wants_gradient((F, b, C)):
+        result = attach(result, solutions, F, b, C)
     if throw and not result.status.is_solution:
         raise solve_error(solutions, result)
     return result

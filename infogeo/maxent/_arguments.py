@@ -48,11 +48,6 @@ def to_host(name, x):
         )
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
-        if x.requires_grad and torch.is_grad_enabled():
-            raise ValueError(
-                f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
-                f"gradients through the solve are not offered yet. Pass {name}.detach()."
-            )
         x = x.detach().cpu().numpy()
     return np.asarray(x).astype(np.float64, copy=False)
 
