@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from infogeo import SolveError, Status
-from infogeo.maxent import c_maximize, max_entropy
+from infogeo.maxent import c_maximize, least_violation, max_entropy
 
 DIE = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
 
@@ -39,7 +39,7 @@ def test_the_conditions_of_a_penalty(rng, penalty, shape):
     found = c_maximize(F, b, log_base=C, penalty=penalty)
     assert_member(found, F, C)
     penalised(found, F, b, penalty)
-    assert found.error_bound < 1e-8
+    assert found.error_bound < 1e-8 * (1.0 + penalty)  # log-probabilities are of that size
 
 
 def test_bounds_of_a_penalty_hold(rng):
@@ -182,6 +182,58 @@ def test_a_batch_of_bounds(rng):
     batch = max_entropy(DIE, lower=[[4.5], [1.0], [6.5]], upper=math.inf, throw=False)
     assert list(batch.member_status) == [Status.CONVERGED, Status.CONVERGED, Status.INFEASIBLE]
     np.testing.assert_allclose(batch.probabilities[1], 1 / 6, rtol=1e-14)
+
+
+# ---------------------------------------------------------------- least violation
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_least_violation_is_least(seed):
+    # No outcome lies on the side of the targets: the condition for the nearest point.
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        shape = (int(rng.integers(1, 6)), int(rng.integers(2, 15)))
+        F, C = rng.normal(size=shape), rng.normal(size=shape[1])
+        b = rng.normal(size=shape[0]) * 3.0
+        if c_maximize(F, b, log_base=C, throw=False).status.is_solution:
+            continue
+        found = least_violation(F, b, log_base=C)
+        assert found.status.is_solution
+        if shape[0] < shape[1]:  # otherwise contradictions may be all that is wrong
+            assert found.status is Status.BOUNDARY
+        unit = np.ptp(F, axis=1)
+        mean = F @ found.probabilities
+        outward = (b - mean) / unit**2
+        heights = outward @ (F - mean[:, None])
+        np.testing.assert_allclose(heights[found.support], 0.0, atol=1e-9 * np.abs(outward).max())
+        assert (heights <= 1e-9 * np.abs(outward).max()).all()
+        np.testing.assert_allclose(found.residual, np.abs(mean - b).max(), rtol=1e-12)
+        assert_member(found, F, C)
+
+
+def test_targets_that_can_be_met_are_met(rng):
+    F = rng.normal(size=(3, 10))
+    b = F @ rng.dirichlet(np.ones(10))
+    met, plain = least_violation(F, b), max_entropy(F, b)
+    np.testing.assert_array_equal(met.probabilities, plain.probabilities)
+    assert met.residual < 1e-14
+
+
+def test_least_violation_in_other_libraries_and_batches(lib):
+    found = least_violation(lib.array(DIE), lib.array([[7.0], [3.5], [-2.0]]))
+    np.testing.assert_allclose(
+        lib.to_numpy(found.probabilities), [np.eye(6)[5], np.full(6, 1 / 6), np.eye(6)[0]]
+    )
+    np.testing.assert_allclose(lib.to_numpy(found.residual), [1.0, 0.0, 3.0], atol=1e-15)
+    assert lib.owns(found.residual)
+
+
+def test_least_violation_with_a_constant_feature_and_excluded_outcomes():
+    found = least_violation(
+        [[2.0] * 6, DIE[0].tolist()], [1.0, 8.0], log_base=[0, 0, 0, 0, 0, -np.inf]
+    )
+    np.testing.assert_array_equal(found.probabilities, np.eye(6)[4])
+    assert found.residual == 3.0
 
 
 # ---------------------------------------------------------------- starts and callbacks

@@ -7,6 +7,10 @@ distribution satisfies the constraints. Logs are natural, outcomes lie along the
 """
 
 import math
+from dataclasses import replace
+
+import numpy as np
+from array_api_compat import device
 
 from infogeo._array import REAL, bad_value, gate
 from infogeo.maxent._arguments import (
@@ -21,10 +25,11 @@ from infogeo.maxent._arguments import (
 )
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._gradients import attach, wants_gradient
+from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._stack import solve_all, stack
 
-__all__ = ["c_maximize", "max_entropy"]
+__all__ = ["c_maximize", "least_violation", "max_entropy"]
 
 
 def c_maximize(
@@ -263,3 +268,76 @@ def max_entropy(
         throw=throw,
         check=check,
     )
+
+
+def least_violation(
+    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
+):
+    r"""C-maximal distribution among those that violate the constraints the least.
+
+    .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F] = z \}, \quad
+        z = \arg\min_{E_p[F]} \textstyle\sum_i (E_p[F_i] - b_i)^2 / s_i^2
+
+    z is the point nearest to the targets that some distribution has as its expectations, in units
+    s_i: the difference of the largest and the smallest value of feature i.
+
+    Parameters
+    ----------
+    features : array, shape (..., m, c)
+        F: one row of c values for each of the m constraints.
+    targets : float or array, shape (..., m)
+        b: the expectations that p* should have, in the units of the features.
+    log_base : array, shape (..., c), optional
+        C; -inf rules an outcome out. Default 0: maximum entropy.
+    tol : float
+        As in `c_maximize`.
+    max_steps : int
+        The most Newton steps.
+    throw : bool
+        Whether an unsuccessful solve raises.
+    check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Projection
+        As `c_maximize` for the expectations z; ``residual`` is the largest violation of the targets
+        as they were given. Targets that can be met are met.
+
+    Raises
+    ------
+    TypeError, ValueError, SolveError
+        As `c_maximize`, but for targets that no distribution has.
+
+    Notes
+    -----
+    z is the nearest point of a polytope, by non-negative least squares on the outcomes. Targets out
+    of reach of independent features have it on the boundary: p* is exactly 0 off a face.
+
+    References
+    ----------
+    P. Wolfe, Finding the nearest point in a polytope, Math. Programming 11, 1976.
+
+    Examples
+    --------
+    A mean of 2 and a second moment of 3 would make a negative variance:
+
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0])
+    >>> nearest = least_violation([x, x**2], [2.0, 3.0])
+    >>> nearest.support
+    array([False,  True,  True, False])
+    """
+    base = 0.0 if log_base is None else log_base
+    xp, F, b, C = gate(
+        check, features=(REAL, features), targets=(REAL, targets), log_base=(LOG_BASE, base)
+    )
+    host, log_base_host, goals = broadcast(
+        to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
+    )
+    reached = nearest_expectations(host, goals, ~np.isneginf(log_base_host))
+    options = {"log_base": C, "tol": tol, "max_steps": max_steps, "throw": throw, "check": False}
+    where = {"dtype": F.dtype, "device": device(F)}
+    found = c_maximize(F, xp.asarray(reached, **where), **options)
+    violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
+    residual = xp.asarray(violation.max(axis=-1), **where)
+    return replace(found, residual=residual if residual.ndim else residual[()])
