@@ -4,6 +4,7 @@ A space is described by a `Space`; `test_contract.py` runs every check on each o
 knows a formula of the space: only that its functions must agree with one another.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,15 @@ class Space:
     """A space under test: its verbs, how to draw from it, and its curvature if it is constant."""
 
     verbs: Any
-    draw_point: Callable[[np.random.Generator], np.ndarray]
-    draw_vector: Callable[[np.random.Generator, np.ndarray], np.ndarray]  # of Fisher norm 1
+    draw_point: Callable[[np.random.Generator], Any]  # an array, or an object made of arrays
+    draw_vector: Callable[[np.random.Generator, Any], Any]  # of Fisher norm 1
     curvature: float | None
     reach: float  # how far from a drawn point the geodesics certainly stay inside
 
     def coordinates(self, point):
         """Return an array in which two representations of one point agree."""
+        if dataclasses.is_dataclass(point):
+            return np.concatenate([np.ravel(field) for field in vars(point).values()])
         return self.verbs.canonical(point) if hasattr(self.verbs, "canonical") else point
 
 
@@ -92,7 +95,7 @@ def check_transport_is_an_isometry_along_the_geodesic(space, rng):
         space.verbs.inner_product(q, *moved), space.verbs.inner_product(p, u, v), atol=1e-13
     )
     arrived = space.verbs.parallel_transport(p, q, space.verbs.log_map(p, q))
-    onwards = -np.asarray(space.verbs.log_map(q, p))
+    onwards = -space.verbs.log_map(q, p)
     np.testing.assert_allclose(space.verbs.norm(q, arrived - onwards), 0.0, atol=1e-13)
 
 

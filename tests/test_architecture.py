@@ -67,6 +67,7 @@ def test_imports_point_one_way(path):
         ("import infogeo; infogeo.simplex", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
         ("import infogeo; infogeo.logits", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
         ("import infogeo; infogeo.multivariate_normal", {"torch", "matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.normal", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
         ("import infogeo; infogeo.maxent", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.family", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.lipschitz", {"matplotlib", "sklearn", "rich"}),

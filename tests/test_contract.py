@@ -4,7 +4,7 @@ import contract
 import numpy as np
 import pytest
 
-from infogeo import logits, simplex
+from infogeo import logits, normal, simplex
 
 
 def simplex_vector(rng, p):
@@ -18,11 +18,21 @@ def logits_vector(rng, z):
     return v / logits.norm(z, v)
 
 
+def normal_point(rng):
+    return normal.Normal(rng.normal(), np.exp(0.5 * rng.normal()))
+
+
+def normal_vector(rng, p):
+    v = normal.Tangent(*rng.normal(size=2))
+    return v / normal.norm(p, v)
+
+
 SPACES = {
     "simplex": contract.Space(
         simplex, lambda rng: rng.dirichlet(np.full(6, 3.0)), simplex_vector, 0.25, 0.1
     ),
     "logits": contract.Space(logits, lambda rng: rng.normal(size=6), logits_vector, 0.25, 0.1),
+    "normal": contract.Space(normal, normal_point, normal_vector, -0.5, 0.1),
 }
 
 

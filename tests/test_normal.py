@@ -538,6 +538,35 @@ def test_geodesics_have_their_velocity_at_the_ends(curve, end):
     torch.testing.assert_close(torch.func.jacrev(path)(t), secant, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("separation", [1e-12, 1e-9, 1e-4])
+@pytest.mark.parametrize("end", [0, 1])
+def test_velocities_keep_their_digits_between_near_points(separation, end):
+    """Against the derivatives at the ends in closed form, in many digits."""
+    torch = pytest.importorskip("torch")
+    a, b = (0.3, 0.5), (0.3 + separation, 0.5 - 0.7 * separation)
+    m0, s0, m1, s1 = (exact(x) for x in (*a, *b))
+    by_log = exact_log(m0, s0, m1, s1) if end == 0 else [-x for x in exact_log(m1, s1, m0, s0)]
+    s = (s0, s1)[end]
+    inverse = (1 / s0**2, 1 / s1**2)
+    e_velocity = (
+        (m1 - m0) * inverse[1 - end] / inverse[end],
+        (inverse[0] - inverse[1]) * s**3 / 2,
+    )
+    m_velocity = (m1 - m0, (s1**2 - s0**2 + (1 - 2 * end) * (m1 - m0) ** 2) / (2 * s))
+    a, b = torch_point(torch, a), torch_point(torch, b)
+    t = torch.tensor(float(end), dtype=torch.float64)
+    for curve, velocity in (
+        (normal.fisher_rao_geodesic, by_log),
+        (normal.e_geodesic, e_velocity),
+        (normal.m_geodesic, m_velocity),
+    ):
+        found = torch.func.jacrev(lambda t, c=curve: torch.stack(list(vars(c(a, b, t)).values())))(
+            t
+        )
+        for value, expected in zip(found, velocity, strict=True):
+            assert relative_error(value, expected) < 2e-15
+
+
 def test_curves_move_with_their_ends():
     """Means of 1e6 keep what they differ by: 2^-30 is exact beside them."""
     a, b = Normal(1e6, 1.0), Normal(1e6 + 2.0**-24, 1.0)
