@@ -16,7 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj, is_dask_array, is_torch_array
+from array_api_compat import (
+    array_namespace,
+    is_array_api_obj,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+)
 from array_api_compat import numpy as numpy_namespace
 
 Array = Any  # an array of any library that the gate accepts
@@ -323,7 +329,7 @@ def _view(array: Array) -> Array | None:
     return None if is_torch_array(array) or is_dask_array(array) else np.asarray(array)
 
 
-def _row(flags: Any) -> str:
+def row(flags: Any) -> str:
     """Name the first flagged row of a batch; nothing for a single point."""
     if flags.ndim == 0:
         return ""
@@ -418,7 +424,7 @@ def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
     rule = "hold probabilities in its last axis"
     finite = np.isfinite(p).all(-1)
     if not finite.all():
-        raise bad_value(name, rule, f"it has NaN or infinite entries{_row(~finite)}")
+        raise bad_value(name, rule, f"it has NaN or infinite entries{row(~finite)}")
     smallest = p.min(-1)
     excess = np.abs(p.sum(-1, dtype=np.float64) - 1.0)
     tolerance = _tolerance(p.shape[-1], coarseness)
@@ -426,9 +432,9 @@ def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
         return
     seen = []
     if smallest.min() < 0.0:
-        seen.append(f"smallest entry {smallest.min():.6g}{_row(smallest == smallest.min())}")
+        seen.append(f"smallest entry {smallest.min():.6g}{row(smallest == smallest.min())}")
     if excess.max() > tolerance:
-        seen.append(f"largest |sum - 1| = {excess.max():.6g}{_row(excess == excess.max())}")
+        seen.append(f"largest |sum - 1| = {excess.max():.6g}{row(excess == excess.max())}")
     if smallest.min() >= 0.0:
         advice = f"Divide by {name}.sum(-1, keepdims=True) if these are counts."
     else:
@@ -449,15 +455,16 @@ def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
     rule = "hold logits in its last axis, finite or -inf for a masked class"
     wrong = (np.isnan(z) | np.isposinf(z)).any(-1)
     if wrong.any():
-        raise bad_value(name, rule, f"it has NaN or +inf entries{_row(wrong)}")
+        raise bad_value(name, rule, f"it has NaN or +inf entries{row(wrong)}")
     masked = np.isneginf(z).all(-1)
     if masked.any():
-        raise bad_value(name, rule, f"all its classes are masked{_row(masked)}")
+        raise bad_value(name, rule, f"all its classes are masked{row(masked)}")
 
 
 def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
-    if not np.isfinite(x).all():
-        raise bad_value(name, "be finite", "it has NaN or infinite entries")
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
 
 
 def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
@@ -469,10 +476,37 @@ def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
         raise bad_value(name, "lie in [0, 1]", f"its entries range from {t.min()} to {t.max()}")
 
 
+def _are_positive(x: Array, coarseness: float) -> bool:
+    return _smallest(x) > 0.0 and float(x.max()) < math.inf  # NaN fails both
+
+
+def _explain_positive(name: str, x: np.ndarray, coarseness: float) -> None:
+    wrong = ~np.isfinite(x)
+    if wrong.any():
+        raise bad_value(
+            name, "be positive and finite", f"it has NaN or infinite entries{row(wrong)}"
+        )
+    smallest = x.min()
+    if smallest <= 0.0:
+        seen = f"its smallest entry is {smallest:.6g}{row(x == smallest)}"
+        raise bad_value(name, "be positive and finite", seen)
+
+
+def _are_negative(x: Array, coarseness: float) -> bool:
+    return _are_positive(-x, coarseness)
+
+
+def _explain_negative(name: str, x: np.ndarray, coarseness: float) -> None:
+    wrong = ~(np.isfinite(x) & (x < 0.0))
+    if wrong.any():
+        seen = f"it has the entry {x[wrong][0]:.6g}{row(wrong)}"
+        raise bad_value(name, "be negative and finite", seen)
+
+
 def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
     wrong = ~np.isfinite(v).all(-1)
     if wrong.any():
-        raise bad_value(name, "be finite", f"it has NaN or infinite entries{_row(wrong)}")
+        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
 
 
 def _excess_of_tangent(v: Array) -> Array:
@@ -494,7 +528,7 @@ def _explain_tangent(name: str, v: np.ndarray, coarseness: float) -> None:
         raise bad_value(
             name,
             "sum to 0 along its last axis, as tangent vectors of the simplex do",
-            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{_row(worst)}",
+            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{row(worst)}",
             f"Subtract p * {name}.sum(-1, keepdims=True) to project it.",
         )
 
@@ -515,6 +549,8 @@ VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
 WEIGHTS = Rule("", _are_weights, _explain_weights)
 UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval)
 REAL = Rule("", _are_finite, _explain_finite)
+POSITIVE = Rule("", _are_positive, _explain_positive)
+NEGATIVE = Rule("", _are_negative, _explain_negative)
 
 
 # ---------------------------------------------------------------- functions
@@ -652,6 +688,20 @@ def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> A
     weights = weights[..., None]
     terms = weights * xp.where(weights > 0.0, x, xp.zeros_like(x))
     return xp.sum(terms, axis=axis)
+
+
+def widest_dtype(x: Array, xp: Namespace) -> Any:
+    """Return float64, or float32 where there is nothing wider."""
+    if is_jax_array(x):
+        return xp.asarray(0.0).dtype
+    if is_torch_array(x) and x.device.type == "mps":
+        return xp.float32
+    return xp.float64
+
+
+def on_host(x: Array) -> Array:
+    """Return a torch tensor detached and on the CPU, for numpy to read; anything else as it is."""
+    return x.detach().cpu() if hasattr(x, "detach") else x
 
 
 def device_of(x: Array) -> Any:

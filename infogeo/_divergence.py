@@ -22,7 +22,7 @@ def alpha(p: Array, q: Array, ratio: Array, order: float, xp: Namespace) -> Arra
     is_below = (ratio < 0.0) & (p > 0.0)
     # Three forms of p (expm1(-e) - expm1(-b e) / b) / a, e = log(p / q): near 0, e > 0, e < 0.
     e = xp.where(is_near, ratio, zero)
-    near = p * (_expm1_minus(-e, xp) - _scaled(lambda y: _expm1_minus(y, xp), -e, b, 0.0)) / a
+    near = p * (expm1_minus(-e, xp) - _scaled(lambda y: expm1_minus(y, xp), -e, b, 0.0)) / a
     e = xp.where(is_above, ratio, zero)
     grown = _scaled(lambda y: expm1(y, xp), -e, b, -e)
     above = xp.where(is_above, p, zero + 1.0) * (xp.expm1(-e) - grown) / a
@@ -94,7 +94,7 @@ def expm1(y: Array, xp: Namespace) -> Array:
     return xp.where(overflows, xp.inf, xp.expm1(xp.where(overflows, xp.zeros_like(y), y)))
 
 
-def _expm1_minus(y: Array, xp: Namespace) -> Array:
+def expm1_minus(y: Array, xp: Namespace) -> Array:
     """Return exp(y) - 1 - y for |y| <= 1, to full relative precision."""
     total = xp.full_like(y, 1.0 / math.factorial(19))
     for k in range(18, 1, -1):

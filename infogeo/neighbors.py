@@ -408,7 +408,7 @@ class _Vertices(NamedTuple):
 
 def _panel(points: Array, space: Any) -> _Panel:
     xp = array_namespace(points)
-    wide = xp.astype(points, _widest(points, xp), copy=False)
+    wide = xp.astype(points, _array.widest_dtype(points, xp), copy=False)
     if space is logits:
         roots = xp.exp(0.5 * (wide - xp.max(wide, axis=-1, keepdims=True)))
         total = xp.sum(roots * roots, axis=-1, keepdims=True)
@@ -421,15 +421,6 @@ def _panel(points: Array, space: Any) -> _Panel:
     else:
         roots = roots * scale
     return _Panel(points, roots, space, xp)
-
-
-def _widest(points: Array, xp: Namespace) -> Any:
-    """Return float64, or float32 where there is nothing wider."""
-    if is_jax_array(points):
-        return xp.asarray(0.0).dtype
-    if is_torch_array(points) and points.device.type == "mps":
-        return xp.float32
-    return xp.float64
 
 
 def _vertices(x: Array, xp: Namespace) -> _Vertices:
@@ -656,7 +647,7 @@ def _count(stop: int, like: Array) -> Array:
 def _measured(queries: Array, points: Array, indices: Array, distance: Callable) -> Array:
     """Return the distances of each query to its candidates."""
     xp = array_namespace(queries)
-    num, wide = indices.shape[1], _widest(points, xp)
+    num, wide = indices.shape[1], _array.widest_dtype(points, xp)
     parts = []
     for rows in _spans(0, queries.shape[0], max(1, _pair_rows(points) // num)):
         flat = xp.reshape(indices[rows, :], (-1,))

@@ -12,11 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "infogeo"
 # A module may import from its own package and from the layers before it.
 LAYERS = (
     {"_array", "_extras", "_result"},
-    {"_divergence", "_geodesic"},
+    {"_divergence", "_fibre", "_geodesic", "_points"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
-    {"family", "mean", "neighbors"},
+    {"mean", "neighbors"},
     {"maxent"},
+    {"family"},
     {"lipschitz", "pullback"},
     {"robustness"},
     {"interop", "plot"},
@@ -65,7 +66,9 @@ def test_imports_point_one_way(path):
     [
         ("import infogeo; infogeo.simplex", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
         ("import infogeo; infogeo.logits", {"torch", "matplotlib", "sklearn", "scipy", "rich"}),
+        ("import infogeo; infogeo.multivariate_normal", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.maxent", {"torch", "matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.family", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.lipschitz", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.pullback", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo.cli", {"torch", "matplotlib", "sklearn"}),

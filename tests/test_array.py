@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infogeo import _array, logits
-from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, gate
+from infogeo._array import LOGITS, NEGATIVE, POSITIVE, PROBABILITIES, REAL, UNIT_INTERVAL, gate
 from infogeo.simplex import fisher_rao_distance
 
 P = [0.2, 0.3, 0.5]
@@ -263,7 +263,16 @@ def test_masked_logits_pass():
     [
         (UNIT_INTERVAL, [0.5, 1.5], "t must lie in [0, 1]: its entries range from 0.5 to 1.5."),
         (UNIT_INTERVAL, float("nan"), "t must lie in [0, 1]"),
-        (REAL, [1.0, float("inf")], "t must be finite: it has NaN or infinite entries."),
+        (REAL, [1.0, float("inf")], "t must be finite: it has NaN or infinite entries (row 1)."),
+        (POSITIVE, [1.0, float("nan")], "t must be positive and finite: it has NaN or infinite"),
+        (POSITIVE, 0.0, "t must be positive and finite: its smallest entry is 0."),
+        (
+            POSITIVE,
+            [[1.0, 2.0], [-3.0, 1.0]],
+            "t must be positive and finite: its smallest entry is -3 (row (1, 0)).",
+        ),
+        (NEGATIVE, [-1.0, 0.0], "t must be negative and finite: it has the entry 0 (row 1)."),
+        (NEGATIVE, [-1.0, float("nan")], "t must be negative and finite: it has the entry nan"),
     ],
 )
 def test_bad_parameters(rule, value, message):

@@ -1,0 +1,347 @@
+r"""The geodesic between N(0, I) and N(m, diag w), by a minimisation over a fibre.
+
+The normals of dimension d are the base of a Riemannian submersion from the symmetric space of
+SO(d + 1, d). A geodesic of the base lifts to one of the symmetric space, which has its distances
+in closed form; where the lift ends in the fibre over N(m, diag w), a skew-symmetric a, is found
+by minimising the distance. With A = a - m m' / 2 the points of the fibre are
+
+.. math:: G = H H', \qquad H = \begin{pmatrix} w^{-1/2} & 0 & 0 \\ m' w^{-1/2} & 1 & 0 \\
+          A w^{-1/2} & -m & w^{1/2} \end{pmatrix}
+
+In the basis in which the invariant form is diag(1, -1), log G has one block Y, d x (d + 1), and
+its transpose. H = exp(log G / 2) Q has in the same place a block C, affine in a, with
+
+.. math:: Y = U \sigma V', \quad C = U \sinh(\sigma / 2) \tilde V', \quad
+          d^2 = \tfrac12 \textstyle\sum \sigma_i^2, \quad
+          C = \bigl(-\sinh(\lambda / 2) - \tfrac12 A w^{-1/2} \,\big|\, m / \sqrt 2\bigr)
+
+where lambda = log w. So the distance is a function of the singular values of a d x (d + 1) matrix
+that is small for near points and keeps its digits there; a singular value decomposition gives it,
+its gradient and its Hessian. At the minimum Y = (-B | sqrt2 x) with symmetric B, and (x, B) is
+the velocity of the geodesic at N(0, I).
+
+References: P. S. Eriksen, Geodesics connected with the Fisher metric on the multivariate normal
+manifold, 1987. S. Kobayashi, Geodesics of multivariate normal distributions and a Toda lattice
+type Lax pair, Phys. Scr. 98, 2023.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Geodesics from N(0, I) to N(m, diag w), for a batch of n.
+
+    Parameters
+    ----------
+    distance : array, shape (n,)
+        Length of the geodesic; never below the true one, but for rounding.
+    x, b : array, shape (n, d) and (n, d, d)
+        Velocity of mean and covariance at N(0, I).
+    end_x, end_b : array, shape (n, d) and (n, d, d)
+        Velocity of the geodesic back, at N(m, diag w), in coordinates that make this N(0, I).
+    residual : array, shape (n,)
+        Length that is left in the fibre: the norm of the skew-symmetric part of Y / sqrt2.
+    steps : int array, shape (n,)
+        Newton steps.
+    is_solved : bool array, shape (n,)
+        Whether a further step would shorten the distance by less than rtol, relative.
+    """
+
+    distance: np.ndarray
+    x: np.ndarray
+    b: np.ndarray
+    end_x: np.ndarray
+    end_b: np.ndarray
+    residual: np.ndarray
+    steps: np.ndarray
+    is_solved: np.ndarray
+
+
+class _Frame(NamedTuple):
+    """What the fibre is: C at a = 0, and the unknowns b in a = w^(1/4) b w^(1/4)."""
+
+    C: np.ndarray  # (n, d, d + 1)
+    q: np.ndarray  # (n, d): w^(1/4), which gives b the scale of the midpoint
+
+
+class _Point(NamedTuple):
+    """A point of the fibre: b, the singular values and vectors of its C, and the gradient."""
+
+    b: np.ndarray  # (n, d, d), skew-symmetric
+    U: np.ndarray  # (n, d, d)
+    s: np.ndarray  # (n, d), descending
+    Vt: np.ndarray  # (n, d, d + 1)
+    value: np.ndarray  # (n,): the squared distance 2 sum asinh(s)^2
+    gradient: np.ndarray  # (n, d, d), skew-symmetric: of the value by b
+    norm: np.ndarray  # (n,): of the gradient
+
+
+def solve(m: np.ndarray, log_w: np.ndarray, rtol: float, max_steps: int) -> Solution:
+    """Return the geodesics to N(m, diag exp(log_w)); both arguments have shape (n, d)."""
+    frame = _frame(m, log_w)
+    n, d = m.shape
+    best = _point(frame, np.zeros((n, d, d)))
+    steps, is_solved = np.zeros(n, dtype=int), np.ones(n, dtype=bool)
+    active = np.flatnonzero(best.norm > _floor(best))
+    while active.size:
+        sub, here = _rows(frame, active), _rows(best, active)
+        step, decrement, is_bent = _newton_step(sub, here)
+        # Where the value is quadratic, or its changes are rounding, the gradient has the say.
+        is_close = decrement <= np.maximum(1e-10 * here.value, _rounding(here))
+        there = _line_search(sub, here, step, decrement, is_close)
+        _extend(sub, here, there, step, np.flatnonzero(is_bent & ~is_close))
+        is_progress = np.where(is_close, there.norm < 0.5 * here.norm, there.value < here.value)
+        is_solved[active] = decrement <= np.maximum(rtol * here.value, _rounding(here))
+        steps[active] += is_progress
+        _put(best, active[is_progress], _rows(there, is_progress))
+        is_going = is_progress & (there.norm > _floor(there)) & (steps[active] < max_steps)
+        is_solved[active[is_progress & (there.norm <= _floor(there))]] = True
+        active = active[is_going]
+    return _solution(m, frame, best, steps, is_solved)
+
+
+def upper_bound(m: np.ndarray, log_w: np.ndarray) -> np.ndarray:
+    """Return the length at a = 0, which is at least the distance; shapes (n, d) to (n,)."""
+    s = np.linalg.svd(_frame(m, log_w).C, compute_uv=False)
+    return np.sqrt(2.0 * (np.arcsinh(s) ** 2).sum(-1))
+
+
+# ---------------------------------------------------------------- a point of the fibre
+
+
+def _frame(m, log_w):
+    n, d = m.shape
+    q = np.exp(0.25 * log_w)
+    C = np.empty((n, d, d + 1))
+    np.multiply(m[:, :, None], 0.25 * (m / q**2)[:, None, :], out=C[..., :d])
+    i = np.arange(d)
+    C[:, i, i] -= np.sinh(0.5 * log_w)
+    C[..., d] = m / math.sqrt(2.0)
+    return _Frame(C, q)
+
+
+def _point(frame, b):
+    C = frame.C.copy()
+    C[..., :-1] -= 0.5 * _scaled(b, frame)
+    U, s, Vt = np.linalg.svd(C, full_matrices=False)
+    value = 2.0 * (np.arcsinh(s) ** 2).sum(-1)
+    gradient = _pulled_back((U * _slope(s)[:, None, :]) @ Vt[..., :-1], frame)
+    return _Point(b, U, s, Vt, value, gradient, np.linalg.norm(gradient, axis=(-2, -1)))
+
+
+def _scaled(b, frame):
+    """Return a w^(-1/2) = w^(1/4) b w^(-1/4)."""
+    return frame.q[:, :, None] * b / frame.q[:, None, :]
+
+
+def _pulled_back(P, frame):
+    """Return the derivative by b of a function of C whose derivative by C has P on the left."""
+    P = P * frame.q[:, :, None] / frame.q[:, None, :]
+    return 0.25 * (_t(P) - P)
+
+
+def _t(x):
+    return np.swapaxes(x, -1, -2)
+
+
+def _slope(s):
+    """Return the derivative of 2 asinh(s)^2."""
+    return 4.0 * np.arcsinh(s) / np.sqrt(1.0 + s * s)
+
+
+def _slope_by_s(s):
+    """Return 4 asinh(s) / (s sqrt(1 + s^2)), which is 4 at 0."""
+    is_zero = s == 0.0
+    return np.where(is_zero, 4.0, _slope(s) / np.where(is_zero, 1.0, s))
+
+
+def _floor(point):
+    """Return the rounding error of the gradient's norm: that of C is relative to its norm."""
+    return 4.0 * _EPS * math.sqrt(point.s.shape[-1]) * point.s[:, 0]
+
+
+def _rounding(point):
+    """Return the rounding error of the value."""
+    slope = _slope(point.s)
+    return 4.0 * _EPS * (point.value + point.s[:, 0] * slope.sum(-1))
+
+
+# ---------------------------------------------------------------- Newton's method
+
+
+def _newton_step(frame, here):
+    """Return a direction of descent by conjugate gradients, minus the slope along it, and flags.
+
+    Flagged are those whose quadratic model has no minimum: they end with a direction in which
+    it bends down.
+    """
+    hessian, precondition = _hessian(frame, here), _preconditioner(frame, here)
+    d = here.s.shape[-1]
+    step, residual = np.zeros_like(here.gradient), -here.gradient
+    z = precondition(residual)
+    direction, size = z, _dot(residual, z)
+    # Accurate systems where that makes convergence quadratic, rough ones far away.
+    goal = size * np.clip(here.norm / np.linalg.norm(_slope(here.s), axis=-1), 1e-8, 0.1) ** 2
+    is_going = size > 0.0
+    has_no_minimum = np.zeros_like(is_going)
+    for _ in range(d * d):
+        image = hessian(direction)
+        curvature = _dot(direction, image)
+        has_no_minimum |= is_going & (curvature <= 0.0)
+        # Along a direction that bends down, the step of a bend of the same size upwards: it is
+        # one of descent, and `_extend` finds its length.
+        curvature = np.where(curvature == 0.0, size, np.abs(curvature))
+        length = np.where(is_going, size / np.where(is_going, curvature, 1.0), 0.0)
+        step += length[:, None, None] * direction
+        is_going &= ~has_no_minimum
+        residual -= length[:, None, None] * image
+        z = precondition(residual)
+        following = _dot(residual, z)
+        is_going &= following > goal
+        if not is_going.any():
+            break
+        ratio = following / np.where(is_going, size, 1.0)
+        direction = np.where(is_going[:, None, None], z + ratio[:, None, None] * direction, 0.0)
+        size = following
+    return step, -_dot(here.gradient, step), has_no_minimum
+
+
+def _dot(x, y):
+    return np.einsum("nij,nij->n", x, y)
+
+
+def _hessian(frame, here):
+    """Return the second derivative of the value by b as a function of a direction.
+
+    In the bases U and V the derivative of the slope (an odd function of C) weighs the symmetric
+    part by differences, the skew-symmetric part by sums, and what is across V by slope / s.
+    """
+    s, slope, by_s = here.s, _slope(here.s), _slope_by_s(here.s)
+    Ut, Vte = _t(here.U), here.Vt[..., :-1]
+    s_i, s_j, slope_i, slope_j = s[:, :, None], s[:, None, :], slope[:, :, None], slope[:, None, :]
+    is_equal = np.abs(s_i - s_j) <= 1e-5 * (s_i + s_j)
+    mean = 0.5 * (s_i + s_j)
+    curvature = (4.0 - mean * _slope(mean)) / (1.0 + mean * mean)
+    differences = np.where(
+        is_equal, curvature, (slope_i - slope_j) / np.where(is_equal, 1.0, s_i - s_j)
+    )
+    is_zero = mean == 0.0
+    sums = np.where(is_zero, 4.0, (slope_i + slope_j) / np.where(is_zero, 1.0, s_i + s_j))
+    plus, minus = 0.5 * (differences + sums), 0.5 * (differences - sums)
+    by_s = by_s[:, :, None]
+
+    def apply(direction):
+        E = -0.5 * Ut @ _scaled(direction, frame)
+        along = E @ _t(Vte)
+        weighted = plus * along + minus * _t(along) - by_s * along
+        return _pulled_back(here.U @ (weighted @ Vte + by_s * E), frame)
+
+    return apply
+
+
+def _preconditioner(frame, here):
+    """Return the inverse of the Hessian of a quadratic that touches the value from above.
+
+    The value is a concave function of C C', so its linearisation tr(T C C') + const, T = U
+    diag(slope / 2 s) U', is such a quadratic, and minimising it is a step that never increases
+    the value. In the unknowns w^(-1/4) b w^(-1/4) its Hessian is diagonal in the eigenvectors of
+    w^(1/2) T w^(1/2).
+    """
+    q = frame.q
+    root = (q * q)[:, :, None] * here.U * np.sqrt(_slope_by_s(here.s))[:, None, :]
+    if q.shape[-1] == 2:  # one unknown: the sum of both tau will do
+        scale = 8.0 * np.prod(q, axis=-1) ** 2 / (root * root).sum((-2, -1))
+        return lambda gradient: scale[:, None, None] * gradient
+    O, tau, _ = np.linalg.svd(root)
+    tau = 0.125 * tau * tau
+    sums = tau[:, :, None] + tau[:, None, :]
+    to_eigenbasis = _t(O) * q[:, None, :]
+
+    def apply(gradient):
+        return (
+            _t(to_eigenbasis)
+            @ ((to_eigenbasis @ gradient @ _t(to_eigenbasis)) / sums)
+            @ to_eigenbasis
+        )
+
+    return apply
+
+
+def _line_search(frame, here, step, decrement, is_close):
+    """Return the first of the points at 1, 1/2, 1/4, ... steps that decreases the value enough."""
+    there = _point(frame, here.b + step)
+    slack = _rounding(here)
+    length = 1.0
+    trying = np.flatnonzero(~is_close & ~_is_lower(there.value, here.value, decrement, slack))
+    for _ in range(30):
+        if trying.size == 0:
+            break
+        length *= 0.5
+        shorter = _point(_rows(frame, trying), here.b[trying] + length * step[trying])
+        _put(there, trying, shorter)
+        is_enough = _is_lower(
+            shorter.value, here.value[trying], length * decrement[trying], slack[trying]
+        )
+        trying = trying[~is_enough]
+    return there
+
+
+def _extend(frame, here, there, step, which):
+    """Double the steps of some members as long as that decreases the value."""
+    length = 1.0
+    while which.size and length < 2.0**30:
+        length *= 2.0
+        longer = _point(_rows(frame, which), here.b[which] + length * step[which])
+        is_lower = longer.value < there.value[which]
+        which = which[is_lower]
+        _put(there, which, _rows(longer, is_lower))
+
+
+def _is_lower(new, old, decrement, slack):
+    return new <= old - 1e-4 * decrement + slack
+
+
+def _rows(parts, which):
+    return type(parts)(*(part[which] for part in parts))
+
+
+def _put(parts, which, new):
+    for part, value in zip(parts, new, strict=True):
+        part[which] = value
+
+
+# ---------------------------------------------------------------- the geodesic
+
+
+def _solution(m, frame, point, steps, is_solved):
+    """Read the velocities off log G, from the side of either end.
+
+    H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
+    H = exp(log G / 2) Q and Q = diag(V V~', U U~'): so V and U~ follow from V~ and U.
+    """
+    d, (b, U, s, Vt, value, *_) = m.shape[-1], point
+    sigma, cosh = 2.0 * np.arcsinh(s)[:, None, :], np.sqrt(1.0 + s * s)[:, None, :]
+    m_column, m_row = m[:, :, None], (m / frame.q**2)[:, None, :]
+    half = 0.5 * (_scaled(b, frame) - 0.5 * m_column * m_row)  # A w^(-1/2) / 2
+    mean = np.zeros_like(half)
+    i = np.arange(d)
+    mean[:, i, i] = 0.5 * (frame.q**2 + frame.q**-2)
+    above = np.empty((*m.shape[:1], d + 1, d + 1))
+    above[:, :d, :d], above[:, :d, d:] = mean + half, m_column / -math.sqrt(2.0)
+    above[:, d:, :d], above[:, d:, d:] = m_row / math.sqrt(2.0), 1.0
+    V, U_tilde = above @ _t(Vt) / cosh, _t(mean - half) @ U / cosh
+    Y, end = (U * sigma) @ _t(V), -(U_tilde * sigma) @ Vt
+    residual = np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(8.0)
+    return Solution(np.sqrt(value), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
+
+
+def _velocity(Y):
+    B = -0.5 * (Y[..., :-1] + _t(Y[..., :-1]))
+    return Y[..., -1] / math.sqrt(2.0), B
