@@ -135,7 +135,9 @@ def _uniform_namespace(arrays: list[Any]) -> Namespace | None:
         for array in arrays:
             if type(array) is not cls or array.dtype is not dtype or array.device != device:
                 return None
-        return sys.modules.get("array_api_compat.torch") or array_namespace(first)
+        from array_api_compat import torch as torch_namespace  # array_namespace does not compile
+
+        return torch_namespace
     return None
 
 
@@ -353,7 +355,7 @@ def _is_on_cpu(array: Array) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _ones(num_outcomes: int, dtype: np.dtype) -> np.ndarray:
+def ones(num_outcomes: int, dtype: np.dtype) -> np.ndarray:
     return np.ones(num_outcomes, dtype)
 
 
@@ -363,14 +365,40 @@ def _smallest(x: Array) -> float:
     return x.item(x.argmin()) if type(x) is np.ndarray and x.size < 1024 else float(x.min())
 
 
-BLOCK_SIZE = 32_768  # entries: a few arrays of that many float64 fit into the second-level cache
+BLOCK_SIZE = 131_072  # entries: 1 MB of float64, so that a few arrays of them stay in the cache
 
 
-def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of the first axis with about `BLOCK_SIZE` entries each."""
-    step = max(1, BLOCK_SIZE // max(1, math.prod(shape[1:])))
+def row_blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
+    """Yield indices into the leading axes that cut (..., c) into blocks of about `BLOCK_SIZE`."""
+    if len(shape) == 1:
+        yield ()
+        return
+    size_of_entry = math.prod(shape[1:])
+    if size_of_entry > BLOCK_SIZE and len(shape) > 2:
+        for i in range(shape[0]):
+            for rest in row_blocks(shape[1:]):
+                yield (i, *rest)
+        return
+    num_blocks = max(1, math.ceil(shape[0] * size_of_entry / BLOCK_SIZE))
+    step = max(1, math.ceil(shape[0] / num_blocks))
     for start in range(0, shape[0], step):
-        yield slice(start, start + step)
+        yield (slice(start, start + step),)
+
+
+def by_blocks(
+    function: Callable[[Array, Array, Namespace], Array], x: Array, y: Array, xp: Namespace
+) -> Array:
+    """Return function(x, y, xp), one number per row; of numpy's arrays block by block."""
+    if not isinstance(x, np.ndarray):
+        return function(x, y, xp)
+    if x.shape != y.shape:
+        x, y = np.broadcast_arrays(x, y)
+    if x.size <= BLOCK_SIZE:
+        return function(x, y, xp)
+    result = np.empty(x.shape[:-1], x.dtype)
+    for rows in row_blocks(x.shape):
+        result[rows] = function(x[rows], y[rows], xp)
+    return result[()]
 
 
 def _are_probabilities(p: Array, coarseness: float) -> bool:
@@ -384,11 +412,11 @@ def _are_probabilities_at_once(p: Array, coarseness: float) -> bool:
         return False
     num_outcomes = p.shape[-1]
     tolerance = _tolerance(num_outcomes, coarseness)
-    # A BLAS sum is several times faster than sum(-1) on short rows.
-    excess = (p.dot(_ones(num_outcomes, p.dtype)) if type(p) is np.ndarray else p.sum(-1)) - 1.0
-    if excess.ndim == 0:
-        return bool(abs(excess) <= tolerance)
-    excess = excess.reshape(-1)
+    if type(p) is np.ndarray:  # a BLAS product of two axes is several times faster than sum(-1)
+        total = p.reshape(-1, num_outcomes).dot(ones(num_outcomes, p.dtype))
+    else:
+        total = p.sum(-1).reshape(-1)
+    excess = total - 1.0
     return bool(excess.dot(excess) <= tolerance * tolerance or abs(excess).max() <= tolerance)
 
 
@@ -568,6 +596,8 @@ def norm(x: Array, xp: Namespace) -> Array:
 
 def angle_of_chord(chord: Array, xp: Namespace) -> Array:
     """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
+    if xp is numpy_namespace:
+        return np.minimum(4.0 * np.arcsin(0.5 * chord), math.pi)
     return xp.clip(4.0 * xp.asin(0.5 * chord), max=math.pi)  # rounding may add one ulp to pi
 
 
@@ -597,7 +627,7 @@ def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:
 
 def safe_sqrt(x: Array, xp: Namespace) -> Array:
     """Return the square root with the gradient 0 at 0."""
-    if type(x) is np.ndarray:
+    if xp is numpy_namespace:
         return np.sqrt(x)
     is_zero = x == 0.0
     return xp.where(is_zero, xp.zeros_like(x), xp.sqrt(xp.where(is_zero, xp.ones_like(x), x)))

@@ -8,6 +8,7 @@ vector return the representative with E_p[v] = 0, which is the score.
 """
 
 import math
+from typing import NamedTuple
 
 from infogeo import _array, _divergence, _geodesic
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
@@ -395,7 +396,7 @@ def fisher_rao_distance(z, w, *, check=True):
     '5.000000e-11'
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.angle_of_chord(_array.norm(_root_difference(z, w, xp), xp), xp)
+    return _array.angle_of_chord(_array.by_blocks(_chord, z, w, xp), xp)
 
 
 def fisher_rao_squared_distance(z, w, *, check=True):
@@ -426,56 +427,76 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    delta = _root_difference(z, w, xp)
-    return _array.squared_angle_of_chord(xp.sum(delta**2, axis=-1), xp)
+    return _array.squared_angle_of_chord(_array.by_blocks(_squared_chord, z, w, xp), xp)
+
+
+def _chord(z, w, xp):
+    return _array.norm(_root_difference(z, w, xp), xp)
+
+
+def _squared_chord(z, w, xp):
+    return xp.sum(_root_difference(z, w, xp) ** 2, axis=-1)
 
 
 def _root_difference(z, w, xp):
     """Return sqrt(p) - sqrt(q) for p = softmax(z), q = softmax(w), to full relative precision."""
-    (log_p, sum_p), (log_q, sum_q) = _unnormalised(z, xp), _unnormalised(w, xp)
-    ratio = _log_ratio(z, w, xp)
+    of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
+    ratio = _log_ratio_of(z, w, of_z, of_w, xp)
     p_is_larger = ratio > 0.0
     # sqrt(larger) (1 - exp(-|ratio| / 2)): the sinh form of the difference would overflow.
-    root_of_larger = xp.exp(0.5 * xp.where(p_is_larger, log_p, log_q)) / xp.sqrt(
-        xp.where(p_is_larger, sum_p, sum_q)
-    )
+    root_p, root_q = (x.root / xp.sqrt(x.total) for x in (of_z, of_w))
     shrinkage = xp.expm1(0.5 * xp.where(p_is_larger, -ratio, ratio))
-    return xp.where(p_is_larger, -root_of_larger, root_of_larger) * shrinkage
+    return xp.where(p_is_larger, -root_p, root_q) * shrinkage
+
+
+class _Unnormalised(NamedTuple):
+    """Logits with the largest at 0, their probabilities up to a constant.
+
+    The sum is kept apart: the quotient has every digit, log p = z - logsumexp(z) loses those of
+    |z|. So is the root: it does not underflow where the probability does.
+    """
+
+    top: _array.Array  # what was taken off, (..., 1)
+    log: _array.Array  # z - top
+    root: _array.Array  # exp(log / 2)
+    total: _array.Array  # the sum of root^2, (..., 1)
 
 
 def _unnormalised(z, xp):
-    """Return log-probabilities up to a constant, at most 0, and the sum of their exponentials.
-
-    Kept apart: their quotient has every digit, log p = z - logsumexp(z) loses those of |z|.
-    """
-    shifted = z - xp.max(z, axis=-1, keepdims=True)
-    return shifted, xp.sum(xp.exp(shifted), axis=-1, keepdims=True)
+    top = xp.max(z, axis=-1, keepdims=True)
+    root = xp.exp(0.5 * (z - top))
+    return _Unnormalised(top, z - top, root, xp.sum(root * root, axis=-1, keepdims=True))
 
 
 def _log_ratio(z, w, xp):
-    """Return log(p / q) to full relative precision; 0 where both are masked.
+    """Return log(p / q) to full relative precision; 0 where both are masked."""
+    return _log_ratio_of(z, w, _unnormalised(z, xp), _unnormalised(w, xp), xp)
+
+
+def _log_ratio_of(z, w, of_z, of_w, xp):
+    """Return the same, from what is known of z and w.
 
     For near points log p - log q cancels. There log(p / q) = v - log E_q[exp v] for any
     v = z - w - constant; the constant that makes E_q[v] = 0 leaves an expectation of 1 plus a
     small number, and the small number is what is summed.
     """
-    (log_p, sum_p), (log_q, sum_q) = _unnormalised(z, xp), _unnormalised(w, xp)
-    q = xp.exp(log_q) / sum_q
-    in_p, in_q = log_p > -xp.inf, log_q > -xp.inf
+    q = of_w.root * of_w.root / of_w.total
+    in_p, in_q = of_z.log > -xp.inf, of_w.log > -xp.inf
     in_both = in_p & in_q
-    zero = xp.zeros_like(q + sum_p)
+    zero = xp.zeros_like(q + of_z.total)
     v, rounding = _two_difference(xp.where(in_both, z, zero), xp.where(in_both, w, zero))
     mean = xp.sum(q * v, axis=-1, keepdims=True)
     v = xp.where(in_both, (v - mean) + rounding, zero)
-    # q exp(v) - q, from expm1 where that cancels, from one exponential where q underflows.
-    # Beyond exp(40) the points are far apart, and the other formula takes over.
-    q_exp_v = xp.exp(xp.clip(z - _array.logsumexp(w, xp) - mean, max=40.0))
+    # q exp(v) - q, from expm1 where that cancels, from p where q underflows. Beyond exp(40) the
+    # points are far apart, and the other formula takes over.
+    growth = of_z.top - of_w.top - xp.log(of_w.total) - mean
+    q_exp_v = of_z.root * of_z.root * xp.exp(xp.clip(growth, max=40.0))
     change = xp.where(in_both & (v < 1.0), q * xp.expm1(xp.clip(v, max=1.0)), q_exp_v - q)
     change = xp.sum(change, axis=-1, keepdims=True)
     is_near = xp.abs(change) < 0.5
     near = v - xp.log1p(xp.where(is_near, change, xp.zeros_like(change)))
-    far = xp.where(in_both, log_p, zero) - xp.where(in_both, log_q, zero) - xp.log(sum_p / sum_q)
-    ratio = xp.where(is_near, near, far)
+    far = xp.where(in_both, of_z.log, zero) - xp.where(in_both, of_w.log, zero)
+    ratio = xp.where(is_near, near, far - xp.log(of_z.total / of_w.total))
     ratio = xp.where(in_p & ~in_q, zero + xp.inf, ratio)
     return xp.where(in_p, ratio, xp.where(in_q, zero - xp.inf, zero))
 
@@ -1016,8 +1037,8 @@ def entropy(z, *, check=True):
     0.693147
     """
     xp, z = gate(check, z=(LOGITS, z))
-    log_p, total = _unnormalised(z, xp)
-    p = xp.exp(log_p) / total
+    _, log_p, root, total = _unnormalised(z, xp)
+    p = root * root / total
     finite = xp.where(log_p > -xp.inf, log_p, xp.zeros_like(log_p))
     # The largest logit is 0 now: log(total) is log1p of the others, without the 1.
     others = xp.sum(xp.where(log_p < 0.0, xp.exp(log_p), xp.zeros_like(log_p)), axis=-1)
@@ -1188,7 +1209,7 @@ def hellinger_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return xp.clip(math.sqrt(0.5) * _array.norm(_root_difference(z, w, xp), xp), max=1.0)
+    return xp.clip(math.sqrt(0.5) * _array.by_blocks(_chord, z, w, xp), max=1.0)
 
 
 def bhattacharyya_coefficient(z, w, *, check=True):
@@ -1219,9 +1240,9 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    (log_p, sum_p), (log_q, sum_q) = _unnormalised(z, xp), _unnormalised(w, xp)
-    roots = xp.sum(xp.exp(0.5 * (log_p + log_q)), axis=-1)
-    return xp.clip(roots / xp.sqrt(sum_p * sum_q)[..., 0], max=1.0)
+    of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
+    roots = xp.sum(of_z.root * of_w.root, axis=-1)
+    return xp.clip(roots / xp.sqrt(of_z.total * of_w.total)[..., 0], max=1.0)
 
 
 def _divergence_arguments(z, w, xp):

@@ -153,7 +153,7 @@ def _squared_chord(p, q, xp):
     unless the difference of the sums drowns that of the points; those rows take the other form.
     """
     if isinstance(p, np.ndarray):
-        return _squared_chord_in_blocks(p, q)
+        return _array.by_blocks(_squared_chord_of_block, p, q, xp)
     if not _array.is_readable(p) or not _array.is_readable(q):
         return _careful_squared_chord(p, q, xp)
     is_zero = (p == 0.0) & (q == 0.0)
@@ -170,44 +170,62 @@ def _squared_chord(p, q, xp):
     return xp.where(is_drowned, _careful_squared_chord(p, q, xp), chord)
 
 
-def _squared_chord_in_blocks(p, q):
-    """Return the same with numpy's ufuncs working in place on tiles that stay in the cache."""
-    shape = np.broadcast_shapes(p.shape, q.shape)
-    p, q = np.atleast_2d(np.broadcast_to(p, shape), np.broadcast_to(q, shape))
-    result = np.empty(p.shape[:-1], p.dtype)
-    for rows in _array.row_blocks(p.shape):
-        sums = 0.0
-        for start in range(0, shape[-1], _array.BLOCK_SIZE):
-            tile = (rows, ..., slice(start, start + _array.BLOCK_SIZE))
-            sums = sums + _chord_and_sums(p[tile], q[tile])
-        chord, is_drowned = _without_sums(*sums, np)
-        if is_drowned.any():
-            chord[is_drowned] = _careful_squared_chord(p[rows][is_drowned], q[rows][is_drowned], np)
-        result[rows] = chord
-    return result.reshape(shape[:-1])[()]
+def _squared_chord_of_block(p, q, xp):
+    """Return the same with numpy's ufuncs, working in place."""
+    if p.ndim == 1:
+        return _squared_chord_of_block(p[None], q[None], xp)[0]
+    given, excess, total = _chord_and_sums(p, q)
+    chord, is_drowned = _without_sums(given, excess, total, np)
+    smallest = p.shape[-1] * _UNDERFLOW[p.dtype]
+    if given.min(initial=1.0) < smallest:
+        is_drowned |= (given > 0.0) & (given < smallest)
+    if is_drowned.any():
+        chord[is_drowned] = _careful_squared_chord(p[is_drowned], q[is_drowned], np)
+    return chord
+
+
+# The root of p q is wrong where p q underflows. A squared chord below this, times the number of
+# outcomes, may show it.
+_UNDERFLOW = {
+    np.dtype(kind): math.sqrt(2.0 * np.finfo(kind).smallest_subnormal) / np.finfo(kind).eps
+    for kind in (np.float32, np.float64)
+}
 
 
 def _chord_and_sums(p, q):
-    """Return |sqrt p - sqrt q|^2, sum(p - q) and sum(q), stacked."""
-    roots, difference = np.sqrt(p), np.sqrt(q)
-    roots += difference
-    np.subtract(p, q, out=difference)
-    ones = np.ones(p.shape[-1], p.dtype)
-    excess, total = difference.dot(ones), q.dot(ones)
-    with np.errstate(invalid="ignore"):
-        difference /= roots
-    chord = np.vecdot(difference, difference)
-    if not np.isfinite(chord).all():  # 0 / 0 where both exclude an outcome
-        difference[roots == 0.0] = 0.0
-        chord = np.vecdot(difference, difference)
-    return np.stack((chord, excess, total))
+    """Return |sqrt p - sqrt q|^2, sum(p - q) and sum(q); of long rows, piece by piece."""
+    *batch, length = p.shape
+    if length > _array.BLOCK_SIZE:
+        starts = range(0, length, _array.BLOCK_SIZE)
+        pieces = [(..., slice(start, start + _array.BLOCK_SIZE)) for start in starts]
+        return sum(np.stack(_chord_and_sums(p[piece], q[piece])) for piece in pieces)
+    if p.strides != q.strides:
+        p, q = np.ascontiguousarray(p), np.ascontiguousarray(q)
+    p, q = p.reshape(-1, length), q.reshape(-1, length)
+    # (sqrt p + sqrt q)^2 as 2 (q + sqrt(p q)) + p - q: one root instead of two.
+    difference = p - q
+    terms = p * q
+    np.sqrt(terms, out=terms)
+    terms += q
+    terms += terms
+    terms += difference
+    with np.errstate(invalid="ignore"):  # 0 / 0 where both exclude an outcome
+        np.divide(difference, terms, out=terms)
+    terms *= difference
+    ones = _array.ones(length, p.dtype)  # a product with them is a fast sum, even of short rows
+    chord, excess, total = terms.dot(ones), difference.dot(ones), q.dot(ones)
+    if np.isnan(chord).any():
+        terms[difference == 0.0] = 0.0
+        chord = terms.dot(ones)
+    return chord.reshape(batch), excess.reshape(batch), total.reshape(batch)
 
 
 def _without_sums(chord, excess, total, xp):
     """Return the squared chord of the normalised vectors, and where it is not to be trusted."""
     p_total = total + excess
-    between_sums = (excess / (xp.sqrt(p_total) + xp.sqrt(total))) ** 2
-    return (chord - between_sums) / xp.sqrt(p_total * total), between_sums > 0.1 * chord
+    mean = xp.sqrt(p_total * total)
+    between_sums = excess**2 / (p_total + total + 2.0 * mean)
+    return (chord - between_sums) / mean, between_sums > 0.1 * chord
 
 
 def _careful_squared_chord(p, q, xp):

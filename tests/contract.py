@@ -141,4 +141,27 @@ def check_kl_is_half_the_squared_distance_to_third_order(space, rng):
     np.testing.assert_allclose(mean_kl, 0.5 * h * h, rtol=1e-4)
 
 
+def isometry(space, rng, move):
+    """Check that a pair of maps, of points and of tangent vectors, changes nothing measured."""
+    p, q = space.draw_point(rng), space.draw_point(rng)
+    u, v = space.draw_vector(rng, p), space.draw_vector(rng, p)
+    move_point, move_vector = move
+    moved_p, moved_q, moved_u, moved_v = (
+        *map(move_point, (p, q)),
+        *map(move_vector, (u, v)),
+    )
+    verbs = space.verbs
+    np.testing.assert_allclose(
+        verbs.fisher_rao_distance(moved_p, moved_q), verbs.fisher_rao_distance(p, q), rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        verbs.inner_product(moved_p, moved_u, moved_v), verbs.inner_product(p, u, v), atol=1e-13
+    )
+    np.testing.assert_allclose(
+        space.coordinates(verbs.exp_map(moved_p, space.reach * moved_v)),
+        space.coordinates(move_point(verbs.exp_map(p, space.reach * v))),
+        rtol=1e-12,
+    )
+
+
 CHECKS = [check for name, check in sorted(globals().items()) if name.startswith("check_")]

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from infogeo import _array
+from infogeo import _array, logits
 from infogeo._array import LOGITS, NEGATIVE, POSITIVE, PROBABILITIES, REAL, UNIT_INTERVAL, gate
 from infogeo.simplex import fisher_rao_distance
 
@@ -59,6 +59,15 @@ def test_halves_are_computed_in_float32_and_may_be_coarse(dtype):
     assert float(d.max()) == 0.0
     with pytest.raises(ValueError, match="sum - 1"):
         fisher_rao_distance(half * 1.2, half)
+
+
+def test_logits_in_half_precision():
+    torch = pytest.importorskip("torch")
+    z = torch.tensor([[1.0, 0.5, -2.0], [0.0, 3.0, -float("inf")]])
+    for dtype in (torch.float16, torch.bfloat16):
+        d = logits.fisher_rao_distance(z.to(dtype), [0.0, 0.0, 0.0])
+        assert d.dtype == torch.float32
+        torch.testing.assert_close(d, logits.fisher_rao_distance(z, torch.zeros(3)))
 
 
 def test_frames_are_read_as_numpy():
@@ -281,6 +290,18 @@ def test_log_softmax_and_norm_do_not_overflow(lib):
     xp, x = gate(False, x=(REAL, lib.array([[3e-300, 4e-300], [0.0, 0.0], [3e300, 4e300]])))
     norms = lib.to_numpy(_array.norm(x, xp))
     np.testing.assert_allclose(norms, [5e-300, 0.0, 5e300], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3,), (0, 3), (7, 3), (2, 100_000, 3), (100_000, 2, 3), (3, 1_000_000), (2, 0, 3)]
+)
+def test_blocks_cover_every_row_once(shape):
+    seen = np.zeros(shape[:-1], int)
+    for rows in _array.row_blocks(shape):
+        seen[rows] += 1
+        size = np.zeros(shape[:-1], bool)[rows].size * shape[-1]
+        assert size <= max(_array.BLOCK_SIZE, shape[-1])
+    assert (seen == 1).all()
 
 
 def test_rules_are_frozen():

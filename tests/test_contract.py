@@ -41,3 +41,35 @@ SPACES = {
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_contract(space, check, seed):
     check(space, np.random.default_rng(seed))
+
+
+def reverse(x):
+    return x[::-1]
+
+
+def split(x):
+    """Split the first outcome in two, 3 : 7: a sufficient statistic loses nothing."""
+    return np.concatenate([[0.3 * x[0], 0.7 * x[0]], x[1:]])
+
+
+def split_logits(z):
+    return np.concatenate([[z[0] + np.log(0.3), z[0] + np.log(0.7)], z[1:]])
+
+
+def repeat_first(v):
+    return np.concatenate([v[:1], v])
+
+
+ISOMETRIES = {
+    "simplex, permuted": ("simplex", (reverse, reverse)),
+    "simplex, an outcome split": ("simplex", (split, split)),
+    "logits, permuted": ("logits", (reverse, reverse)),
+    "logits, another representative": ("logits", (lambda z: z + 3.0, lambda v: v - 7.0)),
+    "logits, a class split": ("logits", (split_logits, repeat_first)),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("space", "move"), ISOMETRIES.values(), ids=ISOMETRIES)
+def test_isometries(space, move, seed):
+    contract.isometry(SPACES[space], np.random.default_rng(seed), move)

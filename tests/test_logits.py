@@ -81,6 +81,16 @@ def test_agrees_with_the_simplex(lib, rng):
     np.testing.assert_allclose(d, simplex.fisher_rao_distance(p, q), rtol=1e-14)
 
 
+def test_blocks_do_not_show(rng):
+    z = rng.normal(size=(30_000, 5))
+    w = z + np.logspace(-9, 1, 30_000)[:, None] * rng.normal(size=(30_000, 5))
+    d = logits.fisher_rao_distance(z, w)
+    for i in range(0, 30_000, 997):
+        assert relative_error(d[i], exact_distance(z[i], w[i])) < 1e-13
+    some = logits.fisher_rao_distance(z[:, None], w[:2])
+    np.testing.assert_allclose(some[:, 1], logits.fisher_rao_distance(z, w[1]), rtol=1e-14)
+
+
 def test_float32(rng):
     z = rng.normal(size=(50, 10)).astype(np.float32)
     w = (z + 1e-4 * rng.normal(size=z.shape)).astype(np.float32)
@@ -327,6 +337,15 @@ def test_compiles_to_one_graph(rng):
     z, w = torch.tensor(rng.normal(size=(2, 5, 4)))
     compiled = torch.compile(logits.fisher_rao_distance, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(z, w), logits.fisher_rao_distance(z, w))
+
+
+def test_jax_jit_and_gradient(rng):
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    z, w = (jax.numpy.asarray(x) for x in rng.normal(size=(2, 4)))
+    for function in (logits.fisher_rao_distance, logits.fisher_rao_squared_distance):
+        np.testing.assert_allclose(jax.jit(function)(z, w), function(z, w), rtol=1e-13)
+        np.testing.assert_allclose(jax.grad(function)(z, z), np.zeros(4), atol=1e-16)
 
 
 @pytest.mark.parametrize(

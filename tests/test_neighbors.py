@@ -179,13 +179,25 @@ def test_any_space_with_a_distance(rng):
     np.testing.assert_array_equal(found.distances, np.sort(abs(x[:, None] - y), 1)[:, :2])
 
 
-def test_memory_is_the_output_and_a_fixed_block(rng):
-    p = rng.dirichlet(np.ones(10), 4000)
+@pytest.mark.parametrize(("num_points", "num_outcomes"), [(4000, 10), (2000, 1000)])
+def test_memory_is_the_output_and_a_fixed_block(rng, num_points, num_outcomes):
+    p = rng.dirichlet(np.ones(num_outcomes), num_points)
     tracemalloc.start()
     d = pairwise_distance(p)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < d.nbytes + 64 * 2**20
+
+
+def test_next_token_logits(rng):
+    z = 5 * rng.normal(size=(6, 50_000))
+    z[3:] = z[:3] + np.array([[1e-9], [1e-3], [1.0]]) * rng.normal(size=(3, 50_000))
+    z[:, :40_000] -= 800.0  # their probabilities underflow
+    d = pairwise_distance(z, space=logits)
+    expected = logits.fisher_rao_distance(z[:, None], z[None, :])
+    np.testing.assert_allclose(d, expected, rtol=1e-10)
+    found = nearest(z, num_neighbors=1, space=logits)
+    np.testing.assert_array_equal(found.indices[:, 0], [3, 4, 5, 0, 1, 2])
 
 
 def test_empty_batches():

@@ -66,6 +66,71 @@ def test_near_points_against_60_digits(rng, num_outcomes, excess, separation, to
     assert relative_error(d, exact_distance(p, q)) < tolerance
 
 
+@pytest.mark.parametrize(
+    ("separation", "excess", "tolerance"),
+    [(None, 5e-7, 1e-14), (1e-8, 0.0, 1e-14), (1e-8, 5e-7, 1e-14), (1e-12, 5e-7, 1e-11)],
+)
+def test_long_rows_against_60_digits(rng, separation, excess, tolerance):
+    p, q = rng.dirichlet(np.ones(100_000), 2)
+    if separation is not None:
+        q = p * (1 + separation * rng.choice([-1.0, 1.0], p.size))
+    q = q * (1 + excess)
+    d = simplex.fisher_rao_distance(p, q)
+    assert relative_error(d, exact_distance(p, q)) < tolerance
+
+
+@pytest.mark.parametrize(
+    ("dtype", "small", "tolerance"),
+    [(np.float64, 1e-170, 1e-15), (np.float64, 1e-300, 1e-15), (np.float32, 1e-30, 1e-6)],
+)
+@pytest.mark.parametrize("excess", [0.0, 4e-7])
+def test_products_that_underflow(dtype, small, tolerance, excess):
+    """The two probabilities are there, their product is not."""
+    p = np.array([0.25, 0.75, small, 0.0], dtype)
+    q = np.array([0.25, 0.75, 3 * small, 0.0], dtype)
+    q[:2] *= dtype(1.0 + excess)
+    p[:2] *= dtype(1.0 + excess)
+    d = simplex.fisher_rao_distance(np.stack([p, p]), np.stack([q, p]))
+    assert relative_error(d[0], exact_distance(p, q)) < tolerance
+    assert d[1] == 0.0
+
+
+LAYOUTS = {
+    "rows": lambda x: x,
+    "columns": np.asfortranarray,
+    "backwards": lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+    "every other": lambda x: np.repeat(np.repeat(x, 2, axis=0), 2, axis=1)[::2, ::2],
+    "more axes": lambda x: x.reshape(2, -1, x.shape[-1]),
+}
+
+
+@pytest.mark.parametrize("shape", [(40_000, 4), (400, 1000)])
+@pytest.mark.parametrize("other", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blocks_and_layouts_do_not_show(rng, shape, layout, other):
+    p, q = rng.dirichlet(np.ones(shape[1]), (2, shape[0]))
+    p[3], q[5] = q[3], q[5] * (1 + 5e-7)  # an equal pair, and sums that differ
+    p[7, :-1], q[7, :-1] = 0.0, 0.0  # a vertex
+    p[7, -1] = q[7, -1] = 1.0
+    if (layout == "more axes") != (other == "more axes"):
+        p, q = p.reshape(2, -1, shape[1]), q.reshape(2, -1, shape[1])
+        layout = other = "rows"
+    d = simplex.fisher_rao_distance(LAYOUTS[layout](p), LAYOUTS[other](q))
+    alone = [simplex.fisher_rao_distance(p[i], q[i]) for i in range(20)] if p.ndim == 2 else []
+    np.testing.assert_allclose(d.reshape(-1)[: len(alone)], alone, rtol=4e-15)
+    expected = 4 * np.arcsin(0.5 * np.linalg.norm(np.sqrt(p) - np.sqrt(q), axis=-1))
+    np.testing.assert_allclose(d.reshape(-1), expected.reshape(-1), rtol=1e-6, atol=1e-12)
+
+
+def test_one_point_against_many_in_blocks(rng):
+    p, q = rng.dirichlet(np.ones(5), 30_000), rng.dirichlet(np.ones(5), (2, 1))
+    d = simplex.fisher_rao_distance(p, q)
+    assert d.shape == (2, 30_000)
+    for i in range(2):
+        full = simplex.fisher_rao_distance(p, np.tile(q[i], (30_000, 1)))
+        np.testing.assert_allclose(d[i], full, rtol=1e-15)
+
+
 @pytest.mark.parametrize(("separation", "tolerance"), [(1.0, 2e-6), (1e-4, 1e-4)])
 def test_float32_against_60_digits(rng, separation, tolerance):
     p = rng.dirichlet(np.ones(10), 50)
