@@ -1,9 +1,9 @@
 """Information geometry of predictions.
 
 Distances between predictions (`infogeo.simplex`, `infogeo.logits`), distances between
-inputs as a network sees them (`infogeo.pullback`), and the distribution that constraints
-single out (`infogeo.maxent`). Submodules load when they are first used, so that
-``import infogeo`` costs no more than numpy.
+inputs as a network sees them (`infogeo.pullback`), families of distributions
+(`infogeo.family`), and the one that constraints single out (`infogeo.maxent`). Submodules load
+when they are first used, so that ``import infogeo`` costs no more than numpy.
 """
 
 import importlib
@@ -15,6 +15,7 @@ __all__ = [
     "SolveError",
     "Status",
     "__version__",
+    "family",
     "lipschitz",
     "logits",
     "maxent",
@@ -29,6 +30,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from infogeo import (
+        family,
         lipschitz,
         logits,
         maxent,

@@ -92,10 +92,11 @@ def solve(m: np.ndarray, log_w: np.ndarray, rtol: float, max_steps: int) -> Solu
     active = np.flatnonzero(best.norm > _floor(best))
     while active.size:
         sub, here = _rows(frame, active), _rows(best, active)
-        step, decrement = _newton_step(sub, here)
+        step, decrement, is_bent = _newton_step(sub, here)
         # Where the value is quadratic, or its changes are rounding, the gradient has the say.
         is_close = decrement <= np.maximum(1e-10 * here.value, _rounding(here))
         there = _line_search(sub, here, step, decrement, is_close)
+        _extend(sub, here, there, step, np.flatnonzero(is_bent & ~is_close))
         is_progress = np.where(is_close, there.norm < 0.5 * here.norm, there.value < here.value)
         is_solved[active] = decrement <= np.maximum(rtol * here.value, _rounding(here))
         steps[active] += is_progress
@@ -176,7 +177,11 @@ def _rounding(point):
 
 
 def _newton_step(frame, here):
-    """Return a direction of descent by conjugate gradients, and minus the slope along it."""
+    """Return a direction of descent by conjugate gradients, minus the slope along it, and flags.
+
+    Flagged are those whose quadratic model has no minimum: they end with a direction in which
+    it bends down.
+    """
     hessian, precondition = _hessian(frame, here), _preconditioner(frame, here)
     d = here.s.shape[-1]
     step, residual = np.zeros_like(here.gradient), -here.gradient
@@ -185,16 +190,17 @@ def _newton_step(frame, here):
     # Accurate systems where that makes convergence quadratic, rough ones far away.
     goal = size * np.clip(here.norm / np.linalg.norm(_slope(here.s), axis=-1), 1e-8, 0.1) ** 2
     is_going = size > 0.0
-    for iteration in range(d * d):
+    has_no_minimum = np.zeros_like(is_going)
+    for _ in range(d * d):
         image = hessian(direction)
         curvature = _dot(direction, image)
-        is_bent = is_going & (curvature <= 0.0)  # the value is not convex in this direction
-        if iteration == 0:  # the preconditioned step decreases it all the same
-            factor = np.maximum(1.0, size / np.where(is_bent, -curvature, size))
-            step[is_bent] = (factor[:, None, None] * direction)[is_bent]
-        is_going &= ~is_bent
-        length = np.where(is_going, size, 0.0) / np.where(is_going, curvature, 1.0)
+        has_no_minimum |= is_going & (curvature <= 0.0)
+        # Along a direction that bends down, the step of a bend of the same size upwards: it is
+        # one of descent, and `_extend` finds its length.
+        curvature = np.where(curvature == 0.0, size, np.abs(curvature))
+        length = np.where(is_going, size / np.where(is_going, curvature, 1.0), 0.0)
         step += length[:, None, None] * direction
+        is_going &= ~has_no_minimum
         residual -= length[:, None, None] * image
         z = precondition(residual)
         following = _dot(residual, z)
@@ -202,9 +208,9 @@ def _newton_step(frame, here):
         if not is_going.any():
             break
         ratio = following / np.where(is_going, size, 1.0)
-        direction = z + ratio[:, None, None] * direction
+        direction = np.where(is_going[:, None, None], z + ratio[:, None, None] * direction, 0.0)
         size = following
-    return step, -_dot(here.gradient, step)
+    return step, -_dot(here.gradient, step), has_no_minimum
 
 
 def _dot(x, y):
@@ -287,6 +293,17 @@ def _line_search(frame, here, step, decrement, is_close):
     return there
 
 
+def _extend(frame, here, there, step, which):
+    """Double the steps of some members as long as that decreases the value."""
+    length = 1.0
+    while which.size and length < 2.0**30:
+        length *= 2.0
+        longer = _point(_rows(frame, which), here.b[which] + length * step[which])
+        is_lower = longer.value < there.value[which]
+        which = which[is_lower]
+        _put(there, which, _rows(longer, is_lower))
+
+
 def _is_lower(new, old, decrement, slack):
     return new <= old - 1e-4 * decrement + slack
 
@@ -304,26 +321,24 @@ def _put(parts, which, new):
 
 
 def _solution(m, frame, point, steps, is_solved):
-    """Read the velocities off log G, from the side of either end."""
+    """Read the velocities off log G, from the side of either end.
+
+    H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
+    H = exp(log G / 2) Q and Q = diag(V V~', U U~'): so V and U~ follow from V~ and U.
+    """
     d, (b, U, s, Vt, value, *_) = m.shape[-1], point
-    sigma, cosh = 2.0 * np.arcsinh(s), np.sqrt(1.0 + s * s)
-    q = frame.q
-    lower = 0.5 * (_scaled(b, frame) - 0.5 * m[:, :, None] * (m / q**2)[:, None, :])  # A w^-1/2 / 2
-    middle = np.zeros_like(lower)
+    sigma, cosh = 2.0 * np.arcsinh(s)[:, None, :], np.sqrt(1.0 + s * s)[:, None, :]
+    m_column, m_row = m[:, :, None], (m / frame.q**2)[:, None, :]
+    half = 0.5 * (_scaled(b, frame) - 0.5 * m_column * m_row)  # A w^(-1/2) / 2
+    mean = np.zeros_like(half)
     i = np.arange(d)
-    middle[:, i, i] = 0.5 * (q**2 + q**-2)
-    across = np.empty((*m.shape, d + 1))  # V, from the block of H beside C that is cosh(...) Q
-    V_tilde = _t(Vt)
-    across = np.empty_like(V_tilde)
-    across[:, :d] = (middle + lower) @ V_tilde[:, :d] - (m[:, :, None] / math.sqrt(2.0)) * V_tilde[
-        :, d:
-    ]
-    across[:, d:] = (m / q**2)[:, None, :] @ V_tilde[:, :d] / math.sqrt(2.0) + V_tilde[:, d:]
-    V = across / cosh[:, None, :]
-    U_tilde = _t(middle - lower) @ U / cosh[:, None, :]
-    Y = (U * sigma[:, None, :]) @ _t(V)
-    end = -(U_tilde * sigma[:, None, :]) @ Vt
-    residual = 0.5 * np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(2.0)
+    mean[:, i, i] = 0.5 * (frame.q**2 + frame.q**-2)
+    above = np.empty((*m.shape[:1], d + 1, d + 1))
+    above[:, :d, :d], above[:, :d, d:] = mean + half, m_column / -math.sqrt(2.0)
+    above[:, d:, :d], above[:, d:, d:] = m_row / math.sqrt(2.0), 1.0
+    V, U_tilde = above @ _t(Vt) / cosh, _t(mean - half) @ U / cosh
+    Y, end = (U * sigma) @ _t(V), -(U_tilde * sigma) @ Vt
+    residual = np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(8.0)
     return Solution(np.sqrt(value), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
 
 

@@ -82,6 +82,11 @@ def gate_mean(
     return xp, arrays, _array.normalised_weights(weights, batch, axis, check, xp)
 
 
+def is_point(value: Any) -> bool:
+    """Whether this is an object of such a class."""
+    return isinstance(getattr(value, "event_axes", None), dict)
+
+
 def require_kind(name: str, kind: type, value: Any) -> None:
     """Raise unless the argument is of the class, with the way to make one."""
     if isinstance(value, kind):
@@ -219,7 +224,7 @@ def add(u: Any, v: Any, sign: float) -> Any:
 
 def scale(v: Any, factor: Any, *, invert: bool = False) -> Any:
     """Return v times a number, or times an array over the batch axes; or divided by it."""
-    if hasattr(factor, "event_axes"):
+    if is_point(factor):
         return NotImplemented
     _, arrays, factor = gate(False, v=(type(v), v), factor=(REAL, factor))
     require_broadcast({"v": batch_shape(v), "factor": tuple(factor.shape)})
@@ -271,4 +276,4 @@ def rows_of_classes(labels: Any, num_samples: int) -> tuple[np.ndarray, list[np.
         )
     names, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
     rows = np.argsort(members, kind="stable")
-    return names, np.split(rows, np.cumsum(counts)[:-1])
+    return names, np.split(rows, np.cumsum(counts))[:-1]

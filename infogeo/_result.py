@@ -78,6 +78,13 @@ class Projection:
         A vector eta over the features that proves infeasibility: eta'(F_y - b) > 0 for every
         outcome, or eta'F constant and different from eta'b. None if there is nothing to prove;
         NaN for the members of a batch that have none.
+    direction : array, shape (..., m), or None
+        On the boundary, a vector eta over the features that exposes the face: eta'(F_y - b) is 0
+        for the outcomes of the support and positive for the others that log_base allows.
+        theta - s eta is the theta of the limit s -> inf. None if nothing is on the boundary; NaN
+        for the members of a batch that are not.
+    member_status : numpy array of Status, shape (...)
+        How each member of a batch ended.
     """
 
     probabilities: Array
@@ -93,6 +100,8 @@ class Projection:
     rank: Array
     steps: Array
     certificate: Array | None = None
+    direction: Array | None = None
+    member_status: np.ndarray | None = None
 
     def __str__(self) -> str:
         batch = tuple(self.rank.shape)
@@ -104,6 +113,8 @@ class Projection:
             f"error of every log-probability at most {_span(self.error_bound, '.2g')}",
             f"entropy {_span(self.entropy, '.6g')} nats, H + E[C] {_span(self.value, '.6g')} nats",
         ]
+        if self.direction is not None:
+            lines.append(_vanishing(_on_host(self.direction), _on_host(self.support)))
         if self.certificate is not None:
             lines.append(_clash(_on_host(self.certificate)))
         return "\n  ".join(lines)
@@ -122,15 +133,36 @@ def _span(x: Array, form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def _vanishing(directions: np.ndarray, supports: np.ndarray) -> str:
+    """Say which outcomes vanish and why: of the first such problem, if it is a batch."""
+    first, eta, member = _first_member(directions)
+    on = supports.reshape(-1, supports.shape[-1])[first]
+    numbers = np.flatnonzero(~on)
+    more = ", ..." if numbers.size > 8 else ""
+    listed = ", ".join(str(y) for y in numbers[:8])
+    return (
+        f"{member}{numbers.size} of {on.size} outcomes have probability 0: {listed}{more}; "
+        f"{_combination(eta)} is nowhere below its target, and above it there"
+    )
+
+
 def _clash(certificates: np.ndarray) -> str:
     """Say which features clash: in the first certificate, if it is a batch."""
-    rows = certificates.reshape(-1, certificates.shape[-1])
+    _, eta, member = _first_member(certificates)
+    return f"{member}{_combination(eta)} is above its target for every outcome"
+
+
+def _first_member(vectors: np.ndarray) -> tuple[int, np.ndarray, str]:
+    """Return the first member of a batch that has a vector, and how to call it."""
+    rows = vectors.reshape(-1, vectors.shape[-1])
     first = int(np.argmin(np.isnan(rows).any(axis=-1)))
-    (features,) = np.nonzero(rows[first])
-    terms = " ".join(f"{rows[first, i]:+.4g} F[{i}]" for i in features[:6])
-    more = " ..." if features.size > 6 else ""
-    member = f"problem {first} of the batch: " if certificates.ndim > 1 else ""
-    return f"{member}{terms}{more} is above its target for every outcome"
+    return first, rows[first], f"problem {first} of the batch: " if vectors.ndim > 1 else ""
+
+
+def _combination(eta: np.ndarray) -> str:
+    (features,) = np.nonzero(eta)
+    terms = " ".join(f"{eta[i]:+.4g} F[{i}]" for i in features[:6])
+    return terms + (" ..." if features.size > 6 else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +209,11 @@ class Mean:
 
     Parameters
     ----------
-    point : array, shape (..., c)
+    point : array, shape (..., c), or points of the space
         The mean.
     gradient_norm : array, shape (...)
-        Fisher norm of the weighted mean of the log maps, in radians of the sphere of radius 2.
+        Fisher norm of the weighted mean of the log maps: for predictions in radians of the sphere
+        of radius 2.
     steps : int array, shape (...)
         Steps taken.
     status : Status

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
+ROUNDING = re.compile(r"\d\.\de-1[4-9]")  # an error of this size differs between processors
 BLOCKS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -21,7 +22,8 @@ def test_code_prints_what_the_readme_says(code, output):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
-    assert printed.getvalue().splitlines() == output.splitlines()
+    seen, expected = (ROUNDING.sub("rounding", x) for x in (printed.getvalue(), output))
+    assert seen.splitlines() == expected.splitlines()
 
 
 def test_files_that_the_readme_names_exist():

@@ -18,6 +18,7 @@ from infogeo import logits
 from infogeo._result import Projection, Spectrum
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
+from infogeo.neighbors import pairwise_distance
 from infogeo.pullback import PullbackMetric
 
 __all__ = [
@@ -368,7 +369,7 @@ def compare_predictions(classifier, images, labels, *, start=None):
         The distances and what can be read off them.
     """
     z = classifier.logits
-    matrix = logits.fisher_rao_distance(z[:, None], z[None])
+    matrix = pairwise_distance(z, space=logits)
     is_pair = np.triu(np.ones(matrix.shape, bool), 1)
     is_different = labels[:, None] != labels
     embedding = _embed(matrix, start)

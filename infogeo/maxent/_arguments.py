@@ -1,0 +1,90 @@
+"""The arguments: what they have to be, and how they become float64 arrays of one batch."""
+
+import math
+import sys
+
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj, is_dask_array
+
+from infogeo._array import Rule, bad_value, is_readable
+
+
+def _is_log_base(C, coarseness):
+    return float(C.min()) > -math.inf and float(C.max()) < math.inf
+
+
+def _explain_log_base(name, C, coarseness):
+    rule = "be finite, or -inf for an outcome that is ruled out"
+    if (np.isnan(C) | np.isposinf(C)).any():
+        raise bad_value(name, rule, "it has NaN or +inf entries")
+    if np.isneginf(C).all(-1).any():
+        raise bad_value(name, rule, "all outcomes are ruled out")
+
+
+LOG_BASE = Rule("", _is_log_base, _explain_log_base)
+
+
+def check_controls(tol, max_steps):
+    if not (isinstance(tol, int | float | np.number) and 0.0 < tol < math.inf):
+        raise bad_value("tol", "be a positive number", f"got {tol!r}")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise bad_value("max_steps", "be a positive integer", f"got {max_steps!r}")
+
+
+def roundoff_of(x):
+    """Return the relative rounding error that x may carry from its dtype; 0 if it has none."""
+    if not is_array_api_obj(x):
+        return 0.0
+    xp = array_namespace(x)
+    return float(xp.finfo(x.dtype).eps) if xp.isdtype(x.dtype, "real floating") else 0.0
+
+
+def to_host(name, x):
+    """Return the values as float64 numpy: the solve is a sequence of decisions on them."""
+    if not (is_readable(x) or is_dask_array(x)):
+        raise TypeError(
+            f"{name} must have values that can be read: the solve does not run inside jax.jit, "
+            "torch.func or torch.compile. Call it outside."
+        )
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        if x.requires_grad and torch.is_grad_enabled():
+            raise ValueError(
+                f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
+                f"gradients through the solve are not offered yet. Pass {name}.detach()."
+            )
+        x = x.detach().cpu().numpy()
+    return np.asarray(x).astype(np.float64, copy=False)
+
+
+def broadcast(F, b, C):
+    """Check the shapes against each other; return the arrays with the same batch axes."""
+    rule = "have shape (..., m, c), one row of c outcome values for each of m features"
+    if F.ndim < 2:
+        advice = "Write features[None, :] for a single feature." if F.ndim else ""
+        raise bad_value("features", rule, f"got shape {F.shape}", advice)
+    num_features, num_outcomes = F.shape[-2:]
+    if num_features == 0 or num_outcomes == 0:
+        raise bad_value("features", rule, f"got shape {F.shape}, which is empty")
+    if b.ndim and b.shape[-1] != num_features:
+        raise bad_value(
+            "targets",
+            "be a number or have one entry for each feature in the last axis",
+            f"features has {num_features} (shape {F.shape}) and targets has shape {b.shape}",
+        )
+    if C.ndim and C.shape[-1] != num_outcomes:
+        raise bad_value(
+            "log_base",
+            "have one entry for each outcome in the last axis",
+            f"features has {num_outcomes} (shape {F.shape}) and log_base has shape {C.shape}",
+        )
+    try:
+        batch = np.broadcast_shapes(F.shape[:-2], b.shape[:-1], C.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            "features, targets and log_base must have leading axes that broadcast: their shapes "
+            f"are {F.shape}, {b.shape} and {C.shape}."
+        ) from None
+    F = np.broadcast_to(F, (*batch, num_features, num_outcomes))
+    b = np.broadcast_to(b, (*batch, num_features))
+    return F, b, np.broadcast_to(C, (*batch, num_outcomes))

@@ -1,0 +1,103 @@
+"""What the parts of the solve hand to each other."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from infogeo._result import Status
+
+EPS = float(np.finfo(np.float64).eps)
+# How often over a rounding error has to be exceeded before it counts as more than rounding.
+CAUTION = 8.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem on the outcomes that C allows, in float64."""
+
+    features: np.ndarray  # (m, c)
+    targets: np.ndarray  # (m,)
+    base: np.ndarray  # (c,), the largest is 0
+    roundoff: float  # relative, of the targets
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The same problem in independent features of spread about 1 whose targets are 0."""
+
+    rows: np.ndarray  # (r, c): combinations of F - b
+    transform: np.ndarray  # (m, r): theta = transform @ t, of minimum norm
+    lower: np.ndarray  # (r, r): lower @ rows are r of the rows of F - b, scaled
+    blur: np.ndarray  # (r,): how well the targets of those rows are known or can be met
+    combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
+    unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
+
+
+@dataclass(frozen=True)
+class Point:
+    """A member q of the exponential family."""
+
+    t: np.ndarray  # (r,)
+    logits: np.ndarray  # (c,): C + t'rows
+    value: float  # of the dual, log sum exp(logits)
+    p: np.ndarray  # (c,)
+    gradient: np.ndarray  # (r,): E_q[rows]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the solve in reduced coordinates ended."""
+
+    status: Status
+    point: Point
+    steps: int
+    error_bound: float = math.inf
+    dual_gap: float = math.inf
+    certificate: np.ndarray | None = None
+    vanishing: np.ndarray | None = None  # bool (c,): outcomes whose probabilities run to 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found, on the outcomes of a face."""
+
+    problem: Problem  # on the outcomes of the face
+    reduced: Reduced
+    outcome: Outcome
+    support: np.ndarray  # bool, over the outcomes that were given
+    direction: np.ndarray | None = None  # (m,): exposes the face
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The fields of a Projection for one problem, and what to tell if it failed."""
+
+    probabilities: np.ndarray
+    theta: np.ndarray
+    log_partition: float
+    value: float
+    entropy: float
+    residual: float
+    error_bound: float
+    dual_gap: float
+    status: Status
+    support: np.ndarray
+    rank: int
+    steps: int
+    certificate: np.ndarray | None
+    direction: np.ndarray | None
+    transform: np.ndarray  # (m, r), as in Reduced
+    diagnosis: str
+
+
+def evaluate(problem, reduced, t, *, accurate=False):
+    """Return the member q of the family with parameters t."""
+    logits = problem.base + t @ reduced.rows
+    top = float(logits.max())
+    p = np.exp(logits - top)
+    total = float(p.sum())
+    p /= total
+    # numpy.sum adds pairwise: worth its time where the gradient nearly cancels.
+    gradient = (reduced.rows * p).sum(axis=-1) if accurate else reduced.rows @ p
+    return Point(t, logits, top + math.log(total), p, gradient)

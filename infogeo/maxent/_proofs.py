@@ -1,0 +1,167 @@
+"""Proofs: the bound on the error of every log-probability, and Farkas' vectors."""
+
+import math
+
+import numpy as np
+
+from infogeo._result import Status
+from infogeo.maxent._linear import solve_lower
+from infogeo.maxent._problem import CAUTION, EPS, Outcome, evaluate
+
+# The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
+LARGEST_CERTIFIED = 0.1
+
+
+def certify(problem, reduced, origin, whitener, tol, max_steps):
+    """Finish the solve from a point close to the optimum; None if it is not close enough.
+
+    The steps re-use the covariance at the origin. A change of all log-probabilities by at most
+    `drift` changes covariances by at most exp(drift): the bound holds at the last point.
+    """
+    whitened = whitener @ reduced.rows
+    whitened -= (whitener @ origin.gradient)[:, None]
+    lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
+    point, steps = origin, 0
+    decrement = float(np.linalg.norm(whitener @ point.gradient))
+    if decrement * lever > LARGEST_CERTIFIED:
+        return None
+    while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
+        step = whitener.T @ (whitener @ point.gradient)
+        trial = evaluate(problem, reduced, point.t - step, accurate=True)
+        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
+        if steps > 0 and trial_decrement > 0.5 * decrement:
+            break
+        point, decrement, steps = trial, trial_decrement, steps + 1
+    drift = float(np.ptp(point.logits - origin.logits))
+    shift = float(np.linalg.norm(whitener @ (point.gradient - origin.gradient)))
+    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener)
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
+    if x > LARGEST_CERTIFIED:
+        return None
+    if bound > tol and not is_best_possible(decrement, rounding, lever, tol):
+        return (
+            Outcome(Status.MAX_STEPS, point, steps, float(bound), float(size**2))
+            if steps >= max_steps
+            else None
+        )
+    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2))
+
+
+def bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift):
+    """Return the certified Newton decrement, x = decrement * S, and the bound -log(1 - x).
+
+    Parameters
+    ----------
+    decrement, rounding : float or array
+        The decrement in the covariance at the origin, and the rounding error of it.
+    rounding_of_logs : float or array
+        The rounding error of every log-probability.
+    lever, shift, drift : float or array
+        S at the origin; how far the means moved since, in the norm of the whitener; and by how
+        much the logits changed.
+    """
+    # 1.01: the whitener itself is known to at least four digits.
+    size = 1.01 * np.exp(0.5 * drift) * (decrement + rounding)
+    x = size * np.exp(0.5 * drift) * (lever + 2.0 * shift)
+    return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
+
+
+def is_best_possible(decrement, rounding, lever, tol):
+    """Whether what is left of the decrement is rounding, or far below the tolerance."""
+    return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
+
+
+def rounding_of(problem, reduced, point, whitener):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
+    of_sums, of_logs = rounding_of_gradient(problem, reduced, point)
+    to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
+    of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
+    return float(np.linalg.norm(of_gradient)), float(of_logs.max() + point.p @ of_logs)
+
+
+def rounding_of_gradient(problem, reduced, point):
+    """Bound the rounding errors of the gradient, beside those of the targets, and of the logs."""
+    size = np.abs(reduced.rows)
+    mean_size = size @ point.p
+    weights = (point.t.size + 2) * np.abs(point.t)
+    terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
+    of_logs = EPS * terms
+    # The sums are pairwise, for which a factor of 32 is plenty.
+    return 32.0 * EPS * mean_size + 2.0 * (size @ (point.p * of_logs)), of_logs
+
+
+def is_stuck(problem, reduced, point, reach):
+    """Whether the constraints hold up to rounding, so that further steps would follow only noise.
+
+    Near the optimum steps are short. Outcomes that vanish make steps of about 1, and what calls
+    for a leap although the constraints nearly hold is noise in a covariance close to singular.
+    """
+    violation = np.abs(reduced.lower @ point.gradient)
+    if (violation > 1e-4 + reduced.blur).any():
+        return False
+    of_sums, _ = rounding_of_gradient(problem, reduced, point)
+    rounding = reduced.blur + np.abs(reduced.lower) @ of_sums
+    caution = 1.0 if reach < 0.7 else CAUTION if reach < CAUTION else CAUTION**3
+    return bool((violation <= caution * rounding).all())
+
+
+def range_certificate(problem, low, high, blur):
+    """Return a unit vector if a target is outside the range of its feature."""
+    above, below = problem.targets - high, low - problem.targets
+    excess = np.maximum(above, below) / np.where(blur > 0.0, blur, 1.0)
+    worst = int(excess.argmax())
+    if not excess[worst] > CAUTION:  # NaN proves nothing
+        return None
+    eta = np.zeros(problem.targets.size)
+    eta[worst] = 1.0 if below[worst] > 0.0 else -1.0
+    return eta
+
+
+def affine_certificate(problem, reduced, disagreement):
+    """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
+    for k in np.flatnonzero(reduced.unmet):
+        eta = np.copysign(1.0, disagreement[k]) * reduced.combinations[:, k]
+        if is_proof(problem, eta):
+            return simplified(problem, eta)
+    return None
+
+
+def farkas_certificate(problem, reduced, point, direction, along):
+    """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
+    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
+        if values.max() < 0.0:
+            eta = reduced.transform @ -vector
+            if is_proof(problem, eta):
+                return simplified(problem, eta)
+    return None
+
+
+def is_proof(problem, eta):
+    """Whether eta'(F_y - b) > 0 for all outcomes and for all targets that round to b.
+
+    Then the expectation of eta'F is above eta'b whatever the distribution (Farkas' lemma). The
+    comparison allows for every rounding error of its own evaluation.
+    """
+    values, slack = farkas_values(problem, eta)
+    return bool((values > slack).all())
+
+
+def farkas_values(problem, eta):
+    """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
+    above = problem.features - problem.targets[:, None]
+    size = np.abs(eta)
+    slack = (eta.size + 4) * EPS * (size @ np.abs(above))
+    return eta @ above, slack + problem.roundoff * float(size @ np.abs(problem.targets))
+
+
+def simplified(problem, eta):
+    """Drop the features that the proof does without, and scale its largest entry to 1."""
+    values, slack = farkas_values(problem, eta)
+    above = problem.features - problem.targets[:, None]
+    kept = eta.copy()
+    for i in np.argsort(np.abs(eta) * np.ptp(above, axis=-1)):
+        trial = values - eta[i] * above[i]
+        if (trial > 2.0 * slack).all():  # twice: the subtractions round too
+            values, kept[i] = trial, 0.0
+    kept /= np.abs(kept).max()
+    return kept if is_proof(problem, kept) else eta

@@ -1,0 +1,124 @@
+"""Independent features: scaling, rank, and targets that contradict each other."""
+
+import numpy as np
+import scipy.linalg
+
+from infogeo.maxent._linear import combined, covariance_of, is_identity, power_of_two, solve_lower
+from infogeo.maxent._problem import CAUTION, EPS, Reduced
+from infogeo.maxent._proofs import affine_certificate, range_certificate
+
+
+def reduce_features(problem):
+    """Scale the features and drop the redundant ones.
+
+    Returns the reduced problem, and a certificate if a target is out of reach for its feature
+    or at odds with those of the features that determine it.
+    """
+    F, b = problem.features, problem.targets
+    low, high = F.min(axis=-1), F.max(axis=-1)
+    rounding = problem.roundoff * np.abs(b)
+    blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
+    # A target at the end of its range may be exact (0, of a feature that is never negative), but
+    # the outcomes that it rules out keep some mass to the end of the search.
+    at_end = np.minimum(high - b, b - low) <= CAUTION * rounding
+    unit = power_of_two(np.maximum(high - b, b - low))
+    rows = F - b[:, None]
+    rows *= 1.0 / unit[:, None]
+    weights = reference_weights(problem.base)
+    centre = rows @ weights
+    covariance = covariance_of(rows, weights, centre)
+    spread = np.sqrt(np.diagonal(covariance))
+    varying = np.flatnonzero(spread * unit > CAUTION * blur)
+    scale = unit * power_of_two(spread)
+    rescale = (unit / scale)[varying]
+    rows = rows if varying.size == b.size else rows[varying]
+    rows *= rescale[:, None]
+    basis, dependent, mixture, lower = _independent(
+        rows,
+        weights,
+        covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale),
+        (blur / scale)[varying],
+    )
+    kept = varying[basis]
+    combinations = np.zeros((b.size, dependent.size))
+    combinations[varying[dependent], np.arange(dependent.size)] = 1.0
+    combinations[kept] = -mixture
+    combinations /= scale[:, None]
+    disagreement = (centre * unit) @ combinations
+    transform = np.zeros((b.size, kept.size))
+    inverse = solve_lower(lower, np.eye(kept.size))
+    transform[kept] = inverse.T / scale[kept, None]
+    if not (is_identity(lower) and np.array_equal(kept, varying)):
+        rows = combined(inverse, F[kept], b[kept], scale[kept])
+    reduced = Reduced(
+        rows=rows,
+        transform=_minimum_norm(transform, combinations),
+        lower=lower,
+        blur=(rounding / scale + at_end * EPS)[kept],
+        combinations=combinations,
+        unmet=np.abs(disagreement) > CAUTION * (blur @ np.abs(combinations)),
+    )
+    certificate = range_certificate(problem, low, high, blur)
+    if certificate is None:
+        certificate = affine_certificate(problem, reduced, disagreement)
+    return reduced, certificate
+
+
+def reference_weights(base):
+    """Return the weights in which spreads are measured.
+
+    Half of them are uniform: an outcome with hardly any mass under exp(C) may still be the one
+    that a target needs.
+    """
+    p = np.exp(base)
+    return 0.5 * (p / p.sum() + 1.0 / p.size)
+
+
+def _independent(rows, weights, covariance, blur):
+    """Choose independent rows; return how the others follow, and the factor of the chosen.
+
+    Parameters
+    ----------
+    rows : array, shape (m, c)
+        Rows of standard deviation about 1.
+    weights, covariance : arrays of shapes (c,) and (m, m)
+        The weights of the outcomes, and the covariance of the rows for them.
+    blur : array, shape (m,)
+        The size of the rows' rounding errors.
+
+    Returns
+    -------
+    basis, dependent : index arrays of shapes (r,) and (m - r,)
+    mixture : array, shape (r, m - r)
+        rows[dependent] = mixture' rows[basis] + constants, up to rounding.
+    lower : array, shape (r, r)
+        rows[basis] = lower @ (orthonormal rows) + constants; the identity if they are nearly
+        orthonormal already.
+    """
+    num_rows, num_outcomes = rows.shape
+    if num_rows == 0 or (num_rows < num_outcomes and np.linalg.eigvalsh(covariance)[0] > 1e-3):
+        return np.arange(num_rows), np.arange(0), np.zeros((num_rows, 0)), np.eye(num_rows)
+    blur = blur + num_rows * EPS
+    centred = rows - (rows @ weights)[:, None]
+    factor = np.linalg.qr((centred * np.sqrt(weights)).T, mode="r")
+    # In units of their rounding errors, so that the most significant rows come first.
+    upper, order = scipy.linalg.qr(factor / blur, mode="r", pivoting=True)
+    rank = 0
+    while rank < min(upper.shape):
+        mixture = solve_lower(upper[:rank, :rank].T, upper[:rank, rank], transposed=True)
+        if abs(upper[rank, rank]) <= CAUTION * (1.0 + np.abs(mixture).sum()):
+            break
+        rank += 1
+    basis, dependent = order[:rank], order[rank:]
+    lower = upper[:rank, :rank].T
+    mixture = solve_lower(lower, upper[:rank, rank:], transposed=True)
+    mixture *= blur[dependent] / blur[basis, None]
+    return basis, dependent, mixture, lower * blur[basis, None]
+
+
+def _minimum_norm(transform, combinations):
+    """Remove from the natural parameters what does not act on the distribution."""
+    if combinations.shape[1] == 0:
+        return transform
+    idle, _ = np.linalg.qr(combinations / np.linalg.norm(combinations, axis=0))
+    return transform - idle @ (idle.T @ transform)

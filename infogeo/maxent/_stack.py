@@ -1,0 +1,109 @@
+"""Results of a batch: filled member by member, returned in arrays of the user's library."""
+
+import numpy as np
+from array_api_compat import device
+
+from infogeo._result import Projection, Status
+from infogeo.maxent._batch import solve_members
+from infogeo.maxent._single import solve
+
+_SEVERITY = (
+    Status.CONVERGED,
+    Status.BOUNDARY,
+    Status.MAX_STEPS,
+    Status.UNDECIDED,
+    Status.INFEASIBLE,
+)
+_NUMBERS = ("log_partition", "value", "entropy", "residual", "error_bound", "dual_gap")
+
+
+class Solutions:
+    """The fields of a Projection for all members of a batch, as float64 arrays."""
+
+    def __init__(self, num_members, num_features, num_outcomes):
+        self.probabilities = np.zeros((num_members, num_outcomes))
+        self.theta = np.zeros((num_members, num_features))
+        self.support = np.zeros((num_members, num_outcomes), dtype=bool)
+        self.certificate = np.full((num_members, num_features), np.nan)
+        self.direction = np.full((num_members, num_features), np.nan)
+        for name in _NUMBERS:
+            setattr(self, name, np.zeros(num_members))
+        self.rank = np.zeros(num_members, dtype=int)
+        self.steps = np.zeros(num_members, dtype=int)
+        self.status = np.full(num_members, None, dtype=object)
+        self.transforms = [None] * num_members  # theta = transform @ t, for the gradients
+        self.diagnoses = [""] * num_members
+
+    def put_members(self, members, allowed):
+        """Take over what was solved together."""
+        index = members.index
+        for name in ("probabilities", "theta", "steps", *_NUMBERS):
+            getattr(self, name)[index] = getattr(members, name)
+        self.support[index] = allowed[index]
+        self.rank[index] = members.theta.shape[-1]
+        self.status[index] = Status.CONVERGED
+        for k, scale in zip(index, members.scale, strict=True):
+            self.transforms[k] = scale
+
+    def put(self, k, solution):
+        """Take over the solution of one problem."""
+        for name in ("probabilities", "theta", "support", "rank", "steps", "status", *_NUMBERS):
+            getattr(self, name)[k] = getattr(solution, name)
+        if solution.certificate is not None:
+            self.certificate[k] = solution.certificate
+        if solution.direction is not None:
+            self.direction[k] = solution.direction
+        self.transforms[k] = solution.transform
+        self.diagnoses[k] = solution.diagnosis
+
+    @property
+    def failed(self):
+        """Which members have no solution."""
+        return tuple(k for k, status in enumerate(self.status) if not status.is_solution)
+
+
+def solve_all(F, b, C, roundoff, tol, max_steps):
+    """Solve a batch: (..., m, c) features in float64, broadcast against the others."""
+    *batch, num_features, num_outcomes = F.shape
+    if all(stride == 0 or n == 1 for n, stride in zip(batch, F.strides, strict=False)) and F.size:
+        F = np.broadcast_to(F[(0,) * len(batch)], (int(np.prod(batch)), *F.shape[-2:]))
+    F = F.reshape(-1, num_features, num_outcomes) if F.size else F.reshape(0, *F.shape[-2:])
+    b, C = b.reshape(-1, num_features), C.reshape(-1, num_outcomes)
+    solutions = Solutions(F.shape[0], num_features, num_outcomes)
+    if F.shape[0] > 1:
+        allowed = ~np.isneginf(C)
+        for members in solve_members(F, b, C, roundoff, tol, max_steps):
+            solutions.put_members(members, allowed)
+    for k in np.flatnonzero(solutions.status == None):  # noqa: E711  (elementwise)
+        solutions.put(k, solve(F[k], b[k], C[k], roundoff, tol, max_steps))
+    return solutions
+
+
+def stack(solutions, shape, like, xp):
+    """Return the solutions in arrays of the user's library, dtype and device."""
+    *batch, num_features, num_outcomes = shape
+
+    def collect(values, *axes, dtype=like.dtype):
+        values = values.reshape((*batch, *axes))
+        with np.errstate(over="ignore"):
+            array = xp.asarray(values, dtype=dtype, device=device(like))
+        return array if values.ndim else array[()]
+
+    def vectors(values):
+        return None if np.isnan(values).all() else collect(values, num_features)
+
+    # The bound is on the probabilities as they are returned.
+    cast = float(xp.finfo(like.dtype).eps) if xp.finfo(like.dtype).bits < 64 else 0.0
+    solutions.error_bound += cast
+    return Projection(
+        probabilities=collect(solutions.probabilities, num_outcomes),
+        theta=collect(solutions.theta, num_features),
+        **{name: collect(getattr(solutions, name)) for name in _NUMBERS},
+        status=max(set(solutions.status), key=_SEVERITY.index, default=Status.CONVERGED),
+        support=collect(solutions.support, num_outcomes, dtype=xp.bool),
+        rank=collect(solutions.rank, dtype=None),
+        steps=collect(solutions.steps, dtype=None),
+        certificate=vectors(solutions.certificate),
+        direction=vectors(solutions.direction),
+        member_status=solutions.status.reshape(batch),
+    )
