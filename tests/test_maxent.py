@@ -599,18 +599,6 @@ def test_targets_of_float32_carry_its_rounding(rng):
         max_entropy(F, (F @ p).astype(np.float32).astype(float))
 
 
-def test_tensors_that_require_a_gradient_are_refused():
-    torch = pytest.importorskip("torch")
-    F = torch.tensor(FACES, requires_grad=True)
-    with pytest.raises(ValueError, match=r"features must not require a gradient.*\.detach\(\)"):
-        max_entropy(F, 4.5)
-    b = torch.tensor([4.5], dtype=torch.float64, requires_grad=True)
-    with pytest.raises(ValueError, match="targets must not require a gradient"):
-        max_entropy(F.detach(), b)
-    with torch.no_grad():
-        assert not max_entropy(F, b).probabilities.requires_grad
-
-
 def test_tracing_is_refused():
     jax = pytest.importorskip("jax")
     with pytest.raises(TypeError, match=r"features must have values that can be read"):

@@ -102,8 +102,6 @@ SIGNATURES = {
     "mean.frechet_mean": "points, *, space, weights, axis, tol, max_steps, throw",
     "neighbors.pairwise_distance": "a, b, *, space, block_size, check",
     "neighbors.nearest": "queries, points, *, num_neighbors, space, check",
-    "maxent.c_maximize": "features, targets, *, log_base, tol, max_steps, throw",
-    "maxent.max_entropy": "features, targets, *, tol, max_steps, throw",
     "family.ExponentialFamily": "features, log_base, *, check",
     "family.ExponentialFamily.through": "points, *, check",
     "family.ExponentialFamily.log_partition": "self, theta",
@@ -125,6 +123,15 @@ SIGNATURES = {
     "family.m_projection": "p, E",
     "family.e_projection": "q, M",
     "family.intersection": "E, M",
+    "maxent.c_maximize": (
+        "features, targets, *, log_base, lower, upper, penalty, initial_theta, callback, tol, "
+        "max_steps, throw, check"
+    ),
+    "maxent.max_entropy": (
+        "features, targets, *, lower, upper, penalty, initial_theta, callback, tol, max_steps, "
+        "throw, check"
+    ),
+    "maxent.least_violation": "features, targets, *, log_base, tol, max_steps, throw, check",
     "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
