@@ -45,4 +45,5 @@ clean:
 .venv-bench/bench.stamp: pyproject.toml constraints-bench.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/$(PIP) -c constraints-bench.txt -e '.[all]' -r benchmarks/requirements.txt
+	$(BENCH)/$(PIP) -c constraints-bench.txt --no-deps pyBregMan  # asks for numpy < 2, works with 2
 	@touch $@

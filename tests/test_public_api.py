@@ -180,6 +180,10 @@ SIGNATURES = {
     "lipschitz.certificates.margin_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.fisher_rao_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.drift_bound": "radius, *, lipschitz_constant",
+    "interop.distributions.from_distribution": "distribution, *, check",
+    "plot.geodesic_circle": "center, radius, *, num_points, check",
+    "plot.half_plane": "ax",
+    "plot.normal_ellipses": "normals, ax, *, scale",
     "plot.simplex": "ax",
     "plot.sensitivity": "x, spectrum, *, index, component, ax",
 }

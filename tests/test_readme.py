@@ -1,4 +1,4 @@
-"""The README does what it prints."""
+"""The README and the pages of the documentation do what they print."""
 
 import contextlib
 import io
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if "```python" in page.read_text()]
 ROUNDING = re.compile(r"\d\.\de-1[4-9]")  # an error of this size differs between processors
-BLOCKS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, flags=re.DOTALL)
+WITH_OUTPUT = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", flags=re.DOTALL)
+BLOCKS = WITH_OUTPUT.findall(README)
 
 
 def test_every_block_of_code_has_its_output():
@@ -19,13 +22,28 @@ def test_every_block_of_code_has_its_output():
 @pytest.mark.parametrize(("code", "output"), BLOCKS)
 def test_code_prints_what_the_readme_says(code, output):
     assert sum(bool(line) for line in code.splitlines()) <= 5
+    assert_prints(code, output, {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_prints_what_the_page_says(page):
+    """The blocks of a page go on from one another."""
+    text, names = page.read_text(), {}
+    blocks = WITH_OUTPUT.findall(text)
+    assert len(blocks) == text.count("```python")
+    for code, output in blocks:
+        assert_prints(code, output, names)
+
+
+def assert_prints(code, output, names):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "page", "exec"), names)
     seen, expected = (ROUNDING.sub("rounding", x) for x in (printed.getvalue(), output))
     assert seen.splitlines() == expected.splitlines()
 
 
-def test_files_that_the_readme_names_exist():
-    for target in re.findall(r"\]\(([^):]+)\)", README):
-        assert (Path(__file__).parent.parent / target).exists()
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    for target in re.findall(r"\]\(([^):]+)\)", page.read_text()):
+        assert (page.parent / target).exists()

@@ -12,6 +12,14 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
 from infogeo.plot.inputs import sensitivity
+from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
 from infogeo.plot.simplex import simplex, to_ternary
 
-__all__ = ["sensitivity", "simplex", "to_ternary"]
+__all__ = [
+    "geodesic_circle",
+    "half_plane",
+    "normal_ellipses",
+    "sensitivity",
+    "simplex",
+    "to_ternary",
+]
