@@ -25,7 +25,9 @@ class Space:
     def coordinates(self, point):
         """Return an array in which two representations of one point agree."""
         if dataclasses.is_dataclass(point):
-            return np.concatenate([np.ravel(field) for field in vars(point).values()])
+            return np.concatenate(
+                [np.ravel(field) for field in map(vars(point).get, point.event_axes)]
+            )
         return self.verbs.canonical(point) if hasattr(self.verbs, "canonical") else point
 
 
