@@ -10,11 +10,12 @@ import numpy as np
 
 from infogeo._array import REAL, gate
 from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
+from infogeo.maxent._conditional import conditional
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._single import solve
 from infogeo.maxent._stack import stack
 
-__all__ = ["c_maximize", "max_entropy"]
+__all__ = ["c_maximize", "conditional", "max_entropy"]
 
 
 def c_maximize(
