@@ -22,15 +22,15 @@ from infogeo.maxent._softmax import (
     evaluate,
     make_task,
     newton,
-    null_directions,
     out_of_span,
     rounding_of_logs,
+    tied_direction,
 )
 
 # The largest linear program, in entries of its matrix: beyond, minutes go by.
 _LARGEST_PROGRAM = 4_000_000
-# Of a class called impossible, the smallest relative margin.
-_LARGEST_SLACK = 1e-9
+# How much of the smallest margin rounding may be where other classes count as tied.
+_LARGEST_SLACK = 1e-8
 # Newton steps after which the optimum may be receding, and whether a linear program is worth it.
 _CHECKPOINTS = {12: False, 18: True, 30: False, 45: True, 70: False}
 
@@ -158,7 +158,7 @@ def _joined(samples, support, outer, inner):
     off = samples.allowed & ~support
     margins = [_margins(samples, *direction)[off] for direction in (outer, inner)]
     weight = 1.0 + 2.0 * max(0.0, float((-margins[1] / margins[0]).max()))
-    return _snapped(weight * outer[0] + inner[0], weight * outer[1] + inner[1])
+    return _scaled(weight * outer[0] + inner[0], weight * outer[1] + inner[1])
 
 
 def _margins(samples, coef, intercept):
@@ -175,10 +175,14 @@ def top_classes(X, allowed, coef, intercept):
     scores = np.where(allowed, X @ coef.T + intercept, -math.inf)
     below = scores.max(axis=1, keepdims=True) - scores
     size = np.abs(X) @ np.abs(coef).max(axis=0) + np.abs(intercept).max()
-    slack = 16.0 * (X.shape[1] + 4) * EPS * size[:, None]
+    # The mean: the intercept itself comes from a difference of sums of that size.
+    slack = 16.0 * (X.shape[1] + 4) * EPS * (size + size.mean())[:, None]
     is_top = below <= slack
-    lower = np.where(is_top, math.inf, below)
-    is_clear = float(slack.max()) <= _LARGEST_SLACK * float(lower.min())
+    # A single class on top needs no more: the others are proved to be lower. What counts as a tie
+    # has to be far from the margins.
+    lower = float(np.where(is_top, math.inf, below).min())
+    has_ties = bool((is_top.sum(axis=1) > 1).any())
+    is_clear = not has_ties or float(slack.max()) <= _LARGEST_SLACK * lower
     return is_top if is_clear else None
 
 
@@ -215,8 +219,7 @@ class _Watch:
             return
         guess = self._free(state).ravel()
         for kept in self._gaps(state):
-            null = null_directions(self.task, kept)
-            self._propose(null @ (null.T @ guess))
+            self._propose(tied_direction(self.task, kept, guess))
             if self.direction is not None:
                 return
         if with_program:
@@ -253,13 +256,12 @@ class _Watch:
             intercept = theta[0]
         if max(np.abs(coef).max(initial=0.0), np.abs(intercept).max()) == 0.0:
             return
-        coef, intercept = _snapped(coef, intercept)
-        allowed = self.task.allowed
-        is_top = top_classes(self.samples.X, allowed, coef, intercept)
+        direction = _scaled(coef, intercept)
+        is_top = top_classes(self.samples.X, self.task.allowed, *direction)
         if is_top is None or not is_top[self.task.targets > 0.0].all():
             return
-        if not np.array_equal(is_top, allowed):
-            self.direction = coef, intercept
+        if not np.array_equal(is_top, self.task.allowed):
+            self.direction = direction
 
     def _program(self):
         """Find the direction that lowers most classes: the largest sum of margins cut off at 1."""
@@ -302,23 +304,13 @@ class _Watch:
                 return
             kept = task.allowed.copy()
             kept[rows[is_cut], columns[is_cut]] = False
-            null = null_directions(task, kept)
-            self._propose(null @ (null.T @ out_of_span(task, found.x[:num_free]).ravel()))
+            guess = out_of_span(task, found.x[:num_free]).ravel()
+            self._propose(tied_direction(task, kept, guess))
             if self.direction is not None:
                 return
 
 
-def _snapped(coef, intercept):
-    """Scale a direction to a largest entry of 1, or to small integers if it is a multiple of them.
-
-    With integers the margins of features that are integers, as indicators are, hold exactly.
-    """
+def _scaled(coef, intercept):
+    """Return a direction with largest entry 1."""
     largest = max(float(np.abs(coef).max(initial=0.0)), float(np.abs(intercept).max()))
-    coef, intercept = coef / largest, intercept / largest
-    coef = np.where(np.abs(coef) < 1e-15, 0.0, coef)
-    for q in range(1, 25):
-        whole = np.rint(q * coef), np.rint(q * intercept)
-        off = np.abs(q * coef - whole[0]).max(initial=0.0), np.abs(q * intercept - whole[1]).max()
-        if max(off) < 1e-9:
-            return whole
-    return coef, intercept
+    return coef / largest, intercept / largest

@@ -76,21 +76,37 @@ def make_task(rows, base, targets, weights, penalty):
     contrasts = contrasts_of(base.shape[1])
     span = None
     if not allowed.all():
-        span = _span_and_null(rows, allowed, contrasts)[0]
+        values, vectors = np.linalg.eigh(_reference_information(rows, allowed, contrasts))
+        span = vectors[:, ~_is_null(values)]
     return Task(rows, base, allowed, targets, weights, penalty, contrasts, span)
 
 
-def null_directions(task, kept):
-    """Return the directions t (r (c - 1), k) with equal logits wherever `kept` (n, c) is true."""
-    return _span_and_null(task.rows, kept, task.contrasts)[1]
+def tied_direction(task, kept, guess):
+    """Return the direction (r (c - 1),) nearest to a guess with equal logits wherever `kept`."""
+    values, vectors = np.linalg.eigh(_reference_information(task.rows, kept, task.contrasts))
+    is_null = _is_null(values)
+    null, others = vectors[:, is_null], vectors[:, ~is_null]
+    others = others / np.sqrt(values[~is_null])
+    direction = null @ (null.T @ guess)
+    share = kept / (kept.sum(axis=1, keepdims=True) * float(len(kept)))
+    for _ in range(2):  # refinement: eigenvectors know small eigenvalues to few digits
+        logits = task.rows @ (direction.reshape(task.rows.shape[1], -1) @ task.contrasts.T)
+        means = np.where(kept, logits, 0.0).sum(axis=1, keepdims=True)
+        means /= kept.sum(axis=1, keepdims=True)
+        off = task.rows.T @ (share * (logits - means)) @ task.contrasts
+        direction = direction - others @ (others.T @ off.ravel())
+    return direction
 
 
-def _span_and_null(rows, allowed, contrasts):
+def _reference_information(rows, allowed, contrasts):
+    """Return the mean of the Fisher informations of uniform distributions on the allowed classes."""
     uniform = allowed / allowed.sum(axis=1, keepdims=True)
     weights = np.full(rows.shape[0], 1.0 / rows.shape[0])
-    values, vectors = np.linalg.eigh(_information(rows, uniform, weights, contrasts))
-    is_null = values <= 1e-12 * values[-1]
-    return vectors[:, ~is_null], vectors[:, is_null]
+    return _information(rows, uniform, weights, contrasts)
+
+
+def _is_null(values):
+    return values <= 1e-12 * values[-1]
 
 
 def evaluate(task, t, *, accurate=False):
