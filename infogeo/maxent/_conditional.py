@@ -185,10 +185,11 @@ def conditional(
     separation: every label wins; quasi-complete: some do, the others tie), the cross-entropy has
     no minimum, and iterative solvers stop at arbitrary coefficients. The probabilities have a limit
     all the same, and it is what is returned: status BOUNDARY, probabilities exactly 0 for the
-    classes that the direction rules out, the model of the remaining ones as usual, and the direction
-    in `separation`. It is found from Newton's iterates or by a linear program, and checked on all
-    samples: margins count as 0 or as positive only if rounding cannot change that. With a penalty
-    only an intercept can run off (a class without samples).
+    classes that the direction rules out, the model of the remaining ones as usual, and the
+    direction in `separation`. It is found from Newton's iterates or by a linear program, and checked
+    on all samples: a margin is positive only if it is more than rounding, and 0 if it is no more
+    than that, a hundred-millionth of the positive ones. With a penalty only an intercept can run
+    off (a class without samples).
 
     **The certificate.** With the Newton decrement lambda and S the largest range of logits of a
     sample per unit length in the norm of the Hessian, x = lambda S < 1 proves that the optimum
@@ -211,7 +212,7 @@ def conditional(
     >>> from infogeo import maxent
     >>> found = maxent.conditional([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
     >>> found.probabilities[:, 1].round(4)
-    array([0.2391, 0.4129, 0.6113, 0.7793])
+    array([0.2039, 0.3884, 0.6116, 0.7961])
     >>> bool(found.error_bound < 1e-12)
     True
 
@@ -228,13 +229,10 @@ def conditional(
     """
     base = 0.0 if log_base is None else log_base
     weight = 1.0 if sample_weight is None else sample_weight
-    xp, X, y, C, w = gate(
-        check,
-        features=(REAL, features),
-        labels=(_LABELS, labels),
-        log_base=(LOG_BASE, base),
-        sample_weight=(WEIGHTS, weight),
-    )
+    xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
+    # Labels and weights are read, wherever they live: their dtypes are not those of the result.
+    _, y = gate(check, labels=(_LABELS, labels))
+    _, w = gate(check, sample_weight=(WEIGHTS, weight))
     check_controls(tol, max_steps)
     samples, is_weighted = _samples(X, y, C, w, penalty, fit_intercept)
     fit = solve(samples, tol, max_steps)
@@ -442,7 +440,7 @@ def _diagnosis(fit, max_steps):
     if fit.status is Status.MAX_STEPS and max_steps < 20:
         return f"The {max_steps} steps ran out. Raise max_steps."
     return (
-        f"No solution, and no proof of separation, after {fit.steps} steps: to rounding, the classes "
-        "are nearly separable, or the features nearly dependent. A penalty decides it; or leave out "
-        "features that others almost determine."
+        f"No solution, and no proof of separation, after {fit.steps} steps: to rounding, the "
+        "classes are nearly separable, or the features nearly dependent. A penalty decides it; or "
+        "leave out features that others almost determine."
     )

@@ -70,7 +70,7 @@ def design_of(X, has_intercept):
 
 
 def _independent(columns, blur):
-    """Return the independent columns, the vectors that the columns map to 0, and the inverse factor.
+    """Return independent columns, the vectors that the columns map to 0, and the inverse factor.
 
     With the inverse factor, ``columns[:, basis] @ inverse.T`` is nearly orthonormal; it is None
     where the columns are that nearly enough themselves.
@@ -97,7 +97,9 @@ def _independent(columns, blur):
     idle = np.zeros((num_columns, dependent.size))
     idle[dependent, np.arange(dependent.size)] = 1.0
     idle[basis] = -mixture * blur[dependent] / blur[basis, None]
-    inverse = scipy.linalg.solve_triangular(square * blur[basis], np.eye(rank), trans=1, lower=False)
+    inverse = scipy.linalg.solve_triangular(
+        square * blur[basis], np.eye(rank), trans=1, lower=False
+    )
     return basis, idle, inverse
 
 

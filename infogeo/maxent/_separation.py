@@ -154,7 +154,7 @@ def _on_face(samples, active, direction, steps, tol, max_steps):
 
 
 def _joined(samples, support, outer, inner):
-    """Return one direction for two: it lowers what the outer one does, and on the face the inner."""
+    """Return one direction for two: the outer one, and on the face that it leaves the inner."""
     off = samples.allowed & ~support
     margins = [_margins(samples, *direction)[off] for direction in (outer, inner)]
     weight = 1.0 + 2.0 * max(0.0, float((-margins[1] / margins[0]).max()))
@@ -198,9 +198,7 @@ class _Watch:
         # A penalty leaves only the intercept to run off.
         if self.has_penalty:
             free = int(samples.has_intercept)
-            self.task = make_task(
-                task.rows[:, :free], task.base, task.targets, task.weights, None
-            )
+            self.task = make_task(task.rows[:, :free], task.base, task.targets, task.weights, None)
         self.is_inseparable = self.task.rows.shape[1] == 0
 
     def __call__(self, state, step, reach):

@@ -99,7 +99,7 @@ def tied_direction(task, kept, guess):
 
 
 def _reference_information(rows, allowed, contrasts):
-    """Return the mean of the Fisher informations of uniform distributions on the allowed classes."""
+    """Return the mean Fisher information of uniform distributions on the allowed classes."""
     uniform = allowed / allowed.sum(axis=1, keepdims=True)
     weights = np.full(rows.shape[0], 1.0 / rows.shape[0])
     return _information(rows, uniform, weights, contrasts)
