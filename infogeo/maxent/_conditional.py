@@ -186,10 +186,10 @@ def conditional(
     no minimum, and iterative solvers stop at arbitrary coefficients. The probabilities have a limit
     all the same, and it is what is returned: status BOUNDARY, probabilities exactly 0 for the
     classes that the direction rules out, the model of the remaining ones as usual, and the
-    direction in `separation`. It is found from Newton's iterates or by a linear program, and checked
-    on all samples: a margin is positive only if it is more than rounding, and 0 if it is no more
-    than that, a hundred-millionth of the positive ones. With a penalty only an intercept can run
-    off (a class without samples).
+    direction in `separation`. It is found from Newton's iterates or by a linear program, and
+    checked on all samples: a margin is positive only if it is more than rounding, and 0 if it is no
+    more than that, a hundred-millionth of the positive ones. With a penalty only an intercept can
+    run off (a class without samples).
 
     **The certificate.** With the Newton decrement lambda and S the largest range of logits of a
     sample per unit length in the norm of the Hessian, x = lambda S < 1 proves that the optimum
