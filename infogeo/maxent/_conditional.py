@@ -1,6 +1,7 @@
 """Conditional maximum entropy: multinomial logistic regression as a C-maximisation."""
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +176,7 @@ def conditional(
     ------
     TypeError, ValueError
         Shapes that do not fit together; values that are not finite; labels that are not whole
-        numbers from 0; a label that `log_base` rules out.
+        numbers from 0; a label that `log_base` rules out; tensors that require a gradient.
     SolveError
         The steps ran out, or data so near the edge of separation that rounding decides.
 
@@ -275,8 +276,8 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         advice = "Write features[:, None] for a single feature." if X.ndim == 1 else ""
         rule = "have shape (n, d), one row for each sample"
         raise bad_value("features", rule, f"got shape {tuple(X.shape)}", advice)
-    X, y = to_host("features", X), to_host("labels", y)
-    C, w = to_host("log_base", C), to_host("sample_weight", w)
+    X, y = _to_host("features", X), _to_host("labels", y)
+    C, w = _to_host("log_base", C), _to_host("sample_weight", w)
     num_samples = X.shape[0]
     if y.ndim not in (1, 2) or y.shape[0] != num_samples:
         rule = "have shape (n,) or (n, c), one row for each sample"
@@ -315,6 +316,18 @@ def _samples(X, y, C, w, penalty, fit_intercept):
     C = C - C.max(axis=1, keepdims=True)
     penalty = None if penalty is None else float(penalty)
     return Samples(X, targets, C, w / w.sum(), penalty, bool(fit_intercept)), is_weighted
+
+
+def _to_host(name, x):
+    """Return the values as float64 numpy; a gradient would be lost without a word."""
+    torch = sys.modules.get("torch")
+    is_tensor = torch is not None and isinstance(x, torch.Tensor)
+    if is_tensor and x.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
+            f"gradients through this solve are not offered. Pass {name}.detach()."
+        )
+    return to_host(name, x)
 
 
 # ---------------------------------------------------------------- the result
