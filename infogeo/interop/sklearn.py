@@ -3,15 +3,16 @@ r"""scikit-learn estimators in Fisher-Rao geometry.
 `FisherRaoEmbedding` puts predictions on the sphere of radius 2, where the straight-line distance
 is 4 sin(d / 4), monotone in the Fisher-Rao distance d: in a pipeline behind it KMeans, PCA,
 NearestNeighbors or UMAP work in that geometry. `FisherRaoKNeighborsClassifier` and
-`FisherRaoKMeans` use the distance itself, in radians, and the Frechet mean.
+`FisherRaoKMeans` use the distance itself, in radians, and the Frechet mean. `ConditionalMaxEnt`
+takes features of any kind and is the front of `infogeo.maxent.conditional`.
 
-**What the rows are.** Rows that are probabilities (no negative entry, sum 1 up to rounding) are
-read as such, all other tables as logits: any real numbers, a constant added to a row changes
-nothing, -inf masks a class. ``fit`` decides, for all rows together, and ``from_logits_`` says how;
-``from_logits=False`` or ``True`` decides beforehand, and is the way to have rows refused that are
-meant to be probabilities and are not. Real logits do not sum to 1 in every row, so the two cannot
-be confused; what looks like badly rounded probabilities is refused. Counts have to be divided by
-their sums first: as they are, they would be logits.
+**What rows of predictions are.** Rows that are probabilities (no negative entry, sum 1 up to
+rounding) are read as such, all other tables as logits: any real numbers, a constant added to a row
+changes nothing, -inf masks a class. ``fit`` decides, for all rows together, and ``from_logits_``
+says how; ``from_logits=False`` or ``True`` decides beforehand, and is the way to have rows refused
+that are meant to be probabilities and are not. Real logits do not sum to 1 in every row, so the two
+cannot be confused; what looks like badly rounded probabilities is refused. Counts have to be
+divided by their sums first: as they are, they would be logits.
 
 The two kinds exist because an estimator that refuses every other table could not take part in
 scikit-learn's own checks, nor stand behind a step that yields scores.
@@ -45,10 +46,16 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.interop.sklearn") from None
 
 from infogeo import logits, simplex
+from infogeo.interop._conditional import ConditionalMaxEnt
 from infogeo.mean import frechet_mean
 from infogeo.neighbors import nearest
 
-__all__ = ["FisherRaoEmbedding", "FisherRaoKMeans", "FisherRaoKNeighborsClassifier"]
+__all__ = [
+    "ConditionalMaxEnt",
+    "FisherRaoEmbedding",
+    "FisherRaoKMeans",
+    "FisherRaoKNeighborsClassifier",
+]
 
 
 class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

@@ -25,6 +25,9 @@ from infogeo.maxent._arguments import (
     roundoff_of,
     to_host,
 )
+from infogeo._array import REAL, gate
+from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
+from infogeo.maxent._conditional import conditional
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._nearest import nearest_expectations
@@ -33,6 +36,7 @@ from infogeo.maxent._sparse import check_sparse, solve_sparse
 from infogeo.maxent._stack import solve_all, stack
 
 __all__ = ["c_maximize", "least_violation", "max_entropy"]
+__all__ = ["c_maximize", "conditional", "max_entropy"]
 
 
 def c_maximize(

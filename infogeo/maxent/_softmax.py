@@ -1,0 +1,381 @@
+"""Newton's method on the mean cross-entropy of a linear softmax model, and its certificate."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from infogeo._result import Status
+from infogeo.maxent._problem import EPS
+
+# Bounds are proved for x < 1; only x up to here is called a solution.
+_LARGEST_CERTIFIED = 0.1
+# From here on re-using the Hessian gains two digits or more a step.
+_CLOSE = 0.01
+_BLOCK_ENTRIES = 1 << 18
+_CHUNK = 128  # rows whose products are added one after the other
+
+
+@dataclass(frozen=True)
+class Task:
+    """The dual of one problem in independent coordinates: all rows have a choice.
+
+    Parameters are t (r, c - 1), contrasts between the classes: theta = t contrasts'.
+    """
+
+    rows: np.ndarray  # (n, r)
+    base: np.ndarray  # (n, c), -inf where ruled out
+    allowed: np.ndarray  # bool (n, c)
+    targets: np.ndarray  # (n, c), distributions
+    weights: np.ndarray  # (n,)
+    penalty: np.ndarray | None  # (r, r)
+    contrasts: np.ndarray  # (c, c - 1), orthonormal, of sum 0
+    span: np.ndarray | None  # (r (c - 1), k): directions that act on the probabilities; None: all
+
+    @property
+    def is_hard(self):
+        """Whether each row has one label."""
+        return bool((self.targets.max(axis=1) == 1.0).all())
+
+
+@dataclass(frozen=True)
+class State:
+    """The model at parameters t."""
+
+    t: np.ndarray  # (r, c - 1)
+    logits: np.ndarray  # (n, c)
+    log_p: np.ndarray  # (n, c)
+    p: np.ndarray  # (n, c)
+    excess: np.ndarray  # (n, c): p - targets
+    gradient: np.ndarray  # (k,), in the coordinates of the span
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the search ended."""
+
+    status: Status
+    state: State
+    steps: int
+    error_bound: float = math.inf
+    dual_gap: float = math.inf
+
+
+def contrasts_of(num_classes):
+    """Return orthonormal contrasts (c, c - 1): each class against the mean of those before it."""
+    k = np.arange(1, num_classes)
+    upper = np.triu(np.ones((num_classes, num_classes - 1)))
+    upper[k, k - 1] = -k
+    return upper / np.sqrt(k * (k + 1.0))
+
+
+def make_task(rows, base, targets, weights, penalty):
+    """Return the task; directions that change no probability are left out."""
+    allowed = ~np.isneginf(base)
+    contrasts = contrasts_of(base.shape[1])
+    span = None
+    if not allowed.all():
+        values, vectors = np.linalg.eigh(_reference_information(rows, allowed, contrasts))
+        span = vectors[:, ~_is_null(values)]
+    return Task(rows, base, allowed, targets, weights, penalty, contrasts, span)
+
+
+def tied_direction(task, kept, guess):
+    """Return the direction (r (c - 1),) nearest to a guess with equal logits wherever `kept`."""
+    values, vectors = np.linalg.eigh(_reference_information(task.rows, kept, task.contrasts))
+    is_null = _is_null(values)
+    null, others = vectors[:, is_null], vectors[:, ~is_null]
+    others = others / np.sqrt(values[~is_null])
+    direction = null @ (null.T @ guess)
+    share = kept / (kept.sum(axis=1, keepdims=True) * float(len(kept)))
+    for _ in range(2):  # refinement: eigenvectors know small eigenvalues to few digits
+        logits = task.rows @ (direction.reshape(task.rows.shape[1], -1) @ task.contrasts.T)
+        means = np.where(kept, logits, 0.0).sum(axis=1, keepdims=True)
+        means /= kept.sum(axis=1, keepdims=True)
+        off = task.rows.T @ (share * (logits - means)) @ task.contrasts
+        direction = direction - others @ (others.T @ off.ravel())
+    return direction
+
+
+def _reference_information(rows, allowed, contrasts):
+    """Return the mean Fisher information of uniform distributions on the allowed classes."""
+    uniform = allowed / allowed.sum(axis=1, keepdims=True)
+    weights = np.full(rows.shape[0], 1.0 / rows.shape[0])
+    return _information(rows, uniform, weights, contrasts)
+
+
+def _is_null(values):
+    return values <= 1e-12 * values[-1]
+
+
+def evaluate(task, t, *, accurate=False):
+    """Return the model at t; `accurate` bounds the rounding of the gradient by chunks."""
+    logits = task.base + task.rows @ (t @ task.contrasts.T)
+    log_p = logits - logits.max(axis=1, keepdims=True)
+    p = np.exp(log_p)
+    total = p.sum(axis=1, keepdims=True)
+    p /= total
+    log_p -= np.log(total)
+    excess = _excess(task, p)
+    weighted = task.weights[:, None] * excess
+    product = _chunked_product(task.rows, weighted) if accurate else task.rows.T @ weighted
+    gradient = product @ task.contrasts
+    if task.penalty is not None:
+        gradient = gradient + task.penalty @ t
+    return State(t, logits, log_p, p, excess, _into_span(task, gradient.ravel()))
+
+
+def _excess(task, p):
+    """Return p - targets; of a label, minus the sum of the others, which keeps its digits."""
+    if not task.is_hard:
+        return p - task.targets
+    is_label = task.targets > 0.0
+    excess = np.where(is_label, 0.0, p)
+    excess[is_label] = -excess.sum(axis=1)
+    return excess
+
+
+def _chunked_product(rows, weighted):
+    """Return rows' weighted with a rounding error of less than 200 EPS of its absolute terms."""
+    (n, r), c = rows.shape, weighted.shape[1]
+    whole = n - n % _CHUNK
+    chunks = rows[:whole].reshape(-1, _CHUNK, r).transpose(0, 2, 1)
+    parts = np.matmul(chunks, weighted[:whole].reshape(-1, _CHUNK, c))
+    parts = np.concatenate([parts, (rows[whole:].T @ weighted[whole:])[None]])
+    return np.ascontiguousarray(np.moveaxis(parts, 0, -1)).sum(axis=-1)  # pairwise
+
+
+def _into_span(task, vector):
+    return vector if task.span is None else task.span.T @ vector
+
+
+def out_of_span(task, vector):
+    """Return parameters (r, c - 1) from coordinates of the span."""
+    full = vector if task.span is None else task.span @ vector
+    return full.reshape(task.rows.shape[1], -1)
+
+
+def _information(rows, p, weights, contrasts):
+    """Return the weighted sum of the Fisher informations, (r (c - 1),) twice."""
+    r, c = rows.shape[1], p.shape[1]
+    if c == 2:
+        scaled = rows * np.sqrt(2.0 * weights * p[:, 0] * p[:, 1])[:, None]
+        return scaled.T @ scaled
+    cross = np.zeros((r * c, r * c))
+    step = max(1, _BLOCK_ENTRIES // (r * c))
+    roots = np.sqrt(weights)
+    for start in range(0, rows.shape[0], step):
+        part = slice(start, start + step)
+        block = rows[part, :, None] * (roots[part, None] * p[part])[:, None, :]
+        block = block.reshape(-1, r * c)
+        cross += block.T @ block
+    # Off the diagonal of classes the entries are -p_j p_k; on it p_j (1 - p_j) is the sum of the
+    # others, without the cancellation of p_j - p_j^2.
+    laplacian = -cross.reshape(r, c, r, c)
+    own = np.arange(c)
+    laplacian[:, own, :, own] = 0.0
+    laplacian[:, own, :, own] = -np.moveaxis(laplacian.sum(axis=3), 1, 0)
+    half = np.tensordot(laplacian, contrasts, axes=(1, 0))  # (r, r, c, c - 1)
+    information = np.tensordot(half, contrasts, axes=(2, 0))  # (r, r, p, q)
+    size = r * (c - 1)
+    return np.ascontiguousarray(information.transpose(0, 2, 1, 3)).reshape(size, size)
+
+
+def _hessian(task, state):
+    hessian = _information(task.rows, state.p, task.weights, task.contrasts)
+    if task.penalty is not None:
+        hessian += np.kron(task.penalty, np.eye(task.contrasts.shape[1]))
+    return hessian if task.span is None else task.span.T @ hessian @ task.span
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """A Cholesky factor of the Hessian, scaled to a diagonal of ones."""
+
+    lower: np.ndarray
+    scale: np.ndarray
+    is_reliable: bool
+
+    def solve(self, vector):
+        inner = scipy.linalg.cho_solve((self.lower, True), self.scale * vector)
+        return self.scale * inner
+
+    def whitener(self):
+        """Return W with W'W the inverse, and whether rounding leaves it four digits."""
+        size = self.scale.size
+        inverse = scipy.linalg.solve_triangular(self.lower, np.eye(size), lower=True)
+        # The trace of the inverse of the scaled matrix bounds what rounding may do to it.
+        is_known = 64.0 * size * EPS * float(np.square(inverse).sum()) < 5e-3
+        return inverse * self.scale, is_known
+
+
+def _factor(hessian):
+    diagonal = np.diagonal(hessian)
+    scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))
+    scaled = hessian * scale * scale[:, None]
+    try:
+        return _Factor(np.linalg.cholesky(scaled), scale, True)
+    except np.linalg.LinAlgError:  # a direction of descent is what is left to ask for
+        padded = scaled + 1e-9 * np.eye(scale.size)
+        return _Factor(np.linalg.cholesky(padded), scale, False)
+
+
+def newton(task, start, tol, max_steps, give_up):
+    """Minimise the dual from `start`; ``give_up(state, step)`` tells when the optimum recedes."""
+    state = evaluate(task, start)
+    for steps in range(max_steps + 1):
+        factor = _factor(_hessian(task, state))
+        direction = out_of_span(task, -factor.solve(state.gradient))
+        along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
+        reach = _reach(task, along)
+        if factor.is_reliable and reach < _CLOSE and steps < max_steps:
+            ending = _certify(task, state, factor, tol, max_steps - steps)
+            if ending is not None:
+                return Ending(
+                    ending.status,
+                    ending.state,
+                    steps + ending.steps,
+                    ending.error_bound,
+                    ending.dual_gap,
+                )
+        is_over = not math.isfinite(reach) or reach == 0.0
+        if is_over or steps == max_steps or give_up(state, steps, reach):
+            break
+        length = _step_length(task, state, direction, along, reach)
+        state = evaluate(task, state.t + length * direction)
+    return Ending(Status.MAX_STEPS if steps == max_steps else Status.UNDECIDED, state, steps)
+
+
+def _reach(task, along):
+    """Return the largest range of a change of logits within a row."""
+    if task.span is None:
+        return float(np.ptp(along, axis=1).max())
+    high = np.where(task.allowed, along, -math.inf).max(axis=1)
+    low = np.where(task.allowed, along, math.inf).min(axis=1)
+    return float((high - low).max())
+
+
+def _step_length(task, state, direction, along, reach):
+    """Return how far to go: all the way where that is safe, else about to the minimum on the line.
+
+    The third derivative along the line is at most `reach` times the second, so that the full
+    step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum.
+    """
+    if reach < 0.7:
+        return 1.0
+    own = float((task.weights[:, None] * task.targets * along).sum())
+    pull, bend = 0.0, 0.0
+    if task.penalty is not None:
+        pull = float((direction * (task.penalty @ state.t)).sum())
+        bend = float((direction * (task.penalty @ direction)).sum())
+
+    def derivatives(length):
+        z = state.log_p + length * along
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        means = (p * along).sum(axis=1)
+        variances = (p * np.square(along - means[:, None])).sum(axis=1)
+        slope = float(task.weights @ means) - own + pull + length * bend
+        return slope, float(task.weights @ variances) + bend
+
+    steepest = abs(derivatives(0.0)[0])
+    low, high = 0.0, math.inf
+    length = 1.0 if reach < 3.0 else math.log1p(reach) / reach
+    for _ in range(60):
+        slope, curvature = derivatives(length)
+        if abs(slope) <= 0.5 * steepest:
+            return length
+        low, high = (low, length) if slope > 0.0 else (length, high)
+        newton_length = length - slope / curvature if curvature > 0.0 else math.inf
+        if high == math.inf:
+            length = min(newton_length, 8.0 * length)
+        else:
+            length = newton_length if low < newton_length < high else 0.5 * (low + high)
+    return low if low > 0.0 else length
+
+
+# ---------------------------------------------------------------- the certificate
+
+
+def _certify(task, origin, factor, tol, max_steps):
+    """Finish from a point close to the optimum; None if it is not close enough.
+
+    Along a direction the third derivative of the dual is at most R times the second, R the
+    largest range of the change of logits within a row, and R is at most `lever` times the length
+    in the norm of the Hessian. If x = decrement lever < 1, the optimum exists, and R on the way
+    to it is at most -log(1 - x): that bounds the change of every log-probability.
+    """
+    whitener, is_known = factor.whitener()
+    if not is_known:
+        return None
+    lever = _lever(task, whitener)
+    decrement = float(np.linalg.norm(whitener @ origin.gradient))
+    if not decrement * lever <= _LARGEST_CERTIFIED:
+        return None
+    state, steps = origin, 0
+    while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
+        step = out_of_span(task, whitener.T @ (whitener @ state.gradient))
+        trial = evaluate(task, state.t - step, accurate=True)
+        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
+        if steps > 0 and trial_decrement > 0.5 * decrement:
+            break
+        state, decrement, steps = trial, trial_decrement, steps + 1
+    # What the logits have moved since changes Hessians by at most exp(drift).
+    moved = np.where(task.allowed, task.rows @ ((state.t - origin.t) @ task.contrasts.T), 0.0)
+    drift = _reach(task, moved)
+    rounding, rounding_of_logs = _rounding(task, state, whitener)
+    # 1.01: the whitener itself is known to four digits.
+    size = 1.01 * math.exp(0.5 * drift) * (decrement + rounding)
+    x = size * math.exp(0.5 * drift) * lever
+    if x > _LARGEST_CERTIFIED:
+        return None
+    bound = rounding_of_logs - math.log1p(-x)
+    is_best = decrement <= rounding or decrement * lever <= 0.01 * tol
+    if bound > tol and not is_best:
+        if steps < max_steps:
+            return None
+        return Ending(Status.MAX_STEPS, state, steps, bound, size**2)
+    return Ending(Status.CONVERGED, state, steps, bound, size**2)
+
+
+def _lever(task, whitener):
+    """Return the largest range of logits within a row by a direction of length 1.
+
+    For x (e_j - e_k) the squared length in the inverse Hessian is at most 2 x'Bx, B the sum of
+    the diagonal blocks of the inverse over orthonormal contrasts.
+    """
+    full = whitener if task.span is None else whitener @ task.span.T
+    r = task.rows.shape[1]
+    stacked = full.reshape(full.shape[0], r, -1).transpose(0, 2, 1).reshape(-1, r)
+    root = np.linalg.qr(stacked, mode="r")
+    return math.sqrt(2.0 * float(np.square(task.rows @ root.T).sum(axis=1).max()))
+
+
+def rounding_of_logs(task, state):
+    """Bound the rounding errors of the log-probabilities of a row; (n,)."""
+    r, num_classes = task.rows.shape[1], task.base.shape[1]
+    theta = (np.abs(state.t) @ np.abs(task.contrasts).T).max(axis=1)
+    base = np.where(task.allowed, np.abs(task.base), 0.0).max(axis=1)
+    log_p = np.where(task.allowed, np.abs(state.log_p), 0.0).max(axis=1)
+    of_logits = 4.0 + base + (r + num_classes + 2) * (np.abs(task.rows) @ theta)
+    return EPS * (2.0 * of_logits + num_classes + 4.0 + log_p)
+
+
+def _rounding(task, state, whitener):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
+    r, num_classes = task.rows.shape[1], task.base.shape[1]
+    of_logs = rounding_of_logs(task, state)
+    # A probability is off by as much, relatively; so is 1 - p of a label.
+    moving = np.abs(state.excess) if task.is_hard else state.p + np.abs(state.excess)
+    terms = 200.0 * EPS * np.abs(state.excess) + 2.0 * of_logs[:, None] * moving
+    of_product = np.abs(task.rows).T @ (task.weights[:, None] * terms)
+    of_gradient = of_product @ np.abs(task.contrasts)
+    if task.penalty is not None:
+        # The product with the contrasts is as large as the pull of the penalty, at the optimum.
+        size = np.abs(task.penalty) @ np.abs(state.t)
+        of_gradient += 2.0 * (r + num_classes + 2) * EPS * size
+    flat = of_gradient.ravel()
+    if task.span is not None:
+        flat = np.abs(task.span).T @ flat
+    return float(np.linalg.norm(np.abs(whitener) @ flat)), float(of_logs.max(initial=0.0))
