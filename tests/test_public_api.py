@@ -74,6 +74,7 @@ SIGNATURES = {
     "neighbors.pairwise_distance": "a, b, *, space, block_size, check",
     "neighbors.nearest": "queries, points, *, num_neighbors, space, check",
     "maxent.c_maximize": "features, targets, *, log_base, tol, max_steps, throw",
+    "maxent.match_frequencies": "p, frequencies, *, groups, weights, space, tol, max_steps, throw",
     "maxent.max_entropy": "features, targets, *, tol, max_steps, throw",
     "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",

@@ -9,10 +9,11 @@ distribution satisfies the constraints. Logs are natural, outcomes lie along the
 from infogeo._array import REAL, gate
 from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
 from infogeo.maxent._diagnosis import solve_error
+from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._stack import solve_all, stack
 
-__all__ = ["c_maximize", "max_entropy"]
+__all__ = ["FrequencyMatch", "c_maximize", "match_frequencies", "max_entropy"]
 
 
 def c_maximize(
