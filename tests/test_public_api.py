@@ -73,9 +73,18 @@ SIGNATURES = {
     "mean.frechet_mean": "points, *, space, weights, axis, tol, max_steps, throw",
     "neighbors.pairwise_distance": "a, b, *, space, block_size, check",
     "neighbors.nearest": "queries, points, *, num_neighbors, space, check",
-    "maxent.c_maximize": "features, targets, *, log_base, tol, max_steps, throw",
+    "maxent.c_maximize": (
+        "features, targets, *, log_base, lower, upper, penalty, initial_theta, callback, tol, "
+        "max_steps, throw, check"
+    ),
+    "maxent.max_entropy": (
+        "features, targets, *, lower, upper, penalty, initial_theta, callback, tol, max_steps, "
+        "throw, check"
+    ),
+    "maxent.least_violation": "features, targets, *, log_base, tol, max_steps, throw, check",
     "maxent.match_frequencies": "p, frequencies, *, groups, weights, space, tol, max_steps, throw",
-    "maxent.max_entropy": "features, targets, *, tol, max_steps, throw",
+    "maxent.balance": "covariates, targets, *, weights, tol, max_steps, throw",
+    "maxent.fit_margins": "table, margins, *, tol, max_steps, throw",
     "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",

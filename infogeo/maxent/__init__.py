@@ -6,18 +6,53 @@ It returns a certified error of every log-probability, or a vector that proves t
 distribution satisfies the constraints. Logs are natural, outcomes lie along the last axis.
 """
 
-from infogeo._array import REAL, gate
-from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
+import math
+from dataclasses import replace
+
+import numpy as np
+from array_api_compat import device
+
+from infogeo._array import REAL, bad_value, gate
+from infogeo.maxent._arguments import (
+    BOUND,
+    LOG_BASE,
+    POSITIVE,
+    broadcast,
+    check_controls,
+    check_exclusive,
+    roundoff_of,
+    to_host,
+)
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
+from infogeo.maxent._nearest import nearest_expectations
+from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._stack import solve_all, stack
 
-__all__ = ["FrequencyMatch", "c_maximize", "match_frequencies", "max_entropy"]
+__all__ = [
+    "FrequencyMatch",
+    "c_maximize",
+    "least_violation",
+    "match_frequencies",
+    "max_entropy",
+]
 
 
 def c_maximize(
-    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
+    features,
+    targets=0.0,
+    *,
+    log_base=None,
+    lower=None,
+    upper=None,
+    penalty=None,
+    initial_theta=None,
+    callback=None,
+    tol=1e-10,
+    max_steps=100,
+    throw=True,
+    check=True,
 ):
     r"""Distribution that maximises H(p) + E_p[C] among those with given expectations.
 
@@ -36,6 +71,20 @@ def c_maximize(
     log_base : array, shape (..., c), optional
         C: the logarithm of a prior or of a reference measure, normalised or not; -inf rules an
         outcome out. Default 0: maximum entropy.
+    lower, upper : float or array, shape (..., m), optional
+        Bounds on E_p[F] in the place of targets, -inf or inf where there is none. A feature whose
+        bounds are equal has a target.
+    penalty : float or array, shape (..., m), optional
+        Let the expectations miss the targets at this price, rho: the maximum is of
+        H(p) + E_p[C] - sum of rho_i (E_p[F_i] - b_i)^2 / 2. Its dual has theta_i^2 / (2 rho_i)
+        added, and E_p[F_i] = b_i - theta_i / rho_i at the optimum. Positive, in nats per squared
+        unit of the feature.
+    initial_theta : array, shape (..., m), optional
+        Natural parameters to start from, of a similar problem. They are used if they are better
+        than 0.
+    callback : callable, optional
+        Called as ``callback(step, decrement)`` in every Newton step, with the Newton decrement (of
+        a batch the largest), which falls to 0.
     tol : float
         Stop when the certified error of every log-probability is below this, or when the rounding
         of the data allows no better; `error_bound` says what was reached.
@@ -105,25 +154,65 @@ def c_maximize(
     >>> bool(found.error_bound < 1e-12)
     True
     """
-    base = 0.0 if log_base is None else log_base
-    xp, F, b, C = gate(
-        check, features=(REAL, features), targets=(REAL, targets), log_base=(LOG_BASE, base)
-    )
     check_controls(tol, max_steps)
+    check_exclusive(targets, lower, upper, penalty)
+    given = {
+        "features": (REAL, features),
+        "targets": (REAL, targets),
+        "log_base": (LOG_BASE, 0.0 if log_base is None else log_base),
+    }
+    if lower is not None or upper is not None:
+        given["lower"] = (BOUND, -math.inf if lower is None else lower)
+        given["upper"] = (BOUND, math.inf if upper is None else upper)
+    if penalty is not None:
+        given["penalty"] = (POSITIVE, penalty)
+    if initial_theta is not None:
+        given["initial_theta"] = (REAL, initial_theta)
+    xp, *arrays = gate(check, **given)
+    tensors = dict(zip(given, arrays, strict=True))
+    host = {name: to_host(name, x) for name, x in tensors.items()}
+    F, b, C = (tensors[name] for name in ("features", "targets", "log_base"))
     roundoff = max(roundoff_of(F), roundoff_of(b), roundoff_of(targets))
-    F_host, b_host, C_host = broadcast(
-        to_host("features", F), to_host("targets", b), to_host("log_base", C)
+    F_host, C_host, b_host, low, high, weights, start = broadcast(
+        host["features"],
+        host["log_base"],
+        targets=host["targets"],
+        lower=host.get("lower"),
+        upper=host.get("upper"),
+        penalty=host.get("penalty"),
+        initial_theta=host.get("initial_theta"),
     )
-    solutions = solve_all(F_host, b_host, C_host, roundoff, tol, max_steps)
+    if low is not None and not (low <= high).all():
+        raise bad_value("lower", "be at most upper", f"by {(low - high).max():.6g} it is above")
+    problem = Problem(F_host, b_host, C_host, roundoff, start, weights)
+    solutions = solve_all(problem, Controls(tol, max_steps, callback), low, high)
     result = stack(solutions, F_host.shape, F, xp)
-    if wants_gradient((F, b, C)):
-        result = attach(result, solutions, F, b, C)
+    if wants_gradient(arrays):
+        if low is not None or wants_gradient([tensors.get("penalty")]):
+            raise ValueError(
+                "gradients are those of targets, log_base and features: with lower and upper, and "
+                "for penalty, there are none. Pass detached tensors."
+            )
+        result = attach(result, solutions, F, b, C, weights)
     if throw and not result.status.is_solution:
         raise solve_error(solutions, result)
     return result
 
 
-def max_entropy(features, targets, *, tol=1e-10, max_steps=100, throw=True, check=True):
+def max_entropy(
+    features,
+    targets=0.0,
+    *,
+    lower=None,
+    upper=None,
+    penalty=None,
+    initial_theta=None,
+    callback=None,
+    tol=1e-10,
+    max_steps=100,
+    throw=True,
+    check=True,
+):
     r"""Distribution of maximum entropy among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) : E_p[F_i] = b_i \}
@@ -134,6 +223,14 @@ def max_entropy(features, targets, *, tol=1e-10, max_steps=100, throw=True, chec
         F: one row of c values for each of the m constraints.
     targets : float or array, shape (..., m)
         b: the expectations that p* has to have, in the units of the features.
+    lower, upper : float or array, shape (..., m), optional
+        Bounds on the expectations in the place of targets.
+    penalty : float or array, shape (..., m), optional
+        The price of a squared violation of the targets, if they may be missed.
+    initial_theta : array, shape (..., m), optional
+        Natural parameters to start from.
+    callback : callable, optional
+        Called as ``callback(step, decrement)`` in every Newton step.
     tol : float
         As in `c_maximize`.
     max_steps : int
@@ -165,4 +262,89 @@ def max_entropy(features, targets, *, tol=1e-10, max_steps=100, throw=True, chec
     >>> die.probabilities.round(4)
     array([0.0544, 0.0788, 0.1142, 0.1654, 0.2398, 0.3475])
     """
-    return c_maximize(features, targets, tol=tol, max_steps=max_steps, throw=throw, check=check)
+    return c_maximize(
+        features,
+        targets,
+        lower=lower,
+        upper=upper,
+        penalty=penalty,
+        initial_theta=initial_theta,
+        callback=callback,
+        tol=tol,
+        max_steps=max_steps,
+        throw=throw,
+        check=check,
+    )
+
+
+def least_violation(
+    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
+):
+    r"""C-maximal distribution among those that violate the constraints the least.
+
+    .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F] = z \}, \quad
+        z = \arg\min_{E_p[F]} \textstyle\sum_i (E_p[F_i] - b_i)^2 / s_i^2
+
+    z is the point nearest to the targets that some distribution has as its expectations, in units
+    s_i: the difference of the largest and the smallest value of feature i.
+
+    Parameters
+    ----------
+    features : array, shape (..., m, c)
+        F: one row of c values for each of the m constraints.
+    targets : float or array, shape (..., m)
+        b: the expectations that p* should have, in the units of the features.
+    log_base : array, shape (..., c), optional
+        C; -inf rules an outcome out. Default 0: maximum entropy.
+    tol : float
+        As in `c_maximize`.
+    max_steps : int
+        The most Newton steps.
+    throw : bool
+        Whether an unsuccessful solve raises.
+    check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Projection
+        As `c_maximize` for the expectations z; ``residual`` is the largest violation of the targets
+        as they were given. Targets that can be met are met.
+
+    Raises
+    ------
+    TypeError, ValueError, SolveError
+        As `c_maximize`, but for targets that no distribution has.
+
+    Notes
+    -----
+    z is the nearest point of a polytope, by non-negative least squares on the outcomes. Targets out
+    of reach of independent features have it on the boundary: p* is exactly 0 off a face.
+
+    References
+    ----------
+    P. Wolfe, Finding the nearest point in a polytope, Math. Programming 11, 1976.
+
+    Examples
+    --------
+    A mean of 2 and a second moment of 3 would make a negative variance:
+
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0])
+    >>> nearest = least_violation([x, x**2], [2.0, 3.0])
+    >>> nearest.support
+    array([False,  True,  True, False])
+    """
+    base = 0.0 if log_base is None else log_base
+    xp, F, b, C = gate(
+        check, features=(REAL, features), targets=(REAL, targets), log_base=(LOG_BASE, base)
+    )
+    host, log_base_host, goals = broadcast(
+        to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
+    )
+    reached = nearest_expectations(host, goals, ~np.isneginf(log_base_host))
+    options = {"log_base": C, "tol": tol, "max_steps": max_steps, "throw": throw, "check": False}
+    where = {"dtype": F.dtype, "device": device(F)}
+    found = c_maximize(F, xp.asarray(reached, **where), **options)
+    violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
+    residual = xp.asarray(violation.max(axis=-1), **where)
+    return replace(found, residual=residual if residual.ndim else residual[()])

@@ -24,6 +24,44 @@ def _explain_log_base(name, C, coarseness):
 LOG_BASE = Rule("", _is_log_base, _explain_log_base)
 
 
+def _is_bound(x, coarseness):
+    return not bool((x != x).any())
+
+
+def _explain_bound(name, x, coarseness):
+    raise bad_value(name, "hold numbers, or -inf or inf for no bound", "it has NaN entries")
+
+
+BOUND = Rule("", _is_bound, _explain_bound)
+
+
+def _is_positive(x, coarseness):
+    return bool((x > 0.0).all()) and bool((x < math.inf).all())
+
+
+def _explain_positive(name, x, coarseness):
+    raise bad_value(name, "be positive and finite", f"its smallest entry is {x.min():.6g}")
+
+
+POSITIVE = Rule("", _is_positive, _explain_positive)
+
+
+def check_exclusive(targets, lower, upper, penalty):
+    """Refuse arguments that contradict each other."""
+    if lower is None and upper is None:
+        return
+    if penalty is not None:
+        raise ValueError(
+            "penalty must not be given with lower or upper: a penalty relaxes targets, bounds "
+            "replace them. Give one of the two."
+        )
+    if not (isinstance(targets, int | float) and targets == 0.0):
+        raise ValueError(
+            "targets must not be given with lower or upper, which take their place. For a feature "
+            "with a target give it as both bounds."
+        )
+
+
 def check_controls(tol, max_steps):
     if not (isinstance(tol, int | float | np.number) and 0.0 < tol < math.inf):
         raise bad_value("tol", "be a positive number", f"got {tol!r}")
@@ -52,8 +90,11 @@ def to_host(name, x):
     return np.asarray(x).astype(np.float64, copy=False)
 
 
-def broadcast(F, b, C):
-    """Check the shapes against each other; return the arrays with the same batch axes."""
+def broadcast(F, C, **of_features):
+    """Check the shapes against each other; return the arrays with the same batch axes.
+
+    The last are those with one entry for each feature, or None.
+    """
     rule = "have shape (..., m, c), one row of c outcome values for each of m features"
     if F.ndim < 2:
         advice = "Write features[None, :] for a single feature." if F.ndim else ""
@@ -61,25 +102,31 @@ def broadcast(F, b, C):
     num_features, num_outcomes = F.shape[-2:]
     if num_features == 0 or num_outcomes == 0:
         raise bad_value("features", rule, f"got shape {F.shape}, which is empty")
-    if b.ndim and b.shape[-1] != num_features:
-        raise bad_value(
-            "targets",
-            "be a number or have one entry for each feature in the last axis",
-            f"features has {num_features} (shape {F.shape}) and targets has shape {b.shape}",
-        )
+    for name, x in of_features.items():
+        if x is not None and x.ndim and x.shape[-1] != num_features:
+            raise bad_value(
+                name,
+                "be a number or have one entry for each feature in the last axis",
+                f"features has {num_features} (shape {F.shape}) and {name} has shape {x.shape}",
+            )
     if C.ndim and C.shape[-1] != num_outcomes:
         raise bad_value(
             "log_base",
             "have one entry for each outcome in the last axis",
             f"features has {num_outcomes} (shape {F.shape}) and log_base has shape {C.shape}",
         )
+    shapes = {"features": F.shape[:-2], "log_base": C.shape[:-1]}
+    shapes |= {name: x.shape[:-1] for name, x in of_features.items() if x is not None}
     try:
-        batch = np.broadcast_shapes(F.shape[:-2], b.shape[:-1], C.shape[:-1])
+        batch = np.broadcast_shapes(*shapes.values())
     except ValueError:
+        seen = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(
-            "features, targets and log_base must have leading axes that broadcast: their shapes "
-            f"are {F.shape}, {b.shape} and {C.shape}."
+            f"{', '.join(shapes)} must have leading axes that broadcast: they are {seen}."
         ) from None
     F = np.broadcast_to(F, (*batch, num_features, num_outcomes))
-    b = np.broadcast_to(b, (*batch, num_features))
-    return F, b, np.broadcast_to(C, (*batch, num_outcomes))
+    others = (
+        None if x is None else np.broadcast_to(x, (*batch, num_features))
+        for x in of_features.values()
+    )
+    return F, np.broadcast_to(C, (*batch, num_outcomes)), *others

@@ -73,44 +73,48 @@ class _Points:
         )
 
 
-def solve_members(F, b, C, roundoff, tol, max_steps):
+def solve_members(problem, controls):
     """Yield the members of a batch that converge without further care, as `Members`.
 
     Parameters
     ----------
-    F, b, C : arrays of shapes (n, m, c), (n, m), (n, c)
-        Features, targets and log_base; F may be a broadcast view.
-    roundoff, tol, max_steps : as for a single problem
+    problem : Problem
+        With one batch axis; the features may be a broadcast view.
+    controls : Controls
+        As for a single problem.
 
     Yields
     ------
     Members
         Of one block each.
     """
-    num_members, num_features, num_outcomes = F.shape
+    num_members, num_features, num_outcomes = problem.features.shape
     if num_features >= num_outcomes or num_features * num_outcomes > LARGEST_MEMBER:
         return
     size = max(16, _BLOCK_SIZE // (num_features * num_outcomes))
-    for start in range(0, num_members, size):
-        rows = slice(start, start + size)
+    for first in range(0, num_members, size):
         with np.errstate(all="ignore"):  # what overflows is not claimed to be solved
-            yield _solve_block(F[rows], b[rows], C[rows], start, roundoff, tol, max_steps)
+            yield _solve_block(problem.member(slice(first, first + size)), first, controls)
 
 
-def _solve_block(F, b, C, start, roundoff, tol, max_steps):
+def _solve_block(problem, first, controls):
+    F, b, C = problem.features, problem.targets, problem.base
     is_excluded = np.isneginf(C)
     if is_excluded.any():
         # An excluded outcome repeats the features of one that is allowed: ranges stay the same.
         best = np.take_along_axis(F, C.argmax(axis=-1)[:, None, None], axis=2)
         F = np.where(is_excluded[:, None, :], best, F)
     top = C.max(axis=-1)
-    block, is_easy = _reduce(F, b, C - top[:, None], ~is_excluded, roundoff)
+    block, is_easy = _reduce(F, b, C - top[:, None], ~is_excluded, problem.roundoff)
     index = np.flatnonzero(is_easy)
     if index.size < is_easy.size:
         block = block.take(index)
-    found, points, whiteners, steps = _approach(block, min(max_steps, _MAX_STEPS))
+    t = np.zeros(block.scale.shape)
+    if problem.start is not None:
+        t = problem.start[index] * block.scale
+    found, points, whiteners, steps = _approach(block, t, controls)
     index, block = index[found], block.take(found)
-    point, bound, size, more, is_proved = _certify(block, points, whiteners, tol, max_steps - steps)
+    point, bound, size, more, is_proved = _certify(block, points, whiteners, steps, controls)
     index, block, point = index[is_proved], block.take(is_proved), point.take(is_proved)
     theta = point.t / block.scale
     log_p = point.logits - point.value[:, None]
@@ -118,7 +122,7 @@ def _solve_block(F, b, C, start, roundoff, tol, max_steps):
     finite_base = np.where(point.p > 0.0, block.base, 0.0)
     top, targets = top[index], b[index]
     return Members(
-        index=start + index,
+        index=first + index,
         probabilities=point.p,
         theta=theta,
         log_partition=point.value + top + _sums(theta * targets),
@@ -157,21 +161,26 @@ def _reduce(F, b, base, is_allowed, roundoff):
     return _Block(rows, base, scale, rounding / scale), is_easy
 
 
-def _approach(block, max_steps):
+def _approach(block, t, controls):
     """Take Newton steps until they are short.
 
     Returns which members came close, their points, their whiteners and the steps that each took.
     """
     num_members, num_features, _ = block.rows.shape
     active = np.arange(num_members)
-    points = _evaluate(block, np.zeros((num_members, num_features)))
+    points = _evaluate(block, t)
+    if t.any():  # a start that is worse than 0 is none
+        origin = _evaluate(block, np.zeros_like(t))
+        points = _choose(points.value < origin.value, points, origin)
     arrived = []
-    for step in range(max_steps):
+    for step in range(min(controls.max_steps, _MAX_STEPS)):
         if active.size == 0:
             break
         covariance, is_accurate = _covariances(block.rows, points.p, points.gradient)
         whiteners = _whiteners(covariance)
-        direction = -_apply_transposed(whiteners, _apply(whiteners, points.gradient))
+        whitened = _apply(whiteners, points.gradient)
+        controls.report(step, _norms(whitened).max())
+        direction = -_apply_transposed(whiteners, whitened)
         along = _combine(direction, block.rows)
         reach = np.ptp(along, axis=-1)
         is_close = is_accurate & (reach < CLOSE)
@@ -217,7 +226,7 @@ def _step_lengths(logits, along, reach):
     return length
 
 
-def _certify(block, origin, whiteners, tol, max_steps):
+def _certify(block, origin, whiteners, steps_before, controls):
     """Finish each solve with the covariance at the origin, and bound the error.
 
     The same argument as for a single problem, see `infogeo.maxent._proofs`.
@@ -225,7 +234,8 @@ def _certify(block, origin, whiteners, tol, max_steps):
     whitened = whiteners @ block.rows
     whitened -= _apply(whiteners, origin.gradient)[:, :, None]
     lever = 2.0 * np.sqrt(np.square(whitened).sum(axis=1).max(axis=-1, initial=0.0))
-    point = origin
+    point, tol = origin, controls.tol
+    max_steps = controls.max_steps - steps_before
     decrement = _norms(_apply(whiteners, origin.gradient))
     steps = np.zeros(lever.size, dtype=int)
     moving = (decrement * lever <= LARGEST_CERTIFIED) & (max_steps > 0)
@@ -234,18 +244,7 @@ def _certify(block, origin, whiteners, tol, max_steps):
         trial = _evaluate(block, point.t - step, accurate=True)
         trial_decrement = _norms(_apply(whiteners, trial.gradient))
         is_better = moving & ((steps == 0) | (trial_decrement <= 0.5 * decrement))
-        point = _Points(
-            *(
-                np.where(is_better.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
-                for new, old in (
-                    (trial.t, point.t),
-                    (trial.logits, point.logits),
-                    (trial.value, point.value),
-                    (trial.p, point.p),
-                    (trial.gradient, point.gradient),
-                )
-            )
-        )
+        point = _choose(is_better, trial, point)
         decrement = np.where(is_better, trial_decrement, decrement)
         steps += is_better
         moving = is_better & (steps < max_steps) & (decrement * lever > 1e-4 * tol)
@@ -274,6 +273,15 @@ def _rounding(block, point, whiteners, is_finite):
 
 
 # ---------------------------------------------------------------- small linear algebra
+
+
+def _choose(where, points, others):
+    """Return the points where the condition holds, the others elsewhere."""
+    chosen = []
+    for name in ("t", "logits", "value", "p", "gradient"):
+        one, other = getattr(points, name), getattr(others, name)
+        chosen.append(np.where(where.reshape((-1,) + (1,) * (one.ndim - 1)), one, other))
+    return _Points(*chosen)
 
 
 def _evaluate(block, t, *, accurate=False):

@@ -16,6 +16,11 @@ def diagnose(problem, reduced, outcome, allowed):
     found = f"The {outcome.steps} steps ran out"
     if outcome.status is not Status.MAX_STEPS:
         found = f"No solution, and no proof that there is none, after {outcome.steps} steps"
+    if problem.penalty is not None and outcome.status is Status.UNDECIDED:
+        return (
+            f"{found}: for targets out of reach the penalty is so large that rounding decides "
+            "the natural parameters. Lower it, or move the targets."
+        )
     if reduced.unmet.any():
         eta = reduced.combinations[:, np.argmax(reduced.unmet)]
         return (

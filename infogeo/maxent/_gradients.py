@@ -2,7 +2,8 @@
 
 With u = p (v - p.v) for a cotangent v of p, mu = E_p[F] and w = H^+ (F - mu) u, the gradients are
 w for b, u - p (F - mu)'w for C, and theta (x) that - w (x) p for F. On a face they are the
-derivatives within the face: the outcomes off it stay where they are.
+derivatives within the face: the outcomes off it stay where they are. A penalty rho adds 1 / rho
+to the diagonal of H.
 """
 
 import functools
@@ -20,7 +21,7 @@ def wants_gradient(arrays):
     )
 
 
-def attach(result, solutions, F, b, C):
+def attach(result, solutions, F, b, C, penalty):
     """Return the result with p, theta, log_partition, value and entropy that carry gradients."""
     import torch
 
@@ -34,6 +35,7 @@ def attach(result, solutions, F, b, C):
         torch.tensor(transforms.reshape(*batch, num_features, num_features), device=F.device),
         torch.tensor(is_free.reshape(*batch, num_features), device=F.device),
         torch.tensor(solved, device=F.device).reshape(batch),
+        torch.tensor(np.zeros(num_features) if penalty is None else 1.0 / penalty).to(F.device),
     )
     p, theta, log_partition, value = _solution().apply(F, b, C, result, constants)
     expected_base = (p * torch.where(result.support, C, 0.0)).sum(-1)
@@ -78,7 +80,7 @@ def _solution():
 
         @staticmethod
         def backward(ctx, of_p, of_theta, of_log_partition, of_value):
-            transforms, is_free, is_solved = ctx.constants
+            transforms, is_free, is_solved, ridge = ctx.constants
             dtype = ctx.saved_tensors[0].dtype
             F, p, theta = (x.to(torch.float64) for x in ctx.saved_tensors)
             of_p = torch.where(ctx.support, of_p, 0.0).to(torch.float64)
@@ -90,11 +92,13 @@ def _solution():
             u = p * (of_p - (p * of_p).sum(-1, keepdim=True))
             reduced = transforms.mT @ centred
             covariance = (reduced * p[..., None, :]) @ reduced.mT
+            covariance = covariance + (transforms.mT * ridge[..., None, :]) @ transforms
             # Unused columns, and members without a solution, get the identity.
             covariance = covariance + torch.diag_embed(is_free.to(torch.float64))
             identity = torch.eye(F.shape[-2], dtype=torch.float64, device=F.device)
             covariance = torch.where(is_solved[..., None, None], covariance, identity)
             a = torch.einsum("...mc,...c->...m", centred, u) + of_theta + of_log_partition * mean
+            a = a + of_value * ridge * theta
             w = transforms @ torch.linalg.solve(covariance, transforms.mT @ a[..., None])
             w = w[..., 0]
             of_base = u + (of_log_partition + of_value) * p

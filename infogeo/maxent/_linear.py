@@ -68,16 +68,20 @@ def covariance_of(rows, weights, mean):
     return roots @ roots.T
 
 
-def whitener_of(rows, point):
-    """Return W with W'W the inverse of the covariance, and whether it is known well enough."""
+def whitener_of(reduced, point):
+    """Return W with W'W the inverse of the Hessian, and whether it is known well enough."""
+    rows, ridge = reduced.rows, np.broadcast_to(reduced.ridge, point.t.shape)
     try:
-        lower = np.linalg.cholesky(covariance_of(rows, point.p, point.gradient))
+        covariance = covariance_of(rows, point.p, point.mean)
+        lower = np.linalg.cholesky(covariance + np.diag(ridge) if ridge.any() else covariance)
         diagonal = np.diagonal(lower)
         is_reliable = diagonal.size == 0 or bool(diagonal.min() > 1e-3 * diagonal.max())
     except np.linalg.LinAlgError:
         is_reliable = False
     if not is_reliable:
-        roots = (rows - point.gradient[:, None]) * np.sqrt(point.p)
+        roots = (rows - point.mean[:, None]) * np.sqrt(point.p)
+        if ridge.any():
+            roots = np.hstack([roots, np.diag(np.sqrt(ridge))])
         lower, is_reliable = _orthogonal_factor(roots)
     return solve_lower(lower, np.eye(lower.shape[0])), is_reliable
 

@@ -1,6 +1,7 @@
 """What the parts of the solve hand to each other."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,37 @@ CAUTION = 8.0
 
 
 @dataclass(frozen=True)
+class Controls:
+    """When to stop, and whom to tell on the way."""
+
+    tol: float
+    max_steps: int
+    callback: Callable[[int, float], object] | None = None
+
+    def report(self, step, decrement):
+        """Tell the user's callback how far the search has come."""
+        if self.callback is not None:
+            self.callback(step, float(decrement))
+
+
+@dataclass(frozen=True)
 class Problem:
-    """One problem on the outcomes that C allows, in float64."""
+    """One problem in float64, or a batch of them with leading axes."""
 
     features: np.ndarray  # (m, c)
     targets: np.ndarray  # (m,)
     base: np.ndarray  # (c,), the largest is 0
     roundoff: float  # relative, of the targets
+    start: np.ndarray | None = None  # (m,): natural parameters to start from
+    penalty: np.ndarray | None = None  # (m,): weights of the squared violations, if they may be
+
+    def member(self, k):
+        """Return a member, or a slice, of a batch."""
+        start = None if self.start is None else self.start[k]
+        penalty = None if self.penalty is None else self.penalty[k]
+        return Problem(
+            self.features[k], self.targets[k], self.base[k], self.roundoff, start, penalty
+        )
 
 
 @dataclass(frozen=True)
@@ -32,6 +57,7 @@ class Reduced:
     blur: np.ndarray  # (r,): how well the targets of those rows are known or can be met
     combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
+    ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
 
 
 @dataclass(frozen=True)
@@ -42,7 +68,8 @@ class Point:
     logits: np.ndarray  # (c,): C + t'rows
     value: float  # of the dual, log sum exp(logits)
     p: np.ndarray  # (c,)
-    gradient: np.ndarray  # (r,): E_q[rows]
+    mean: np.ndarray  # (r,): E_q[rows]
+    gradient: np.ndarray  # (r,): of the dual, mean + ridge t
 
 
 @dataclass(frozen=True)
@@ -99,5 +126,5 @@ def evaluate(problem, reduced, t, *, accurate=False):
     total = float(p.sum())
     p /= total
     # numpy.sum adds pairwise: worth its time where the gradient nearly cancels.
-    gradient = (reduced.rows * p).sum(axis=-1) if accurate else reduced.rows @ p
-    return Point(t, logits, top + math.log(total), p, gradient)
+    mean = (reduced.rows * p).sum(axis=-1) if accurate else reduced.rows @ p
+    return Point(t, logits, top + math.log(total), p, mean, mean + reduced.ridge * t)

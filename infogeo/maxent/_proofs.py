@@ -19,7 +19,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     `drift` changes covariances by at most exp(drift): the bound holds at the last point.
     """
     whitened = whitener @ reduced.rows
-    whitened -= (whitener @ origin.gradient)[:, None]
+    whitened -= (whitener @ origin.mean)[:, None]
     lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
@@ -33,7 +33,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
             break
         point, decrement, steps = trial, trial_decrement, steps + 1
     drift = float(np.ptp(point.logits - origin.logits))
-    shift = float(np.linalg.norm(whitener @ (point.gradient - origin.gradient)))
+    shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
     rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener)
     size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
     if x > LARGEST_CERTIFIED:
@@ -87,7 +87,8 @@ def rounding_of_gradient(problem, reduced, point):
     terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
     of_logs = EPS * terms
     # The sums are pairwise, for which a factor of 32 is plenty.
-    return 32.0 * EPS * mean_size + 2.0 * (size @ (point.p * of_logs)), of_logs
+    of_mean = 32.0 * EPS * mean_size + 2.0 * (size @ (point.p * of_logs))
+    return of_mean + 2.0 * EPS * reduced.ridge * np.abs(point.t), of_logs
 
 
 def is_stuck(problem, reduced, point, reach):
@@ -128,6 +129,8 @@ def affine_certificate(problem, reduced, disagreement):
 
 def farkas_certificate(problem, reduced, point, direction, along):
     """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
+    if np.any(reduced.ridge):
+        return None  # a penalty can always be paid
     for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
         if values.max() < 0.0:
             eta = reduced.transform @ -vector

@@ -8,6 +8,27 @@ from infogeo.maxent._problem import CAUTION, EPS, Reduced
 from infogeo.maxent._proofs import affine_certificate, range_certificate
 
 
+def scale_features(problem):
+    """Return the features of a problem whose violations have a price: all of them, scaled.
+
+    The dual is log sum exp(C + theta'(F - b)) + sum of theta^2 / (2 penalty): strictly convex, so
+    that redundant and contradictory features need no care.
+    """
+    F, b = problem.features, problem.targets
+    weights = reference_weights(problem.base)
+    spread = np.sqrt(np.square(F - (F @ weights)[:, None]) @ weights)
+    scale = power_of_two(np.hypot(spread, np.sqrt(1.0 / problem.penalty)))
+    return Reduced(
+        rows=(F - b[:, None]) / scale[:, None],
+        transform=np.diag(1.0 / scale),
+        lower=np.eye(b.size),
+        blur=problem.roundoff * np.abs(b) / scale,
+        combinations=np.zeros((b.size, 0)),
+        unmet=np.zeros(0, dtype=bool),
+        ridge=1.0 / (problem.penalty * scale**2),
+    )
+
+
 def reduce_features(problem):
     """Scale the features and drop the redundant ones.
 

@@ -9,20 +9,22 @@ from infogeo._result import Status
 from infogeo.maxent._diagnosis import diagnose
 from infogeo.maxent._face import edge_direction, exposed_outcomes, joined, search
 from infogeo.maxent._newton import newton
-from infogeo.maxent._problem import Found, Outcome, Problem, Solution, evaluate
+from infogeo.maxent._problem import Found, Outcome, Solution, evaluate
 from infogeo.maxent._proofs import is_proof
-from infogeo.maxent._reduce import reduce_features
+from infogeo.maxent._reduce import reduce_features, scale_features
 
 
-def solve(F, b, C, roundoff, tol, max_steps):
-    """Solve one problem, (m, c) features in float64."""
-    allowed = ~np.isneginf(C)
-    whole = restrict(Problem(F, b, C, roundoff), allowed)
-    found = _solve_allowed(whole, tol, max_steps)
+def solve(problem, controls):
+    """Solve one problem; its log_base may rule outcomes out."""
+    C, allowed = problem.base, ~np.isneginf(problem.base)
+    whole = restrict(problem, allowed)
+    found = _solve_allowed(whole, controls)
     support = allowed.copy()
     support[allowed] = found.support
     top = C[support].max()
-    residual = np.abs((found.problem.features - b[:, None]) @ found.outcome.point.p).max()
+    residual = np.abs(
+        (found.problem.features - problem.targets[:, None]) @ found.outcome.point.p
+    ).max()
     if found.outcome.status.is_solution and (found.reduced.unmet.any() or not residual < math.inf):
         outcome = found.outcome
         found = replace(found, outcome=Outcome(Status.UNDECIDED, outcome.point, outcome.steps))
@@ -35,11 +37,15 @@ def restrict(problem, outcomes):
     if not outcomes.all():
         F, C = F[:, outcomes], C[outcomes]
     # Sums over the outcomes are pairwise, and accurate, only along a contiguous axis.
-    return Problem(np.ascontiguousarray(F), problem.targets, C - C.max(), problem.roundoff)
+    return replace(problem, features=np.ascontiguousarray(F), base=C - C.max())
 
 
-def _solve_allowed(problem, tol, max_steps):
+def _solve_allowed(problem, controls):
     """Solve a problem that has no outcomes ruled out, on a face if it has to be."""
+    if problem.penalty is not None:
+        reduced = scale_features(problem)
+        outcome = newton(problem, reduced, controls)
+        return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
     reduced, certificate = reduce_features(problem)
     outcome = Outcome(
         Status.INFEASIBLE,
@@ -56,15 +62,15 @@ def _solve_allowed(problem, tol, max_steps):
             return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
         on_face = exposed_outcomes(problem, eta, is_edge=True)
         if on_face is not None:
-            return _solve_on_face(problem, reduced, outcome, eta, on_face, tol, max_steps)
-    outcome = newton(problem, reduced, tol, max_steps)
+            return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
+    outcome = newton(problem, reduced, controls)
     if _may_be_on_a_face(outcome):
         eta, is_infeasible = search(problem, reduced, outcome.point)
         if is_infeasible:
             outcome = replace(outcome, status=Status.INFEASIBLE, certificate=eta)
         elif eta is not None:
             on_face = exposed_outcomes(problem, eta)
-            return _solve_on_face(problem, reduced, outcome, eta, on_face, tol, max_steps)
+            return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
     return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
 
 
@@ -78,9 +84,9 @@ def _may_be_on_a_face(outcome):
     )
 
 
-def _solve_on_face(problem, reduced, outcome, eta, on_face, tol, max_steps):
+def _solve_on_face(problem, reduced, outcome, eta, on_face, controls):
     """Solve on the outcomes that eta leaves; a proof there becomes one for all outcomes."""
-    inner = _solve_allowed(restrict(problem, on_face), tol, max_steps)
+    inner = _solve_allowed(restrict(problem, on_face), controls)
     steps = outcome.steps + inner.outcome.steps
     everywhere = np.ones(problem.base.size, dtype=bool)
     if inner.outcome.status is Status.INFEASIBLE:

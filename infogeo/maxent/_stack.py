@@ -1,10 +1,14 @@
 """Results of a batch: filled member by member, returned in arrays of the user's library."""
 
+import math
+
 import numpy as np
 from array_api_compat import device
 
 from infogeo._result import Projection, Status
 from infogeo.maxent._batch import solve_members
+from infogeo.maxent._box import solve_box
+from infogeo.maxent._problem import Problem
 from infogeo.maxent._single import solve
 
 _SEVERITY = (
@@ -62,21 +66,42 @@ class Solutions:
         return tuple(k for k, status in enumerate(self.status) if not status.is_solution)
 
 
-def solve_all(F, b, C, roundoff, tol, max_steps):
-    """Solve a batch: (..., m, c) features in float64, broadcast against the others."""
-    *batch, num_features, num_outcomes = F.shape
-    if all(stride == 0 or n == 1 for n, stride in zip(batch, F.strides, strict=False)) and F.size:
-        F = np.broadcast_to(F[(0,) * len(batch)], (int(np.prod(batch)), *F.shape[-2:]))
-    F = F.reshape(-1, num_features, num_outcomes) if F.size else F.reshape(0, *F.shape[-2:])
-    b, C = b.reshape(-1, num_features), C.reshape(-1, num_outcomes)
-    solutions = Solutions(F.shape[0], num_features, num_outcomes)
-    if F.shape[0] > 1:
-        allowed = ~np.isneginf(C)
-        for members in solve_members(F, b, C, roundoff, tol, max_steps):
+def solve_all(problem, controls, lower=None, upper=None):
+    """Solve a batch: a Problem, and bounds, whose arrays have the same leading axes."""
+    problem, lower, upper = _flattened(problem, lower, upper)
+    solutions = Solutions(*problem.features.shape)
+    if len(solutions.status) > 1 and problem.penalty is None and lower is None:
+        allowed = ~np.isneginf(problem.base)
+        for members in solve_members(problem, controls):
             solutions.put_members(members, allowed)
-    for k in np.flatnonzero(solutions.status == None):  # noqa: E711  (elementwise)
-        solutions.put(k, solve(F[k], b[k], C[k], roundoff, tol, max_steps))
+    for k in np.flatnonzero(np.equal(solutions.status, None)):
+        member = problem.member(k)
+        if lower is None:
+            solutions.put(k, solve(member, controls))
+        else:
+            solutions.put(k, solve_box(member, lower[k], upper[k], controls))
     return solutions
+
+
+def _flattened(problem, lower, upper):
+    """Return the problem and the bounds with one batch axis, without copying shared features."""
+    *batch, num_features, num_outcomes = problem.features.shape
+    count, F = math.prod(batch), problem.features
+    if count and all(n == 1 or s == 0 for n, s in zip(batch, F.strides, strict=False)):
+        F = np.broadcast_to(F[(0,) * len(batch)], (count, num_features, num_outcomes))
+    targets, start, penalty, lower, upper = (
+        None if x is None else x.reshape(count, num_features)
+        for x in (problem.targets, problem.start, problem.penalty, lower, upper)
+    )
+    flat = Problem(
+        F.reshape(count, num_features, num_outcomes),
+        targets,
+        problem.base.reshape(count, num_outcomes),
+        problem.roundoff,
+        start,
+        penalty,
+    )
+    return flat, lower, upper
 
 
 def stack(solutions, shape, like, xp):

@@ -1,0 +1,36 @@
+"""The expectations nearest to targets out of reach."""
+
+import numpy as np
+import scipy.optimize
+
+
+def nearest_expectations(F, b, allowed):
+    """Return the point of the convex hull of the F_y nearest to b, for each member of a batch.
+
+    Parameters
+    ----------
+    F, b, allowed : arrays of shapes (..., m, c), (..., m), (..., c)
+        Features, targets, and which outcomes count.
+
+    Returns
+    -------
+    array, shape (..., m)
+        Nearest in units of the range of each feature.
+    """
+    nearest = np.empty(b.shape)
+    for k in np.ndindex(b.shape[:-1]):
+        nearest[k] = _nearest(F[k][:, allowed[k]], b[k])
+    return nearest
+
+
+def _nearest(F, b):
+    spread = np.ptp(F, axis=-1)
+    unit = np.where(spread > 0.0, spread, 1.0)
+    above = (F - b[:, None]) / unit[:, None]
+    # The least of |above u|^2 + (sum u - 1)^2 over u >= 0 is along the nearest point.
+    system = np.vstack([above, np.ones(F.shape[1])])
+    u, _ = scipy.optimize.nnls(system, np.append(np.zeros(b.size), 1.0))
+    reached = F @ (u / u.sum())
+    violation = (reached - b) / unit
+    is_met = np.linalg.norm(violation) <= 1e-12 * (1.0 + np.linalg.norm(b / unit))
+    return b if is_met else np.where(spread > 0.0, reached, F[:, 0])
