@@ -23,6 +23,7 @@ from infogeo.maxent._arguments import (
     roundoff_of,
     to_host,
 )
+from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
@@ -31,7 +32,10 @@ from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._stack import solve_all, stack
 
 __all__ = [
+    "Balance",
+    "BalanceDiagnostics",
     "FrequencyMatch",
+    "balance",
     "c_maximize",
     "least_violation",
     "match_frequencies",

@@ -10,3 +10,10 @@ def listed(items, noun=""):
     if not noun:
         return text
     return f"{noun if len(items) == 1 else _PLURALS.get(noun, noun + 's')} {text}"
+
+
+def combined(coefficients, names):
+    """Write a linear combination of named things, the first few terms."""
+    pairs = list(zip(coefficients, names, strict=True))
+    terms = [f"{float(a):+.4g} ({name})" for a, name in pairs[:6]]
+    return " ".join(terms) + (" + ..." if len(pairs) > 6 else "")
