@@ -8,8 +8,10 @@ distribution satisfies the constraints. Logs are natural, outcomes lie along the
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import REAL, bad_value, gate
@@ -29,6 +31,7 @@ from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import Controls, Problem
+from infogeo.maxent._sparse import check_sparse, solve_sparse
 from infogeo.maxent._stack import solve_all, stack
 
 __all__ = [
@@ -66,9 +69,10 @@ def c_maximize(
 
     Parameters
     ----------
-    features : array, shape (..., m, c)
+    features : array, shape (..., m, c), or scipy.sparse array, shape (m, c)
         F: one row of c values for each of the m constraints. Redundant rows, constant rows and
-        more rows than outcomes are ordinary cases.
+        more rows than outcomes are ordinary cases. Sparse features are for c up to millions and m
+        up to thousands.
     targets : float or array, shape (..., m)
         b: the expectations that p* has to have, in the units of the features. They are taken
         as known to the rounding of their dtype.
@@ -138,6 +142,11 @@ def c_maximize(
     Where features are linearly dependent, they are the derivatives along targets that stay
     consistent.
 
+    Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
+    the same proof with a larger S: the bound is weaker by about the root of the entries in a
+    column. Of optima on the boundary only those are found whose targets are ends of ranges; the
+    others end as UNDECIDED. theta need not be of minimum norm.
+
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*.
 
@@ -160,6 +169,11 @@ def c_maximize(
     """
     check_controls(tol, max_steps)
     check_exclusive(targets, lower, upper, penalty)
+    is_sparse = scipy.sparse.issparse(features)
+    if is_sparse:
+        if lower is not None or upper is not None:
+            raise ValueError("lower and upper are for dense features: pass features.toarray().")
+        sparse, features = check_sparse(features, check), np.broadcast_to(0.0, features.shape)
     given = {
         "features": (REAL, features),
         "targets": (REAL, targets),
@@ -189,7 +203,11 @@ def c_maximize(
     if low is not None and not (low <= high).all():
         raise bad_value("lower", "be at most upper", f"by {(low - high).max():.6g} it is above")
     problem = Problem(F_host, b_host, C_host, roundoff, start, weights)
-    solutions = solve_all(problem, Controls(tol, max_steps, callback), low, high)
+    controls = Controls(tol, max_steps, callback)
+    if is_sparse:
+        solutions = solve_all(problem, controls, solver=partial(solve_sparse, sparse))
+    else:
+        solutions = solve_all(problem, controls, low, high)
     result = stack(solutions, F_host.shape, F, xp)
     if wants_gradient(arrays):
         if low is not None or wants_gradient([tensors.get("penalty")]):

@@ -44,7 +44,7 @@ def newton(problem, reduced, controls):
             float((reduced.ridge * point.t) @ direction) * scale,
             float((reduced.ridge * direction) @ direction) * scale**2,
         )
-        length = scale * _step_length(point.logits, scale * along, scale * reach, ridge)
+        length = scale * step_length(point.logits, scale * along, scale * reach, ridge)
         point = evaluate(problem, reduced, point.t + length * direction)
 
 
@@ -60,7 +60,7 @@ def _first_point(problem, reduced):
     return start if values[0] < values[1] else origin
 
 
-def _step_length(logits, along, reach, ridge):
+def step_length(logits, along, reach, ridge):
     """Return how far to go: all the way where that is safe, else about to the minimum on the line.
 
     The third derivative along the line is at most `reach` times the second, so that the full

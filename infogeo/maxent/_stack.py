@@ -66,18 +66,21 @@ class Solutions:
         return tuple(k for k, status in enumerate(self.status) if not status.is_solution)
 
 
-def solve_all(problem, controls, lower=None, upper=None):
-    """Solve a batch: a Problem, and bounds, whose arrays have the same leading axes."""
+def solve_all(problem, controls, lower=None, upper=None, solver=None):
+    """Solve a batch: a Problem, and bounds, whose arrays have the same leading axes.
+
+    A solver of its own knows the features itself, and takes the members one by one.
+    """
     problem, lower, upper = _flattened(problem, lower, upper)
     solutions = Solutions(*problem.features.shape)
-    if len(solutions.status) > 1 and problem.penalty is None and lower is None:
+    if len(solutions.status) > 1 and problem.penalty is lower is solver is None:
         allowed = ~np.isneginf(problem.base)
         for members in solve_members(problem, controls):
             solutions.put_members(members, allowed)
     for k in np.flatnonzero(np.equal(solutions.status, None)):
         member = problem.member(k)
         if lower is None:
-            solutions.put(k, solve(member, controls))
+            solutions.put(k, (solver or solve)(member, controls))
         else:
             solutions.put(k, solve_box(member, lower[k], upper[k], controls))
     return solutions
