@@ -29,6 +29,7 @@ from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
+from infogeo.maxent._margins import fit_margins
 from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._sparse import check_sparse, solve_sparse
@@ -40,6 +41,7 @@ __all__ = [
     "FrequencyMatch",
     "balance",
     "c_maximize",
+    "fit_margins",
     "least_violation",
     "match_frequencies",
     "max_entropy",
