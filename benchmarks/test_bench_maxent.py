@@ -1,8 +1,9 @@
-"""C-maximisation with known solutions, beside L-BFGS on the dual and a cone solver."""
+"""C-maximisation with known solutions, beside scipy on the dual and a cone solver."""
 
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 from scipy.special import log_softmax, logsumexp
 
 from infogeo import maxent
@@ -31,18 +32,36 @@ def by_infogeo(F, b):
     return np.log(maxent.max_entropy(F, b, tol=1e-12).probabilities)
 
 
-def by_lbfgs(F, b):
-    A = F - b[:, None]
+def by_scipy(method, options, needs_hessian=False):
+    """Return a solver that minimises the dual with scipy."""
 
-    def dual(theta):
-        z = theta @ A
-        return logsumexp(z), A @ np.exp(log_softmax(z))
+    def solve(F, b):
+        A = F - b[:, None]
 
-    options = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-10}
-    found = scipy.optimize.minimize(
-        dual, np.zeros(len(b)), jac=True, method="L-BFGS-B", options=options
-    )
-    return log_softmax(found.x @ A)
+        def dual(theta):
+            z = theta @ A
+            return logsumexp(z), A @ np.exp(log_softmax(z))
+
+        def hessian(theta):
+            p = np.exp(log_softmax(theta @ A))
+            mean = A @ p
+            return (A * p) @ A.T - np.outer(mean, mean)
+
+        found = scipy.optimize.minimize(
+            dual,
+            np.zeros(len(b)),
+            jac=True,
+            hess=hessian if needs_hessian else None,
+            method=method,
+            options=options,
+        )
+        return log_softmax(found.x @ A)
+
+    return solve
+
+
+LBFGS_OPTIONS = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-10}
+by_lbfgs = by_scipy("L-BFGS-B", LBFGS_OPTIONS)
 
 
 def by_clarabel(F, b):
@@ -56,6 +75,8 @@ def by_clarabel(F, b):
 SOLVERS = {
     "infogeo": by_infogeo,
     "scipy L-BFGS on the dual": by_lbfgs,
+    "scipy Newton-CG on the dual": by_scipy("Newton-CG", {"xtol": 1e-12}, needs_hessian=True),
+    "scipy trust-exact on the dual": by_scipy("trust-exact", {"gtol": 1e-10}, needs_hessian=True),
     "Clarabel (cvxpy)": by_clarabel,
 }
 PROBLEMS = {f"{c:,} outcomes, {m} features": problem(c, m) for c, m in SIZES}
@@ -68,4 +89,81 @@ def test_max_entropy(benchmark, name, who):
     F, b, log_p = PROBLEMS[name]
     benchmark.group = f"maximum entropy, {name} (error: of the worst log-probability)"
     found = benchmark.pedantic(SOLVERS[who], args=(F, b), rounds=5, warmup_rounds=1)
+    benchmark.extra_info["error"] = float(np.abs(found - log_p).max())
+
+
+# ---------------------------------------------------------------- many small problems
+
+NUM_PROBLEMS = 10_000
+SUBSAMPLE = 100  # of which scipy's time is scaled up
+
+
+def many_problems():
+    rng = np.random.default_rng(0)
+    F = rng.normal(size=(NUM_PROBLEMS, 3, 10))
+    theta = rng.normal(size=(NUM_PROBLEMS, 3)) / np.sqrt(3.0)
+    log_p = log_softmax(np.einsum("nm,nmc->nc", theta, F), axis=-1)
+    return F, np.einsum("nmc,nc->nm", F, np.exp(log_p)), log_p
+
+
+def test_many_problems_by_infogeo(benchmark):
+    F, b, log_p = many_problems()
+    benchmark.group = MANY
+    benchmark.name = "infogeo"
+    found = benchmark.pedantic(maxent.max_entropy, args=(F, b), rounds=5, warmup_rounds=1)
+    benchmark.extra_info["error"] = float(np.abs(np.log(found.probabilities) - log_p).max())
+
+
+def test_many_problems_by_scipy(benchmark):
+    F, b, log_p = many_problems()
+    benchmark.group = MANY
+    benchmark.name = f"scipy L-BFGS in a loop ({SUBSAMPLE} of them)"
+
+    def solve():
+        return [by_lbfgs(F[k], b[k]) for k in range(SUBSAMPLE)]
+
+    found = benchmark.pedantic(solve, rounds=3, warmup_rounds=1)
+    benchmark.extra_info["error"] = float(np.abs(np.array(found) - log_p[:SUBSAMPLE]).max())
+
+
+MANY = f"{NUM_PROBLEMS:,} problems of 10 outcomes and 3 features (scipy: {SUBSAMPLE} of them)"
+
+
+# ---------------------------------------------------------------- sparse
+
+
+def sparse_problem(num_outcomes, num_features, per_outcome):
+    rng = np.random.default_rng(0)
+    where = rng.integers(0, num_features, size=num_outcomes * per_outcome)
+    entries = (
+        rng.normal(size=where.size),
+        (where, np.repeat(np.arange(num_outcomes), per_outcome)),
+    )
+    F = scipy.sparse.csr_array(entries, shape=(num_features, num_outcomes))
+    log_p = log_softmax(F.T @ (0.3 * rng.normal(size=num_features)))
+    return F, F @ np.exp(log_p), log_p
+
+
+SPARSE = {"infogeo": by_infogeo, "scipy L-BFGS on the dual": None}
+
+
+@pytest.mark.parametrize("who", SPARSE)
+def test_sparse(benchmark, who):
+    F, b, log_p = sparse_problem(1_000_000, 1000, 10)
+    benchmark.group = "1,000,000 outcomes, 1000 sparse features, 10 of them at each outcome"
+
+    def by_sparse_lbfgs(F, b):
+        columns = F.T.tocsr()
+
+        def dual(theta):
+            z = columns @ theta - theta @ b
+            return logsumexp(z), F @ np.exp(log_softmax(z)) - b
+
+        found = scipy.optimize.minimize(
+            dual, np.zeros(len(b)), jac=True, method="L-BFGS-B", options=LBFGS_OPTIONS
+        )
+        return log_softmax(columns @ found.x)
+
+    solve = SPARSE[who] or by_sparse_lbfgs
+    found = benchmark.pedantic(solve, args=(F, b), rounds=2)
     benchmark.extra_info["error"] = float(np.abs(found - log_p).max())

@@ -120,7 +120,7 @@ def test_moments_against_50_digits(oracle):
 # ---------------------------------------------------------------- known by construction
 
 
-@pytest.mark.parametrize("num_features", [1, 5, 20])
+@pytest.mark.parametrize("num_features", [1, 5, 20, 100])
 @pytest.mark.parametrize("num_outcomes", [10, 100, 1000, 10_000, 100_000])
 def test_known_by_construction(rng, num_outcomes, num_features):
     F, C = rng.normal(size=(num_features, num_outcomes)), rng.normal(size=num_outcomes)

@@ -19,6 +19,7 @@ from infogeo.maxent._problem import CAUTION, EPS, Solution
 from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
 
 _MAX_INNER_STEPS = 300
+_MANY_ENTRIES = 32
 
 
 @dataclass(frozen=True)
@@ -328,9 +329,7 @@ def _certify(sparse, origin, variances, steps, controls):
 
 def _whitener(sparse, state, scale):
     """Return independent features, and W with W'W the inverse of their covariance."""
-    weighted = sparse.columns.copy()
-    weighted.data *= np.repeat(state.p, np.diff(weighted.indptr))
-    covariance = (sparse.rows @ weighted).toarray() - np.outer(state.mean, state.mean)
+    covariance = _second_moments(sparse, state.p) - np.outer(state.mean, state.mean)
     covariance += np.diag(sparse.ridge)
     covariance /= np.outer(scale, scale)
     factor, order, rank, _ = scipy.linalg.lapack.dpstrf(covariance, lower=1, tol=1e-10)
@@ -338,6 +337,33 @@ def _whitener(sparse, state, scale):
     lower = np.tril(factor[:rank, :rank])
     whitener = scipy.linalg.solve_triangular(lower, np.eye(rank), lower=True)
     return kept, whitener / scale[kept]
+
+
+def _second_moments(sparse, p):
+    """Return E_p[F F'], (m, m)."""
+    num_outcomes, num_features = sparse.columns.shape
+    stored = np.diff(sparse.columns.indptr)
+    longest = int(stored.max(initial=0))
+    if longest > _MANY_ENTRIES or longest * num_outcomes > 4 * sparse.columns.nnz:
+        weighted = sparse.columns.copy()
+        weighted.data *= np.repeat(p, stored)
+        return (sparse.rows @ weighted).toarray()
+    # Few entries at every outcome: pair by pair they are added up faster.
+    where = np.zeros((longest, num_outcomes), dtype=np.int64)
+    values = np.zeros((longest, num_outcomes))
+    outcomes = np.repeat(np.arange(num_outcomes), stored)
+    position = np.arange(outcomes.size) - np.repeat(sparse.columns.indptr[:-1], stored)
+    where[position, outcomes] = sparse.columns.indices
+    values[position, outcomes] = sparse.columns.data
+    total = np.zeros(num_features**2)
+    for i in range(longest):
+        weighted = p * values[i]
+        for j in range(i + 1):
+            cells = where[i] * num_features + where[j]
+            both = weighted * values[j] * (0.5 if i == j else 1.0)
+            total += np.bincount(cells, both, minlength=total.size)
+    half = total.reshape(num_features, num_features)
+    return half + half.T
 
 
 def _rounding(sparse, state, size_of):
