@@ -10,6 +10,7 @@ import contextlib
 import errno
 import importlib
 import importlib.util
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -41,8 +42,8 @@ def main(arguments=None):
     Returns
     -------
     int
-        The exit status: 0 for success, 2 for something the user can put right, 130 after an
-        interrupt.
+        The exit status: 0 for success, 1 for a proved no (`infogeo maxent`), 2 for something the
+        user can put right, 130 after an interrupt.
 
     Examples
     --------
@@ -75,6 +76,7 @@ def _build_parser():
     parser.set_defaults(run=lambda options: parser.print_help() or 0)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
+    _add_maxent(commands)
     return parser
 
 
@@ -132,6 +134,218 @@ def _seed(text):
     if text.isascii() and text.isdigit() and int(text) < 2**32:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+
+
+# ---------------------------------------------------------------- infogeo maxent
+
+_FORMATS = """\
+A toml file names features, their values for every outcome, and their targets:
+
+  outcomes = ["1", "2", "3", "4", "5", "6"]    # optional
+  prior = [1, 1, 1, 1, 1, 1]                   # optional; 0 rules an outcome out
+
+  [features]
+  shows = [1, 2, 3, 4, 5, 6]
+
+  [targets]
+  shows = 4.5
+
+A csv file has one row for each outcome, and a last row "target":
+
+  outcome,prior,shows
+  1,1,1
+  ...
+  6,1,6
+  target,,4.5
+
+The column prior may be left out. Exit status: 0 if there is such a distribution, 1 if it is proved
+that there is none, 2 if the file is wrong or nothing was decided.
+"""
+
+
+def _add_maxent(commands):
+    parser = commands.add_parser(
+        "maxent",
+        help="find the distribution that expectations single out, or prove that there is none",
+        description="Solves the problem of a file: the distribution nearest to the prior, in "
+        "relative entropy, under which features have given expectations. Without a prior, that of "
+        "maximum entropy.",
+        epilog=_FORMATS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("problem", metavar="FILE", type=Path, help="a .toml or a .csv file")
+    parser.add_argument("--json", action="store_true", help="print json, for programs")
+    parser.set_defaults(run=_run_maxent)
+
+
+def _run_maxent(options):
+    outcomes, prior, features, targets = _read_problem(options.problem)
+    import numpy as np
+
+    from infogeo.maxent import c_maximize
+
+    with np.errstate(divide="ignore"):
+        base = np.log(np.array(prior))
+    found = c_maximize(
+        np.array(list(features.values())),
+        np.array(list(targets.values())),
+        log_base=base,
+        throw=False,
+    )
+    is_infeasible = found.status.name == "INFEASIBLE"
+    if not found.status.is_solution and not is_infeasible:
+        raise _UsageError(
+            f"infogeo maxent: {options.problem}: {found.status.value}: to rounding, features are "
+            "nearly dependent or targets nearly at the edge of what they allow"
+        )
+    show = _as_json if options.json else _as_table
+    print(show(found, outcomes, list(features), is_infeasible))
+    return 1 if is_infeasible else 0
+
+
+def _as_json(found, outcomes, names, is_infeasible):
+    import json
+
+    fields = {"status": found.status.name, "explanation": found.status.value}
+    if is_infeasible:
+        fields["certificate"] = dict(zip(names, found.certificate.tolist(), strict=True))
+    else:
+        bound = float(found.error_bound)
+        fields |= {
+            "probabilities": dict(zip(outcomes, found.probabilities.tolist(), strict=True)),
+            "theta": dict(zip(names, found.theta.tolist(), strict=True)),
+            "log_partition": float(found.log_partition),
+            "entropy": float(found.entropy),
+            "residual": float(found.residual),
+            "error_bound": bound,
+        }
+        if found.direction is not None:
+            fields["direction"] = dict(zip(names, found.direction.tolist(), strict=True))
+    return json.dumps(fields, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _as_table(found, outcomes, names, is_infeasible):
+    lines = [f"status: {found.status.value}"]
+    if is_infeasible:
+        terms = _terms(found.certificate, names)
+        lines.append(f"proof: {terms} is above its target for every outcome that the prior allows")
+        return "\n".join(lines)
+    lines.append(f"error of every log-probability: at most {float(found.error_bound):.2g}")
+    lines.append(f"entropy: {float(found.entropy):.6g} nats")
+    lines += ["", *_columns("outcome", "probability", outcomes, found.probabilities)]
+    lines += ["", *_columns("feature", "theta", names, found.theta)]
+    if found.direction is not None:
+        terms = _terms(found.direction, names)
+        lines += ["", f"probabilities are 0 where {terms} is above its target; nowhere is it below"]
+    return "\n".join(lines)
+
+
+def _columns(title, other, names, values):
+    width = max(len(title), *(len(name) for name in names))
+    rows = [f"{name:{width}}  {float(x):.12g}" for name, x in zip(names, values, strict=True)]
+    return [f"{title:{width}}  {other}", *rows]
+
+
+def _terms(coefficients, names):
+    pairs = zip(coefficients.tolist(), names, strict=True)
+    return " ".join(f"{a:+.6g} ({name})" for a, name in pairs if a != 0.0)
+
+
+def _read_problem(path):
+    """Return the outcomes' names, the prior, and features and targets by name, all of one size."""
+    try:
+        if path.suffix.lower() == ".csv":
+            outcomes, prior, features, targets = _from_csv(path.read_text(encoding="utf-8-sig"))
+        elif path.suffix.lower() == ".toml":
+            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8"))
+        else:
+            raise ValueError("the name must end in .toml or .csv")
+        _check_problem(outcomes, prior, features, targets)
+    except OSError as error:
+        raise _UsageError(f"infogeo maxent: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # of toml and of text that is not utf-8, too
+        raise _UsageError(f"infogeo maxent: {path}: {error}") from None
+    return outcomes, prior, features, targets
+
+
+def _from_toml(text):
+    import tomllib
+
+    content = tomllib.loads(text)
+    unknown = sorted(set(content) - {"outcomes", "prior", "features", "targets"})
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]}: known are outcomes, prior, features, targets")
+    features, targets = content.get("features"), content.get("targets")
+    if not (isinstance(features, dict) and isinstance(targets, dict) and features):
+        raise ValueError("it needs the tables [features] and [targets]")
+    features = {name: _numbers(name, values) for name, values in features.items()}
+    targets = {name: _numbers(f"the target of {name}", [t])[0] for name, t in targets.items()}
+    size = len(next(iter(features.values())))
+    outcomes = content.get("outcomes", [str(i) for i in range(size)])
+    if not isinstance(outcomes, list):
+        raise ValueError("outcomes must be a list of names")
+    prior = _numbers("prior", content.get("prior", [1.0] * size))
+    return [str(name) for name in outcomes], prior, features, targets
+
+
+def _from_csv(text):
+    import csv
+
+    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    if len(rows) < 3 or rows[0][0] != "outcome" or rows[-1][0] != "target":
+        raise ValueError('it needs a first column "outcome", outcomes, and a last row "target"')
+    header, *body = rows
+    for number, row in enumerate(body):
+        if len(row) != len(header):
+            raise ValueError(f"row {number + 1} has {len(row)} cells, the header {len(header)}")
+    if len(set(header)) < len(header):
+        raise ValueError("two columns have the same name")
+    columns = dict(zip(header[1:], list(zip(*body, strict=True))[1:], strict=True))
+    outcomes = [row[0] for row in body[:-1]]
+    prior = columns.pop("prior", None)
+    prior = [1.0] * len(outcomes) if prior is None else _numbers("prior", prior[:-1])
+    if not columns:
+        raise ValueError("it has no features")
+    features = {name: _numbers(name, values[:-1]) for name, values in columns.items()}
+    targets = {
+        name: _numbers(f"the target of {name}", values[-1:])[0] for name, values in columns.items()
+    }
+    return outcomes, prior, features, targets
+
+
+def _numbers(name, values):
+    """Return a list of finite floats, of numbers or of text."""
+    if not isinstance(values, list | tuple) or not values:
+        raise ValueError(f"{name} must be a list of numbers")
+    numbers = []
+    for value in values:
+        try:
+            if isinstance(value, bool):
+                raise ValueError
+            numbers.append(float(value))
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers: got {value!r}") from None
+        if not math.isfinite(numbers[-1]):
+            raise ValueError(f"{name} must be finite: got {value!r}")
+    return numbers
+
+
+def _check_problem(outcomes, prior, features, targets):
+    for name, values in {"prior": prior, **features}.items():
+        if len(values) != len(outcomes):
+            raise ValueError(f"{name} has {len(values)} entries for {len(outcomes)} outcomes")
+    if len(set(outcomes)) < len(outcomes):
+        raise ValueError("two outcomes have the same name")
+    if min(prior) < 0.0 or max(prior) == 0.0:
+        raise ValueError("prior must not be negative, and not 0 everywhere")
+    if list(targets) != list(features):
+        different = sorted(set(targets) ^ set(features))
+        if different:
+            raise ValueError(f"{different[0]} must be both a feature and a target")
+        targets_in_order = {name: targets[name] for name in features}
+        targets.clear()
+        targets.update(targets_in_order)
 
 
 # ---------------------------------------------------------------- checks that commands share

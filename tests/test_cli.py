@@ -1,6 +1,7 @@
 """The command: one clear line and status 2 for what a user can put right."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -228,3 +229,98 @@ def test_a_full_disk_is_one_line(fake_demo, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"infogeo: cannot write to {tmp_path}: No space left on device"
     )
+
+
+# ---------------------------------------------------------------- infogeo maxent
+
+DIE = """
+outcomes = ["one", "two", "three", "four", "five", "six"]
+[features]
+shows = [1, 2, 3, 4, 5, 6]
+[targets]
+shows = 4.5
+"""
+DIE_CSV = "outcome,prior,shows\n" + "".join(f"{i},1,{i}\n" for i in range(1, 7)) + "target,,4.5\n"
+# E. T. Jaynes, Where do we stand on maximum entropy?, 1979.
+PUBLISHED = [0.05435, 0.07877, 0.11416, 0.16545, 0.23977, 0.34749]
+
+
+def run_maxent(tmp_path, text, *options, name="problem.toml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return cli.main(["maxent", str(path), *options])
+
+
+@pytest.mark.parametrize(("text", "name"), [(DIE, "die.toml"), (DIE_CSV, "die.csv")])
+def test_maxent_solves_a_file(text, name, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, "--json", name=name) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "CONVERGED"
+    assert list(found["probabilities"].values()) == pytest.approx(PUBLISHED, abs=6e-6)
+    assert found["error_bound"] < 1e-11
+    assert found["theta"]["shows"] == pytest.approx(0.37105, abs=1e-5)
+    assert run_maxent(tmp_path, text, name=name) == 0
+    shown = capsys.readouterr().out
+    assert "status: converged" in shown
+    assert "0.0543" in shown
+    assert "shows    0.371" in shown
+
+
+def test_maxent_uses_the_prior_and_finds_faces(tmp_path, capsys):
+    text = DIE.replace("[features]", "prior = [2, 1, 1, 1, 1, 0]\n[features]")
+    assert run_maxent(tmp_path, text.replace("4.5", "5"), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "BOUNDARY"
+    assert list(found["probabilities"].values()) == [0, 0, 0, 0, 1, 0]
+    assert list(found["direction"]) == ["shows"]
+    assert run_maxent(tmp_path, text.replace("4.5", "5")) == 0
+    assert "probabilities are 0 where -1 (shows) is above" in capsys.readouterr().out
+
+
+def test_maxent_proves_that_there_is_none(tmp_path, capsys):
+    assert run_maxent(tmp_path, DIE.replace("4.5", "7")) == 1
+    shown = capsys.readouterr().out
+    assert "status: no distribution satisfies the constraints" in shown
+    assert "proof: -1 (shows) is above its target" in shown
+    assert run_maxent(tmp_path, DIE.replace("4.5", "7"), "--json") == 1
+    assert json.loads(capsys.readouterr().out)["certificate"] == {"shows": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (DIE, "die.txt", "the name must end in .toml or .csv"),
+        ("features = ", "a.toml", "a.toml: "),
+        ("a = 1", "a.toml", "unknown key a: known are outcomes, prior, features, targets"),
+        ("prior = [1]", "a.toml", "it needs the tables [features] and [targets]"),
+        (DIE.replace("4.5", "nan"), "a.toml", "the target of shows must be finite: got nan"),
+        (DIE.replace("4.5", "true"), "a.toml", "the target of shows must hold numbers: got True"),
+        (DIE.replace("5, 6", "5"), "a.toml", "has 5 entries for 6 outcomes"),
+        (DIE.replace("shows =", "x =", 1), "a.toml", "must be both a feature and a target"),
+        (DIE.replace('"two"', '"one"'), "a.toml", "two outcomes have the same name"),
+        ("prior = [0,0,0,0,0,0]" + DIE, "a.toml", "not 0 everywhere"),
+        ("", "a.csv", 'it needs a first column "outcome"'),
+        (DIE_CSV.replace("6,1,6", "6,1"), "a.csv", "row 6 has 2 cells, the header 3"),
+        (DIE_CSV.replace("6,1,6", "6,1,x"), "a.csv", "shows must hold numbers: got 'x'"),
+        (DIE_CSV.replace("prior,shows", "shows,shows"), "a.csv", "two columns have the same name"),
+        ("outcome,prior\na,1\nb,1\ntarget,\n", "a.csv", "it has no features"),
+    ],
+)
+def test_maxent_bad_files(text, name, message, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, name=name) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    assert shown.err.startswith("infogeo maxent: ")
+    assert message in shown.err
+
+
+def test_maxent_files_that_cannot_be_read(tmp_path, capsys):
+    assert cli.main(["maxent", str(tmp_path / "none.toml")]) == 2
+    assert capsys.readouterr().err.endswith("none.toml: No such file or directory\n")
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
+    assert cli.main(["maxent", str(tmp_path / "a.csv")]) == 2
+    assert "a.csv: " in capsys.readouterr().err
+    (tmp_path / "folder.toml").mkdir()
+    assert cli.main(["maxent", str(tmp_path / "folder.toml")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

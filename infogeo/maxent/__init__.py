@@ -28,8 +28,11 @@ from infogeo.maxent._arguments import (
 from infogeo._array import REAL, gate
 from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
 from infogeo.maxent._conditional import conditional
+from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._diagnosis import solve_error
+from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
+from infogeo.maxent._margins import fit_margins
 from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._sparse import check_sparse, solve_sparse
@@ -37,6 +40,17 @@ from infogeo.maxent._stack import solve_all, stack
 
 __all__ = ["c_maximize", "least_violation", "max_entropy"]
 __all__ = ["c_maximize", "conditional", "max_entropy"]
+__all__ = [
+    "Balance",
+    "BalanceDiagnostics",
+    "FrequencyMatch",
+    "balance",
+    "c_maximize",
+    "fit_margins",
+    "least_violation",
+    "match_frequencies",
+    "max_entropy",
+]
 
 
 def c_maximize(

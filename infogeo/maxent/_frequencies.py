@@ -1,0 +1,750 @@
+"""Predictions whose average has known class frequencies: n rows, and only c dual variables."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse.csgraph
+from array_api_compat import is_dask_array, is_torch_array
+
+from infogeo import _array, logits, simplex
+from infogeo._array import BLOCK_SIZE, LOGITS, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
+from infogeo._result import SolveError, Status
+from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
+from infogeo.maxent._gradients import wants_gradient
+from infogeo.maxent._problem import CAUTION, EPS
+from infogeo.maxent._wording import listed
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class FrequencyMatch:
+    """Predictions with given class frequencies, nearest to those that a model made.
+
+    Parameters
+    ----------
+    probabilities : array, shape (n, c)
+        The new predictions.
+    class_offsets : array, shape (c,), or (g, c) for g groups
+        What was added to the logits of every row: those of classes with positive frequency sum to
+        0, the others are -inf. With status BOUNDARY and frequencies that are positive they are
+        only a direction's limit.
+    residual : array, shape () or (g,)
+        The largest difference between a frequency and what the predictions average to.
+    status : Status
+        How the solve ended; for several groups the worst of them.
+    error_bound : array, shape () or (g,)
+        No log-probability of the new predictions is off by more than this; inf if the solve
+        did not come close enough to say.
+    steps : int array, shape () or (g,)
+        Passes over the rows.
+    certificate : bool array, shape (c,) or (g, c), or None
+        A set of classes that proves infeasibility: the rows that allow no other class weigh more
+        than the frequencies of the set. None if there is nothing to prove; all False for the
+        groups that are solved.
+    groups : numpy array, shape (g,), or None
+        The labels of the groups, in the order of the fields above.
+    """
+
+    probabilities: Array
+    class_offsets: Array
+    residual: Array
+    status: Status
+    error_bound: Array
+    steps: Array
+    certificate: Array | None = None
+    groups: np.ndarray | None = None
+
+
+def match_frequencies(
+    p,
+    frequencies,
+    *,
+    groups=None,
+    weights=None,
+    space=simplex,
+    tol=1e-10,
+    max_steps=100,
+    throw=True,
+    check=True,
+):
+    r"""Nearest predictions whose average has the given class frequencies.
+
+    .. math:: p' = \arg\min \{ \sum_i w_i KL(p'_i, p_i) : \sum_i w_i p'_{ik} = f_k \},
+        \qquad p'_{ik} \propto p_{ik} e^{b_k}
+
+    One offset for every class is added to the logits of all rows.
+
+    Parameters
+    ----------
+    p : array, shape (n, c)
+        Predictions, one for each row; a class with probability 0 keeps it.
+    frequencies : array, shape (c,), or (g, c) for g groups
+        What the weighted average of the new predictions has to be: probabilities. A frequency of
+        0 takes the class from all rows. One row for each group, in sorted order of their labels,
+        or the same for all.
+    groups : sequence of n labels, optional
+        Rows with the same label are matched by themselves. Default: one group.
+    weights : array, shape (n,), optional
+        How much each row counts; divided by their sum in the group. Default: equally. A row of
+        weight 0 is changed as the others are, without a say.
+    space : module
+        What `p` holds: `infogeo.simplex` (probabilities) or `infogeo.logits`. The result holds
+        probabilities; the logits are ``p + class_offsets``.
+    tol : float
+        Stop when the error of every log-probability is below this, or when rounding allows no
+        better; `error_bound` says what was reached.
+    max_steps : int
+        The most passes over the rows of a group.
+    throw : bool
+        Whether an unsuccessful solve raises. If not, see `status`.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    FrequencyMatch
+        Probabilities in the library, dtype and on the device of `p`, the offsets, and the
+        numbers that prove them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Things that are not predictions or frequencies, or do not fit together.
+    SolveError
+        No predictions with these zeros have these frequencies (the message names the rows and
+        the classes, ``error.result.certificate`` the proof), or none were found.
+        ``error.failed`` lists the groups that failed.
+
+    Notes
+    -----
+    The c offsets are the dual variables. Each step takes one pass over the rows, in blocks: beside
+    the result, memory does not grow with n (with groups, by one index). A step is Newton's, whose
+    Hessian is the Laplacian of the weights :math:`\sum_i w_i p'_{ij} p'_{ik}`, shortened where
+    the third derivative demands it, or :math:`\log f_k / \bar p'_k` if that is sure to gain more.
+
+    This is not the correction for a changed prior, :math:`p'_{ik} \propto p_{ik} f_k / \pi_k`
+    with the frequencies :math:`\pi` of the training data. That one assumes that only the prior
+    changed and asks nothing of the average: it averages to f only if the model is calibrated and
+    the rows are a fair sample. Here the average is f, whatever the model, and nothing has to be
+    known of its training data.
+
+    Zeros restrict what is possible: rows that allow only the classes of a set cannot weigh more
+    than the frequencies of that set. If they weigh the same, to rounding, no other row can have
+    these classes: the status is BOUNDARY, and their probabilities there are exactly 0. The error
+    bound takes the rounding errors of long sums as those of random signs.
+
+    References
+    ----------
+    M. Saerens, P. Latinne and C. Decaestecker, Adjusting the outputs of a classifier to new a
+    priori probabilities, Neural Computation 14, 2002 (the other correction).
+    I. Csiszar, I-divergence geometry of probability distributions, Ann. Probab. 3, 1975.
+
+    Examples
+    --------
+    >>> found = match_frequencies([[0.5, 0.5], [0.9, 0.1]], [0.5, 0.5])
+    >>> found.probabilities.round(4)
+    array([[0.25, 0.75],
+           [0.75, 0.25]])
+    >>> found.probabilities.mean(axis=0).round(12)
+    array([0.5, 0.5])
+    """
+    xp, data, targets, masses = _gate(p, frequencies, weights, space, check)
+    check_controls(tol, max_steps)
+    names, members = _members(groups, data.shape[0])
+    targets = _targets_of_groups(targets, len(members), names)
+    roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
+    source = _Source(data, space is logits, _has_zeros(data, space), xp)
+    solutions, residuals, outputs = [], [], _Output(data, xp)
+    for g, index in enumerate(members):
+        rows = _Rows(source, index, _normalised(masses, index, data.shape[0], names, g))
+        solution = _solve(rows, targets[g], roundoff, tol, max_steps)
+        residual, is_cut = outputs.fill(rows, solution)
+        residuals.append(residual)
+        is_on_face = is_cut and solution.status is Status.CONVERGED
+        solutions.append(replace(solution, status=Status.BOUNDARY) if is_on_face else solution)
+    result = _collect(solutions, residuals, outputs.array(members), data, names, xp)
+    if throw and not result.status.is_solution:
+        raise _error(solutions, result, source, members)
+    return result
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _gate(p, frequencies, weights, space, check):
+    """Return the namespace, the rows, the frequencies (g, c) and the weights (n,) or None."""
+    if space is not simplex and space is not logits:
+        raise TypeError(f"space must be infogeo.simplex or infogeo.logits: got {space!r}.")
+    rule = LOGITS if space is logits else PROBABILITIES
+    given = {} if weights is None else {"weights": (WEIGHTS, weights)}
+    xp, data, *_ = gate(check, p=(rule, p), frequencies=(REAL, frequencies), **given)
+    if len(data.shape) != 2 or data.shape[0] == 0:
+        raise bad_value(
+            "p", "have shape (n, c), one prediction per row", f"got shape {tuple(data.shape)}"
+        )
+    if is_dask_array(data):
+        raise TypeError("p must be in memory: the solve passes over it many times. Call compute().")
+    if wants_gradient([data]):
+        raise ValueError(
+            "p must not require a gradient: the solve has none to give. Pass p.detach(), or, "
+            "for gradients, solve once and apply the offsets to p."
+        )
+    to_host("p", data[:1, :])
+    # The frequencies decide what is feasible: they keep the digits that they were given with.
+    _, targets = gate(check, frequencies=(PROBABILITIES, frequencies))
+    targets = to_host("frequencies", targets)
+    if targets.ndim > 2 or targets.shape[-1] != data.shape[1]:
+        raise bad_value(
+            "frequencies",
+            "have one entry for each class, or one such row for each group",
+            f"got shape {targets.shape} for p of shape {tuple(data.shape)}",
+        )
+    if weights is None:
+        return xp, data, targets, None
+    _, masses = gate(False, weights=(WEIGHTS, weights))
+    masses = to_host("weights", masses)
+    if masses.shape != (data.shape[0],):
+        raise bad_value(
+            "weights",
+            f"have one entry for each of the {data.shape[0]} rows",
+            f"got shape {masses.shape}",
+        )
+    return xp, data, targets, masses
+
+
+def _members(groups, num_rows):
+    """Return the sorted labels and the rows of each group; None for one group of all rows."""
+    if groups is None:
+        return None, [None]
+    labels = np.asarray(groups.detach().cpu() if hasattr(groups, "detach") else groups)
+    if labels.shape != (num_rows,):
+        raise bad_value(
+            "groups", f"have one label for each of the {num_rows} rows", f"got shape {labels.shape}"
+        )
+    try:
+        names, inverse = np.unique(labels, return_inverse=True)
+    except TypeError:
+        raise TypeError("groups must hold labels of one kind, such as integers or text.") from None
+    order = np.argsort(inverse, kind="stable")
+    return names, np.split(order, np.cumsum(np.bincount(inverse))[:-1])
+
+
+def _targets_of_groups(targets, num_groups, names):
+    if targets.ndim == 2 and targets.shape[0] != num_groups:
+        seen = f"got {targets.shape[0]} rows for {num_groups} groups"
+        raise bad_value("frequencies", "have one row, or one for each group", seen)
+    if targets.ndim == 2 and names is None:
+        raise bad_value("frequencies", "have shape (c,) without groups", f"got {targets.shape}")
+    targets = targets / targets.sum(axis=-1, keepdims=True)
+    return np.broadcast_to(targets, (num_groups, targets.shape[-1]))
+
+
+def _has_zeros(data, space):
+    lowest = float(data.min()) if hasattr(data, "min") else float(np.asarray(data).min())
+    return lowest == (-math.inf if space is logits else 0.0)
+
+
+def _normalised(masses, index, num_rows, names, group):
+    """Return the weights of the rows of a group, with sum 1."""
+    if masses is None:
+        size = num_rows if index is None else index.size
+        return np.full(size, 1.0 / size)
+    masses = masses if index is None else masses[index]
+    if not masses.sum() > 0.0:
+        where = "" if names is None else f" in group {names[group]!s}"
+        raise bad_value("weights", "have a positive sum", f"the sum is 0{where}")
+    masses = masses / masses.max()  # the sum of large ones may overflow
+    return masses / masses.sum()
+
+
+# ---------------------------------------------------------------- passes over the rows
+
+
+@dataclass(frozen=True)
+class _Source:
+    """All predictions, as they were given."""
+
+    data: Array  # (n, c)
+    is_logits: bool
+    has_zeros: bool
+    xp: Any
+
+    @property
+    def floor(self):
+        """What stands for probability 0."""
+        return -math.inf if self.is_logits else 0.0
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The predictions of a group."""
+
+    source: _Source
+    index: np.ndarray | None  # which rows; None for all
+    weights: np.ndarray  # sum 1
+
+    def blocks(self):
+        """Yield the positions in the data, the predictions and the weights, block by block."""
+        data, xp = self.source.data, self.source.xp
+        is_numpy = isinstance(data, np.ndarray)
+        size = BLOCK_SIZE if is_numpy else 64 * BLOCK_SIZE  # a call costs more elsewhere
+        step = max(1, size // data.shape[1])
+        for start in range(0, self.weights.size, step):
+            span = slice(start, min(start + step, self.weights.size))
+            w = xp.asarray(self.weights[span], device=_array.device_of(data))
+            if self.index is None:
+                where, block = span, data[span, :]
+            else:
+                where = xp.asarray(self.index[span], device=_array.device_of(data))
+                block = xp.take(data, where, axis=0)
+            block = block.detach() if hasattr(block, "detach") else block
+            yield where, xp.astype(block, xp.float64, copy=False), w
+
+    def on_device(self, x):
+        return self.source.xp.asarray(x, device=_array.device_of(self.source.data))
+
+
+@dataclass(frozen=True)
+class _Tilt:
+    """A member of the exponential family, or of its closure: p' ~ p exp(offsets).
+
+    A row has only those of its classes whose level is the highest: the limit of offsets
+    + s levels for s to infinity. Classes of one level depend on each other.
+    """
+
+    offsets: np.ndarray  # (c,)
+    levels: np.ndarray  # (c,), from 0 on
+
+    def of(self, rows):
+        """Return the function that tilts a block of rows."""
+        xp, is_logits = rows.source.xp, rows.source.is_logits
+        levels = rows.on_device(self.levels) if self.levels.any() else None
+        floor = rows.source.floor
+        shifted = self.offsets - self.offsets.max()
+        # Rows keep an entry of at least 1/c, which exp(-300) does not take below the smallest
+        # normal number.
+        by_factors = not is_logits and shifted.min() > -300.0
+        shift = rows.on_device(np.exp(shifted) if by_factors else shifted)
+        ones = xp.ones_like(shift)
+        nothing = rows.on_device(np.full(shifted.size, floor))
+
+        def tilted(block):
+            if levels is not None:
+                block = xp.where(_is_top(block > floor, levels, xp), block, nothing)
+            if by_factors:
+                q = block * shift
+                return q / (q @ ones)[:, None]
+            z = block if is_logits else _array.safe_log(block, xp)
+            return _array.softmax(z + shift, xp)
+
+        return tilted
+
+
+def _is_top(is_allowed, levels, xp):
+    """Return which of the classes that a row allows have the highest level among them."""
+    heights = xp.where(is_allowed, levels, -xp.ones_like(levels))
+    return heights == xp.max(heights, axis=-1, keepdims=True)
+
+
+def _moments(rows, tilt):
+    """Return the average p', and the overlaps sum_i w_i p'_ij p'_ik."""
+    tilted, mean, overlap = tilt.of(rows), 0.0, 0.0
+    for _, block, w in rows.blocks():
+        q = tilted(block)
+        weighted = q * w[:, None]
+        mean = mean + rows.source.xp.sum(weighted, axis=0)
+        overlap = overlap + q.T @ weighted
+    return _host(mean), _host(overlap)
+
+
+def _log_mean(rows, tilt):
+    """Return the logarithm of the average p', also where that underflows."""
+    xp, total = rows.source.xp, np.full(tilt.offsets.size, -np.inf)
+    for _, block, w in rows.blocks():
+        z = block if rows.source.is_logits else _array.safe_log(block, xp)
+        z = z + rows.on_device(tilt.offsets)
+        with np.errstate(divide="ignore"):
+            terms = _host(z - _array.logsumexp(z, xp)) + np.log(_host(w))[:, None]
+        total = np.logaddexp(total, np.logaddexp.reduce(terms, axis=0))
+    return total
+
+
+def _host(x):
+    return np.asarray(x.cpu() if hasattr(x, "cpu") else x)
+
+
+# ---------------------------------------------------------------- what the zeros allow
+
+
+def _reached(rows, order):
+    """Return the weight of the rows that allow no class after the first k of an order."""
+    xp, floor = rows.source.xp, rows.source.floor
+    position = np.empty(order.size, dtype=np.int64)
+    position[order] = np.arange(order.size)
+    position = rows.on_device(position)
+    weight = np.zeros(order.size)
+    for _, block, w in rows.blocks():
+        last = xp.max(xp.where(block > floor, position, -xp.ones_like(position)), axis=-1)
+        weight += np.bincount(_host(last), weights=_host(w), minlength=order.size)
+    return np.cumsum(weight)
+
+
+def _pieces(rows, levels, f):
+    """Return the levels, each cut into the pieces whose classes share rows.
+
+    Of the pieces of one level those come first whose rows weigh most above their frequencies.
+    """
+    xp, floor = rows.source.xp, rows.source.floor
+    heights, shared = rows.on_device(levels), 0.0
+    for _, block, w in rows.blocks():
+        is_shared = _is_top(block > floor, heights, xp) & (w > 0.0)[:, None]
+        flags = xp.astype(is_shared, xp.float64)
+        shared = shared + flags.T @ flags
+    num_pieces, pieces = scipy.sparse.csgraph.connected_components(_host(shared), directed=False)
+    if num_pieces == levels.max() + 1:
+        return levels
+    surplus, labels = -_level_sums(f, pieces), rows.on_device(pieces.astype(np.int64))
+    for _, block, w in rows.blocks():
+        is_top = _is_top(block > floor, heights, xp)
+        of_row = xp.max(xp.where(is_top, labels, -xp.ones_like(labels)), axis=-1)
+        surplus += np.bincount(_host(of_row), weights=_host(w), minlength=num_pieces)
+    order = np.lexsort((pieces, -surplus[pieces], levels))
+    cut = np.empty_like(levels)
+    cut[order] = np.concatenate([[0], np.cumsum(np.diff(pieces[order]) != 0)])
+    return cut
+
+
+def _refined(rows, tilt, f, roundoff):
+    """Split the levels at sets of classes that the rows which need them fill.
+
+    Returns the tilt with its new levels, and a set that these rows overfill, or None. Offsets that
+    diverge order the classes so that such sets come first.
+    """
+    levels = tilt.levels
+    while True:
+        order = np.lexsort((tilt.offsets, levels))
+        weight, room = _reached(rows, order)[:-1], np.cumsum(f[order])[:-1]
+        slack = roundoff * (weight + room)
+        excess = weight - room
+        if (excess > slack).any():
+            overfull = np.zeros(f.size, dtype=bool)
+            overfull[order[: np.argmax(excess) + 1]] = True
+            return tilt, overfull
+        split = np.empty_like(levels)
+        split[order] = np.concatenate([[0], np.cumsum(excess >= -slack)])
+        cut = _pieces(rows, split, f)
+        tilt = tilt if np.array_equal(cut, tilt.levels) else _Tilt(tilt.offsets, cut)
+        if np.array_equal(cut, split):
+            return tilt, None
+        levels = cut
+
+
+# ---------------------------------------------------------------- the solve
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """The answer for one group."""
+
+    tilt: _Tilt
+    status: Status
+    steps: int
+    frequencies: np.ndarray
+    error_bound: float = math.inf
+    certificate: np.ndarray | None = None
+
+
+def _solve(rows, f, roundoff, tol, max_steps):
+    """Find the offsets of one group."""
+    _, levels = np.unique(f > 0.0, return_inverse=True)
+    tilt = _Tilt(np.zeros(f.size), levels)
+    slack = CAUTION * roundoff + 4.0 * EPS * math.sqrt(rows.weights.size)
+    if rows.source.has_zeros:
+        tilt, overfull = _refined(rows, tilt, f, slack)
+        if overfull is not None:
+            return _Solution(tilt, Status.INFEASIBLE, 0, f, certificate=overfull)
+    last = math.inf
+    for step in range(1, max_steps + 1):
+        mean, overlap = _moments(rows, tilt)
+        goal = _within_levels(f, mean, tilt.levels)
+        newton = _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+        if newton is not None:
+            x = newton.decrement * newton.lever
+            if newton.next_bound <= tol and x * x <= 1e-3 * tol:
+                tilt, bound = newton.applied(tilt), newton.next_bound
+                return _Solution(tilt, Status.CONVERGED, step, f, bound)
+            is_flat = newton.reach < 0.1 and newton.decrement > 0.5 * last
+            if newton.decrement <= newton.rounding or is_flat:
+                status = Status.CONVERGED if newton.bound < 0.1 else Status.UNDECIDED
+                return _Solution(tilt, status, step, f, newton.bound)
+            last = newton.decrement if newton.reach < 0.1 else math.inf
+        if rows.source.has_zeros and step > 1 and (newton is None or newton.reach > 0.7):
+            refined, overfull = _refined(rows, tilt, f, slack)
+            if overfull is not None:
+                return _Solution(tilt, Status.INFEASIBLE, step, f, certificate=overfull)
+            if refined is not tilt:
+                tilt, last = refined, math.inf
+                continue
+        tilt = _stepped(rows, tilt, mean, goal, newton)
+    return _Solution(tilt, Status.MAX_STEPS, max_steps, f)
+
+
+def _within_levels(f, mean, levels):
+    """Return f with the sums that the mean has on each level, from which it differs by rounding."""
+    ratio = _level_sums(mean, levels) / np.maximum(_level_sums(f, levels), 1e-300)
+    return f * ratio[levels]
+
+
+def _level_sums(x, levels):
+    return np.bincount(levels, weights=x)
+
+
+@dataclass(frozen=True)
+class _Newton:
+    """Newton's step, and the numbers that say how far to trust it."""
+
+    step: np.ndarray
+    decrement: float
+    rounding: float  # of the decrement
+    lever: float  # the longest difference of two classes of one level, in the inverse Hessian
+    reach: float  # the largest difference of the step between two classes of one level
+
+    @property
+    def bound(self):
+        """Bound on the errors of all log-probabilities."""
+        return _bound((self.decrement + self.rounding) * self.lever)
+
+    @property
+    def next_bound(self):
+        """The same after the step: x = decrement * lever < 0.1 becomes less than x^2."""
+        x = self.decrement * self.lever
+        return _bound(x * x + 1.2 * self.rounding * self.lever) if x < 0.1 else math.inf
+
+    def applied(self, tilt):
+        return replace(tilt, offsets=tilt.offsets + self.step)
+
+
+def _bound(x):
+    return -math.log1p(-x) if x < 1.0 else math.inf
+
+
+def _newton(mean, overlap, goal, levels, num_rows):
+    """Return Newton's step; None if the Hessian is singular in this arithmetic."""
+    (tied,) = np.nonzero(np.bincount(levels)[levels] > 1)
+    tied = tied[goal[tied] > 0.0]
+    step = np.zeros(mean.size)
+    if tied.size == 0:
+        return _Newton(step, 0.0, 0.0, 0.0, 0.0)
+    laplacian = -overlap[np.ix_(tied, tied)]
+    np.fill_diagonal(laplacian, 0.0)
+    np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
+    inverse = _inverse_of_laplacian(laplacian, levels[tied])
+    if inverse is None or not np.isfinite(inverse).all():
+        return None
+    gradient, noise = _gradient(mean, goal, levels, num_rows)
+    gradient, noise = gradient[tied], noise[tied]
+    step[tied] = -inverse @ gradient
+    squared = np.diagonal(inverse)[:, None] + np.diagonal(inverse) - 2.0 * inverse
+    is_same = levels[tied][:, None] == levels[tied]
+    gap = step[tied][:, None] - step[tied]
+    return _Newton(
+        step=step,
+        decrement=math.sqrt(max(0.0, -float(gradient @ step[tied]))),
+        rounding=math.sqrt(float(noise @ np.abs(inverse) @ noise)),
+        lever=math.sqrt(max(0.0, float(squared[is_same].max()))),
+        reach=float(gap[is_same].max()),
+    )
+
+
+def _gradient(mean, goal, levels, num_rows):
+    """Return mean - goal, which sums to 0 on each level, and a bound on its rounding errors.
+
+    The largest entry of a level is that of the others: it is known as well as they are.
+    """
+    gradient = mean - goal
+    block = max(1.0, min(num_rows, BLOCK_SIZE / mean.size))
+    noise = EPS * (mean.size + 16.0 + 2.0 * math.sqrt(block)) * (mean + goal)
+    for level in range(levels.max() + 1):
+        (members,) = np.nonzero(levels == level)
+        largest = members[np.argmax(goal[members])]
+        others = members[members != largest]
+        gradient[largest], noise[largest] = -gradient[others].sum(), noise[others].sum()
+    return gradient, noise
+
+
+def _inverse_of_laplacian(laplacian, levels):
+    """Return the inverse on vectors that sum to 0 on each level, centred; None if singular."""
+    scale = np.sqrt(np.diagonal(laplacian))
+    if not (scale > 0.0).all():
+        return None
+    is_same = (levels[:, None] == levels).astype(float)
+    share = scale * scale / (is_same @ (scale * scale))
+    scaled = laplacian / scale / scale[:, None]
+    scaled += is_same * np.sqrt(share) * np.sqrt(share)[:, None]  # fixes the constants
+    try:
+        factor = scipy.linalg.cho_factor(scaled)
+    except np.linalg.LinAlgError:
+        return None
+    if np.diagonal(factor[0]).min() < 1e-6:
+        return None  # no digits are left in what decides
+    inverse = scipy.linalg.cho_solve(factor, np.eye(scale.size)) / scale / scale[:, None]
+    centre = is_same / is_same.sum(axis=1)
+    inverse -= centre @ inverse
+    return inverse - inverse @ centre
+
+
+def _stepped(rows, tilt, mean, goal, newton):
+    """Take the step that is sure to gain more."""
+    counts = goal > 0.0
+    log_goal = np.log(np.where(counts, goal, 1.0))
+    if (mean[counts] < 1e-280).any():
+        step = np.where(counts, log_goal - _log_mean(rows, tilt), 0.0)
+        gain = math.inf
+    else:
+        step = log_goal - np.log(np.where(counts, mean, 1.0))
+        gain = float(goal @ step)
+    if newton is not None:
+        # Along the step the second derivative grows at most as exp(reach t).
+        r = newton.reach
+        t = 1.0 if r < 0.7 else math.log1p(r) / r
+        curbed = t - (math.expm1(r * t) - r * t) / r / r if r > 0.1 else 0.0
+        sure = curbed * newton.decrement * newton.decrement
+        if sure >= gain or r <= 0.1:
+            step = t * newton.step
+    offsets = tilt.offsets + step
+    centre = _level_sums(offsets * counts, tilt.levels)
+    centre /= np.maximum(_level_sums(counts.astype(float), tilt.levels), 1.0)
+    return replace(tilt, offsets=np.where(counts, offsets - centre[tilt.levels], 0.0))
+
+
+# ---------------------------------------------------------------- results
+
+
+class _Output:
+    """The new predictions, in place where the library allows."""
+
+    def __init__(self, data, xp):
+        self._data, self._xp = data, xp
+        self._blocks = []
+        self._whole = None
+        if isinstance(data, np.ndarray) or is_torch_array(data):
+            self._whole = xp.empty(data.shape, dtype=data.dtype, device=_array.device_of(data))
+
+    def fill(self, rows, solution):
+        """Write the rows of a group.
+
+        Returns how far their average is from the frequencies, and whether a row lost a class.
+        """
+        tilted, mean, is_cut = solution.tilt.of(rows), 0.0, False
+        levels = rows.on_device(solution.tilt.levels)
+        for where, block, w in rows.blocks():
+            q = tilted(block)
+            mean = mean + self._xp.sum(q * w[:, None], axis=0)
+            if solution.tilt.levels.any() and not is_cut:
+                is_allowed = block > rows.source.floor
+                is_cut = bool(self._xp.any(is_allowed & ~_is_top(is_allowed, levels, self._xp)))
+            q = self._xp.astype(q, self._data.dtype, copy=False)
+            if self._whole is None:
+                self._blocks.append(q)
+            else:
+                self._whole[where] = q
+        return float(np.abs(_host(mean) - solution.frequencies).max()), is_cut
+
+    def array(self, members):
+        if self._whole is not None:
+            return self._whole
+        stacked = self._xp.concat(self._blocks, axis=0)
+        if members[0] is None:
+            return stacked
+        order = np.argsort(np.concatenate(members))
+        return self._xp.take(stacked, self._xp.asarray(order), axis=0)
+
+
+_SEVERITY = (
+    Status.CONVERGED,
+    Status.BOUNDARY,
+    Status.MAX_STEPS,
+    Status.UNDECIDED,
+    Status.INFEASIBLE,
+)
+
+
+def _collect(solutions, residuals, probabilities, data, names, xp):
+    """Return the result in arrays of the user's library."""
+
+    def array(values, dtype=data.dtype):
+        values = np.asarray(values)
+        values = values if names is not None else values[0]
+        return xp.asarray(values, dtype=dtype, device=_array.device_of(data))
+
+    cast = float(xp.finfo(data.dtype).eps) if xp.finfo(data.dtype).bits < 64 else 0.0
+    certificates = [s.certificate for s in solutions]
+    certificate = None
+    if any(flags is not None for flags in certificates):
+        none = np.zeros(data.shape[1], dtype=bool)
+        certificate = array([none if c is None else c for c in certificates], dtype=xp.bool)
+    return FrequencyMatch(
+        probabilities=probabilities,
+        class_offsets=array([_offsets(s) for s in solutions]),
+        residual=array(residuals),
+        status=max((s.status for s in solutions), key=_SEVERITY.index),
+        error_bound=array([s.error_bound + cast for s in solutions]),
+        steps=array([s.steps for s in solutions], dtype=xp.int64),
+        certificate=certificate,
+        groups=names,
+    )
+
+
+def _offsets(solution):
+    counts = solution.frequencies > 0.0
+    offsets = solution.tilt.offsets - solution.tilt.offsets[counts].mean()
+    return np.where(counts, offsets, -np.inf)
+
+
+def _error(solutions, result, source, members):
+    failed = [g for g, solution in enumerate(solutions) if not solution.status.is_solution]
+    first = solutions[failed[0]]
+    text = _diagnosis(first, source, members[failed[0]])
+    if result.groups is None:
+        return SolveError(text, result)
+    names = ", ".join(str(result.groups[g]) for g in failed[:8])
+    more = ", ..." if len(failed) > 8 else ""
+    return SolveError(
+        f"{len(failed)} of {len(solutions)} groups failed, the others are solved in the result: "
+        f"{names}{more}. Group {result.groups[failed[0]]!s}: {text}",
+        result,
+        tuple(failed),
+    )
+
+
+def _diagnosis(solution, source, index):
+    if solution.status is Status.MAX_STEPS:
+        return f"The {solution.steps} passes over the rows ran out. Raise max_steps."
+    if solution.status is Status.UNDECIDED:
+        return (
+            "The offsets are not determined to the rounding of the data: p is 0 or 1 almost "
+            "everywhere. What was found (throw=False returns it) meets the frequencies as well as "
+            "rounding allows, but its small probabilities mean nothing. Soften p."
+        )
+    is_in, f = solution.certificate, solution.frequencies
+    missing = np.flatnonzero(~is_in)
+    data = to_host("p", source.data if index is None else source.data[index])
+    allows = data > (-math.inf if source.is_logits else 0.0)
+    if missing.size == 1 and not allows[:, missing[0]].any():
+        k = missing[0]
+        return (
+            f"No row allows class {k} (its probability is 0 in all of them), and its frequency is "
+            f"to be {f[k]:.6g}. Make it 0, or smooth p."
+        )
+    bound = np.flatnonzero(~allows[:, ~is_in].any(axis=1))
+    numbers = bound if index is None else index[bound]
+    return (
+        f"No predictions with the zeros of p have these frequencies: {listed(numbers, 'row')} "
+        f"({bound.size} of {data.shape[0]}) allow only {listed(np.flatnonzero(is_in), 'class')}, "
+        f"whose frequencies sum to {f[is_in].sum():.6g}; these rows weigh more. Raise these "
+        "frequencies, or smooth p."
+    )

@@ -1,0 +1,218 @@
+"""Contingency tables with given margins."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+
+from infogeo import maxent
+from infogeo._array import WEIGHTS, bad_value, gate
+from infogeo._result import SolveError, Status
+from infogeo.maxent._arguments import roundoff_of, to_host
+from infogeo.maxent._problem import CAUTION, EPS
+from infogeo.maxent._wording import combined, listed
+
+# The largest problem, in entries of its features, that is solved again with dense features to
+# settle what the sparse solve leaves open.
+_LARGEST_DENSE = 4_000_000
+
+
+@dataclass(frozen=True)
+class _Margin:
+    axes: tuple[int, ...]
+    values: np.ndarray  # shares of the first margin's total
+
+
+def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=True):
+    r"""Table nearest to a given one among those with given margins.
+
+    .. math:: p = \arg\min \{ KL(p, q) : \sum_{\text{other axes}} p = \text{margin} \}
+
+    for the table q, of any order. It keeps q's interactions that the margins leave free: for a
+    table of ones the result is the log-linear model of the margins. What iterative proportional
+    fitting converges to.
+
+    Parameters
+    ----------
+    table : array, shape (s_1, ..., s_k)
+        q: counts or probabilities; only ratios matter. A zero is structural: it stays.
+    margins : mapping, or list of pairs
+        From a tuple of axes to the array of their sums, in the order of the axes:
+        ``{(0, 1): pairs, (2,): single}``. An axis may stand for a tuple of one. Counts or
+        probabilities, all with the same total.
+    tol : float
+        As in `c_maximize`.
+    max_steps : int
+        The most Newton steps.
+    throw : bool
+        Whether an unsuccessful solve raises. If not, see `status`.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Projection
+        In numpy. The outcomes are the cells in the order of ``table.reshape(-1)``:
+        ``probabilities.reshape(table.shape)`` is the table, with sum 1. The features are the cells
+        of the margins, one margin after the other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes, axes and totals that do not fit together; negative entries.
+    SolveError
+        No table has these margins and these zeros: the message names the margins that contradict
+        each other, ``error.result.certificate`` proves it. Or none was found.
+
+    Notes
+    -----
+    `c_maximize` with sparse features, one for each cell of a margin: Newton's method needs a few
+    steps where proportional fitting may need thousands. The error bound is for every
+    log-probability. Zeros of a margin empty its cells: the status is then BOUNDARY.
+
+    References
+    ----------
+    W. E. Deming and F. F. Stephan, On a least squares adjustment of a sampled frequency table when
+    the expected marginal totals are known, Ann. Math. Stat. 11, 1940.
+    S. E. Fienberg, An iterative procedure for estimation in contingency tables, Ann. Math. Stat.
+    41, 1970.
+
+    Examples
+    --------
+    >>> found = fit_margins([[40, 30], [20, 10]], {0: [50, 50], 1: [50, 50]})
+    >>> found.probabilities.reshape(2, 2).round(4)
+    array([[0.2247, 0.2753],
+           [0.2753, 0.2247]])
+    """
+    _, given = gate(check, table=(WEIGHTS, table))
+    q = to_host("table", given)
+    if q.ndim == 0 or q.size == 0 or not (q > 0.0).any():
+        seen = f"got shape {q.shape}" if q.size == 0 or q.ndim == 0 else "all are 0"
+        raise bad_value("table", "be an array with positive entries", seen)
+    fitted, roundoff = _gate_margins(q.shape, margins, check)
+    features = _indicators(q.shape, [margin.axes for margin in fitted])
+    targets = np.concatenate([margin.values.reshape(-1) for margin in fitted])
+    with np.errstate(divide="ignore"):
+        base = np.log(q.reshape(-1) / q.max())
+    options = {"log_base": base, "tol": tol, "max_steps": max_steps}
+    try:
+        return _solved(features, targets, options)
+    except SolveError as error:
+        if not throw:
+            return error.result
+        text = _guilty(error.result, fitted, roundoff)
+        raise SolveError(text or f"{error} (The features are cells.)", error.result) from None
+
+
+def _solved(features, targets, options):
+    """Solve with sparse features; what that leaves open, with dense ones if they are few.
+
+    Open are failures without a proof, and masses so small that they may be 0: only the dense
+    solve looks for zeros that other zeros force.
+    """
+    found = maxent.c_maximize(features, targets, **options, throw=False)
+    p = found.probabilities[found.support]
+    is_settled = found.certificate is not None or (found.status.is_solution and p.min() > 1e-10)
+    if is_settled and found.status.is_solution:
+        return found
+    is_small = math.prod(features.shape) <= _LARGEST_DENSE
+    again = features.toarray() if is_small and not is_settled else features
+    return maxent.c_maximize(again, targets, **options)
+
+
+def _gate_margins(shape, margins, check):
+    """Return the margins as shares of the first one's total, and their relative rounding."""
+    pairs = list(margins.items() if isinstance(margins, Mapping) else margins)
+    if not pairs:
+        raise bad_value("margins", "hold at least one margin", "there is none")
+    found, roundoff, total = [], EPS, 0.0
+    for pair in pairs:
+        if not (isinstance(pair, list | tuple) and len(pair) == 2):
+            raise TypeError("margins must be a mapping or a list of pairs (axes, array).")
+        axes = _checked_axes(pair[0], len(shape))
+        name = _name(axes)
+        _, given = gate(check, **{name.replace(" ", "_"): (WEIGHTS, pair[1])})
+        values = to_host(name, given)
+        expected = tuple(shape[axis] for axis in axes)
+        if values.shape != expected:
+            rule = f"have the shape {expected} of these axes of the table"
+            raise bad_value(name, rule, f"got {values.shape}")
+        if not values.sum() > 0.0:
+            raise bad_value(name, "have a positive total", "all its entries are 0")
+        total = total or float(values.sum())
+        found.append(_Margin(axes, values / total))
+        roundoff = max(roundoff, roundoff_of(pair[1]))
+    return found, roundoff
+
+
+def _checked_axes(axes, order):
+    given = axes if isinstance(axes, tuple | list) else (axes,)
+    rule = f"be different integers from 0 to {order - 1}"
+    is_good = all(
+        isinstance(axis, int | np.integer) and not isinstance(axis, bool) and 0 <= axis < order
+        for axis in given
+    )
+    if not (given and is_good and len(set(given)) == len(given)):
+        raise bad_value("the axes of a margin", rule, f"got {axes!r}")
+    return tuple(int(axis) for axis in given)
+
+
+def _name(axes):
+    return f"margin of {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+
+
+def _indicators(shape, margin_axes):
+    """Return one sparse row for each cell of each margin: 1 for the table's cells in its sum."""
+    num_cells = math.prod(shape)
+    index = np.unravel_index(np.arange(num_cells), shape)
+    rows, start = [], 0
+    for axes in margin_axes:
+        sizes = tuple(shape[axis] for axis in axes)
+        rows.append(start + np.ravel_multi_index([index[axis] for axis in axes], sizes))
+        start += math.prod(sizes)
+    entries = (np.concatenate(rows), np.tile(np.arange(num_cells), len(margin_axes)))
+    return scipy.sparse.csr_array((np.ones(entries[0].size), entries), shape=(start, num_cells))
+
+
+# ---------------------------------------------------------------- who is guilty
+
+
+def _guilty(result, margins, roundoff):
+    """Say which margins contradict each other, or which cells clash; "" without a proof."""
+    if result.status is not Status.INFEASIBLE:
+        return ""
+    for one, other in itertools.combinations(margins, 2):
+        shared = [axis for axis in one.axes if axis in other.axes]
+        a, b = _summed(one, shared), _summed(other, shared)
+        gap = np.abs(a - b) - CAUTION * roundoff * (a + b) * max(one.values.size, other.values.size)
+        if (gap > 0.0).any():
+            cell = tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape))
+            where = f"summed to {_name(shared)[len('margin of ') :]}, at {cell}," if shared else ""
+            what = "do not agree" if shared else "have different totals"
+            return (
+                f"No table has these margins: the {_name(one.axes)} and the {_name(other.axes)} "
+                f"{what}: {where} {a[cell]:.9g} and {b[cell]:.9g} of the first margin's total."
+            ).replace(":  ", ": ")
+    eta = to_host("certificate", result.certificate)
+    names = [
+        f"{_name(margin.axes)} at {cell}"
+        for margin in margins
+        for cell in np.ndindex(margin.values.shape)
+    ]
+    (numbers,) = np.nonzero(eta)
+    cells = [names[i] for i in numbers]
+    return (
+        f"No table with these zeros has these margins: in every cell that is not zero "
+        f"{combined(eta[numbers], cells)} is above what the margins make it. "
+        f"Cells that clash: {listed(cells)}."
+    )
+
+
+def _summed(margin, shared):
+    """Return the margin summed to some of its axes, in the order that they are given in."""
+    rest = tuple(i for i, axis in enumerate(margin.axes) if axis not in shared)
+    kept = [axis for axis in margin.axes if axis in shared]
+    return np.transpose(margin.values.sum(axis=rest), [kept.index(axis) for axis in shared])
