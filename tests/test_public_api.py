@@ -152,16 +152,16 @@ SIGNATURES = {
     "family.m_projection": "p, E",
     "family.e_projection": "q, M",
     "family.intersection": "E, M",
+    "maxent.c_maximize": (
         "features, targets, *, log_base, lower, upper, penalty, initial_theta, callback, tol, "
         "max_steps, throw, check"
     ),
+    "maxent.max_entropy": (
         "features, targets, *, lower, upper, penalty, initial_theta, callback, tol, max_steps, "
         "throw, check"
     ),
     "maxent.least_violation": "features, targets, *, log_base, tol, max_steps, throw, check",
-    "maxent.c_maximize": "features, targets, *, log_base, tol, max_steps, throw",
     "maxent.conditional": "features, labels, *, penalty, log_base, sample_weight, fit_intercept",
-    "maxent.max_entropy": "features, targets, *, tol, max_steps, throw",
     "maxent.match_frequencies": "p, frequencies, *, groups, weights, space, tol, max_steps, throw",
     "maxent.balance": "covariates, targets, *, weights, tol, max_steps, throw",
     "maxent.fit_margins": "table, margins, *, tol, max_steps, throw",

@@ -25,10 +25,8 @@ from infogeo.maxent._arguments import (
     roundoff_of,
     to_host,
 )
-from infogeo._array import REAL, gate
-from infogeo.maxent._arguments import LOG_BASE, broadcast, check_controls, roundoff_of, to_host
-from infogeo.maxent._conditional import conditional
 from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
+from infogeo.maxent._conditional import conditional
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
@@ -38,14 +36,13 @@ from infogeo.maxent._problem import Controls, Problem
 from infogeo.maxent._sparse import check_sparse, solve_sparse
 from infogeo.maxent._stack import solve_all, stack
 
-__all__ = ["c_maximize", "least_violation", "max_entropy"]
-__all__ = ["c_maximize", "conditional", "max_entropy"]
 __all__ = [
     "Balance",
     "BalanceDiagnostics",
     "FrequencyMatch",
     "balance",
     "c_maximize",
+    "conditional",
     "fit_margins",
     "least_violation",
     "match_frequencies",
