@@ -148,3 +148,14 @@ def test_bad_arguments(rng):
         max_entropy(broken, b)
     with pytest.raises(TypeError, match="real numbers"):
         max_entropy(F.astype(complex), b)
+
+
+def test_a_face_that_sparse_steps_only_approach_is_not_called_solved():
+    """A covariance that loses a direction with a vanishing probability proves nothing."""
+    F = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
+    C = [0.0, -np.inf, 0.0, 0.0]
+    dense = c_maximize(F, 0.5, log_base=C)
+    np.testing.assert_array_equal(dense.probabilities, [0.5, 0.0, 0.0, 0.5])
+    sparse = c_maximize(scipy.sparse.csr_array(F), 0.5, log_base=C, throw=False)
+    assert sparse.status is Status.UNDECIDED
+    assert sparse.error_bound == np.inf

@@ -20,6 +20,7 @@ from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
 
 _MAX_INNER_STEPS = 300
 _MANY_ENTRIES = 32
+_SMALLEST_RESOLVED = 1e-12  # smaller probabilities do not show in a covariance in float64
 
 
 @dataclass(frozen=True)
@@ -321,7 +322,9 @@ def _certify(sparse, origin, variances, steps, controls):
     is_met = np.abs(state.gradient) <= slack
     is_met[kept] = True
     is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
-    if not (x <= LARGEST_CERTIFIED and is_near and is_met.all()):
+    # Where probabilities run to 0 the covariance loses directions that are no dependence.
+    is_resolved = kept.size == scale.size or float(state.p.min()) > _SMALLEST_RESOLVED
+    if not (x <= LARGEST_CERTIFIED and is_near and is_met.all() and is_resolved):
         status = Status.MAX_STEPS if steps >= controls.max_steps else Status.UNDECIDED
         return status, state, steps, math.inf, math.inf, kept.size, None
     return Status.CONVERGED, state, steps, float(bound), float(size**2), kept.size, None
