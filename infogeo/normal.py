@@ -806,8 +806,8 @@ def exp_map(a, v, *, check=True):
 
     Notes
     -----
-    Cosh and sinh are combined so that they do not cancel, up to norms of 2000 in float64 and 240 in
-    float32. From about there on the end is out of the range of floating-point numbers.
+    Cosh and sinh are combined so that they neither cancel nor overflow. For large norms the end
+    answers to the rounding of v: its relative accuracy is the roundoff times the norm.
 
     Examples
     --------
@@ -820,13 +820,14 @@ def exp_map(a, v, *, check=True):
     is_near = length < 1.0
     nearby = _near_exp(x, y, is_near, xp)
     distant = _far_exp(x, y, length, is_near, xp)
-    # The factor of the standard deviation is the product of two that do not overflow.
-    first, second, shift = (xp.where(is_near, n, f) for n, f in zip(nearby, distant, strict=True))
-    return _made(Normal, mean + _ROOT_2 * (std * first) * shift, std * first * second, xp)
+    growth, more, way, further = (
+        xp.where(is_near, n, f) for n, f in zip(nearby, distant, strict=True)
+    )
+    return _made(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp)
 
 
 def _near_exp(x, y, is_near, xp):
-    """Return factors g, h, f with std g h the new deviation and std g f sqrt 2 the way of the mean.
+    """Return what to multiply the deviation by: twice for the new one, twice for the mean's way.
 
     For rho below 1, by series.
     """
@@ -834,26 +835,33 @@ def _near_exp(x, y, is_near, xp):
     squared = x * x + y * y
     sinh = _sinhc(squared, xp)
     cosh = 1.0 + 0.5 * squared * _sinhc(0.25 * squared, xp) ** 2
-    return 1.0 / (cosh - sinh * y), xp.ones_like(sinh), sinh * x
+    growth = 1.0 / (cosh - sinh * y)
+    return growth, xp.ones_like(growth), sinh * x, growth
 
 
 def _far_exp(x, y, length, is_near, xp):
     r"""Return the same for larger rho, without the difference of cosh and sinh.
 
-    With q = exp(-rho / 2) and the direction (e, c) the denominator is (q^4 + (1 - q^4) (1 - c) / 2)
-    / q^2, the sum of a square and another: h^-2 for h = |(q, k / q)|, k^2 = (1 - q^4) (1 - c) / 2.
-    For c > 0, where 1 - c cancels, it is e^2 / (1 + c).
+    With q = exp(-rho / 2) and the direction (e, c) the denominator is g^2 / q^2, g = |(q^2, k)|,
+    k^2 = (1 - q^4) (1 - c) / 2. For c > 0, where 1 - c cancels, it is e^2 / (1 + c). All factors
+    stay in the range of floating-point numbers if the end does.
     """
     rho = xp.where(is_near, xp.ones_like(length), length)
     e, c = xp.where(is_near, xp.ones_like(x), x / rho), xp.where(is_near, xp.zeros_like(y), y / rho)
-    # Kept from 0: beyond it the end has hardly ever a floating-point number.
-    q = xp.clip(xp.exp(-0.5 * rho), min=float(xp.finfo(rho.dtype).smallest_normal))
+    tiny = float(xp.finfo(rho.dtype).smallest_normal)
+    root_q = xp.clip(xp.exp(-0.25 * rho), min=tiny)
+    q = root_q * root_q
     rest = -xp.expm1(-2.0 * rho)
     is_up = c > 0.0
     up = e * xp.sqrt(0.5 * rest / (1.0 + xp.where(is_up, c, xp.zeros_like(c))))
     down = xp.sqrt(0.5 * rest * (1.0 - xp.where(is_up, xp.zeros_like(c), c)))
-    h = xp.hypot(q, xp.where(is_up, up, down) / q)
-    return 1.0 / h, 1.0 / h, 0.5 * rest * ((e / q) / h / q)
+    k = xp.where(is_up, up, down)
+    g = xp.clip(xp.hypot(q * q, k), min=tiny)
+    ratio = k / root_q
+    is_lost = xp.abs(ratio) * tiny > root_q  # the end's deviation underflows
+    ratio = xp.where(is_lost, 1.0 / tiny, ratio / xp.where(is_lost, xp.ones_like(q), root_q))
+    h = xp.clip(xp.hypot(q, ratio), min=tiny)
+    return 1.0 / h, 1.0 / h, 0.5 * rest * (e / g), 1.0 / g
 
 
 def log_map(a, b, *, check=True):

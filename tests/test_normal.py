@@ -216,6 +216,9 @@ def test_extreme_geodesics_join_their_ends():
     v = normal.log_map(low, high)
     np.testing.assert_allclose(v.std / 1e-300, 600 * LOG_10, rtol=1e-15)
     np.testing.assert_allclose(normal.exp_map(low, v).std, 1e300, rtol=1e-12)
+    over = Normal(0.0, 1e45), Normal(1e280, 1e-210)  # over a top of 3e279
+    end = normal.exp_map(over[0], normal.log_map(*over))
+    np.testing.assert_allclose([end.mean, end.std], [1e280, 1e-210], rtol=1e-12)
     assert normal.kl_divergence(high, low) == np.inf
     assert normal.jeffreys_divergence(low, high) == np.inf
     np.testing.assert_allclose(normal.kl_divergence(low, high), 600 * LOG_10 - 0.5, rtol=1e-15)
