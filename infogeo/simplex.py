@@ -202,9 +202,13 @@ def _chord_and_sums(p, q):
     if p.strides != q.strides:
         p, q = np.ascontiguousarray(p), np.ascontiguousarray(q)
     p, q = p.reshape(-1, length), q.reshape(-1, length)
+    # Memory in one piece: the C library would take two pieces back from every call.
+    is_by_columns = p.strides[0] < p.strides[1]
+    scratch = np.empty((2, *(p.T if is_by_columns else p).shape), p.dtype)
+    difference, terms = scratch.mT if is_by_columns else scratch
     # (sqrt p + sqrt q)^2 as 2 (q + sqrt(p q)) + p - q: one root instead of two.
-    difference = p - q
-    terms = p * q
+    np.subtract(p, q, out=difference)
+    np.multiply(p, q, out=terms)
     np.sqrt(terms, out=terms)
     terms += q
     terms += terms
