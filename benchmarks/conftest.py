@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one core for ever
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Print one row for each benchmark: time, ratio to infogeo, error."""
+    """Print one row for each benchmark: times, ratio of the best to infogeo's, error."""
     session = getattr(config, "_benchmarksession", None)
     if session is None or not session.benchmarks:
         return
@@ -20,7 +20,7 @@ def pytest_terminal_summary(terminalreporter, config):
             groups.setdefault(benchmark.group, []).append(benchmark)
     write = terminalreporter.write_line
     write("")
-    write(f"{'':44}{'best':>12}{'ratio':>10}  error")
+    write(f"{'':44}{'best':>12}{'median':>12}{'ratio':>10}  error")
     for group, rows in groups.items():
         write(group)
         names = {row.fullname: (row.params or {}).get("who", row.name) for row in rows}
@@ -29,7 +29,8 @@ def pytest_terminal_summary(terminalreporter, config):
             ratio = f"{row.stats.min / ours[0]:.2f}" if ours else ""
             error = row.extra_info.get("error", "")
             error = f"{error:.1e}" if isinstance(error, float) else error
-            write(f"  {names[row.fullname]:42}{_time(row.stats.min):>12}{ratio:>10}  {error}")
+            times = f"{_time(row.stats.min):>12}{_time(row.stats.median):>12}"
+            write(f"  {names[row.fullname]:42}{times}{ratio:>10}  {error}")
 
 
 def _time(seconds):

@@ -1,11 +1,7 @@
 """Families: 50-digit references, exact ranks, closed cases, dualities, the Pythagorean relation."""
 
-import contextlib
-import io
-import re
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -1162,22 +1158,6 @@ def test_families_are_frozen_and_know_their_sizes():
         assert (made.num_features, made.num_outcomes) == (1, 6)
         with pytest.raises(AttributeError):
             made.features = None
-
-
-# ---------------------------------------------------------------- the page
-
-PAGE = (Path(__file__).parent.parent / "docs" / "families.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", PAGE, flags=re.DOTALL)
-
-
-def test_the_page_prints_what_it_says():
-    assert len(BLOCKS) == PAGE.count("```python") > 0
-    names = {}
-    for code, output in BLOCKS:
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, "families.md", "exec"), names)
-        assert printed.getvalue().splitlines() == output.splitlines()
 
 
 # ---------------------------------------------------------------- faces, against linear programming

@@ -281,6 +281,22 @@ def test_far_pairs_of_thin_normals(mean_b):
     np.testing.assert_allclose(mvn.norm(a, found.initial_velocity), found.distance, rtol=1e-10)
 
 
+@pytest.mark.parametrize(("d", "num_pairs"), [(2, 5000), (3, 20_000), (5, 2000)])
+def test_no_thin_pair_is_left_unsolved(d, num_pairs, rng):
+    """Axes from 1e-2 to 1e2 in random directions: many Hessians bend down at the start."""
+    Q = np.linalg.qr(rng.normal(size=(2 * num_pairs, d, d)))[0]
+    scales = np.exp(rng.uniform(-2.0, 2.0, (2 * num_pairs, 1, d)) * math.log(100.0))
+    cov = Q * scales @ np.swapaxes(Q, -1, -2)
+    points = MultivariateNormal(
+        rng.normal(size=(2 * num_pairs, d)), 0.5 * (cov + np.swapaxes(cov, -1, -2))
+    )
+    a, b = points[:num_pairs], points[num_pairs:]
+    found, bounds = mvn.connect(a, b), mvn.distance_bounds(a, b)
+    assert found.status is Status.CONVERGED
+    assert ((bounds.lower <= found.distance) & (found.distance <= bounds.upper)).all()
+    np.testing.assert_allclose(mvn.fisher_rao_distance(b, a), found.distance, rtol=1e-10)
+
+
 def test_batches_are_their_members(rng):
     a = MultivariateNormal.stack([random_normal(rng, 3, c) for c in (1.0, 10.0, 1e3, 1e6)])
     b = MultivariateNormal.stack([random_normal(rng, 3, c) for c in (5.0, 1.0, 10.0)])

@@ -16,7 +16,7 @@ from infogeo import multivariate_normal as mvn
 
 mp.mp.dps = 50
 STEP, RESIDUAL = mp.mpf(10) ** -25, mp.mpf(10) ** -40
-DIGITS = 25
+DIGITS = 30
 
 
 def exponential(x, B):
