@@ -255,7 +255,8 @@ def draw(overlap, separable, file):
     right.loglog(steps, norms, "o-", label="norm of theta")
     right.loglog(steps, angles, "s-", label="angle to the widest margin, degrees")
     right.set(title="classes that a plane separates", xlabel="steps")
-    right.legend(loc="lower left", fontsize="small")
+    right.set_ylim(top=3e5)  # room for the legend
+    right.legend(loc="upper left", fontsize="small")
     drawing.savefig(file, dpi=150)
 
 
