@@ -4,24 +4,35 @@ The factor A J has c - 1 rows for c classes. All quantities come from its rows a
 of their weights, so that a saturated prediction keeps what float32 probabilities lose.
 """
 
-import functools
-import itertools
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.linalg
 import torch
 from array_api_compat import torch as xp
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infogeo import _array
-from infogeo._array import LOGITS, REAL, bad_value, gate
+from infogeo._array import LOGITS, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
 from infogeo.pullback import heads
+from infogeo.pullback._checks import (
+    check_count,
+    check_gradients,
+    check_input,
+    check_model,
+    check_number,
+    explain_mismatch,
+    result_dtype,
+)
+from infogeo.pullback._derivatives import (
+    Gradients,
+    Tangent,
+    apply_head,
+    push_by_two_backwards,
+    push_forward,
+)
+from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
 from infogeo.pullback.heads import Head
 
 __all__ = ["PullbackMetric"]
@@ -102,9 +113,9 @@ class PullbackMetric:
                 f"head must be an infogeo.pullback.Head: got {type(self.head).__name__}. "
                 "Wrap a function z -> A(z) with A'A = F(z) as Head(function)."
             )
-        _check_number("temperature", self.temperature)
+        check_number("temperature", self.temperature)
         if self.chunk_size is not None:
-            _check_count("chunk_size", self.chunk_size)
+            check_count("chunk_size", self.chunk_size)
 
     def scaled_factor(self, x):
         r"""Return the factor before its scales can underflow: A = diag(exp(log_scales)) rows.
@@ -143,15 +154,15 @@ class PullbackMetric:
         >>> factor.rows, factor.log_scales
         (tensor([[[-1.,  1.]]]), tensor([[-200.]]))
         """
-        _check_input(x, check=self.check)
+        check_input(x, check=self.check)
         with torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
             z = self._outputs(leaf)
             self._check_outputs(z, x)
-            gradients = _Gradients(z, leaf, self.chunk_size)
-            rows, log_scales = _apply_head(self.head, z.detach(), gradients)
+            gradients = Gradients(z, leaf, self.chunk_size)
+            rows, log_scales = apply_head(self.head, z.detach(), gradients)
         if self.check:
-            _check_gradients(rows)
+            check_gradients(rows)
         return ScaledFactor(rows, log_scales, self.temperature)
 
     def factor(self, x):
@@ -247,7 +258,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).norm(x, v), PullbackMetric(lambda x: x).norm(x, 0.0 * v)
         (tensor([0.5000]), tensor([0.]))
         """
-        _check_input(x, check=self.check, v=v)
+        check_input(x, check=self.check, v=v)
         return _array.norm(self._pushed(x, v), xp)
 
     def inner_product(self, x, u, v):
@@ -279,7 +290,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).inner_product(x, u, v)
         tensor([-0.2500])
         """
-        _check_input(x, check=self.check, u=u, v=v)
+        check_input(x, check=self.check, u=u, v=v)
         return (self._pushed(x, u) * self._pushed(x, v)).sum(-1)
 
     def spectrum(self, x, *, num_values=None):
@@ -320,13 +331,13 @@ class PullbackMetric:
         (tensor([[0.3333, 0.3333]]), torch.Size([1, 2, 3]))
         """
         if num_values is not None:
-            _check_count("num_values", num_values)
+            check_count("num_values", num_values)
         factor = self.scaled_factor(x)
         limit = min(factor.rows.shape[1:])
         if num_values is not None and num_values > limit:
             raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
-        basis, triangle, log_scales = _triangle(factor)
-        log_values, vectors = _decompose(triangle, log_scales)
+        basis, triangle, log_scales = triangle_of(factor)
+        log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
         vectors = (basis @ torch.asarray(vectors, dtype=basis.dtype, device=basis.device)).mT
         return Spectrum(
@@ -368,10 +379,10 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        basis, triangle, log_scales = _triangle(self.scaled_factor(x))
+        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
         values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
         for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
-            values[i] = _log_singular_values(square, scales)
+            values[i] = log_singular_values(square, scales)
         return torch.asarray(2.0 * values, dtype=basis.dtype, device=basis.device)
 
     def trace(self, x):
@@ -438,10 +449,10 @@ class PullbackMetric:
         (tensor([2]), tensor([1]))
         """
         if rtol is not None:
-            _check_number("rtol", rtol)
+            check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        basis, triangle, log_scales = _triangle(self.scaled_factor(x))
+        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
         directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
         values = np.linalg.svd(directions, compute_uv=False)
         rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
@@ -479,8 +490,8 @@ class PullbackMetric:
                 "head must know the distance of two outputs: this Head has none. "
                 "Pass Head(factor, distance=...)."
             )
-        _check_input(x0, "x0", check=self.check)
-        _check_input(x1, "x1", check=self.check)
+        check_input(x0, "x0", check=self.check)
+        check_input(x1, "x1", check=self.check)
         if x0.shape[1:] != x1.shape[1:] or (len(x0) != len(x1) and 1 not in (len(x0), len(x1))):
             raise ValueError(
                 "x0 and x1 must have the same shape, or one of them a batch of length 1: "
@@ -494,11 +505,11 @@ class PullbackMetric:
 
     def _outputs(self, x):
         """Return model(x) / temperature, in the dtype of the results."""
-        _check_model(self.model)
+        check_model(self.model)
         try:
             z = self.model(x.clone())  # a model may work in place on its input
         except RuntimeError as error:
-            _explain_mismatch(self.model, x, error)
+            explain_mismatch(self.model, x, error)
             raise
         if not isinstance(z, torch.Tensor) or not z.is_floating_point():
             seen = f"a tensor of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
@@ -506,7 +517,7 @@ class PullbackMetric:
                 f"model must return a floating-point tensor of raw outputs: it returned {seen}. "
                 "Wrap it, for instance as lambda x: model(x).logits."
             )
-        return z.to(_result_dtype(z, x)) / self.temperature
+        return z.to(result_dtype(z, x)) / self.temperature
 
     def _check_outputs(self, z, x):
         if z.ndim != 2 or len(z) != len(x):
@@ -521,7 +532,7 @@ class PullbackMetric:
 
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r): from one jvp where every operation has one."""
-        for push in (_push_forward, _push_by_two_backwards):
+        for push in (push_forward, push_by_two_backwards):
             try:
                 with torch.inference_mode(False), torch.enable_grad():
                     leaf = x.detach().clone().requires_grad_()
@@ -529,340 +540,8 @@ class PullbackMetric:
             except RuntimeError:  # an operation without a forward-mode or a second derivative
                 continue
             self._check_outputs(z, x)
-            rows, log_scales = _apply_head(self.head, z, _Tangent(tangent))
+            rows, log_scales = apply_head(self.head, z, Tangent(tangent))
             return log_scales.exp() * rows[..., 0]
         factor = self.scaled_factor(x)
         rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
         return factor.log_scales.exp() * rows[..., 0]
-
-
-# ---------------------------------------------------------------- derivatives of the outputs
-
-
-def _apply_head(head, z, derivative):
-    """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
-    if head.scaled_factor is not None:
-        return head.scaled_factor(z, derivative.differences)
-    weights = head.factor(z)
-    if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
-        raise bad_value(
-            "head.factor",
-            "return a matrix for each output, shape (batch, r, m)",
-            f"for outputs of shape {tuple(z.shape)} it returned {tuple(weights.shape)}",
-        )
-    rows = derivative.combinations(weights.to(z))
-    return rows, torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
-
-
-@dataclass(frozen=True)
-class _Tangent:
-    """The derivative of the outputs along one direction, shape (batch, m)."""
-
-    values: torch.Tensor
-
-    def differences(self, i, j):
-        return (self.values.gather(1, i) - self.values.gather(1, j))[..., None]
-
-    def combinations(self, weights):
-        return weights @ self.values[..., None]
-
-
-@dataclass(frozen=True)
-class _Gradients:
-    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once."""
-
-    z: torch.Tensor
-    x: torch.Tensor
-    chunk_size: int | None
-
-    def differences(self, i, j):
-        """Return the gradients of z_i - z_j, shape (batch, r, d).
-
-        Each is one backward pass: the difference of two computed gradients would carry the
-        rounding of what they have in common.
-        """
-        i, j = torch.broadcast_tensors(i, j)
-
-        def cotangents(start, stop):
-            plus, minus = (
-                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
-            )
-            return (plus - minus).to(self.z.dtype)
-
-        return self._rows(cotangents, i.shape[1])
-
-    def combinations(self, weights):
-        """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
-        return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
-
-    def _rows(self, cotangents, num_rows):
-        batch, d = len(self.x), math.prod(self.x.shape[1:])
-        rows = self.z.new_empty(batch, num_rows, d)
-        size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
-        pull = _pull_together
-        for start in range(0, num_rows, size):
-            seeds = cotangents(start, min(start + size, num_rows)).transpose(0, 1)
-            try:
-                pulled = pull(self.z, self.x, seeds)
-            except RuntimeError:  # an operation without a batching rule, or too little memory
-                pull = _pull_one_by_one
-                pulled = pull(self.z, self.x, seeds)
-            rows[:, start : start + size] = pulled.reshape(len(seeds), batch, d).transpose(0, 1)
-        return rows
-
-
-def _push_forward(outputs, x, v):
-    """Return z and J v by forward-mode differentiation."""
-    _load_forward_mode()
-    # Of the attention kernels only the plain one has a forward-mode rule.
-    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-        z, tangent = forward_ad.unpack_dual(outputs(forward_ad.make_dual(x, v)))
-    if tangent is None:
-        raise _not_differentiable()
-    return z.detach(), tangent.detach()
-
-
-def _push_by_two_backwards(outputs, x, v):
-    """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
-    z = outputs(x)
-    w = torch.zeros_like(z, requires_grad=True)
-    pulled = _grad(z, x, w, create_graph=True)
-    return z.detach(), torch.autograd.grad(pulled, w, v)[0]
-
-
-def _pull_together(z, x, seeds):
-    """Return J' seeds for seeds of shape (k, batch, m) in one batched backward pass."""
-    return _grad(z, x, seeds, is_grads_batched=True)
-
-
-def _pull_one_by_one(z, x, seeds):
-    """Return J' seeds by k backward passes."""
-    return torch.stack([_grad(z, x, seed) for seed in seeds])
-
-
-def _grad(z, x, seeds, **options):
-    if not z.requires_grad:
-        raise _not_differentiable()
-    options |= {"retain_graph": True, "allow_unused": True}
-    (gradient,) = torch.autograd.grad(z, x, seeds, **options)
-    if gradient is None:
-        raise _not_differentiable()
-    return gradient
-
-
-def _not_differentiable():
-    return bad_value(
-        "model",
-        "be differentiable by torch",
-        "its outputs do not depend on x through autograd",
-        "Remove torch.no_grad(), .detach() and numpy from its forward.",
-    )
-
-
-@functools.cache
-def _load_forward_mode():
-    """Let torch load its forward-mode rules, without its warning about how it does that."""
-    with warnings.catch_warnings(), forward_ad.dual_level():
-        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
-        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
-
-
-def _result_dtype(z, x):
-    dtype = torch.promote_types(z.dtype, x.dtype)
-    return torch.float32 if dtype.itemsize < 4 else dtype
-
-
-# ---------------------------------------------------------------- singular values
-
-
-def _triangle(factor):
-    """Return Q, T and log_scales with A' = Q T diag(exp(log_scales)), columns in descending order.
-
-    T (float64, on the host) has columns of length 1 or 0 and is upper triangular. The order is
-    what makes LAPACK's singular values of T diag(exp(log_scales)) accurate to rounding relative
-    to each of them, not only to the largest: tested over 260 orders of magnitude.
-    """
-    lengths = _array.norm(factor.rows, xp)
-    log_scales = factor.log_scales.cpu().double() + lengths.cpu().double().log()
-    log_scales, order = torch.sort(log_scales, dim=-1, descending=True, stable=True)
-    units = factor.rows / torch.where(lengths == 0.0, 1.0, lengths)[..., None]
-    units = units[torch.arange(len(units))[:, None], order.to(units.device)]
-    basis, triangle = torch.linalg.qr(units.mT)
-    triangle = triangle.cpu().double().numpy()
-    if not np.isfinite(triangle).all():  # only without checks: LAPACK needs numbers
-        _check_gradients(factor.rows)
-    return basis, triangle, log_scales.numpy()
-
-
-def _decompose(triangle, log_scales):
-    """Return the logarithms of the eigenvalues and the eigenvectors in the basis of the triangle.
-
-    The QR iteration (gesvd) keeps small values accurate; divide and conquer (gesdd), which
-    torch uses, returns rounding of the largest in place of all that is 1e16 times smaller.
-    """
-    batch, height, width = triangle.shape
-    num_values = min(height, width)
-    log_values = np.empty((batch, num_values))
-    vectors = np.empty((batch, height, num_values))
-    for i in range(batch):
-        top = _finite(log_scales[i, 0])
-        vectors[i], values, _ = scipy.linalg.svd(
-            triangle[i] * np.exp(log_scales[i] - top),
-            full_matrices=False,
-            lapack_driver="gesvd",
-        )
-        log_values[i] = 2.0 * (_log(values) + top)
-    return log_values, vectors
-
-
-_WINDOW = 600.0  # nats: squares of its numbers are normal floating-point numbers
-_MARGIN = 40.0  # nats: exp(-40) squared is far below rounding
-
-
-def _log_singular_values(triangle, log_scales):
-    """Return the logarithms of the singular values of T diag(exp(log_scales)), one matrix."""
-    logs = np.full(min(triangle.shape), -np.inf)
-    log_scales = log_scales[log_scales > -np.inf]
-    limit = min(len(logs), len(log_scales))
-    done = 0
-    while done < limit:
-        # The columns before `start` are so much larger that only their directions matter, and T
-        # holds what is left without them.
-        start = int(np.sum(log_scales > log_scales[done] + _MARGIN))
-        stop = int(np.sum(log_scales >= log_scales[start] - _WINDOW))
-        scales = np.exp(log_scales[start:stop] - log_scales[start])
-        values = np.linalg.svd(triangle[start:stop, start:stop] * scales, compute_uv=False)
-        known = len(log_scales)
-        if stop < known:  # the end of the window feels what comes after it
-            known = int(np.sum(log_scales > log_scales[stop] + _MARGIN))
-        known = min(known, limit)
-        logs[done:known] = log_scales[start] + _log(values[done - start : known - start])
-        done = known
-    return logs
-
-
-def _log(values):
-    with np.errstate(divide="ignore"):
-        return np.log(values)
-
-
-def _finite(value):
-    return value if np.isfinite(value) else 0.0
-
-
-# ---------------------------------------------------------------- what can be wrong
-
-
-def _check_number(name, value):
-    try:
-        is_positive = 0.0 < float(value) < math.inf
-    except (TypeError, ValueError):
-        is_positive = False
-    if not is_positive:
-        raise bad_value(name, "be a positive number", f"got {value!r}")
-
-
-def _check_count(name, value):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise bad_value(name, "be a positive integer", f"got {value!r}")
-
-
-def _check_input(x, name="x", *, check, **tangents):
-    for key, value in {name: x, **tangents}.items():
-        if not isinstance(value, torch.Tensor):
-            raise TypeError(
-                f"{key} must be a torch tensor: got {type(value).__name__}. "
-                f"Use torch.as_tensor({key})."
-            )
-        if not value.is_floating_point():
-            raise TypeError(
-                f"{key} must hold floating-point numbers: its dtype is {value.dtype}. "
-                f"Use {key}.float()."
-            )
-    if x.ndim < 2:
-        raise bad_value(
-            name,
-            "have shape (batch, *input)",
-            f"its shape is {tuple(x.shape)}",
-            f"Use {name}[None].",
-        )
-    for key, value in tangents.items():
-        if value.shape != x.shape:
-            raise bad_value(
-                key,
-                f"have the shape of {name}, one tangent vector for each input",
-                f"{name} has shape {tuple(x.shape)} and {key} {tuple(value.shape)}",
-            )
-    gate(check, **{key: (REAL, value) for key, value in {name: x, **tangents}.items()})
-
-
-def _check_gradients(rows):
-    if math.isfinite(float(rows.sum())):  # one fast pass; a sum may also overflow
-        return
-    wrong = ~torch.isfinite(rows).all(-1).all(-1)
-    if bool(wrong.any()):
-        raise bad_value(
-            "model",
-            "have finite gradients at x",
-            f"those at row {int(torch.argwhere(wrong)[0])} of x are NaN or infinite",
-        )
-
-
-def _check_model(model):
-    """Refuse what makes the metric of a batch another thing than that of its inputs."""
-    module = model if isinstance(model, torch.nn.Module) else getattr(model, "__self__", None)
-    if not isinstance(module, torch.nn.Module):
-        return
-    for name, part in module.named_modules():
-        if _is_random_or_mixing(part):
-            raise bad_value(
-                "model",
-                "treat each input by itself, and always in the same way",
-                f"{type(part).__name__} '{name}' is in training mode",
-                "Call model.eval() first.",
-            )
-        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
-            raise bad_value(
-                "model",
-                "treat each input by itself",
-                f"{type(part).__name__} '{name}' has no running statistics and uses those of the "
-                "batch in model.eval(), too",
-                "Train it with track_running_stats=True.",
-            )
-    for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
-        if tensor.is_inference():
-            raise bad_value(
-                "model",
-                "have parameters that autograd can use",
-                f"'{name}' was made under torch.inference_mode()",
-                "Build or load the model outside of it; torch.no_grad() does no harm.",
-            )
-
-
-_BATCH_NORMS = torch.nn.modules.batchnorm._BatchNorm
-_DROPOUTS = torch.nn.modules.dropout._DropoutNd
-
-
-def _is_random_or_mixing(part):
-    if not part.training:
-        return False
-    if isinstance(part, _DROPOUTS):
-        return part.p > 0.0
-    if isinstance(part, torch.nn.RNNBase | torch.nn.MultiheadAttention):
-        return part.dropout > 0.0
-    if isinstance(part, torch.nn.modules.instancenorm._InstanceNorm):
-        return part.track_running_stats
-    return isinstance(part, _BATCH_NORMS | torch.nn.RReLU)
-
-
-def _explain_mismatch(model, x, error):
-    """Raise what is wrong if the input and the parameters differ in dtype or device."""
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    parameter = next((p for p in parameters if p.is_floating_point()), None)
-    if parameter is None or (parameter.dtype, parameter.device) == (x.dtype, x.device):
-        return
-    raise TypeError(
-        "x must have the dtype and the device of the model's parameters: "
-        f"x is {x.dtype} on {x.device} and they are {parameter.dtype} on {parameter.device}. "
-        "Use x.to(next(model.parameters()))."
-    ) from error

@@ -1,0 +1,129 @@
+"""What can be wrong with a model, its inputs and settings."""
+
+import itertools
+import math
+
+import numpy as np
+import torch
+
+from infogeo._array import REAL, bad_value, gate
+
+
+def check_number(name, value):
+    try:
+        is_positive = 0.0 < float(value) < math.inf
+    except (TypeError, ValueError):
+        is_positive = False
+    if not is_positive:
+        raise bad_value(name, "be a positive number", f"got {value!r}")
+
+
+def check_count(name, value):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise bad_value(name, "be a positive integer", f"got {value!r}")
+
+
+def check_input(x, name="x", *, check, **tangents):
+    for key, value in {name: x, **tangents}.items():
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{key} must be a torch tensor: got {type(value).__name__}. "
+                f"Use torch.as_tensor({key})."
+            )
+        if not value.is_floating_point():
+            raise TypeError(
+                f"{key} must hold floating-point numbers: its dtype is {value.dtype}. "
+                f"Use {key}.float()."
+            )
+    if x.ndim < 2:
+        raise bad_value(
+            name,
+            "have shape (batch, *input)",
+            f"its shape is {tuple(x.shape)}",
+            f"Use {name}[None].",
+        )
+    for key, value in tangents.items():
+        if value.shape != x.shape:
+            raise bad_value(
+                key,
+                f"have the shape of {name}, one tangent vector for each input",
+                f"{name} has shape {tuple(x.shape)} and {key} {tuple(value.shape)}",
+            )
+    gate(check, **{key: (REAL, value) for key, value in {name: x, **tangents}.items()})
+
+
+def check_gradients(rows):
+    if math.isfinite(float(rows.sum())):  # one fast pass; a sum may also overflow
+        return
+    wrong = ~torch.isfinite(rows).all(-1).all(-1)
+    if bool(wrong.any()):
+        raise bad_value(
+            "model",
+            "have finite gradients at x",
+            f"those at row {int(torch.argwhere(wrong)[0])} of x are NaN or infinite",
+        )
+
+
+def check_model(model):
+    """Refuse what makes the metric of a batch another thing than that of its inputs."""
+    module = model if isinstance(model, torch.nn.Module) else getattr(model, "__self__", None)
+    if not isinstance(module, torch.nn.Module):
+        return
+    for name, part in module.named_modules():
+        if _is_random_or_mixing(part):
+            raise bad_value(
+                "model",
+                "treat each input by itself, and always in the same way",
+                f"{type(part).__name__} '{name}' is in training mode",
+                "Call model.eval() first.",
+            )
+        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
+            raise bad_value(
+                "model",
+                "treat each input by itself",
+                f"{type(part).__name__} '{name}' has no running statistics and uses those of the "
+                "batch in model.eval(), too",
+                "Train it with track_running_stats=True.",
+            )
+    for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
+        if tensor.is_inference():
+            raise bad_value(
+                "model",
+                "have parameters that autograd can use",
+                f"'{name}' was made under torch.inference_mode()",
+                "Build or load the model outside of it; torch.no_grad() does no harm.",
+            )
+
+
+_BATCH_NORMS = torch.nn.modules.batchnorm._BatchNorm
+_DROPOUTS = torch.nn.modules.dropout._DropoutNd
+
+
+def _is_random_or_mixing(part):
+    if not part.training:
+        return False
+    if isinstance(part, _DROPOUTS):
+        return part.p > 0.0
+    if isinstance(part, torch.nn.RNNBase | torch.nn.MultiheadAttention):
+        return part.dropout > 0.0
+    if isinstance(part, torch.nn.modules.instancenorm._InstanceNorm):
+        return part.track_running_stats
+    return isinstance(part, _BATCH_NORMS | torch.nn.RReLU)
+
+
+def explain_mismatch(model, x, error):
+    """Raise what is wrong if the input and the parameters differ in dtype or device."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    parameter = next((p for p in parameters if p.is_floating_point()), None)
+    if parameter is None or (parameter.dtype, parameter.device) == (x.dtype, x.device):
+        return
+    raise TypeError(
+        "x must have the dtype and the device of the model's parameters: "
+        f"x is {x.dtype} on {x.device} and they are {parameter.dtype} on {parameter.device}. "
+        "Use x.to(next(model.parameters()))."
+    ) from error
+
+
+def result_dtype(z, x):
+    dtype = torch.promote_types(z.dtype, x.dtype)
+    return torch.float32 if dtype.itemsize < 4 else dtype

@@ -1,0 +1,140 @@
+"""Derivatives of a network's outputs by its inputs: gradients as rows, or along one direction."""
+
+import functools
+import math
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from infogeo._array import bad_value
+
+
+def apply_head(head, z, derivative):
+    """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
+    if head.scaled_factor is not None:
+        return head.scaled_factor(z, derivative.differences)
+    weights = head.factor(z)
+    if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
+        raise bad_value(
+            "head.factor",
+            "return a matrix for each output, shape (batch, r, m)",
+            f"for outputs of shape {tuple(z.shape)} it returned {tuple(weights.shape)}",
+        )
+    rows = derivative.combinations(weights.to(z))
+    return rows, torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """The derivative of the outputs along one direction, shape (batch, m)."""
+
+    values: torch.Tensor
+
+    def differences(self, i, j):
+        return (self.values.gather(1, i) - self.values.gather(1, j))[..., None]
+
+    def combinations(self, weights):
+        return weights @ self.values[..., None]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once."""
+
+    z: torch.Tensor
+    x: torch.Tensor
+    chunk_size: int | None
+
+    def differences(self, i, j):
+        """Return the gradients of z_i - z_j, shape (batch, r, d).
+
+        Each is one backward pass: the difference of two computed gradients would carry the
+        rounding of what they have in common.
+        """
+        i, j = torch.broadcast_tensors(i, j)
+
+        def cotangents(start, stop):
+            plus, minus = (
+                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
+            )
+            return (plus - minus).to(self.z.dtype)
+
+        return self._rows(cotangents, i.shape[1])
+
+    def combinations(self, weights):
+        """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
+        return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
+
+    def _rows(self, cotangents, num_rows):
+        batch, d = len(self.x), math.prod(self.x.shape[1:])
+        rows = self.z.new_empty(batch, num_rows, d)
+        size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
+        pull = _pull_together
+        for start in range(0, num_rows, size):
+            seeds = cotangents(start, min(start + size, num_rows)).transpose(0, 1)
+            try:
+                pulled = pull(self.z, self.x, seeds)
+            except RuntimeError:  # an operation without a batching rule, or too little memory
+                pull = _pull_one_by_one
+                pulled = pull(self.z, self.x, seeds)
+            rows[:, start : start + size] = pulled.reshape(len(seeds), batch, d).transpose(0, 1)
+        return rows
+
+
+def push_forward(outputs, x, v):
+    """Return z and J v by forward-mode differentiation."""
+    _load_forward_mode()
+    # Of the attention kernels only the plain one has a forward-mode rule.
+    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        z, tangent = forward_ad.unpack_dual(outputs(forward_ad.make_dual(x, v)))
+    if tangent is None:
+        raise _not_differentiable()
+    return z.detach(), tangent.detach()
+
+
+def push_by_two_backwards(outputs, x, v):
+    """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
+    z = outputs(x)
+    w = torch.zeros_like(z, requires_grad=True)
+    pulled = _grad(z, x, w, create_graph=True)
+    return z.detach(), torch.autograd.grad(pulled, w, v)[0]
+
+
+def _pull_together(z, x, seeds):
+    """Return J' seeds for seeds of shape (k, batch, m) in one batched backward pass."""
+    return _grad(z, x, seeds, is_grads_batched=True)
+
+
+def _pull_one_by_one(z, x, seeds):
+    """Return J' seeds by k backward passes."""
+    return torch.stack([_grad(z, x, seed) for seed in seeds])
+
+
+def _grad(z, x, seeds, **options):
+    if not z.requires_grad:
+        raise _not_differentiable()
+    options |= {"retain_graph": True, "allow_unused": True}
+    (gradient,) = torch.autograd.grad(z, x, seeds, **options)
+    if gradient is None:
+        raise _not_differentiable()
+    return gradient
+
+
+def _not_differentiable():
+    return bad_value(
+        "model",
+        "be differentiable by torch",
+        "its outputs do not depend on x through autograd",
+        "Remove torch.no_grad(), .detach() and numpy from its forward.",
+    )
+
+
+@functools.cache
+def _load_forward_mode():
+    """Let torch load its forward-mode rules, without its warning about how it does that."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
