@@ -11,6 +11,7 @@ import infogeo
 
 # The signatures of the design, as users write them. More parameters may be added, none removed.
 SIGNATURES = {
+    "fisher_rao_distance": "a, b, *, check",
     "simplex.fisher_rao_distance": "p, q, *, check",
     "simplex.fisher_rao_squared_distance": "p, q, *, check",
     "simplex.fisher_rao_geodesic": "p, q, t, *, check",
