@@ -12,7 +12,6 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.robustness") from None
 
-import math
 
 from infogeo._array import LOGITS, bad_value, gate
 from infogeo.lipschitz import certificates

@@ -103,7 +103,7 @@ def _cross(model, start, label, num_steps):
 
 
 def _towards(model, x, end, label, num_halvings=40):
-    """Return the point of another class next to the boundary on the segments from x to their ends."""
+    """Return the point of another class next to the boundary on each segment from x to its end."""
     low, high = torch.zeros(len(x), dtype=x.dtype), torch.ones(len(x), dtype=x.dtype)
     for _ in range(num_halvings):
         middle = 0.5 * (low + high)
