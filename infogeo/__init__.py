@@ -26,6 +26,7 @@ __all__ = [
     "normal",
     "plot",
     "pullback",
+    "robustness",
     "simplex",
 ]
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         normal,
         plot,
         pullback,
+        robustness,
         simplex,
     )
     from infogeo._result import SolveError, Status
