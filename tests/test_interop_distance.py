@@ -71,7 +71,7 @@ def test_categoricals_made_from_logits_keep_what_probabilities_lose():
     d = infogeo.fisher_rao_distance(
         distributions.Categorical(logits=z), distributions.Categorical(logits=w)
     )
-    assert 0.0 < d
+    assert d > 0.0
     np.testing.assert_allclose(float(d), np.exp(-350.0) * 1e-9, rtol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Distributions of torch and of scipy as points of infogeo's spaces, and the distance of any two.
+"""Distributions of torch and of scipy as points of infogeo's spaces.
 
 Neither library is imported here: a distribution of one of them comes with its library.
 """
@@ -7,12 +7,11 @@ import sys
 
 import numpy as np
 
-from infogeo import logits, multivariate_normal, normal, simplex
 from infogeo._array import PROBABILITIES, REAL, gate
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
-__all__ = ["fisher_rao_distance", "from_distribution"]
+__all__ = ["from_distribution"]
 
 _KNOWN = (
     "torch.distributions: Normal, Independent(Normal(...), n), MultivariateNormal, "
