@@ -142,8 +142,10 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
         Of one library, with the same columns in any order. b=None: the rows of a among themselves.
     space : module
         `infogeo.simplex`, or `infogeo.logits` for columns of logits.
-    block_size, check
-        As `infogeo.neighbors.pairwise_distance` takes them.
+    block_size : int or None
+        As `infogeo.neighbors.pairwise_distance` takes it.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
