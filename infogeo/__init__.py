@@ -25,6 +25,7 @@ __all__ = [
     "normal",
     "plot",
     "pullback",
+    "robustness",
     "simplex",
 ]
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         normal,
         plot,
         pullback,
+        robustness,
         simplex,
     )
     from infogeo._result import SolveError, Status

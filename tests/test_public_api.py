@@ -186,6 +186,7 @@ SIGNATURES = {
     "lipschitz.certificates.margin_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.fisher_rao_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.drift_bound": "radius, *, lipschitz_constant",
+    "robustness.boundary_distance": "logits, *, check",
     "interop.distributions.from_distribution": "distribution, *, check",
     "plot.geodesic_circle": "center, radius, *, num_points, check",
     "plot.half_plane": "ax",
