@@ -169,6 +169,8 @@ SIGNATURES = {
     "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
+    "pullback.PullbackMetric.boundary_distance": "self, x",
+    "pullback.heads.normal_fixed_std": "std",
     "pullback.PullbackMetric.matrix": "self, x",
     "pullback.PullbackMetric.norm": "self, x, v",
     "pullback.PullbackMetric.inner_product": "self, x, u, v",
