@@ -70,7 +70,7 @@ def weights_of(module):
     return digest_of(*itertools.chain.from_iterable(sorted(tensors, key=lambda pair: pair[0])))
 
 
-_NUMBERS = (torch.nn.Module, torch.Tensor, np.ndarray, bool, int, float, str)
+_NUMBERS = (torch.nn.Module, torch.Tensor, np.ndarray, bool, int, float)
 
 
 def _captured(function):

@@ -48,7 +48,7 @@ def read_part(folder, number):
     """Return the columns of one batch and the digest of its inputs."""
     path = part_path(folder, number)
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
             columns = {name: content[name] for name in content.files}
         return columns, str(columns.pop(DIGEST))
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -61,7 +61,10 @@ def read_part(folder, number):
 def read_digest(folder, number):
     """Return the digest of the inputs of one batch, None if there is no readable part."""
     try:
-        with np.load(part_path(folder, number), allow_pickle=False) as content:
+        with (
+            open(part_path(folder, number), "rb") as file,
+            np.load(file, allow_pickle=False) as content,
+        ):
             return str(content[DIGEST])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
@@ -110,12 +113,23 @@ def check_settings(folder, settings, keys=None):
     if there is None:
         return
     for key in keys or {**settings, **there}:
-        if there.get(key) != settings.get(key):
+        difference = _difference(key, there.get(key), settings.get(key))
+        if difference:
             raise ValueError(
-                f"{folder} holds a scan with other settings: the {key} was "
-                f"{_short(there.get(key))} and is now {_short(settings.get(key))}. "
-                "Take another folder for this scan."
+                f"{folder} holds a scan with other settings: {difference}. Take another folder "
+                "for this scan."
             )
+
+
+def _difference(key, before, now):
+    """Say what has changed, in one part of the settings; nothing if all is the same."""
+    if before == now:
+        return ""
+    if isinstance(before, dict) and isinstance(now, dict):
+        if list(before) != list(now):  # the columns, and their order
+            return f"{key} were {', '.join(before)} and are now {', '.join(now)}"
+        return next(filter(None, (_difference(f"{key}: {k}", before[k], now[k]) for k in now)))
+    return f"{key} was {_short(before)} and is now {_short(now)}"
 
 
 def _short(value):
