@@ -11,6 +11,7 @@ import infogeo
 
 # The signatures of the design, as users write them. More parameters may be added, none removed.
 SIGNATURES = {
+    "fisher_rao_distance": "a, b, *, check",
     "simplex.fisher_rao_distance": "p, q, *, check",
     "simplex.fisher_rao_squared_distance": "p, q, *, check",
     "simplex.fisher_rao_geodesic": "p, q, t, *, check",
@@ -168,6 +169,8 @@ SIGNATURES = {
     "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
+    "pullback.PullbackMetric.boundary_distance": "self, x",
+    "pullback.heads.normal_fixed_std": "std",
     "pullback.PullbackMetric.matrix": "self, x",
     "pullback.PullbackMetric.norm": "self, x, v",
     "pullback.PullbackMetric.inner_product": "self, x, u, v",
@@ -190,6 +193,7 @@ SIGNATURES = {
     "lipschitz.certificates.margin_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.fisher_rao_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.drift_bound": "radius, *, lipschitz_constant",
+    "robustness.boundary_distance": "logits, *, check",
     "interop.distributions.from_distribution": "distribution, *, check",
     "plot.geodesic_circle": "center, radius, *, num_points, check",
     "plot.half_plane": "ax",
