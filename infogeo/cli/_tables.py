@@ -383,6 +383,28 @@ def _even(blocks, rows):
         yield Block(first, ids, np.concatenate(values))
 
 
+def read_column(path):
+    """Return the entries of a file with one column, as text: labels."""
+    name, suffix = str(path), Path(path).suffix.lower()
+    with _FileErrors(path):
+        if suffix == ".npy":
+            values = np.load(name, allow_pickle=False)
+            if values.ndim != 1 or values.dtype.kind not in "iuUb":
+                raise ValueError(
+                    f"it must be one row of whole numbers or text: its shape is {values.shape}, "
+                    f"its entries are {values.dtype}"
+                )
+            return [str(value) for value in values.tolist()]
+        if suffix != ".csv":
+            raise ValueError("the name must end in .csv or .npy")
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+        for number, row in enumerate(rows):
+            if len(row) != 1:
+                raise ValueError(f"line {number + 1} has {len(row)} cells: it must be one column")
+        return [row[0].strip() for row in rows]
+
+
 def wide(values):
     """Return float32 as float64, which changes no number; half precision keeps its tolerance."""
     return values.astype(np.float64) if values.dtype == np.float32 else values
