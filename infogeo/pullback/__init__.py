@@ -1,7 +1,7 @@
 """The metric that a network induces on its inputs: how far apart they are, as the model sees them.
 
 `PullbackMetric` takes a torch model and measures inputs by what moves the prediction; `heads`
-says what the model's raw outputs stand for.
+says what the model's raw outputs stand for, `input_metrics` what its inputs are measured by.
 """
 
 from infogeo._extras import missing
@@ -12,8 +12,17 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
 from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads
+from infogeo.pullback import heads, input_metrics
 from infogeo.pullback.heads import Head
+from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
 
-__all__ = ["Head", "PullbackMetric", "ScaledFactor", "Spectrum", "heads"]
+__all__ = [
+    "Head",
+    "InputMetric",
+    "PullbackMetric",
+    "ScaledFactor",
+    "Spectrum",
+    "heads",
+    "input_metrics",
+]
