@@ -15,5 +15,6 @@ from infogeo._result import ScaledFactor, Spectrum
 from infogeo.pullback import heads
 from infogeo.pullback.heads import Head
 from infogeo.pullback.metric import PullbackMetric
+from infogeo.pullback.strategies import Batched, Loop
 
-__all__ = ["Head", "PullbackMetric", "ScaledFactor", "Spectrum", "heads"]
+__all__ = ["Batched", "Head", "Loop", "PullbackMetric", "ScaledFactor", "Spectrum", "heads"]

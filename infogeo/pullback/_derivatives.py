@@ -4,6 +4,7 @@ import functools
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -42,10 +43,14 @@ class Tangent:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once."""
+    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once.
+
+    The strategy pulls back cotangents of shape (k, batch, m) to gradients of shape (k, *x.shape).
+    """
 
     z: torch.Tensor
     x: torch.Tensor
+    strategy: Any
     chunk_size: int | None
 
     def differences(self, i, j):
@@ -57,29 +62,28 @@ class Gradients:
         i, j = torch.broadcast_tensors(i, j)
 
         def cotangents(start, stop):
-            plus, minus = (
-                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
-            )
-            return (plus - minus).to(self.z.dtype)
+            plus, minus = (k.T[start:stop, :, None] for k in (i, j))
+            seeds = self.z.new_zeros(len(plus), *self.z.shape)
+            minus_one = seeds.new_full((), -1.0).expand(minus.shape)
+            return seeds.scatter_(2, plus, 1.0).scatter_add_(2, minus, minus_one)
 
         return self._rows(cotangents, i.shape[1])
 
     def combinations(self, weights):
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
-        return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
+        weights = weights.transpose(0, 1)
+        return self._rows(lambda start, stop: weights[start:stop], len(weights))
 
     def _rows(self, cotangents, num_rows):
         batch, d = len(self.x), math.prod(self.x.shape[1:])
-        rows = self.z.new_empty(batch, num_rows, d)
         size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
-        pull = _pull_together
+        if num_rows <= size:
+            pulled = self.strategy.pull(self.z, self.x, cotangents(0, num_rows))
+            return pulled.reshape(num_rows, batch, d).transpose(0, 1).to(self.z.dtype)
+        rows = self.z.new_empty(batch, num_rows, d)
         for start in range(0, num_rows, size):
-            seeds = cotangents(start, min(start + size, num_rows)).transpose(0, 1)
-            try:
-                pulled = pull(self.z, self.x, seeds)
-            except RuntimeError:  # an operation without a batching rule, or too little memory
-                pull = _pull_one_by_one
-                pulled = pull(self.z, self.x, seeds)
+            seeds = cotangents(start, min(start + size, num_rows))
+            pulled = self.strategy.pull(self.z, self.x, seeds)
             rows[:, start : start + size] = pulled.reshape(len(seeds), batch, d).transpose(0, 1)
         return rows
 
@@ -99,21 +103,12 @@ def push_by_two_backwards(outputs, x, v):
     """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
     z = outputs(x)
     w = torch.zeros_like(z, requires_grad=True)
-    pulled = _grad(z, x, w, create_graph=True)
+    pulled = pull_back(z, x, w, create_graph=True)
     return z.detach(), torch.autograd.grad(pulled, w, v)[0]
 
 
-def _pull_together(z, x, seeds):
-    """Return J' seeds for seeds of shape (k, batch, m) in one batched backward pass."""
-    return _grad(z, x, seeds, is_grads_batched=True)
-
-
-def _pull_one_by_one(z, x, seeds):
-    """Return J' seeds by k backward passes."""
-    return torch.stack([_grad(z, x, seed) for seed in seeds])
-
-
-def _grad(z, x, seeds, **options):
+def pull_back(z, x, seeds, **options):
+    """Return J' seeds for seeds of shape (batch, m), or (k, batch, m) with is_grads_batched."""
     if not z.requires_grad:
         raise _not_differentiable()
     options |= {"retain_graph": True, "allow_unused": True}

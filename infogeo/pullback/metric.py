@@ -34,6 +34,7 @@ from infogeo.pullback._derivatives import (
 )
 from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
 from infogeo.pullback.heads import Head
+from infogeo.pullback.strategies import Batched, Fastest, Loop
 
 __all__ = ["PullbackMetric"]
 
@@ -58,6 +59,10 @@ class PullbackMetric:
         What the raw outputs stand for.
     temperature : float
         Outputs are divided by it before the head reads them. The metric depends on it.
+    strategy : Loop, Batched or None
+        How the rows of the factor are computed. None: the faster one of the two for this model,
+        measured at its first use with inputs of a kind (shape, dtype, device). They agree to
+        rounding; name one, or call `torch.use_deterministic_algorithms`, where each bit counts.
     chunk_size : int or None
         How many gradients (rows of the factor) are computed at once; less takes less memory.
         None: as many as keep the gradients below 4 million numbers, at least one.
@@ -100,6 +105,7 @@ class PullbackMetric:
     model: Callable[[torch.Tensor], torch.Tensor]
     head: Head = heads.categorical
     temperature: float = field(default=1.0, kw_only=True)
+    strategy: Loop | Batched | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
@@ -114,6 +120,11 @@ class PullbackMetric:
                 "Wrap a function z -> A(z) with A'A = F(z) as Head(function)."
             )
         check_number("temperature", self.temperature)
+        if not isinstance(self.strategy, Loop | Batched | None):
+            raise TypeError(
+                "strategy must be Loop(), Batched() or None: got "
+                f"{getattr(self.strategy, '__name__', type(self.strategy).__name__)}."
+            )
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size)
 
@@ -159,7 +170,8 @@ class PullbackMetric:
             leaf = x.detach().clone().requires_grad_()
             z = self._outputs(leaf)
             self._check_outputs(z, x)
-            gradients = Gradients(z, leaf, self.chunk_size)
+            strategy = self.strategy or Fastest(self.model)
+            gradients = Gradients(z, leaf, strategy, self.chunk_size)
             rows, log_scales = apply_head(self.head, z.detach(), gradients)
         if self.check:
             check_gradients(rows)
@@ -339,7 +351,7 @@ class PullbackMetric:
         basis, triangle, log_scales = triangle_of(factor)
         log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = (basis @ torch.asarray(vectors, dtype=basis.dtype, device=basis.device)).mT
+        vectors = torch.asarray(vectors, dtype=basis.dtype, device=basis.device).mT @ basis.mT
         return Spectrum(
             torch.asarray(np.exp(log_values), dtype=basis.dtype, device=basis.device),
             vectors.reshape(*log_values.shape, *x.shape[1:]),
