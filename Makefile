@@ -10,8 +10,9 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 demo: .venv/demo.stamp
 	$(BIN)/infogeo demo -o out
 
+# Two processes of one thread each: what two cores can do.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

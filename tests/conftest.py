@@ -1,14 +1,10 @@
 """Fixtures shared by all tests: array libraries and a fixed random generator."""
 
 import importlib.util
-import os
 
 import hypothesis
 import numpy as np
 import pytest
-
-# Keep BLAS and torch from oversubscribing the two cores that the suite is sized for.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 hypothesis.settings.register_profile("infogeo", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("infogeo")

@@ -3,8 +3,8 @@
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -16,7 +16,7 @@ from infogeo._array import bad_value
 def apply_head(head, z, derivative):
     """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
     if head.scaled_factor is not None:
-        return head.scaled_factor(z, derivative.differences)
+        return head.scaled_factor(z, derivative)
     weights = head.factor(z)
     if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
         raise bad_value(
@@ -34,8 +34,11 @@ class Tangent:
 
     values: torch.Tensor
 
+    def outputs(self, i):
+        return self.values.gather(1, i)[..., None]
+
     def differences(self, i, j):
-        return (self.values.gather(1, i) - self.values.gather(1, j))[..., None]
+        return self.outputs(i) - self.outputs(j)
 
     def combinations(self, weights):
         return weights @ self.values[..., None]
@@ -43,15 +46,19 @@ class Tangent:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once.
+    """The derivatives of the outputs z by x, as rows: `pull` takes `chunk_size` at once.
 
-    The strategy pulls back cotangents of shape (k, batch, m) to gradients of shape (k, *x.shape).
+    It maps z, x and cotangents of shape (k, batch, m) to gradients of shape (k, *x.shape).
     """
 
     z: torch.Tensor
     x: torch.Tensor
-    strategy: Any
+    pull: Callable
     chunk_size: int | None
+
+    def outputs(self, i):
+        """Return the gradients of z_i, shape (batch, r, d)."""
+        return self._rows(lambda rows: self._one_hot(i[:, rows]), i.shape[1])
 
     def differences(self, i, j):
         """Return the gradients of z_i - z_j, shape (batch, r, d).
@@ -60,31 +67,28 @@ class Gradients:
         rounding of what they have in common.
         """
         i, j = torch.broadcast_tensors(i, j)
-
-        def cotangents(start, stop):
-            plus, minus = (k.T[start:stop, :, None] for k in (i, j))
-            seeds = self.z.new_zeros(len(plus), *self.z.shape)
-            minus_one = seeds.new_full((), -1.0).expand(minus.shape)
-            return seeds.scatter_(2, plus, 1.0).scatter_add_(2, minus, minus_one)
-
-        return self._rows(cotangents, i.shape[1])
+        return self._rows(
+            lambda rows: self._one_hot(i[:, rows]) - self._one_hot(j[:, rows]), i.shape[1]
+        )
 
     def combinations(self, weights):
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
-        weights = weights.transpose(0, 1)
-        return self._rows(lambda start, stop: weights[start:stop], len(weights))
+        return self._rows(lambda rows: weights[:, rows].transpose(0, 1).clone(), weights.shape[1])
+
+    def _one_hot(self, i):
+        return torch.nn.functional.one_hot(i.T, self.z.shape[1]).to(self.z.dtype)
 
     def _rows(self, cotangents, num_rows):
         batch, d = len(self.x), math.prod(self.x.shape[1:])
         size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
         if num_rows <= size:
-            pulled = self.strategy.pull(self.z, self.x, cotangents(0, num_rows))
-            return pulled.reshape(num_rows, batch, d).transpose(0, 1).to(self.z.dtype)
+            pulled = self.pull(self.z, self.x, cotangents(slice(None))).to(self.z.dtype)
+            return pulled.reshape(num_rows, batch, d).contiguous().transpose(0, 1)
         rows = self.z.new_empty(batch, num_rows, d)
         for start in range(0, num_rows, size):
-            seeds = cotangents(start, min(start + size, num_rows))
-            pulled = self.strategy.pull(self.z, self.x, seeds)
-            rows[:, start : start + size] = pulled.reshape(len(seeds), batch, d).transpose(0, 1)
+            chunk = slice(start, min(start + size, num_rows))
+            pulled = self.pull(self.z, self.x, cotangents(chunk))
+            rows[:, chunk] = pulled.reshape(len(pulled), batch, d).transpose(0, 1)
         return rows
 
 

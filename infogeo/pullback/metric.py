@@ -13,7 +13,7 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import LOGITS, bad_value, gate
+from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
 from infogeo.pullback import heads
 from infogeo.pullback._checks import (
@@ -34,7 +34,7 @@ from infogeo.pullback._derivatives import (
 )
 from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
 from infogeo.pullback.heads import Head
-from infogeo.pullback.strategies import Batched, Fastest, Loop
+from infogeo.pullback.strategies import Batched, Loop, puller
 
 __all__ = ["PullbackMetric"]
 
@@ -170,8 +170,7 @@ class PullbackMetric:
             leaf = x.detach().clone().requires_grad_()
             z = self._outputs(leaf)
             self._check_outputs(z, x)
-            strategy = self.strategy or Fastest(self.model)
-            gradients = Gradients(z, leaf, strategy, self.chunk_size)
+            gradients = Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
             rows, log_scales = apply_head(self.head, z.detach(), gradients)
         if self.check:
             check_gradients(rows)
@@ -188,8 +187,9 @@ class PullbackMetric:
         Returns
         -------
         torch.Tensor, shape (batch, r, d)
-            One row for each class but the most probable one, in descending order of probability.
-            Rows whose weights underflow are 0; `scaled_factor` keeps them.
+            For the categorical head one row for each class but the most probable one, in
+            descending order of probability. Rows whose weights underflow are 0; `scaled_factor`
+            keeps them.
 
         Raises
         ------
@@ -515,6 +515,47 @@ class PullbackMetric:
         self._check_outputs(z1, x1)
         return self.head.distance(z0, z1)
 
+    def boundary_distance(self, x):
+        r"""Return how far the prediction is from the nearest one with another decision.
+
+        .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
+
+        for the categorical head, with the two largest probabilities.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+
+        Returns
+        -------
+        torch.Tensor, shape (batch,)
+            Fisher-Rao distance: no path in this metric from x to an input with another decision
+            is shorter. At most pi / 2 for classes and labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs or outputs that cannot be used; a head without decisions.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from infogeo.pullback import PullbackMetric
+        >>> PullbackMetric(lambda x: x).boundary_distance(torch.tensor([[1e-6, 0.0], [9.0, 0.0]]))
+        tensor([5.0000e-07, 1.5486e+00])
+        """
+        if self.head.boundary_distance is None:
+            raise ValueError(
+                "head must know the distance to the nearest other decision: this Head has none. "
+                "Pass Head(factor, boundary_distance=...)."
+            )
+        check_input(x, check=self.check)
+        with torch.no_grad():
+            z = self._outputs(x)
+        self._check_outputs(z, x)
+        return self.head.boundary_distance(z)
+
     def _outputs(self, x):
         """Return model(x) / temperature, in the dtype of the results."""
         check_model(self.model)
@@ -540,7 +581,8 @@ class PullbackMetric:
                 "Add the batch axis, x[None], if x is a single input; flatten or select the "
                 "outputs if there is more than one axis of them.",
             )
-        gate(self.check, **{"model(x)": (LOGITS, z.detach())})
+        rule = LOGITS if self.head.allows_masks else VECTOR
+        gate(self.check, **{"model(x)": (rule, z.detach())})
 
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r): from one jvp where every operation has one."""

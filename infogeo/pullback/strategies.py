@@ -31,14 +31,10 @@ class Loop:
     tensor([2.])
     """
 
-    def pull(self, z, x, seeds):
-        """Return J' seeds, shape (k, *x.shape), for seeds of shape (k, batch, m)."""
-        return torch.stack([pull_back(z, x, seed) for seed in seeds])
-
 
 @dataclass(frozen=True)
 class Batched:
-    r"""One backward pass for `chunk_size` rows at once, vectorised by `torch.vmap`.
+    r"""One backward pass for `chunk_size` rows at once, vectorised as by `torch.vmap`.
 
     The faster way through small dense layers. It takes `chunk_size` times the memory of a training
     step, and fails where an operation cannot be vectorised.
@@ -51,32 +47,52 @@ class Batched:
     tensor([2.])
     """
 
-    def pull(self, z, x, seeds):
-        """Return J' seeds, shape (k, *x.shape), for seeds of shape (k, batch, m)."""
-        try:
-            return pull_back(z, x, seeds, is_grads_batched=True)
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"strategy=Batched() failed for this model: {str(error).splitlines()[0]} "
-                "Use strategy=Loop(), or a smaller chunk_size if memory ran out."
-            ) from error
+
+def puller(strategy, model):
+    """Return the function that pulls back rows: of the strategy asked for, or the fastest.
+
+    It maps z, x and cotangents of shape (k, batch, m) to gradients of shape (k, *x.shape).
+    """
+    if isinstance(strategy, Loop):
+        return _one_by_one
+    if isinstance(strategy, Batched):
+        return _together_or_explain
+    return _Fastest(model)
+
+
+def _one_by_one(z, x, seeds):
+    return torch.stack([pull_back(z, x, seed) for seed in seeds])
+
+
+def _together(z, x, seeds):
+    return pull_back(z, x, seeds, is_grads_batched=True)
+
+
+def _together_or_explain(z, x, seeds):
+    try:
+        return _together(z, x, seeds)
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"strategy=Batched() failed for this model: {str(error).splitlines()[0]} "
+            "Use strategy=Loop(), or a smaller chunk_size if memory ran out."
+        ) from error
 
 
 @dataclass(frozen=True)
-class Fastest:
+class _Fastest:
     """The faster of the two for a model, measured once for each kind of input."""
 
     model: Any
 
-    def pull(self, z, x, seeds):
+    def __call__(self, z, x, seeds):
         try:
-            return self._choice(z, x, seeds).pull(z, x, seeds)
+            return self._choice(z, x, seeds)(z, x, seeds)
         except RuntimeError:  # an operation without a batching rule, or too little memory
-            return Loop().pull(z, x, seeds)
+            return _one_by_one(z, x, seeds)
 
     def _choice(self, z, x, seeds):
         if len(seeds) == 1 or seeds.numel() == 0:
-            return Loop()
+            return _one_by_one
         if torch.are_deterministic_algorithms_enabled():
             return _by_kind(self.model)
         try:
@@ -98,22 +114,23 @@ _CONVOLUTIONS = torch.nn.modules.conv._ConvNd
 def _by_kind(model):
     """Return what is faster on most machines, without a measurement."""
     modules = model.modules() if isinstance(model, torch.nn.Module) else ()
-    return Loop() if any(isinstance(part, _CONVOLUTIONS) for part in modules) else Batched()
+    has_convolution = any(isinstance(part, _CONVOLUTIONS) for part in modules)
+    return _one_by_one if has_convolution else _together
 
 
 def _measure(z, x, seeds):
     """Return the faster one: the better of two runs each, as the first warms up."""
     times = {}
-    for strategy in (Loop(), Batched()) * 2:
+    for pull in (_one_by_one, _together) * 2:
         _wait_for(x.device)
         start = time.perf_counter()
         try:
-            strategy.pull(z, x, seeds)
+            pull(z, x, seeds)
         except RuntimeError:
-            return Loop()
+            return _one_by_one
         _wait_for(x.device)
         seconds = time.perf_counter() - start
-        times[strategy] = min(seconds, times.get(strategy, seconds))
+        times[pull] = min(seconds, times.get(pull, seconds))
     return min(times, key=times.__getitem__)
 
 
