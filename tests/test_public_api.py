@@ -166,7 +166,7 @@ SIGNATURES = {
     "maxent.match_frequencies": "p, frequencies, *, groups, weights, space, tol, max_steps, throw",
     "maxent.balance": "covariates, targets, *, weights, tol, max_steps, throw",
     "maxent.fit_margins": "table, margins, *, tol, max_steps, throw",
-    "pullback.PullbackMetric": "model, head, *, temperature, chunk_size",
+    "pullback.PullbackMetric": "model, head, *, temperature, strategy, chunk_size",
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
     "pullback.PullbackMetric.boundary_distance": "self, x",

@@ -19,10 +19,13 @@ from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
+from infogeo.pullback.strategies import Batched, Loop
 
 __all__ = [
+    "Batched",
     "Head",
     "InputMetric",
+    "Loop",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",
