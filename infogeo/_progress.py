@@ -9,9 +9,29 @@ from infogeo._extras import is_installed
 @contextlib.contextmanager
 def progress_bar():
     """Give ``progress(stage, fraction)``: a bar for people, a line for each stage elsewhere."""
-    if not (sys.stderr.isatty() and is_installed("rich")):
+    if _shows_bars():
+        with _bar() as progress:
+            yield progress
+    else:
         yield _StageLines()
-        return
+
+
+@contextlib.contextmanager
+def terminal_bar(stage):
+    """Give ``progress(done, total)``: a bar for people, nothing elsewhere."""
+    if _shows_bars():
+        with _bar() as progress:
+            yield lambda done, total: progress(stage, done / max(total, 1))
+    else:
+        yield lambda done, total: None
+
+
+def _shows_bars():
+    return sys.stderr.isatty() and is_installed("rich")
+
+
+@contextlib.contextmanager
+def _bar():
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
