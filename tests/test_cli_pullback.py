@@ -131,7 +131,7 @@ def test_numbers_report_and_figures(place, capsys, monkeypatch):
     assert [row["input"] for row in summary["most sensitive"]] == order[:10].tolist()
     most = summary["most sensitive"][0]
     assert most["sensitivity"] == pytest.approx(speeds.max(), rel=1e-5)
-    assert most["confidence"] == pytest.approx(float(p[order[0]].max()), rel=1e-5)
+    assert most["probability"] == pytest.approx(float(p[order[0]].max()), rel=1e-5)
     assert most["predicted"] == int(p[order[0]].argmax())
     assert summary["sensitivity"]["median"] == pytest.approx(np.sort(speeds)[5], rel=1e-5)
     assert summary["rank"] == {"smallest": 3, "largest": 3}

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from matplotlib import style
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from infogeo import plot
 from infogeo.plot import report
@@ -36,22 +37,21 @@ def write(scan, explorer=None):
     logs = 0.5 * scan.column("log_eigenvalues")[:, 0].astype(np.float64)
     ranks, order = scan.column("rank"), np.argsort(-logs, kind="stable")
     logits = scan.column("logits").astype(np.float64) if "logits" in scan.names else None
-    predicted, confidence = _predictions(logits)
+    predicted, doubt = _predictions(logits)
     summary = {
         "inputs": len(logs),
         "temperature": scan.settings["temperature"],
         "sensitivity": _quantiles(logs),
         "rank": {"smallest": int(ranks.min()), "largest": int(ranks.max())},
         "most sensitive": [
-            _row(int(i), logs, ranks, predicted, confidence) for i in order[:_NUM_LISTED]
+            _row(int(i), logs, ranks, predicted, doubt) for i in order[:_NUM_LISTED]
         ],
         "folder": str(scan.folder),
     }
     with style.context(_STYLE):  # whatever style the user has set
-        images = {"sensitivities": report.to_png(_draw_sensitivities(logs, confidence))}
+        images = {"sensitivities": report.to_png(_draw_sensitivities(logs, doubt))}
         if explorer is not None:
-            maps = _draw_maps(explorer, order, predicted, confidence)
-            images["maps"] = report.to_png(maps)
+            images["maps"] = report.to_png(_draw_maps(explorer, order, predicted, doubt))
     for name, png in images.items():
         report.write_file(scan.folder / f"{name}.png", png)
     text = json.dumps(summary, indent=2) + "\n"
@@ -66,7 +66,7 @@ def as_text(summary):
     return (
         f"{summary['inputs']} inputs, temperature {summary['temperature']:g}\n"
         f"sensitivity ({_UNIT}): {values}\n"
-        f"rank: {summary['rank']['smallest']} to {summary['rank']['largest']}\n"
+        f"rank: {_span(summary['rank'])}\n"
         f"most sensitive: {', '.join(str(row['input']) for row in summary['most sensitive'])}\n"
         f"report: {summary['folder']}/report.html"
     )
@@ -84,49 +84,57 @@ def _quantiles(logs):
 
 
 def _predictions(logits):
+    """Return the predicted classes, and the probability of all others, which 1 - p would round."""
     if logits is None:
         return None, None
-    shifted = logits - logits.max(-1, keepdims=True)
-    return logits.argmax(-1), 1.0 / np.exp(shifted).sum(-1)
+    weights = np.exp(np.sort(logits - logits.max(-1, keepdims=True), axis=-1))
+    return logits.argmax(-1), weights[:, :-1].sum(-1) / weights.sum(-1)
 
 
-def _row(i, logs, ranks, predicted, confidence):
+def _span(ends):
+    low, high = ends.values()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _row(i, logs, ranks, predicted, doubt):
     row = {"input": i, "sensitivity": math.exp(logs[i]), "rank": int(ranks[i])}
     if predicted is not None:
-        row |= {"predicted": int(predicted[i]), "confidence": float(confidence[i])}
+        row |= {"predicted": int(predicted[i]), "probability": float(1.0 - doubt[i])}
     return row
 
 
 # ---------------------------------------------------------------- figures
 
 
-def _draw_sensitivities(logs, confidence):
-    figure = Figure(figsize=(9.2, 3.8) if confidence is not None else (5.2, 3.8))
-    figure.set_layout_engine("constrained")
-    axes = np.atleast_1d(figure.subplots(1, 1 if confidence is None else 2))
-    values = np.exp(np.sort(logs))
-    is_shown = values > 0.0
+def _draw_sensitivities(logs, doubt):
+    figure = Figure(figsize=(9.2 if doubt is not None else 5.2, 3.8), layout="constrained")
+    axes = figure.subplots(1, 1 if doubt is None else 2, squeeze=False)[0]
+    values = np.exp(logs)
     shares = 100.0 * (np.arange(len(values)) + 1.0) / len(values)
-    axes[0].step(values[is_shown], shares[is_shown], color=_BLUE, linewidth=2.0, where="post")
+    shown = np.sort(values)
+    axes[0].step(shown[shown > 0.0], shares[shown > 0.0], color=_BLUE, linewidth=2.0, where="post")
     axes[0].set(xlabel=f"sensitivity √λ ({_UNIT})", ylabel="% of inputs below", ylim=(0.0, 102.0))
-    if is_shown.any():
-        axes[0].set_xscale("log")
-    axes[0].grid(color="0.9")
-    if confidence is not None:
-        values = np.exp(logs)
-        is_shown = values > 0.0
-        size = float(np.clip(2000.0 / len(logs), 2.0, 16.0))
-        axes[1].scatter(
-            confidence[is_shown], values[is_shown], s=size, color=_BLUE, alpha=0.5, linewidths=0.0
+    if doubt is not None:
+        size = float(np.clip(4000.0 / len(logs), 2.0, 16.0))
+        axes[1].scatter(doubt, values, s=size, color=_BLUE, alpha=0.5, linewidths=0.0)
+        axes[1].set(
+            xlabel="1 − probability of the predicted class", ylabel=f"sensitivity √λ ({_UNIT})"
         )
-        axes[1].set(xlabel="probability of the predicted class", ylabel=f"sensitivity √λ ({_UNIT})")
-        if is_shown.any():
-            axes[1].set_yscale("log")
-        axes[1].grid(color="0.9")
+        _log_scale(axes[1].set_xscale, doubt)
+        _log_scale(axes[1].set_yscale, values)
+    _log_scale(axes[0].set_xscale, values)
+    for ax in axes:
+        ax.grid(color="0.9")
     return figure
 
 
-def _draw_maps(explorer, order, predicted, confidence):
+def _log_scale(set_scale, values):
+    """Use a logarithmic axis if there is something to show on it; zeros are left out."""
+    if (values > 0.0).any():
+        set_scale("log", nonpositive="mask")
+
+
+def _draw_maps(explorer, order, predicted, doubt):
     num = min(_NUM_EXAMPLES, len(order))
     middle = max(0, (len(order) - num) // 2)
     rows = {
@@ -134,21 +142,30 @@ def _draw_maps(explorer, order, predicted, confidence):
         "in the middle": order[middle : middle + num],
         "least sensitive": order[::-1][:num],
     }
-    figure = Figure(figsize=(2.6 * num + 0.6, 9.6), layout="constrained")
+    figure = Figure(figsize=(2.6 * num + 0.6, 8.6), layout="constrained")
     axes = figure.subplots(len(rows), num, squeeze=False)
     for axes_row, (name, indices) in zip(axes, rows.items(), strict=True):
         x, spectrum = explorer.top(indices)
-        draw = plot.sensitivity if _are_images(x) else _draw_profile
+        draw = _draw_image if _are_images(x) else _draw_profile
         for k, ax in enumerate(axes_row):
-            draw(x, spectrum, index=k, ax=ax)
-            label = f"input {indices[k]}"
-            if predicted is not None:
-                label += f": class {predicted[indices[k]]}, {100.0 * confidence[indices[k]]:.3g} %"
-            ax.set_xlabel(label)
-            if ax is not axes_row[-1] and ax.images:
-                ax.images[-1].colorbar.set_label("")  # one label for the row
-        axes_row[0].set_ylabel(name, fontsize=11.5)
+            draw(x, spectrum, k, ax, is_last=k == num - 1)
+            ax.set_xlabel(_label(indices[k], predicted, doubt))
+        axes_row[0].set_ylabel(f"{name}\n{axes_row[0].get_ylabel()}".strip(), fontsize=11.5)
     return figure
+
+
+def _label(i, predicted, doubt):
+    if predicted is None:
+        return f"input {i}"
+    share = f"{100.0 * (1.0 - doubt[i]):.1f}" if doubt[i] >= 5e-4 else "> 99.9"
+    return f"input {i}: class {predicted[i]}, {share} %"
+
+
+def _draw_image(x, spectrum, k, ax, *, is_last):
+    plot.sensitivity(x, spectrum, index=k, ax=ax)
+    ax.spines[:].set_visible(True)
+    if not is_last:
+        ax.images[-1].colorbar.set_label("")  # one label for the row
 
 
 def _are_images(x):
@@ -156,14 +173,17 @@ def _are_images(x):
     return is_image and min(x.shape[-2:]) > 1
 
 
-def _draw_profile(x, spectrum, *, index, ax):
-    """Show the direction of an input that is no image, entry by entry."""
-    direction = spectrum.vectors[index, 0].reshape(-1).cpu().numpy()
+def _draw_profile(x, spectrum, k, ax, *, is_last):
+    """Show the direction at an input that is no image, entry by entry."""
+    direction = spectrum.vectors[k, 0].reshape(-1).cpu().numpy()
     ax.bar(np.arange(len(direction)), direction, width=0.8, color=_BLUE)
     ax.axhline(0.0, color=_INK, linewidth=0.8)
-    speed = math.sqrt(float(spectrum.values[index, 0]))
+    speed = math.sqrt(float(spectrum.values[k, 0]))
     ax.set_title(f"prediction moves {speed:.3g} rad\nper unit of input", fontsize=10)
-    ax.set(ylim=(-1.05, 1.05))
+    ax.set(ylim=(-1.05, 1.05), yticks=(-1.0, 0.0, 1.0))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if k == 0:
+        ax.set_ylabel("entries of the direction")
 
 
 # ---------------------------------------------------------------- the report
@@ -178,7 +198,7 @@ def _page(scan, summary, images):
                 images["sensitivities"],
                 caption="Left: the share of the inputs whose sensitivity is below a value."
                 + (
-                    " Right: each input, by the probability of its predicted class."
+                    " Right: each input, by the probability that is left for other classes."
                     if "logits" in scan.names
                     else ""
                 ),
@@ -208,8 +228,8 @@ def _page(scan, summary, images):
             f"{summary['temperature']:g}. The sensitivity at an input is the largest singular "
             "value of the network's derivative, the prediction being measured by the Fisher-Rao "
             "metric: how far it moves at most, in radians from 0 to π, for each unit of length "
-            f"that the input moves. The rank, {summary['rank']['smallest']} to "
-            f"{summary['rank']['largest']}, is the number of directions in which it can move."
+            f"that the input moves. The rank, {_span(summary['rank'])}, is the number of "
+            "directions in which it can move."
         ),
         *blocks,
     )
@@ -231,7 +251,7 @@ def _table_of_inputs(summary):
         "sensitivity": f"sensitivity ({_UNIT})",
         "rank": "rank",
         "predicted": "predicted class",
-        "confidence": "its probability",
+        "probability": "its probability",
     }
     keys = [key for key in header if key in rows[0]]
     cells = [
