@@ -32,6 +32,9 @@ class Head:
         itself, A(z) J = exp(log_scales) rows, for families whose scales underflow. With index
         arrays i and j of shape (batch, r) or (batch, 1), ``differences(i, j)`` is the derivative
         of z_i - z_j, shape (batch, r, d); it is a new tensor, which may be overwritten.
+    geodesic : callable or None
+        ``geodesic(z, w, t)``: outputs on the shortest path of distributions between two outputs,
+        for t of shape (k,) of shape (k, batch, m).
 
     Notes
     -----
@@ -52,6 +55,7 @@ class Head:
     factor: Callable
     distance: Callable | None = None
     scaled_factor: Callable | None = None
+    geodesic: Callable | None = None
 
 
 def _categorical_scaled_factor(z, differences):
@@ -101,5 +105,14 @@ def _check_num_classes(z):
         )
 
 
-categorical = Head(_categorical_factor, _categorical_distance, _categorical_scaled_factor)
+def _categorical_geodesic(z, w, t):
+    return logits.fisher_rao_geodesic(z, w, t, check=False)
+
+
+categorical = Head(
+    _categorical_factor,
+    _categorical_distance,
+    _categorical_scaled_factor,
+    geodesic=_categorical_geodesic,
+)
 """Logits of a categorical distribution: p = softmax(z)."""

@@ -15,7 +15,7 @@ from array_api_compat import torch as xp
 from infogeo import _array
 from infogeo._array import LOGITS, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads
+from infogeo.pullback import heads, paths
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
@@ -502,6 +502,12 @@ class PullbackMetric:
         self._check_outputs(z0, x0)
         self._check_outputs(z1, x1)
         return self.head.distance(z0, z1)
+
+    # Methods that are long enough for a file of their own.
+    length = paths.length
+    energy = paths.energy
+    segment_length = paths.segment_length
+    distance = paths.distance
 
     def _outputs(self, x):
         """Return model(x) / temperature, in the dtype of the results."""
