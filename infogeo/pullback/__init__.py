@@ -11,9 +11,19 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import ScaledFactor, Spectrum
+from infogeo._result import KernelWalk, LeafPath, Length, Path, ScaledFactor, Spectrum
 from infogeo.pullback import heads
 from infogeo.pullback.heads import Head
 from infogeo.pullback.metric import PullbackMetric
 
-__all__ = ["Head", "PullbackMetric", "ScaledFactor", "Spectrum", "heads"]
+__all__ = [
+    "Head",
+    "KernelWalk",
+    "LeafPath",
+    "Length",
+    "Path",
+    "PullbackMetric",
+    "ScaledFactor",
+    "Spectrum",
+    "heads",
+]

@@ -75,7 +75,9 @@ def _categorical_scaled_factor(z, differences):
     p = log_p.exp()
     rows = differences(order[:, 1:], order[:, :1])
     weights = p[:, 1:] / (1.0 + p[:, :1].sqrt())
-    return rows.sub_(weights[:, None, :] @ rows), 0.5 * log_p[:, 1:]
+    mean = weights[:, None, :] @ rows
+    rows = rows - mean if mean.requires_grad else rows.sub_(mean)  # a graph needs the old rows
+    return rows, 0.5 * log_p[:, 1:]
 
 
 def _categorical_factor(z):

@@ -10,7 +10,13 @@ import torch
 
 from infogeo._array import bad_value
 from infogeo._result import Length, Path, SolveError, Status
-from infogeo.pullback._checks import check_count, check_input, check_number
+from infogeo.pullback._checks import (
+    check_count,
+    check_input,
+    check_number,
+    check_pair,
+    require_distance,
+)
 from infogeo.pullback._derivatives import Tangent, apply_head
 
 __all__ = ["distance", "energy", "length", "segment_length"]
@@ -137,8 +143,7 @@ def segment_length(self, x0, x1, *, num_segments=32, rtol=1e-5):
     """
     check_count("num_segments", num_segments)
     check_number("rtol", rtol)
-    _require_distance(self)
-    x0, x1 = check_ends(self, x0, x1)
+    x0, x1 = _ends(self, x0, x1)
     t = torch.linspace(0.0, 1.0, num_segments + 1, dtype=torch.float64)
     corners = torch.stack([_between(x0, x1, s) for s in t])
     return _polygon_length(self, corners, rtol)
@@ -212,8 +217,7 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     check_count("num_segments", num_segments)
     check_count("max_steps", max_steps)
     check_number("tol", tol)
-    _require_distance(self)
-    x0, x1 = check_ends(self, x0, x1)
+    x0, x1 = _ends(self, x0, x1)
     straight = torch.stack([_between(x0, x1, k / num_segments) for k in range(num_segments + 1)])
     lower = self.head.distance(outputs(self, x0), outputs(self, x1))
     points, best = straight, _polygon_length(self, straight, _PATH_RTOL).value
@@ -283,34 +287,16 @@ def distances(metric, z, w):
     return metric.head.distance(z, w).reshape(shape[:-1])
 
 
-def check_ends(metric, x0, x1):
-    """Return both ends with the same batch and dtype."""
-    check_input(x0, "x0", check=metric.check)
-    check_input(x1, "x1", check=metric.check)
-    if x0.shape[1:] != x1.shape[1:] or (len(x0) != len(x1) and 1 not in (len(x0), len(x1))):
-        raise ValueError(
-            "x0 and x1 must have the same shape, or one of them a batch of length 1: "
-            f"their shapes are {tuple(x0.shape)} and {tuple(x1.shape)}."
-        )
-    if x0.dtype != x1.dtype or x0.device != x1.device:
-        raise TypeError(
-            "x0 and x1 must have the same dtype and device: "
-            f"they are {x0.dtype} on {x0.device} and {x1.dtype} on {x1.device}."
-        )
+def _ends(metric, x0, x1):
+    """Return both ends with the same batch."""
+    require_distance(metric.head)
+    check_pair(x0, x1, check=metric.check)
     return torch.broadcast_tensors(x0.detach(), x1.detach())
-
-
-def _require_distance(metric):
-    if metric.head.distance is None:
-        raise ValueError(
-            "head must know the distance of two outputs: this Head has none. "
-            "Pass Head(factor, distance=...)."
-        )
 
 
 def _steps(metric, path):
     """Return the distances between consecutive predictions of one path."""
-    _require_distance(metric)
+    require_distance(metric.head)
     check_input(path, "path", check=metric.check)
     if len(path) < 2:
         raise bad_value("path", "have at least two points", f"its shape is {tuple(path.shape)}")
@@ -334,7 +320,8 @@ def _shorter(a, length_of_a, b, length_of_b):
 
 # ---------------------------------------------------------------- the length of polygons
 
-_MAX_HALVINGS = 18
+_MAX_HALVINGS = 20
+_LASTING = 0.75
 _PATH_RTOL = 1e-4
 _ROUNDING = 8.0
 
@@ -344,6 +331,10 @@ def _polygon_length(metric, corners, rtol):
 
     The pieces in work stand in flat lists: which polygon and which segment of it, from where to
     where (0 to 1 in the segment), the outputs there and their distance.
+
+    A turn between the middle and an end shows in none of three distances, only as a difference of
+    the halves. Halving a smooth piece halves that difference, relative to the length; around a
+    turn it lasts, and no more than it is missing.
     """
     batch = corners.shape[1]
     starts, ends = corners[:-1].flatten(0, 1), corners[1:].flatten(0, 1)
@@ -356,18 +347,22 @@ def _polygon_length(metric, corners, rtol):
     step = metric.head.distance(z_left, z_right)
     rounding = _rounding_of_steps(metric, z_left, segment % batch, batch)
     done, error, count = (torch.zeros_like(rounding) for _ in range(3))
+    imbalance_of_parent = torch.zeros_like(size)
     for halving in range(_MAX_HALVINGS):
         middle = 0.5 * (left + right)
         z_middle = outputs_at(middle)
-        first = metric.head.distance(z_left, z_middle)
-        second = metric.head.distance(z_middle, z_right)
-        third = (first + second - step).double() / 3.0
-        value = (first + second).double() + third
-        doubt = torch.maximum(third.abs(), _hidden_turn(first, second))
+        first = metric.head.distance(z_left, z_middle).double()
+        second = metric.head.distance(z_middle, z_right).double()
+        third = (first + second - step) / 3.0
+        value = first + second + third
         member = segment % batch
         total = done.index_add(0, member, value)
-        share = total[member] * size
-        allowed = torch.maximum(rtol * torch.maximum(value, share), rounding[member])
+        allowed = rtol * torch.maximum(value, total[member] * size)
+        allowed = torch.maximum(allowed, rounding[member])
+        gap = (first - second).abs()
+        imbalance = gap / torch.where(value > 0.0, value, 1.0)
+        may_turn = imbalance > _LASTING * imbalance_of_parent
+        doubt = torch.maximum(third.abs(), torch.where(may_turn, gap, 0.0))
         go_on = (doubt > allowed) & (halving < _MAX_HALVINGS - 1)
         is_done = ~go_on
         done = done.index_add(0, member[is_done], value[is_done])
@@ -376,26 +371,15 @@ def _polygon_length(metric, corners, rtol):
         if not bool(go_on.any()):
             break
         segment, size = segment[go_on].repeat(2), 0.5 * size[go_on].repeat(2)
-        left, right = (
-            torch.cat([left[go_on], middle[go_on]]),
-            torch.cat([middle[go_on], right[go_on]]),
-        )
-        z_left, z_right = (
-            torch.cat([z_left[go_on], z_middle[go_on]]),
-            torch.cat([z_middle[go_on], z_right[go_on]]),
+        imbalance_of_parent = imbalance[go_on].repeat(2)
+        ends_of_halves = [(left, middle, right), (z_left, z_middle, z_right)]
+        (left, right), (z_left, z_right) = (
+            (torch.cat([a[go_on], b[go_on]]), torch.cat([b[go_on], c[go_on]]))
+            for a, b, c in ends_of_halves
         )
         step = torch.cat([first[go_on], second[go_on]])
     error = error + rounding * count.sqrt()
-    return Length(done.to(step.dtype), error.to(step.dtype), count.long())
-
-
-def _hidden_turn(first, second):
-    """Return what may be missing from a piece with these halves if it turns back on itself.
-
-    On a parabola a t + b t^2 a turn between the middle and an end shows in no distance, only in
-    the halves: one is then more than three times the other, and no more than this is missing.
-    """
-    return ((first - second).abs() - 0.5 * (first + second)).clamp(min=0.0).double()
+    return Length(done.to(z_left.dtype), error.to(z_left.dtype), count.long())
 
 
 def _first_pieces(corners):
@@ -506,7 +490,7 @@ def _shortest_step(metric, x, z, target):
     lengths = torch.where(lengths > 0.0, lengths, 1.0)
     wanted = torch.where(torch.isfinite(factor.log_scales)[..., None], wanted, 0.0) / lengths
     U, S, Vh = torch.linalg.svd(factor.rows / lengths, full_matrices=False)
-    inverse = torch.where(S > torch.finfo(S.dtype).eps ** 0.5 * S[:, :1], 1.0 / S, 0.0)
+    inverse = torch.where(torch.finfo(S.dtype).eps ** 0.5 * S[:, :1] < S, 1.0 / S, 0.0)
     step = Vh.mT @ (inverse[..., None] * (U.mT @ wanted))
     return step[..., 0].reshape(x.shape).to(x.dtype)
 
