@@ -193,7 +193,7 @@ class ScaledFactor:
     rows : array, shape (batch, r, d)
         Directions, of the size of the network's Jacobian.
     log_scales : array, shape (batch, r)
-        Logarithms of the rows' weights, descending.
+        Logarithms of the rows' weights, descending; in a product of heads within each part.
     temperature : float
         The softmax temperature the metric was taken at.
     """

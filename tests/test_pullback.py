@@ -787,7 +787,7 @@ NAN[1, 2] = math.nan
             lambda x: x[:, :1],
             X,
             ValueError,
-            r"at least two logits .*\(3, 1\).*is the pair \(0, z\)",
+            r"at least two logits .*\(3, 1\).*belongs to heads\.bernoulli",
         ),
         (lambda x: x.log() * 0.0 + NAN, X, ValueError, r"model\(x\) must hold logits.*\(row 1\)"),
         (lambda x: x.detach(), X, ValueError, r"do not depend on x through autograd"),

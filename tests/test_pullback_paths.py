@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from infogeo import SolveError, Status, logits
-from infogeo.pullback import Head, PullbackMetric
+from infogeo.pullback import Head, PullbackMetric, input_metrics
 
 F32, F64 = torch.float32, torch.float64
 
@@ -365,6 +365,35 @@ def test_projection_knows_lost_rank_and_saturation():
     expected = v @ torch.linalg.pinv(D, rtol=1e-10).matmul(D).T
     found = PullbackMetric(lambda x: x @ W.T).horizontal(x, v)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_horizontal_is_orthogonal_in_the_metric_of_the_inputs():
+    net, (x, v) = mlp(), inputs(2, 5, 8)
+    h = inputs(8, 8, seed=7)
+    h = h @ h.T + torch.eye(8, dtype=F64)
+    metric = PullbackMetric(net, input_metric=input_metrics.full(h))
+    along, across = metric.vertical(x, v), metric.horizontal(x, v)
+    torch.testing.assert_close(along + across, v)
+    assert (metric.norm(x, along) < 1e-13).all()
+    assert ((along @ h) * across).sum(1).abs().max() < 1e-11
+    assert not torch.allclose(across, PullbackMetric(net).horizontal(x, v), rtol=0.1)
+    walk = metric.kernel_walk(x, v)
+    assert walk.drift.max() < 1e-9
+    turned = metric.leaf_curvature(x, v, torch.ones_like(v))
+    torch.testing.assert_close(turned, torch.full((5,), 0.25, dtype=F64), rtol=1e-9, atol=0.0)
+
+
+def test_images_as_distributions_stay_distributions():
+    metric = PullbackMetric(mlp(), input_metric=input_metrics.categorical)
+    x0, x1 = torch.softmax(0.2 * inputs(2, 3, 8), -1)
+    walk = metric.kernel_walk(x0, x1 - x0)
+    path = metric.leaf_path(x0, x1)
+    for points in (walk.points, path.points):
+        sums = points.sum(-1)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+    assert walk.drift.max() < 1e-9
+    with pytest.raises(ValueError, match="the points on the way must"):
+        metric.kernel_walk(x0, 20.0 * (x1 - x0))
 
 
 # ---------------------------------------------------------------- walks along the kernel

@@ -15,7 +15,7 @@ from infogeo._array import bad_value
 def apply_head(head, z, derivative):
     """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
     if head.scaled_factor is not None:
-        return head.scaled_factor(z, derivative.differences)
+        return head.scaled_factor(z, derivative)
     weights = head.factor(z)
     if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
         raise bad_value(
@@ -33,8 +33,11 @@ class Tangent:
 
     values: torch.Tensor
 
+    def outputs(self, i):
+        return self.values.gather(1, i)[..., None]
+
     def differences(self, i, j):
-        return (self.values.gather(1, i) - self.values.gather(1, j))[..., None]
+        return self.outputs(i) - self.outputs(j)
 
     def combinations(self, weights):
         return weights @ self.values[..., None]
@@ -48,6 +51,10 @@ class Gradients:
     x: torch.Tensor
     chunk_size: int | None
 
+    def outputs(self, i):
+        """Return the gradients of z_i, shape (batch, r, d)."""
+        return self._rows(lambda start, stop: self._one_hot(i[:, start:stop]), i.shape[1])
+
     def differences(self, i, j):
         """Return the gradients of z_i - z_j, shape (batch, r, d).
 
@@ -55,18 +62,17 @@ class Gradients:
         rounding of what they have in common.
         """
         i, j = torch.broadcast_tensors(i, j)
-
-        def cotangents(start, stop):
-            plus, minus = (
-                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
-            )
-            return (plus - minus).to(self.z.dtype)
-
-        return self._rows(cotangents, i.shape[1])
+        return self._rows(
+            lambda start, stop: self._one_hot(i[:, start:stop]) - self._one_hot(j[:, start:stop]),
+            i.shape[1],
+        )
 
     def combinations(self, weights):
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
         return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
+
+    def _one_hot(self, i):
+        return torch.nn.functional.one_hot(i, self.z.shape[1]).to(self.z.dtype)
 
     def _rows(self, cotangents, num_rows):
         batch, d = len(self.x), math.prod(self.x.shape[1:])

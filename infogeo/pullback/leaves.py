@@ -48,7 +48,7 @@ def horizontal(self, x, v):
 
     Notes
     -----
-    Orthogonal in the Euclidean inner product of the inputs. Directions count as horizontal by
+    Orthogonal in the metric of the inputs, Euclidean by default. Directions count as horizontal by
     the rule of `rank`, however little the probabilities make of them.
 
     Examples
@@ -60,7 +60,7 @@ def horizontal(self, x, v):
     tensor([[-2., -1.,  3.]])
     """
     check_input(x, check=self.check, v=v)
-    return _project(_horizontal_basis(self, x), v)
+    return _horizontal(self, x, v)
 
 
 def vertical(self, x, v):
@@ -92,7 +92,7 @@ def vertical(self, x, v):
     tensor([[3., 3., 3.]])
     """
     check_input(x, check=self.check, v=v)
-    return _vertical(_horizontal_basis(self, x), v)
+    return _vertical(self, x, v)
 
 
 def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
@@ -149,10 +149,14 @@ def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
     x, v = x.detach(), v.detach()
     start, points = outputs(self, x), [x]
     for _ in range(num_steps):
-        step = _vertical(_horizontal_basis(self, points[-1]), v)
+        step = _vertical(self, points[-1], v)
         if len(points) == 1:
             _check_vertical(step, v)
-        points.append(move_to_output(self, points[-1] + step / num_steps, start, num_corrections))
+        points.append(
+            move_to_output(
+                self, points[-1] + step / num_steps, start, num_corrections, self.input_metric
+            )
+        )
     points = torch.stack(points)
     return KernelWalk(points, distances(self, outputs_along(self, points), start))
 
@@ -213,9 +217,9 @@ def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
     x, x1 = torch.broadcast_tensors(x0.detach(), x1.detach())
     points = [x]
     for k in range(num_steps):
-        middle = x + _towards(self, x, x1) / (2.0 * (num_steps - k))
+        middle = _on_the_way(self, x + _towards(self, x, x1) / (2.0 * (num_steps - k)))
         x = x + _towards(self, middle, x1) / (num_steps - k - 0.5)
-        x = x if clip is None else x.clamp(*clip)
+        x = _on_the_way(self, x if clip is None else x.clamp(*clip))
         points.append(x)
     points = torch.stack(points)
     z = outputs_along(self, points)
@@ -292,8 +296,11 @@ def leaf_curvature(self, x, u, v):
 
 
 def _horizontal_basis(metric, x):
-    """Return an orthonormal basis of the horizontal space, shape (batch, d, r), filled up by 0."""
-    basis, triangle, log_scales = triangle_of(metric.scaled_factor(x))
+    """Return an orthonormal basis of the horizontal space, shape (batch, n, r), filled up by 0.
+
+    In orthonormal frames of the input metric, of n vectors.
+    """
+    basis, triangle, log_scales = triangle_of(metric._relative_factor(x))
     directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
     U, values, _ = np.linalg.svd(directions, full_matrices=False)
     rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
@@ -301,14 +308,22 @@ def _horizontal_basis(metric, x):
     return basis @ torch.asarray(U, dtype=basis.dtype, device=basis.device)
 
 
-def _project(basis, v):
-    flat = v.detach().to(basis.dtype).reshape(len(v), -1, 1)
-    return (basis @ (basis.mT @ flat)).reshape(v.shape)
+def _horizontal(metric, x, v):
+    """Return the horizontal part of v."""
+    basis = _horizontal_basis(metric, x)
+    x, v = x.detach().to(basis.dtype), v.detach().to(basis.dtype)
+    w = metric.input_metric.coordinates(x, v.flatten(1)[:, None])
+    return metric.input_metric.push(x, w @ basis @ basis.mT).reshape(v.shape)
 
 
-def _vertical(basis, v):
-    once = v.detach().to(basis.dtype) - _project(basis, v)
-    return once - _project(basis, once)  # the rounding of a large horizontal part is taken off
+def _vertical(metric, x, v):
+    """Return the vertical part of v, without rounding of a large horizontal part."""
+    basis = _horizontal_basis(metric, x)
+    x, v = x.detach().to(basis.dtype), v.detach().to(basis.dtype)
+    w = metric.input_metric.coordinates(x, v.flatten(1)[:, None])
+    for _ in range(2):
+        w = w - w @ basis @ basis.mT
+    return metric.input_metric.push(x, w).reshape(v.shape)
 
 
 def _check_vertical(step, v):
@@ -326,7 +341,14 @@ def _check_vertical(step, v):
 
 def _towards(metric, x, target):
     """Return the horizontal part of what is left to the target."""
-    return _project(_horizontal_basis(metric, x), target - x)
+    return _horizontal(metric, x, target - x)
+
+
+def _on_the_way(metric, x):
+    """Return x, unless the way leads out of the space of the input metric."""
+    if metric.check:
+        metric.input_metric.check_points(x, "the points on the way")
+    return x
 
 
 def _checked_clip(clip):
@@ -346,7 +368,11 @@ def _checked_clip(clip):
 
 def _curvature(metric, x, values, vectors, plane, row):
     """Return the curvature of one plane, from two derivatives of the metric around one input."""
-    axes = _axes(values, vectors, plane.to(vectors.dtype), row)
+    along, plane = (
+        metric.input_metric.coordinates(x.to(vectors.dtype), v[None])[0]
+        for v in (vectors, plane.to(vectors.dtype))
+    )
+    axes = _rotation(values, plane @ along.mT, row) @ (vectors / values.sqrt()[:, None])
     with torch.inference_mode(False), torch.enable_grad():
         y = torch.zeros(len(axes), dtype=axes.dtype, device=axes.device, requires_grad=True)
         z = metric._outputs(x + (y @ axes).reshape(x.shape).to(x.dtype))
@@ -367,20 +393,18 @@ def _curvature(metric, x, values, vectors, plane, row):
     return (second + gamma_12 @ gamma_12 - gamma_11 @ gamma_22).detach()
 
 
-def _axes(values, vectors, plane, row):
-    """Return horizontal directions that G finds orthonormal, the first two of them in the plane."""
-    roots = values.sqrt()
-    in_plane = (plane @ vectors.mT) * roots
+def _rotation(values, in_plane, row):
+    """Return rows that G, with these eigenvalues, finds orthonormal, two of them in the plane."""
+    in_plane = in_plane * values.sqrt()
     sizes = in_plane.norm(dim=-1, keepdim=True)
     in_plane = in_plane / torch.where(sizes > 0.0, sizes, 1.0)
-    if len(values) < 2 or float(torch.linalg.matrix_rank(in_plane)) < 2:
+    if len(values) < 2 or int(torch.linalg.matrix_rank(in_plane)) < 2:
         raise ValueError(
             f"u and v must have horizontal parts that span a plane: those at row {row} do not. "
             "A curvature needs a metric of rank 2 or more; see rank and horizontal."
         )
-    complete = torch.cat([in_plane.mT, torch.eye(len(values), dtype=values.dtype).to(values)], 1)
-    rotation, _ = torch.linalg.qr(complete)
-    return rotation.mT @ (vectors / roots[:, None])
+    identity = torch.eye(len(values), dtype=values.dtype, device=values.device)
+    return torch.linalg.qr(torch.cat([in_plane.mT, identity], dim=1)).Q.mT
 
 
 def _grad(value, y, row):

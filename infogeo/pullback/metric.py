@@ -13,9 +13,9 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import LOGITS, bad_value, gate
+from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads, leaves, paths
+from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
@@ -36,6 +36,7 @@ from infogeo.pullback._derivatives import (
 )
 from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
 from infogeo.pullback.heads import Head
+from infogeo.pullback.input_metrics import InputMetric
 
 __all__ = ["PullbackMetric"]
 
@@ -58,6 +59,10 @@ class PullbackMetric:
         Each output may depend on its own input only.
     head : Head
         What the raw outputs stand for.
+    input_metric : InputMetric or None
+        The metric h of the inputs that `spectrum`, `log_spectrum`, `trace` and `rank` are
+        relative to: v has length 1 if v' h(x) v = 1. None: the Euclidean one. The factor, the
+        matrix, norms and inner products do not depend on it.
     temperature : float
         Outputs are divided by it before the head reads them. The metric depends on it.
     chunk_size : int or None
@@ -101,6 +106,7 @@ class PullbackMetric:
 
     model: Callable[[torch.Tensor], torch.Tensor]
     head: Head = heads.categorical
+    input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
@@ -114,6 +120,14 @@ class PullbackMetric:
             raise TypeError(
                 f"head must be an infogeo.pullback.Head: got {type(self.head).__name__}. "
                 "Wrap a function z -> A(z) with A'A = F(z) as Head(function)."
+            )
+        if self.input_metric is None:
+            object.__setattr__(self, "input_metric", input_metrics.euclidean)
+        elif not isinstance(self.input_metric, InputMetric):
+            raise TypeError(
+                "input_metric must be an infogeo.pullback.InputMetric: got "
+                f"{type(self.input_metric).__name__}. Wrap weights or a matrix as "
+                "input_metrics.diagonal(weights) or input_metrics.full(matrix)."
             )
         check_number("temperature", self.temperature)
         if self.chunk_size is not None:
@@ -178,8 +192,9 @@ class PullbackMetric:
         Returns
         -------
         torch.Tensor, shape (batch, r, d)
-            One row for each class but the most probable one, in descending order of probability.
-            Rows whose weights underflow are 0; `scaled_factor` keeps them.
+            For the categorical head one row for each class but the most probable one, in
+            descending order of probability. Rows whose weights underflow are 0; `scaled_factor`
+            keeps them.
 
         Raises
         ------
@@ -298,19 +313,23 @@ class PullbackMetric:
     def spectrum(self, x, *, num_values=None):
         r"""Return the eigenvalues of G(x) that can differ from 0, and their eigenvectors.
 
+        .. math:: G(x) \, v_i = \lambda_i \, h(x) \, v_i, \qquad v_i^\top h(x) \, v_j = \delta_{ij}
+
+        with the input metric h, the identity if none was given.
+
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
             The inputs.
         num_values : int or None
-            How many, from the largest; None for all min(r, d), where r = c - 1 for the
-            categorical head.
+            How many, from the largest; None for all min(r, n), where r = c - 1 for the
+            categorical head and n is the dimension of the inputs.
 
         Returns
         -------
         Spectrum
             Values in descending order, shape (batch, k), vectors of shape (batch, k, ...),
-            orthonormal and determined up to sign, and the temperature. A value below the
+            orthonormal in h and determined up to sign, and the temperature. A value below the
             smallest number of its dtype is 0; `log_spectrum` keeps it.
 
         Raises
@@ -334,7 +353,7 @@ class PullbackMetric:
         """
         if num_values is not None:
             check_count("num_values", num_values)
-        factor = self.scaled_factor(x)
+        factor = self._relative_factor(x)
         limit = min(factor.rows.shape[1:])
         if num_values is not None and num_values > limit:
             raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
@@ -342,6 +361,7 @@ class PullbackMetric:
         log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
         vectors = (basis @ torch.asarray(vectors, dtype=basis.dtype, device=basis.device)).mT
+        vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
         return Spectrum(
             torch.asarray(np.exp(log_values), dtype=basis.dtype, device=basis.device),
             vectors.reshape(*log_values.shape, *x.shape[1:]),
@@ -349,7 +369,7 @@ class PullbackMetric:
         )
 
     def log_spectrum(self, x):
-        r"""Return the logarithms of the eigenvalues of G(x), also of those that underflow.
+        r"""Return the logarithms of the values of `spectrum`, also of those that underflow.
 
         Parameters
         ----------
@@ -358,9 +378,9 @@ class PullbackMetric:
 
         Returns
         -------
-        torch.Tensor, shape (batch, min(r, d))
-            Descending; -inf for an eigenvalue that is exactly 0. Where the rank is lower the
-            rest of the values is rounding, or -inf; see `rank`.
+        torch.Tensor, shape (batch, k)
+            As many as `spectrum` has. Descending; -inf for an eigenvalue that is exactly 0. Where
+            the rank is lower the rest of the values is rounding, or -inf; see `rank`.
 
         Raises
         ------
@@ -381,14 +401,14 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
+        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
         values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
         for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
             values[i] = log_singular_values(square, scales)
         return torch.asarray(2.0 * values, dtype=basis.dtype, device=basis.device)
 
     def trace(self, x):
-        r"""Return the trace of G(x): the sum of its eigenvalues.
+        r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
 
         Parameters
         ----------
@@ -398,7 +418,8 @@ class PullbackMetric:
         Returns
         -------
         torch.Tensor, shape (batch,)
-            d times the mean of the squared norm over all directions of unit length.
+            n times the mean of the squared norm over all directions of unit length, of which
+            there are n independent ones.
 
         Raises
         ------
@@ -412,7 +433,8 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        return self.factor(x).square().sum((-2, -1))
+        factor = self._relative_factor(x)
+        return (factor.rows * factor.log_scales.exp()[..., None]).square().sum((-2, -1))
 
     def rank(self, x, *, rtol=None):
         r"""Return the number of independent directions in which the prediction can move.
@@ -454,7 +476,7 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
+        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
         directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
         values = np.linalg.svd(directions, compute_uv=False)
         rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
@@ -495,6 +517,47 @@ class PullbackMetric:
         self._check_outputs(z1, x1)
         return self.head.distance(z0, z1)
 
+    def boundary_distance(self, x):
+        r"""Return how far the prediction is from the nearest one with another decision.
+
+        .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
+
+        for the categorical head, with the two largest probabilities.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+
+        Returns
+        -------
+        torch.Tensor, shape (batch,)
+            Fisher-Rao distance: no path in this metric from x to an input with another decision
+            is shorter. At most pi / 2 for classes and labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs or outputs that cannot be used; a head without decisions.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from infogeo.pullback import PullbackMetric
+        >>> PullbackMetric(lambda x: x).boundary_distance(torch.tensor([[1e-6, 0.0], [9.0, 0.0]]))
+        tensor([5.0000e-07, 1.5486e+00])
+        """
+        if self.head.boundary_distance is None:
+            raise ValueError(
+                "head must know the distance to the nearest other decision: this Head has none. "
+                "Pass Head(factor, boundary_distance=...)."
+            )
+        check_input(x, check=self.check)
+        with torch.no_grad():
+            z = self._outputs(x)
+        self._check_outputs(z, x)
+        return self.head.boundary_distance(z)
+
     # Methods that are long enough for a file of their own.
     length = paths.length
     energy = paths.energy
@@ -505,6 +568,14 @@ class PullbackMetric:
     kernel_walk = leaves.kernel_walk
     leaf_path = leaves.leaf_path
     leaf_curvature = leaves.leaf_curvature
+
+    def _relative_factor(self, x):
+        """Return the factor of the metric in orthonormal frames of the input metric."""
+        factor = self.scaled_factor(x)
+        if self.check:
+            self.input_metric.check_points(x)
+        rows = self.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
+        return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
     def _outputs(self, x):
         """Return model(x) / temperature, in the dtype of the results."""
@@ -531,7 +602,8 @@ class PullbackMetric:
                 "Add the batch axis, x[None], if x is a single input; flatten or select the "
                 "outputs if there is more than one axis of them.",
             )
-        gate(self.check, **{"model(x)": (LOGITS, z.detach())})
+        rule = LOGITS if self.head.allows_masks else VECTOR
+        gate(self.check, **{"model(x)": (rule, z.detach())})
 
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r): from one jvp where every operation has one."""

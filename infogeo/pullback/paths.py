@@ -18,6 +18,7 @@ from infogeo.pullback._checks import (
     require_distance,
 )
 from infogeo.pullback._derivatives import Tangent, apply_head
+from infogeo.pullback.input_metrics import euclidean
 
 __all__ = ["distance", "energy", "length", "segment_length"]
 
@@ -192,6 +193,8 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     shortest path known, the lifted or the straight one, by L-BFGS in the path's sine
     coefficients. Segments are straight in the input, and looked at between their corners: a
     path cannot jump from one part to another. The minimum is a local one.
+
+    Paths run in R^d, whatever the input metric: it changes neither lengths nor this distance.
 
     The length is that of the polygon to a relative error of 1e-4: it is an upper bound up to
     that. More segments come closer to the geodesic, whose length the excess falls to with their
@@ -454,7 +457,7 @@ def _graded(metric, z0, z1, num_segments):
     return torch.stack([fine[at[i], i] for i in range(len(z0))], dim=1)
 
 
-def move_to_output(metric, x, target, num_steps):
+def move_to_output(metric, x, target, num_steps, input_metric=euclidean):
     """Return the points near x with the target as output: shortest Newton steps, if they help."""
     z = outputs(metric, x)
     left = distances(metric, z, target)
@@ -462,7 +465,7 @@ def move_to_output(metric, x, target, num_steps):
     for _ in range(num_steps):
         if not bool((left > enough).any()):
             break
-        step = _shortest_step(metric, x, z, target)
+        step = _shortest_step(metric, x, z, target, input_metric)
         scale, is_better = 1.0, torch.zeros_like(left, dtype=torch.bool)
         for _ in range(4):  # halve the steps of those that came no nearer
             trial = x + scale * step
@@ -481,18 +484,23 @@ def move_to_output(metric, x, target, num_steps):
     return x
 
 
-def _shortest_step(metric, x, z, target):
+def _shortest_step(metric, x, z, target, input_metric):
     """Return the shortest dx with A J dx = A (target - z), row by row without the scales."""
+    if metric.check:
+        input_metric.check_points(x, "the points on the way")
     factor = metric.scaled_factor(x)
+    x_wide = x.to(factor.rows.dtype)
+    rows = input_metric.pull(x_wide, factor.rows)
     missing = torch.where(torch.isfinite(z), target - z, 0.0)
     wanted, _ = apply_head(metric.head, z, Tangent(missing))
-    lengths = factor.rows.norm(dim=-1, keepdim=True)
+    lengths = rows.norm(dim=-1, keepdim=True)
     lengths = torch.where(lengths > 0.0, lengths, 1.0)
     wanted = torch.where(torch.isfinite(factor.log_scales)[..., None], wanted, 0.0) / lengths
-    U, S, Vh = torch.linalg.svd(factor.rows / lengths, full_matrices=False)
-    inverse = torch.where(torch.finfo(S.dtype).eps ** 0.5 * S[:, :1] < S, 1.0 / S, 0.0)
-    step = Vh.mT @ (inverse[..., None] * (U.mT @ wanted))
-    return step[..., 0].reshape(x.shape).to(x.dtype)
+    U, S, Vh = torch.linalg.svd(rows / lengths, full_matrices=False)
+    smallest = torch.finfo(S.dtype).eps ** 0.5 * S[:, :1]
+    inverse = torch.where(smallest < S, 1.0 / S, 0.0)
+    step = input_metric.push(x_wide, ((wanted.mT @ U) * inverse[:, None]) @ Vh)
+    return step.reshape(x.shape).to(x.dtype)
 
 
 # ---------------------------------------------------------------- minimising the energy

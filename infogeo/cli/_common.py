@@ -1,0 +1,72 @@
+"""What commands share: errors that a user can put right, folders, optional dependencies."""
+
+import argparse
+import contextlib
+import errno
+import tempfile
+from pathlib import Path
+
+from infogeo._extras import is_installed
+
+
+class UsageError(Exception):
+    """Something the user can put right; its text is the one line shown."""
+
+
+def folder_name(text):
+    if not text:
+        raise argparse.ArgumentTypeError("the folder's name is empty")
+    return Path(text)
+
+
+def require(command, **extras):
+    """Check that modules can be found, without importing them; `extras` maps them to extras."""
+    missing = [module for module in extras if not is_installed(module)]
+    if missing:
+        packages = ["scikit-learn" if module == "sklearn" else module for module in missing]
+        wanted = ",".join(extras[module] for module in missing)
+        raise UsageError(f"{command} needs {_join(packages)}: pip install 'infogeo[{wanted}]'")
+
+
+def _join(words):
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+_WRITE_ERRORS = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
+@contextlib.contextmanager
+def writable_folder(path):
+    """Give a folder that can be written to; take it back if nothing was."""
+    made = []
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise UsageError(f"infogeo: cannot write to {path}: it is a file, not a folder") from None
+    except OSError as error:
+        _remove_empty(made)
+        raise UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
+    try:
+        yield path
+    except BaseException as error:
+        _remove_empty(made)
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            raise UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
+        raise
+
+
+def _remove_empty(folders):
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
