@@ -34,9 +34,10 @@ from infogeo.pullback._derivatives import (
     push_by_two_backwards,
     push_forward,
 )
-from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
+from infogeo.pullback._spectrum import decompose, log_eigenvalues, rank_of, triangle_of
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
+from infogeo.pullback.strategies import Batched, Loop, puller
 
 __all__ = ["PullbackMetric"]
 
@@ -65,6 +66,10 @@ class PullbackMetric:
         matrix, norms and inner products do not depend on it.
     temperature : float
         Outputs are divided by it before the head reads them. The metric depends on it.
+    strategy : Loop, Batched or None
+        How the rows of the factor are computed. None: the faster one of the two for this model,
+        measured at its first use with inputs of a kind (shape, dtype, device). They agree to
+        rounding; name one, or call `torch.use_deterministic_algorithms`, where each bit counts.
     chunk_size : int or None
         How many gradients (rows of the factor) are computed at once; less takes less memory.
         None: as many as keep the gradients below 4 million numbers, at least one.
@@ -108,6 +113,7 @@ class PullbackMetric:
     head: Head = heads.categorical
     input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
+    strategy: Loop | Batched | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
@@ -130,6 +136,11 @@ class PullbackMetric:
                 "input_metrics.diagonal(weights) or input_metrics.full(matrix)."
             )
         check_number("temperature", self.temperature)
+        if not isinstance(self.strategy, Loop | Batched | None):
+            raise TypeError(
+                "strategy must be Loop(), Batched() or None: got "
+                f"{getattr(self.strategy, '__name__', type(self.strategy).__name__)}."
+            )
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size)
 
@@ -175,7 +186,7 @@ class PullbackMetric:
             leaf = x.detach().clone().requires_grad_()
             z = self._outputs(leaf)
             self._check_outputs(z, x)
-            gradients = Gradients(z, leaf, self.chunk_size)
+            gradients = Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
             rows, log_scales = apply_head(self.head, z.detach(), gradients)
         if self.check:
             check_gradients(rows)
@@ -360,7 +371,7 @@ class PullbackMetric:
         basis, triangle, log_scales = triangle_of(factor)
         log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = (basis @ torch.asarray(vectors, dtype=basis.dtype, device=basis.device)).mT
+        vectors = torch.asarray(vectors, dtype=basis.dtype, device=basis.device).mT @ basis.mT
         vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
         return Spectrum(
             torch.asarray(np.exp(log_values), dtype=basis.dtype, device=basis.device),
@@ -402,10 +413,8 @@ class PullbackMetric:
         tensor([[ -299.3069, -4999.5947]])
         """
         basis, triangle, log_scales = triangle_of(self._relative_factor(x))
-        values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
-        for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
-            values[i] = log_singular_values(square, scales)
-        return torch.asarray(2.0 * values, dtype=basis.dtype, device=basis.device)
+        values = log_eigenvalues(triangle, log_scales)
+        return torch.asarray(values, dtype=basis.dtype, device=basis.device)
 
     def trace(self, x):
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
@@ -477,10 +486,8 @@ class PullbackMetric:
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
         basis, triangle, log_scales = triangle_of(self._relative_factor(x))
-        directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
-        values = np.linalg.svd(directions, compute_uv=False)
-        rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
-        return torch.asarray((values > rounding * values[:, :1]).sum(-1), device=basis.device)
+        rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
+        return torch.asarray(rank, device=basis.device)
 
     def output_distance(self, x0, x1):
         r"""Return the Fisher-Rao distance of the two predictions.
