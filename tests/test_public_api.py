@@ -170,6 +170,7 @@ SIGNATURES = {
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
     "pullback.PullbackMetric.boundary_distance": "self, x",
+    "pullback.fit_temperature": "logits, labels, *, throw, check",
     "pullback.heads.normal_fixed_std": "std",
     "pullback.input_metrics.diagonal": "weights",
     "pullback.input_metrics.full": "matrix",

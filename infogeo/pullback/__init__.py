@@ -19,9 +19,11 @@ from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.temperature import Calibration, fit_temperature
 
 __all__ = [
     "Batched",
+    "Calibration",
     "Head",
     "InputMetric",
     "Loop",
@@ -29,6 +31,7 @@ __all__ = [
     "ScaledFactor",
     "Scan",
     "Spectrum",
+    "fit_temperature",
     "heads",
     "input_metrics",
     "merge_scans",
