@@ -204,6 +204,29 @@ class ScaledFactor:
 
 
 @dataclass(frozen=True, eq=False)
+class Attack:
+    """Inputs moved to where a model may no longer predict the same class.
+
+    Parameters
+    ----------
+    points : array, shape (batch, ...)
+        The inputs after the attack.
+    success : bool array, shape (batch,)
+        Whether the predicted class has changed.
+    distances : array, shape (batch,)
+        How far the points are from the inputs in the l2 norm: the radius, unless the box that
+        they were held in ends before.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    points: Array
+    success: Array
+    distances: Array
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
 class Mean:
     """A Frechet mean, with the gradient that it leaves.
 

@@ -9,12 +9,12 @@ import argparse
 import sys
 
 from infogeo import __version__
-from infogeo.cli import _demo, _maxent
+from infogeo.cli import _compare, _demo, _distance, _maxent
 from infogeo.cli._common import UsageError
 
 __all__ = ["main"]
 
-_COMMANDS = (_demo, _maxent)
+_COMMANDS = (_compare, _demo, _distance, _maxent)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +35,8 @@ def main(arguments=None):
     Returns
     -------
     int
-        The exit status: 0 for success, 1 for a proved no (`infogeo maxent`), 2 for something the
+        The exit status: 0 for success, 1 for a no (a proof of `infogeo maxent`, a threshold of
+        `infogeo compare`), 2 for something the
         user can put right, 130 after an interrupt.
 
     Examples

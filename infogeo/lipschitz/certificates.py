@@ -7,9 +7,7 @@ dtype they are computed in, and for the constant they are given.
 
 import math
 
-from array_api_compat import device as device_of
-
-from infogeo._array import LOGITS, Rule, bad_value, gate
+from infogeo._array import LOGITS, Rule, bad_value, boundary_sine, gate, top_two
 
 __all__ = ["drift_bound", "fisher_rao_radius", "margin_radius"]
 
@@ -59,7 +57,7 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    top, second = _top_two(z, xp)
+    top, second = top_two(z, xp)
     return (top - second) / (math.sqrt(2.0) * constant)
 
 
@@ -106,10 +104,7 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    top, second = _top_two(z, xp)
-    inverse_p = xp.sum(xp.exp(z - top[..., None]), axis=-1)  # 1 / p of the predicted class
-    ratio = -xp.expm1(0.5 * (second - top)) / xp.sqrt(2.0 * inverse_p)
-    return (2.0 * math.sqrt(2.0)) * xp.atanh(ratio) / constant
+    return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
 
 
 def drift_bound(radius, *, lipschitz_constant, check=True):
@@ -153,15 +148,6 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
         check, radius=(NON_NEGATIVE, radius), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
     return 4.0 * xp.atan(xp.tanh(constant * radius / (4.0 * math.sqrt(2.0))))
-
-
-def _top_two(z, xp):
-    """Return the predicted class's logit and the largest of the others (-inf if there is none)."""
-    predicted = xp.argmax(z, axis=-1, keepdims=True)
-    is_top = xp.arange(z.shape[-1], device=device_of(z)) == predicted
-    top = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1)
-    second = xp.max(xp.where(is_top, xp.full_like(z, -math.inf), z), axis=-1)
-    return top, second
 
 
 # ---------------------------------------------------------------- rules

@@ -65,7 +65,27 @@ _WINDOW = 600.0  # nats: squares of its numbers are normal floating-point number
 _MARGIN = 40.0  # nats: exp(-40) squared is far below rounding
 
 
-def log_singular_values(triangle, log_scales):
+def log_eigenvalues(triangle, log_scales):
+    """Return the logarithms of the squared singular values of T diag(exp(log_scales)), a batch."""
+    values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
+    for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
+        values[i] = _log_singular_values(square, scales)
+    return 2.0 * values
+
+
+def rounding_of(num_rows, eps):
+    """Return what rounding of gradients may do to singular values of unit rows: seen were 7 eps."""
+    return 32.0 * num_rows**0.5 * eps
+
+
+def rank_of(triangle, log_scales, eps):
+    """Return the rank of the rows, scaled to unit length, as far as rounding can tell."""
+    directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
+    values = np.linalg.svd(directions, compute_uv=False)
+    return (values > rounding_of(triangle.shape[2], eps) * values[:, :1]).sum(-1)
+
+
+def _log_singular_values(triangle, log_scales):
     """Return the logarithms of the singular values of T diag(exp(log_scales)), one matrix."""
     logs = np.full(min(triangle.shape), -np.inf)
     log_scales = log_scales[log_scales > -np.inf]

@@ -341,12 +341,12 @@ corners, which no differentiable path leaves at a finite speed in x: they do not
 
 
 def _normal_roots(x):
-    std = x[:, 1].flatten(1)
+    _, std = x.flatten(1).chunk(2, dim=1)
     return torch.cat([std, std / math.sqrt(2.0)], dim=1)
 
 
 def _normal_distance(x0, x1):
-    points = (normals.Normal(x[:, 0].flatten(1), x[:, 1].flatten(1), check=False) for x in (x0, x1))
+    points = (normals.Normal(*x.flatten(1).chunk(2, dim=1), check=False) for x in (x0, x1))
     return normals.diagonal_fisher_rao_distance(*points, check=False)
 
 
@@ -362,7 +362,7 @@ def _require_means_and_stds(name, x):
 
 
 normal = _by_roots(_normal_roots, distance=_normal_distance, require=_require_means_and_stds)
-r"""Each pixel is a normal distribution, inputs have shape (batch, 2, ...): means, then stds.
+r"""Each pixel is a normal distribution, inputs have shape (batch, 2, ...): means, stds.
 
 The metric is h = sum_i (dmean_i^2 + 2 dstd_i^2) / std_i^2, a product of hyperbolic planes.
 """

@@ -32,7 +32,7 @@ from infogeo.pullback._derivatives import (
     push_by_two_backwards,
     push_forward,
 )
-from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
+from infogeo.pullback._spectrum import decompose, log_eigenvalues, rank_of, triangle_of
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.strategies import Batched, Loop, puller
@@ -411,10 +411,8 @@ class PullbackMetric:
         tensor([[ -299.3069, -4999.5947]])
         """
         basis, triangle, log_scales = triangle_of(self._relative_factor(x))
-        values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
-        for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
-            values[i] = log_singular_values(square, scales)
-        return torch.asarray(2.0 * values, dtype=basis.dtype, device=basis.device)
+        values = log_eigenvalues(triangle, log_scales)
+        return torch.asarray(values, dtype=basis.dtype, device=basis.device)
 
     def trace(self, x):
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
@@ -486,10 +484,8 @@ class PullbackMetric:
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
         basis, triangle, log_scales = triangle_of(self._relative_factor(x))
-        directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
-        values = np.linalg.svd(directions, compute_uv=False)
-        rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
-        return torch.asarray((values > rounding * values[:, :1]).sum(-1), device=basis.device)
+        rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
+        return torch.asarray(rank, device=basis.device)
 
     def output_distance(self, x0, x1):
         r"""Return the Fisher-Rao distance of the two predictions.
