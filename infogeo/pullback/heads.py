@@ -157,7 +157,7 @@ def _categorical_distance(z, w):
 
 
 def _categorical_boundary_distance(z):
-    """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2), with the two largest probabilities."""
+    """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2): the nearest tie is with the runner-up."""
     _check_num_classes(z)
     return 2.0 * torch.asin(_array.boundary_sine(z, xp))
 
