@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import ScaledFactor, Spectrum
+from infogeo._result import KernelWalk, LeafPath, Length, Path, ScaledFactor, Spectrum
 from infogeo.pullback import comparison, heads, input_metrics, quantities
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
@@ -27,7 +27,11 @@ __all__ = [
     "Calibration",
     "Head",
     "InputMetric",
+    "KernelWalk",
+    "LeafPath",
+    "Length",
     "Loop",
+    "Path",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",
