@@ -20,9 +20,11 @@ from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.temperature import Calibration, fit_temperature
 
 __all__ = [
     "Batched",
+    "Calibration",
     "Head",
     "InputMetric",
     "KernelWalk",
@@ -35,6 +37,7 @@ __all__ = [
     "Scan",
     "Spectrum",
     "comparison",
+    "fit_temperature",
     "heads",
     "input_metrics",
     "merge_scans",
