@@ -13,8 +13,9 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import ScaledFactor, Spectrum
+from infogeo._result import Kinks, ScaledFactor, Spectrum
 from infogeo.pullback import comparison, heads, input_metrics, quantities
+from infogeo.pullback._kinks import check_differentiable
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
@@ -25,11 +26,13 @@ __all__ = [
     "Batched",
     "Head",
     "InputMetric",
+    "Kinks",
     "Loop",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",
     "Spectrum",
+    "check_differentiable",
     "comparison",
     "heads",
     "input_metrics",
