@@ -42,12 +42,12 @@ def _bar():
 
 
 class _StageLines:
-    """Prints a stage's name when it begins."""
+    """Prints a stage's name when it begins, and again with each further tenth of the whole."""
 
     def __init__(self):
-        self._stage = None
+        self._last = None
 
     def __call__(self, stage, fraction):
-        if stage != self._stage:
-            self._stage = stage
+        if self._last is None or stage != self._last[0] or fraction >= self._last[1] + 0.1:
+            self._last = (stage, fraction)
             print(f"[{fraction:4.0%}] {stage}", file=sys.stderr, flush=True)

@@ -9,12 +9,12 @@ import argparse
 import sys
 
 from infogeo import __version__
-from infogeo.cli import _compare, _demo, _distance, _maxent
+from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError
 
 __all__ = ["main"]
 
-_COMMANDS = (_compare, _demo, _distance, _maxent)
+_COMMANDS = (_compare, _demo, _distance, _maxent, _pullback)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -33,6 +33,11 @@ def _join(words):
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def first_line(error):
+    """Return the first line of what an error says, or its name."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 _WRITE_ERRORS = (
     errno.EACCES,
     errno.EDQUOT,

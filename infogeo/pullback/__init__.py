@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import Kinks, ScaledFactor, Spectrum
+from infogeo._result import KernelWalk, Kinks, LeafPath, Length, Path, ScaledFactor, Spectrum
 from infogeo.pullback import comparison, heads, input_metrics, quantities
 from infogeo.pullback._kinks import check_differentiable
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
@@ -26,8 +26,12 @@ __all__ = [
     "Batched",
     "Head",
     "InputMetric",
+    "KernelWalk",
     "Kinks",
+    "LeafPath",
+    "Length",
     "Loop",
+    "Path",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",

@@ -63,6 +63,9 @@ class Head:
         there is none, None if it is not known.
     allows_masks : bool
         Whether an output may be -inf, as the logit of a class that is left out.
+    geodesic : callable or None
+        ``geodesic(z, w, t)``: outputs on the shortest path of distributions between two outputs,
+        for t of shape (k,) of shape (k, batch, m).
 
     Notes
     -----
@@ -86,9 +89,10 @@ class Head:
     boundary_distance: Callable | None = None
     lipschitz_constant: float | None = None
     allows_masks: bool = False
+    geodesic: Callable | None = None
 
     def __post_init__(self):
-        for name in ("factor", "distance", "scaled_factor", "boundary_distance"):
+        for name in ("factor", "distance", "scaled_factor", "boundary_distance", "geodesic"):
             value = getattr(self, name)
             if not callable(value) and (value is not None or name == "factor"):
                 raise TypeError(f"{name} must be a function: got {type(value).__name__}.")
@@ -157,7 +161,7 @@ def _categorical_distance(z, w):
 
 
 def _categorical_boundary_distance(z):
-    """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2), with the two largest probabilities."""
+    """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2): the nearest tie is with the runner-up."""
     _check_num_classes(z)
     return 2.0 * torch.asin(_array.boundary_sine(z, xp))
 
@@ -172,12 +176,17 @@ def _check_num_classes(z):
         )
 
 
+def _categorical_geodesic(z, w, t):
+    return logits.fisher_rao_geodesic(z, w, t, check=False)
+
+
 categorical = _head(
     _categorical_scaled_factor,
     _categorical_distance,
     boundary_distance=_categorical_boundary_distance,
     lipschitz_constant=math.sqrt(0.5),
     allows_masks=True,
+    geodesic=_categorical_geodesic,
 )
 """Logits of a categorical distribution: p = softmax(z)."""
 

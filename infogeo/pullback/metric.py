@@ -15,14 +15,16 @@ from array_api_compat import torch as xp
 from infogeo import _array
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads, input_metrics
+from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
     check_input,
     check_model,
     check_number,
+    check_pair,
     explain_mismatch,
+    require_distance,
     result_dtype,
 )
 from infogeo.pullback._derivatives import (
@@ -514,18 +516,8 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).output_distance(x0, x1)
         tensor([3.1416])
         """
-        if self.head.distance is None:
-            raise ValueError(
-                "head must know the distance of two outputs: this Head has none. "
-                "Pass Head(factor, distance=...)."
-            )
-        check_input(x0, "x0", check=self.check)
-        check_input(x1, "x1", check=self.check)
-        if x0.shape[1:] != x1.shape[1:] or (len(x0) != len(x1) and 1 not in (len(x0), len(x1))):
-            raise ValueError(
-                "x0 and x1 must have the same shape, or one of them a batch of length 1: "
-                f"their shapes are {tuple(x0.shape)} and {tuple(x1.shape)}."
-            )
+        require_distance(self.head)
+        check_pair(x0, x1, check=self.check)
         with torch.no_grad():
             z0, z1 = self._outputs(x0), self._outputs(x1)
         self._check_outputs(z0, x0)
@@ -572,6 +564,17 @@ class PullbackMetric:
             z = self._outputs(x)
         self._check_outputs(z, x)
         return self.head.boundary_distance(z)
+
+    # Methods that are long enough for a file of their own.
+    length = paths.length
+    energy = paths.energy
+    segment_length = paths.segment_length
+    distance = paths.distance
+    horizontal = leaves.horizontal
+    vertical = leaves.vertical
+    kernel_walk = leaves.kernel_walk
+    leaf_path = leaves.leaf_path
+    leaf_curvature = leaves.leaf_curvature
 
     def _relative_factor(self, x):
         """Return the factor of the metric in orthonormal frames of the input metric."""
