@@ -170,6 +170,7 @@ SIGNATURES = {
     "pullback.PullbackMetric.factor": "self, x",
     "pullback.PullbackMetric.scaled_factor": "self, x",
     "pullback.PullbackMetric.boundary_distance": "self, x",
+    "pullback.fit_temperature": "logits, labels, *, throw, check",
     "pullback.heads.normal_fixed_std": "std",
     "pullback.comparison.is_gradient_norm_preserving": "metric, x, *, rtol",
     "pullback.comparison.is_locally_lipschitz": "metric, x, *, constant, rtol",

@@ -21,9 +21,11 @@ from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.temperature import Calibration, fit_temperature
 
 __all__ = [
     "Batched",
+    "Calibration",
     "Head",
     "InputMetric",
     "KernelWalk",
@@ -38,6 +40,7 @@ __all__ = [
     "Spectrum",
     "check_differentiable",
     "comparison",
+    "fit_temperature",
     "heads",
     "input_metrics",
     "merge_scans",
