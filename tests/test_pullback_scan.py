@@ -123,7 +123,7 @@ def test_operations_that_cannot_be_batched(tmp_path):
 
     model = make_model()
     doubled = PullbackMetric(lambda x: Double.apply(model(x)))
-    with pytest.raises(RuntimeError, match="Batched.. failed for this model"):
+    with pytest.raises(RuntimeError, match=r"Batched\(\) failed for this model"):
         dataclasses.replace(doubled, strategy=Batched()).trace(make_inputs())
     scan = scan_of(tmp_path / "a", model=doubled)
     expected = scan_of(tmp_path / "b", model=lambda x: 2.0 * model(x))
