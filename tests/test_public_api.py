@@ -218,6 +218,7 @@ SIGNATURES = {
     "lipschitz.certificates.margin_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.fisher_rao_radius": "logits, *, lipschitz_constant",
     "lipschitz.certificates.drift_bound": "radius, *, lipschitz_constant",
+    "pullback.check_differentiable": "model, x, *, step, check",
     "robustness.boundary_distance": "logits, *, check",
     "robustness.robustness_indicator": "model, x, *, head, temperature, check",
     "robustness.isometry_criterion": "model, x, *, radius, head, temperature, check",
