@@ -8,6 +8,7 @@ _EXTRAS = {
     "sklearn": "sklearn",
     "rich": "cli",
     "geomstats": "geomstats",
+    "pyarrow": "parquet",
 }
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

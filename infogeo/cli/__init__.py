@@ -6,15 +6,16 @@ heavy is imported before a command runs.
 """
 
 import argparse
+import os
 import sys
 
 from infogeo import __version__
-from infogeo.cli import _demo, _maxent
+from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError
 
 __all__ = ["main"]
 
-_COMMANDS = (_demo, _maxent)
+_COMMANDS = (_compare, _demo, _distance, _maxent, _pullback)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +36,8 @@ def main(arguments=None):
     Returns
     -------
     int
-        The exit status: 0 for success, 1 for a proved no (`infogeo maxent`), 2 for something the
+        The exit status: 0 for success, 1 for a no (a proof of `infogeo maxent`, a threshold of
+        `infogeo compare`), 2 for something the
         user can put right, 130 after an interrupt.
 
     Examples
@@ -54,6 +56,9 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("infogeo: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has seen enough, as in: infogeo distance A B | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as stop:  # --help and --version are done
         return int(stop.code or 0)
 

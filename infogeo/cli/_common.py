@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def require(command, **extras):
 
 def _join(words):
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def first_line(error):
+    """Return the first line of what an error says, or its name."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 _WRITE_ERRORS = (
@@ -64,6 +70,33 @@ def writable_folder(path):
         if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
             raise UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
         raise
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give the name of a file beside `path` that takes its place once it is whole."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            partial = Path(file.name)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from None
+    try:
+        yield partial
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask():
+    """Return the permissions that new files lack; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _remove_empty(folders):

@@ -11,7 +11,7 @@ from typing import Any
 
 from array_api_compat import device as device_of
 
-from infogeo._array import LOGITS, REAL, Rule, bad_value, gate
+from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, top_two
 
 __all__ = [
     "Coverage",
@@ -97,7 +97,7 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    top, second = _top_two(z, xp)
+    top, second = top_two(z, xp)
     return (top - second) / (math.sqrt(2.0) * constant)
 
 
@@ -195,8 +195,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
             f"have one row for each of the {num_classes} classes",
             f"got shape {tuple(weight.shape)}",
         )
-    predicted = xp.argmax(z, axis=-1, keepdims=True)
-    is_top = xp.arange(num_classes, device=device_of(z)) == predicted
+    predicted, is_top = xp.argmax(z, axis=-1), _is_top(z, xp)
     gaps = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1, keepdims=True) - z
     norms = xp.stack(
         [xp.linalg.vector_norm(weight - weight[k : k + 1, :], axis=-1) for k in range(num_classes)]
@@ -248,7 +247,7 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    top, second = _top_two(z, xp)
+    top, second = top_two(z, xp)
     return (top - second) / (2.0 * constant)
 
 
@@ -295,10 +294,7 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    top, second = _top_two(z, xp)
-    inverse_p = xp.sum(xp.exp(z - top[..., None]), axis=-1)  # 1 / p of the predicted class
-    ratio = -xp.expm1(0.5 * (second - top)) / xp.sqrt(2.0 * inverse_p)
-    return (2.0 * math.sqrt(2.0)) * xp.atanh(ratio) / constant
+    return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
 
 
 def drift_bound(radius, *, lipschitz_constant, check=True):
@@ -433,7 +429,7 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
         radius=(NON_NEGATIVE, radius),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
-    top, _ = _top_two(z, xp)
+    top, _ = top_two(z, xp)
     odds = xp.sum(xp.where(_is_top(z, xp), xp.zeros_like(z), xp.exp(z - top[..., None])), axis=-1)
     left = 2.0 * xp.atan(xp.exp(-constant * radius / (2.0 * math.sqrt(2.0))))  # pi/2 - delta/2
     angle = left - xp.atan(xp.sqrt(odds))
@@ -484,7 +480,7 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
         radius=(NON_NEGATIVE, radius),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
-    top, second = _top_two(z, xp)
+    top, second = top_two(z, xp)
     return top - second > math.sqrt(2.0) * constant * radius
 
 
@@ -539,7 +535,7 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
             "have one row and one class for each input",
             f"their shapes are {tuple(z.shape)} and {tuple(target.shape)}",
         )
-    top, second = _top_two(z, xp)
+    top, second = top_two(z, xp)
     is_right = xp.astype(xp.argmax(z, axis=-1), z.dtype) == target
     is_accepted = (top - second)[:, None] > math.sqrt(2.0) * constant * xp.reshape(radii, (-1,))
     share = xp.mean(xp.astype(is_accepted, z.dtype), axis=0)
@@ -548,14 +544,6 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
     accuracy = certified / xp.where(is_empty, xp.ones_like(share), share)
     accuracy = xp.where(is_empty, xp.full_like(share, math.nan), accuracy)
     return Coverage(xp.reshape(radii, (-1,)), share, accuracy, certified)
-
-
-def _top_two(z, xp):
-    """Return the predicted class's logit and the largest of the others (-inf if there is none)."""
-    is_top = _is_top(z, xp)
-    top = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1)
-    second = xp.max(xp.where(is_top, xp.full_like(z, -math.inf), z), axis=-1)
-    return top, second
 
 
 def _is_top(z, xp):

@@ -11,11 +11,14 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
+from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
 from infogeo.plot.simplex import simplex, to_ternary
 
 __all__ = [
+    "distances",
+    "distances_by_class",
     "geodesic_circle",
     "half_plane",
     "normal_ellipses",

@@ -63,6 +63,9 @@ class Head:
         there is none, None if it is not known.
     allows_masks : bool
         Whether an output may be -inf, as the logit of a class that is left out.
+    geodesic : callable or None
+        ``geodesic(z, w, t)``: outputs on the shortest path of distributions between two outputs,
+        for t of shape (k,) of shape (k, batch, m).
 
     Notes
     -----
@@ -86,9 +89,10 @@ class Head:
     boundary_distance: Callable | None = None
     lipschitz_constant: float | None = None
     allows_masks: bool = False
+    geodesic: Callable | None = None
 
     def __post_init__(self):
-        for name in ("factor", "distance", "scaled_factor", "boundary_distance"):
+        for name in ("factor", "distance", "scaled_factor", "boundary_distance", "geodesic"):
             value = getattr(self, name)
             if not callable(value) and (value is not None or name == "factor"):
                 raise TypeError(f"{name} must be a function: got {type(value).__name__}.")
@@ -147,7 +151,8 @@ def _categorical_scaled_factor(z, derivative):
     p = log_p.exp()
     rows = derivative.differences(order[:, 1:], order[:, :1])
     weights = p[:, 1:] / (1.0 + p[:, :1].sqrt())
-    return rows.sub_(weights[:, None, :] @ rows), 0.5 * log_p[:, 1:]
+    mean = weights[:, None, :] @ rows
+    return (rows - mean if mean.requires_grad else rows.sub_(mean)), 0.5 * log_p[:, 1:]
 
 
 def _categorical_distance(z, w):
@@ -156,17 +161,9 @@ def _categorical_distance(z, w):
 
 
 def _categorical_boundary_distance(z):
-    r"""Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2), with the two largest probabilities.
-
-    On the sphere of the u = sqrt p the tie of classes k and j is the great sphere u_k = u_j. The
-    foot of the perpendicular from u has both coordinates at their mean and the others as they
-    are, up to a common factor: it is a distribution, so that each tie is as far as its great
-    sphere, and the nearest one that with the runner-up, where no other class is ahead.
-    """
+    """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2): the nearest tie is with the runner-up."""
     _check_num_classes(z)
-    top, second = torch.topk(z, 2, dim=-1).values.unbind(-1)
-    inverse_p = (z - top[..., None]).exp().sum(-1)  # 1 / p of the predicted class
-    return 2.0 * torch.asin(-torch.expm1(0.5 * (second - top)) / (2.0 * inverse_p).sqrt())
+    return 2.0 * torch.asin(_array.boundary_sine(z, xp))
 
 
 def _check_num_classes(z):
@@ -179,12 +176,17 @@ def _check_num_classes(z):
         )
 
 
+def _categorical_geodesic(z, w, t):
+    return logits.fisher_rao_geodesic(z, w, t, check=False)
+
+
 categorical = _head(
     _categorical_scaled_factor,
     _categorical_distance,
     boundary_distance=_categorical_boundary_distance,
     lipschitz_constant=math.sqrt(0.5),
     allows_masks=True,
+    geodesic=_categorical_geodesic,
 )
 """Logits of a categorical distribution: p = softmax(z)."""
 
