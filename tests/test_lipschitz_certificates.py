@@ -63,7 +63,7 @@ def classifier(digits):
     )
 
 
-def is_broken(value, x, radius, *, order=2):
+def is_broken(value, x, radius, *, order=2, num_restarts=10):
     """Whether PGD with restarts finds a point of the ball where the value is negative."""
 
     def two_classes(y):
@@ -71,7 +71,13 @@ def is_broken(value, x, radius, *, order=2):
 
     label = torch.zeros(len(x), dtype=torch.int64)
     point = attacks.pgd(
-        two_classes, x, radius=radius, label=label, order=order, num_steps=10, num_restarts=10
+        two_classes,
+        x,
+        radius=radius,
+        label=label,
+        order=order,
+        num_steps=10,
+        num_restarts=num_restarts,
     )
     assert bool((attacks.size(point - x, order) <= radius + 1e-12).all())
     return value(point).detach() < -1e-9
@@ -163,8 +169,8 @@ def test_drift_confidence_and_total_variation_survive_and_wrong_ones_do_not(digi
         (left_of_variation, 0.9 * variation),
         (left_of_confidence, confidence + 0.1 * (p.amax(-1) - confidence)),
     ):
-        assert not is_broken(left, x, radius).any()
-        assert is_broken(lambda y, f=left, bound=wrong: f(y, bound), x, radius).any()
+        assert not is_broken(left, x, radius, num_restarts=5).any()
+        assert is_broken(lambda y, f=left, b=wrong: f(y, b), x, radius, num_restarts=5).any()
 
 
 def test_what_is_accepted_stays_in_its_class_or_is_rejected(digits, classifier):
