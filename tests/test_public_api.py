@@ -235,6 +235,7 @@ SIGNATURES = {
     "lipschitz.smoothing.certify": "counts, *, std, confidence",
     "lipschitz.smoothing.drift_bound": "radius, *, std",
     "lipschitz.smoothing.sampling_bound": "num_samples, num_outcomes, *, confidence",
+    "pullback.check_differentiable": "model, x, *, step, check",
     "robustness.boundary_distance": "logits, *, check",
     "robustness.robustness_indicator": "model, x, *, head, temperature, check",
     "robustness.isometry_criterion": "model, x, *, radius, head, temperature, check",
