@@ -457,8 +457,8 @@ def trace_penalty(
     -----
     It takes one backward pass for each probe, which is itself differentiated. The probes live in
     the c - 1 rows of the factor and not in the input: the variance, twice the sum of
-    the squares off the diagonal of A A', knows nothing of the size of the input. BatchNorm and Dropout in training mode
-    raise: call ``model.eval()`` before and ``model.train()`` after it.
+    the squares off the diagonal of A A', knows nothing of the size of the input. BatchNorm and
+    Dropout in training mode raise: call ``model.eval()`` before and ``model.train()`` after it.
 
     References
     ----------
