@@ -18,6 +18,7 @@ __all__ = [
     "family",
     "fisher_rao_distance",
     "lipschitz",
+    "load",
     "logits",
     "maxent",
     "mean",
@@ -27,6 +28,7 @@ __all__ = [
     "plot",
     "pullback",
     "robustness",
+    "save",
     "simplex",
 ]
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         simplex,
     )
     from infogeo._result import SolveError, Status
+    from infogeo._storage import load, save
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
@@ -53,6 +56,8 @@ _HOMES = {
     "SolveError": "infogeo._result",
     "Status": "infogeo._result",
     "fisher_rao_distance": "infogeo.interop.distance",
+    "load": "infogeo._storage",
+    "save": "infogeo._storage",
 }
 
 

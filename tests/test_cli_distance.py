@@ -1,6 +1,8 @@
 """infogeo distance: every format, every question, one clear line for what is wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -235,3 +237,18 @@ def test_nothing_half_written_is_left(files, capsys, tmp_path, monkeypatch):
 def test_options_that_do_not_fit(files, arguments, message, capsys):
     assert cli.main(["distance", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_reader_may_stop_early(files):
+    np.save("many.npy", np.tile(files[0], (5000, 1)))
+    run = subprocess.run(
+        f"'{sys.executable}' -m infogeo distance many.npy many.npy 2>err | head -n 1; "
+        "echo ${PIPESTATUS[0]}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.stdout.split() == ["row,distance", "0"]
+    assert "Traceback" not in Path("err").read_text()

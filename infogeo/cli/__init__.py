@@ -6,6 +6,7 @@ heavy is imported before a command runs.
 """
 
 import argparse
+import os
 import sys
 
 from infogeo import __version__
@@ -55,6 +56,9 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("infogeo: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader has seen enough, as in: infogeo distance A B | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SystemExit as stop:  # --help and --version are done
         return int(stop.code or 0)
 

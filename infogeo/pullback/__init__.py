@@ -13,19 +13,23 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import KernelWalk, LeafPath, Length, Path, ScaledFactor, Spectrum
+from infogeo._result import KernelWalk, Kinks, LeafPath, Length, Path, ScaledFactor, Spectrum
 from infogeo.pullback import comparison, heads, input_metrics, quantities
+from infogeo.pullback._kinks import check_differentiable
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.temperature import Calibration, fit_temperature
 
 __all__ = [
     "Batched",
+    "Calibration",
     "Head",
     "InputMetric",
     "KernelWalk",
+    "Kinks",
     "LeafPath",
     "Length",
     "Loop",
@@ -34,7 +38,9 @@ __all__ = [
     "ScaledFactor",
     "Scan",
     "Spectrum",
+    "check_differentiable",
     "comparison",
+    "fit_temperature",
     "heads",
     "input_metrics",
     "merge_scans",
