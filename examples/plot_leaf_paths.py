@@ -110,6 +110,13 @@ def print_lengths(metric, x0, x1, path):
         print(f"pair {i}{lower:15.4f}{upper:19.4f}{error:19.4f}{line:16.4f}")
 
 
+def between_corners(points, num_pieces=16):
+    """Return points on the segments between the corners of a polygon."""
+    steps = (points[1:] - points[:-1])[:, None]
+    t = (torch.arange(num_pieces) / num_pieces).to(points).reshape(-1, *(1,) * (points.ndim - 1))
+    return torch.cat([(points[:-1, None] + t * steps).flatten(0, 1), points[-1:]])
+
+
 def draw(metric, x0, x1, shortest):
     """Draw four paths between two images."""
     t = torch.linspace(0.0, 1.0, 33, dtype=x0.dtype).reshape(-1, *(1,) * x0.ndim)
@@ -125,7 +132,7 @@ def draw(metric, x0, x1, shortest):
         p = torch.softmax(metric.model(points[:, 0]) / metric.temperature, -1)
         captions = [f"{int(k)}: {100 * float(q):.0f} %" for q, k in zip(*p.max(-1), strict=True)]
         plot.filmstrip(points[:, 0], captions=captions, num_frames=9, limits=INK, ax=ax)
-        length = float(metric.length(points[:, 0]))
+        length = float(metric.length(between_corners(points[:, 0])))
         ax.text(
             -0.02, 0.5, f"{name}\n{length:.2f} rad", transform=ax.transAxes, ha="right", va="center"
         )
