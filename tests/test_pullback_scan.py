@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from infogeo import pullback
-from infogeo.pullback import PullbackMetric, _parts, quantities
+from infogeo.pullback import Batched, PullbackMetric, _parts, quantities, strategies
 
 NUM_BATCHES = 6
 QUANTITIES = {
@@ -97,6 +97,37 @@ def test_the_factor_is_computed_once_for_all_quantities(tmp_path):
     model.register_forward_hook(lambda module, arguments, z: calls.append(z.requires_grad))
     pullback.scan(model, make_batches()[:1], quantities=QUANTITIES, out=tmp_path)
     assert calls == [True]
+
+
+def test_what_is_faster_does_not_decide_the_digits(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("a measurement of the time")
+
+    monkeypatch.setattr(strategies, "_measure", refuse)
+    with pytest.raises(AssertionError, match="a measurement of the time"):
+        PullbackMetric(make_model()).trace(make_inputs())
+    scan_of(tmp_path / "usual")
+    batched = scan_of(tmp_path / "b", model=PullbackMetric(make_model(), strategy=Batched()))
+    assert_same_columns(pullback.read_scan(tmp_path / "usual"), batched)
+
+
+def test_operations_that_cannot_be_batched(tmp_path):
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return 2.0 * x
+
+        @staticmethod
+        def backward(context, gradient):
+            return 2.0 * torch.from_numpy(gradient.numpy())
+
+    model = make_model()
+    doubled = PullbackMetric(lambda x: Double.apply(model(x)))
+    with pytest.raises(RuntimeError, match=r"Batched\(\) failed for this model"):
+        dataclasses.replace(doubled, strategy=Batched()).trace(make_inputs())
+    scan = scan_of(tmp_path / "a", model=doubled)
+    expected = scan_of(tmp_path / "b", model=lambda x: 2.0 * model(x))
+    np.testing.assert_allclose(scan.column("trace"), expected.column("trace"), rtol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
