@@ -249,6 +249,9 @@ SIGNATURES = {
     "plot.half_plane": "ax",
     "plot.normal_ellipses": "normals, ax, *, scale",
     "plot.simplex": "ax",
+    "plot.ellipses": "metric, xs, *, radius, reach, color, ax",
+    "plot.filmstrip": "points, *, captions, num_frames, limits, ax",
+    "plot.spectrum": "spectrum, *, label, color, ax",
     "plot.sensitivity": "x, spectrum, *, index, component, ax",
 }
 
