@@ -289,6 +289,14 @@ def test_distance_of_equal_inputs_is_zero():
     assert path.status is Status.CONVERGED
 
 
+def test_an_empty_batch_has_no_paths():
+    metric, none = PullbackMetric(mlp()), torch.zeros(0, 8, dtype=F64)
+    assert metric.segment_length(none, none).value.shape == (0,)
+    assert metric.distance(none, none).points.shape == (33, 0, 8)
+    assert metric.kernel_walk(none, none).drift.shape == (21, 0)
+    assert metric.leaf_path(none, none).labels.shape == (51, 0)
+
+
 def test_steps_that_run_out_raise_with_what_was_found():
     metric = PullbackMetric(two_labels)
     x0 = torch.tensor([[-2.0, -1.0], [0.0, 0.0]], dtype=F64)
