@@ -275,7 +275,7 @@ def _outputs_with_graph(metric, x):
 def outputs_along(metric, points):
     """Return the outputs at points of shape (n, batch, ...), shape (n, batch, c)."""
     z = outputs(metric, points.flatten(0, 1))
-    return z.reshape(*points.shape[:2], -1)
+    return z.reshape(*points.shape[:2], z.shape[1])
 
 
 def distances(metric, z, w):
