@@ -16,7 +16,9 @@ __all__ = [
     "Status",
     "__version__",
     "family",
+    "fisher_rao_distance",
     "lipschitz",
+    "load",
     "logits",
     "maxent",
     "mean",
@@ -25,6 +27,8 @@ __all__ = [
     "normal",
     "plot",
     "pullback",
+    "robustness",
+    "save",
     "simplex",
 ]
 
@@ -40,16 +44,28 @@ if TYPE_CHECKING:
         normal,
         plot,
         pullback,
+        robustness,
         simplex,
     )
     from infogeo._result import SolveError, Status
+    from infogeo._storage import load, save
+    from infogeo.interop.distance import fisher_rao_distance
+
+# Where the names live that are not submodules.
+_HOMES = {
+    "SolveError": "infogeo._result",
+    "Status": "infogeo._result",
+    "fisher_rao_distance": "infogeo.interop.distance",
+    "load": "infogeo._storage",
+    "save": "infogeo._storage",
+}
 
 
 def __getattr__(name):
     if name not in __all__:
         raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
-    if name in ("SolveError", "Status"):
-        return getattr(importlib.import_module("infogeo._result"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     return importlib.import_module(f"infogeo.{name}")
 
 

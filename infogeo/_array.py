@@ -616,6 +616,29 @@ def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
     return xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2)
 
 
+def top_two(z: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the predicted class's logit and the largest of the others (-inf if there is none)."""
+    predicted = xp.argmax(z, axis=-1, keepdims=True)
+    is_top = xp.arange(z.shape[-1], device=device_of(z)) == predicted
+    top = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1)
+    second = xp.max(xp.where(is_top, xp.full_like(z, -math.inf), z), axis=-1)
+    return top, second
+
+
+def boundary_sine(z: Array, xp: Namespace) -> Array:
+    r"""Return (sqrt p_1 - sqrt p_2) / sqrt 2 of logits, with the two largest probabilities.
+
+    It is the sine of the angle from u = sqrt p to the nearest tie: that of the classes k and j is
+    the great sphere u_k = u_j. The foot of the perpendicular has both coordinates at their mean
+    and the others as they are, up to a common factor: it is a distribution, and where j is the
+    runner-up no other class is ahead of the two there. The probabilities are never formed: near
+    a tie their difference would cancel.
+    """
+    top, second = top_two(z, xp)
+    inverse_p = xp.sum(xp.exp(z - top[..., None]), axis=-1)  # 1 / p of the predicted class
+    return (0.0 - xp.expm1(0.5 * (second - top))) / xp.sqrt(2.0 * inverse_p)
+
+
 def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:
     """Return factor * exp(exponent): 0 where the factor is, inf without a warning on overflow."""
     overflows = exponent > math.log(xp.finfo(exponent.dtype).max)

@@ -1,11 +1,14 @@
 """Optional dependencies: one line that names the extra when one is missing."""
 
+import importlib.util
+
 _EXTRAS = {
     "torch": "torch",
     "matplotlib": "plot",
     "sklearn": "sklearn",
     "rich": "cli",
     "geomstats": "geomstats",
+    "pyarrow": "parquet",
 }
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 
@@ -21,3 +24,11 @@ def missing(error: ModuleNotFoundError, user: str) -> ModuleNotFoundError:
     return ModuleNotFoundError(
         f"{user} needs {package}: pip install 'infogeo[{_EXTRAS[error.name]}]'", name=error.name
     )
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

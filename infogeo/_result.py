@@ -193,7 +193,7 @@ class ScaledFactor:
     rows : array, shape (batch, r, d)
         Directions, of the size of the network's Jacobian.
     log_scales : array, shape (batch, r)
-        Logarithms of the rows' weights, descending.
+        Logarithms of the rows' weights, descending; in a product of heads within each part.
     temperature : float
         The softmax temperature the metric was taken at.
     """
@@ -201,6 +201,60 @@ class ScaledFactor:
     rows: Array
     log_scales: Array
     temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """Inputs moved to where a model may no longer predict the same class.
+
+    Parameters
+    ----------
+    points : array, shape (batch, ...)
+        The inputs after the attack.
+    success : bool array, shape (batch,)
+        Whether the predicted class has changed.
+    distances : array, shape (batch,)
+        How far the points are from the inputs in the l2 norm: the radius, unless the box that
+        they were held in ends before.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    points: Array
+    success: Array
+    distances: Array
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class Kinks:
+    """Where a network is not differentiable at its inputs.
+
+    Parameters
+    ----------
+    is_differentiable : bool array, shape (batch,)
+        Whether no kink was found at the input.
+    operations : tuple of str
+        The operations with kinks, and the modules that they belong to.
+    counts : int array, shape (batch, len(operations))
+        How many entries of their results are at a kink.
+    """
+
+    is_differentiable: Array
+    operations: tuple[str, ...]
+    counts: Array
+
+    def __str__(self) -> str:
+        is_smooth, counts = _on_host(self.is_differentiable), _on_host(self.counts)
+        lines = [f"Kinks: {int((~is_smooth).sum())} of {_counted(len(is_smooth), 'input')} at one"]
+        for name, column in zip(self.operations, counts.T, strict=True):
+            entries = _counted(int(column.sum()), "entry", "entries")
+            lines.append(f"{name}: {entries} of {_counted(int((column > 0).sum()), 'input')}")
+        return "\n  ".join(lines)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,3 +337,100 @@ class Bounds:
 
     lower: Array
     upper: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Length:
+    """The length of curves, measured until it no longer changed.
+
+    Parameters
+    ----------
+    value : array, shape (batch,)
+        In radians of the sphere of radius 2.
+    error : array, shape (batch,)
+        Estimate of the error of `value`, by halving the steps; no bound.
+    num_segments : int array, shape (batch,)
+        Pieces that the curves were cut into.
+    """
+
+    value: Array
+    error: Array
+    num_segments: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Short paths between inputs, as polygons, with a bracket of the distance.
+
+    Parameters
+    ----------
+    points : array, shape (num_segments + 1, batch, ...)
+        The corners, from the first input to the second.
+    length : array, shape (batch,)
+        Of the polygon, between its corners too: no geodesic is longer.
+    lower_bound : array, shape (batch,)
+        The distance of the two predictions: no path is shorter.
+    energy : array, shape (batch,)
+        Half the integral of the squared speed, at least length^2 / 2.
+    arrival_error : array, shape (batch,)
+        How much longer than `lower_bound` the lift of the geodesic between the predictions is: 0
+        where it arrives at the second input by steps short enough. NaN for a head that knows no
+        geodesics.
+    steps : int array, shape (batch,)
+        Steps of the minimisation of the energy; 0 where the lift was enough.
+    status : Status
+        How the search ended; for a batch the worst of its members.
+    member_status : numpy array of Status, shape (batch,)
+        How each member of the batch ended.
+    """
+
+    points: Array
+    length: Array
+    lower_bound: Array
+    energy: Array
+    arrival_error: Array
+    steps: Array
+    status: Status
+    member_status: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class KernelWalk:
+    """Walks among inputs that the network cannot tell apart.
+
+    Parameters
+    ----------
+    points : array, shape (num_steps + 1, batch, ...)
+        The inputs, from the one where the walk starts.
+    drift : array, shape (num_steps + 1, batch)
+        Fisher-Rao distance of their predictions from the first one, in radians.
+    """
+
+    points: Array
+    drift: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LeafPath:
+    """Paths that move only where the prediction moves, from one input towards another.
+
+    Parameters
+    ----------
+    points : array, shape (num_steps + 1, batch, ...)
+        The inputs on the way, from the first one.
+    outputs : array, shape (num_steps + 1, batch, c)
+        The network's outputs there, divided by the temperature.
+    labels : int array, shape (num_steps + 1, batch)
+        The largest of the outputs: the predicted class of a classifier.
+    length : array, shape (batch,)
+        In radians: the sum of the distances between consecutive predictions.
+    remainder : array, shape (batch,)
+        The horizontal part of what is left to the target, in units of the input: 0 where the path
+        ends as near to the target as its leaf goes.
+    """
+
+    points: Array
+    outputs: Array
+    labels: Array
+    length: Array
+    remainder: Array

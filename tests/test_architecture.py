@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "infogeo"
 # A module may import from its own package and from the layers before it.
 LAYERS = (
     {"_array", "_extras", "_result"},
-    {"_divergence", "_fibre", "_geodesic", "_points"},
+    {"_divergence", "_fibre", "_geodesic", "_points", "_progress", "_storage"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
     {"mean", "neighbors"},
@@ -72,6 +72,7 @@ def test_imports_point_one_way(path):
         ("import infogeo; infogeo.family", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.lipschitz", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.pullback", {"matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.robustness", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo.cli", {"torch", "matplotlib", "sklearn"}),
     ],
 )
@@ -87,8 +88,11 @@ def test_light_imports_stay_light(statement, absent):
     ("module", "package", "extra"),
     [
         ("infogeo.pullback", "torch", "torch"),
+        ("infogeo.robustness", "torch", "torch"),
         ("infogeo.lipschitz.layers", "torch", "torch"),
         ("infogeo.lipschitz.losses", "torch", "torch"),
+        ("infogeo.lipschitz.heads", "torch", "torch"),
+        ("infogeo.lipschitz.smoothing", "torch", "torch"),
         ("infogeo.plot", "matplotlib", "plot"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from infogeo import logits, pullback
-from infogeo.pullback import Head, PullbackMetric, heads, metric
+from infogeo.pullback import Batched, Head, Loop, PullbackMetric, heads, metric
 
 F32, F64 = torch.float32, torch.float64
 
@@ -267,11 +267,15 @@ def test_chunk_size_bounds_the_gradients_computed_at_once(monkeypatch):
         return plain(outputs, inputs, seeds, **options)
 
     monkeypatch.setattr(torch.autograd, "grad", spy)
-    PullbackMetric(mlp(), chunk_size=2).factor(torch.randn(3, 12, dtype=F64))
+    x = torch.randn(3, 12, dtype=F64)
+    PullbackMetric(mlp(), strategy=Batched(), chunk_size=2).factor(x)
     assert seen == [2, 2, 1]
     seen.clear()
-    PullbackMetric(mlp()).factor(torch.randn(3, 12, dtype=F64))
+    PullbackMetric(mlp(), strategy=Batched()).factor(x)
     assert seen == [5]
+    seen.clear()
+    PullbackMetric(mlp(), strategy=Loop()).factor(x)
+    assert seen == [1] * 5
 
 
 # ---------------------------------------------------------------- closed cases
@@ -787,7 +791,7 @@ NAN[1, 2] = math.nan
             lambda x: x[:, :1],
             X,
             ValueError,
-            r"at least two logits .*\(3, 1\).*is the pair \(0, z\)",
+            r"at least two logits .*\(3, 1\).*belongs to heads\.bernoulli",
         ),
         (lambda x: x.log() * 0.0 + NAN, X, ValueError, r"model\(x\) must hold logits.*\(row 1\)"),
         (lambda x: x.detach(), X, ValueError, r"do not depend on x through autograd"),
@@ -830,6 +834,8 @@ def test_bad_second_arguments(method, v, error, message):
         ({"temperature": "hot"}, ValueError, "temperature must be a positive number: got 'hot'"),
         ({"chunk_size": 0}, ValueError, "chunk_size must be a positive integer: got 0"),
         ({"chunk_size": 2.0}, ValueError, "chunk_size must be a positive integer: got 2.0"),
+        ({"strategy": "loop"}, TypeError, r"strategy must be Loop\(\), .* or None: got str"),
+        ({"strategy": Loop}, TypeError, r"strategy must be Loop\(\), .* or None: got Loop\."),
         ({"head": torch.softmax}, TypeError, "head must be an infogeo.pullback.Head"),
         ({"model": "resnet"}, TypeError, "model must be a torch.nn.Module or a function: got str"),
     ],

@@ -1,7 +1,9 @@
 """The metric that a network induces on its inputs: how far apart they are, as the model sees them.
 
 `PullbackMetric` takes a torch model and measures inputs by what moves the prediction; `heads`
-says what the model's raw outputs stand for.
+says what the model's raw outputs stand for, `input_metrics` what its inputs are measured by, and
+`comparison` whether it stretches what it measures. `scan` measures a data set, in batches that
+survive a kill, and `quantities` is what it can measure.
 """
 
 from infogeo._extras import missing
@@ -11,9 +13,38 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads
+from infogeo._result import KernelWalk, Kinks, LeafPath, Length, Path, ScaledFactor, Spectrum
+from infogeo.pullback import comparison, heads, input_metrics, quantities
+from infogeo.pullback._kinks import check_differentiable
+from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
+from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
+from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.temperature import Calibration, fit_temperature
 
-__all__ = ["Head", "PullbackMetric", "ScaledFactor", "Spectrum", "heads"]
+__all__ = [
+    "Batched",
+    "Calibration",
+    "Head",
+    "InputMetric",
+    "KernelWalk",
+    "Kinks",
+    "LeafPath",
+    "Length",
+    "Loop",
+    "Path",
+    "PullbackMetric",
+    "ScaledFactor",
+    "Scan",
+    "Spectrum",
+    "check_differentiable",
+    "comparison",
+    "fit_temperature",
+    "heads",
+    "input_metrics",
+    "merge_scans",
+    "quantities",
+    "read_scan",
+    "scan",
+]

@@ -52,6 +52,31 @@ def check_input(x, name="x", *, check, **tangents):
     gate(check, **{key: (REAL, value) for key, value in {name: x, **tangents}.items()})
 
 
+def check_pair(x0, x1, *, check):
+    """Refuse two batches of inputs that do not go together."""
+    check_input(x0, "x0", check=check)
+    check_input(x1, "x1", check=check)
+    if x0.shape[1:] != x1.shape[1:] or (len(x0) != len(x1) and 1 not in (len(x0), len(x1))):
+        raise ValueError(
+            "x0 and x1 must have the same shape, or one of them a batch of length 1: "
+            f"their shapes are {tuple(x0.shape)} and {tuple(x1.shape)}."
+        )
+    if (x0.dtype, x0.device) != (x1.dtype, x1.device):
+        raise TypeError(
+            "x0 and x1 must have the same dtype and device: "
+            f"they are {x0.dtype} on {x0.device} and {x1.dtype} on {x1.device}."
+        )
+
+
+def require_distance(head):
+    """Refuse a head that knows no distance."""
+    if head.distance is None:
+        raise ValueError(
+            "head must know the distance of two outputs: this Head has none. "
+            "Pass Head(factor, distance=...)."
+        )
+
+
 def check_gradients(rows):
     if math.isfinite(float(rows.sum())):  # one fast pass; a sum may also overflow
         return

@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from infogeo._array import bad_value
 def apply_head(head, z, derivative):
     """Return rows and log_scales of A(z) times a derivative of z (gradients, or a tangent)."""
     if head.scaled_factor is not None:
-        return head.scaled_factor(z, derivative.differences)
+        return head.scaled_factor(z, derivative)
     weights = head.factor(z)
     if weights.ndim != 3 or (len(weights), weights.shape[2]) != z.shape:
         raise bad_value(
@@ -33,8 +34,11 @@ class Tangent:
 
     values: torch.Tensor
 
+    def outputs(self, i):
+        return self.values.gather(1, i)[..., None]
+
     def differences(self, i, j):
-        return (self.values.gather(1, i) - self.values.gather(1, j))[..., None]
+        return self.outputs(i) - self.outputs(j)
 
     def combinations(self, weights):
         return weights @ self.values[..., None]
@@ -42,11 +46,19 @@ class Tangent:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The derivatives of the outputs z by x, as rows: backward passes, `chunk_size` at once."""
+    """The derivatives of the outputs z by x, as rows: `pull` takes `chunk_size` at once.
+
+    It maps z, x and cotangents of shape (k, batch, m) to gradients of shape (k, *x.shape).
+    """
 
     z: torch.Tensor
     x: torch.Tensor
+    pull: Callable
     chunk_size: int | None
+
+    def outputs(self, i):
+        """Return the gradients of z_i, shape (batch, r, d)."""
+        return self._rows(lambda rows: self._one_hot(i[:, rows]), i.shape[1])
 
     def differences(self, i, j):
         """Return the gradients of z_i - z_j, shape (batch, r, d).
@@ -55,32 +67,28 @@ class Gradients:
         rounding of what they have in common.
         """
         i, j = torch.broadcast_tensors(i, j)
-
-        def cotangents(start, stop):
-            plus, minus = (
-                torch.nn.functional.one_hot(k[:, start:stop], self.z.shape[1]) for k in (i, j)
-            )
-            return (plus - minus).to(self.z.dtype)
-
-        return self._rows(cotangents, i.shape[1])
+        return self._rows(
+            lambda rows: self._one_hot(i[:, rows]) - self._one_hot(j[:, rows]), i.shape[1]
+        )
 
     def combinations(self, weights):
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
-        return self._rows(lambda start, stop: weights[:, start:stop], weights.shape[1])
+        return self._rows(lambda rows: weights[:, rows].transpose(0, 1).clone(), weights.shape[1])
+
+    def _one_hot(self, i):
+        return torch.nn.functional.one_hot(i.T, self.z.shape[1]).to(self.z.dtype)
 
     def _rows(self, cotangents, num_rows):
         batch, d = len(self.x), math.prod(self.x.shape[1:])
-        rows = self.z.new_empty(batch, num_rows, d)
         size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
-        pull = _pull_together
+        if num_rows <= size:
+            pulled = self.pull(self.z, self.x, cotangents(slice(None))).to(self.z.dtype)
+            return pulled.reshape(num_rows, batch, d).contiguous().transpose(0, 1)
+        rows = self.z.new_empty(batch, num_rows, d)
         for start in range(0, num_rows, size):
-            seeds = cotangents(start, min(start + size, num_rows)).transpose(0, 1)
-            try:
-                pulled = pull(self.z, self.x, seeds)
-            except RuntimeError:  # an operation without a batching rule, or too little memory
-                pull = _pull_one_by_one
-                pulled = pull(self.z, self.x, seeds)
-            rows[:, start : start + size] = pulled.reshape(len(seeds), batch, d).transpose(0, 1)
+            chunk = slice(start, min(start + size, num_rows))
+            pulled = self.pull(self.z, self.x, cotangents(chunk))
+            rows[:, chunk] = pulled.reshape(len(pulled), batch, d).transpose(0, 1)
         return rows
 
 
@@ -99,21 +107,12 @@ def push_by_two_backwards(outputs, x, v):
     """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
     z = outputs(x)
     w = torch.zeros_like(z, requires_grad=True)
-    pulled = _grad(z, x, w, create_graph=True)
+    pulled = pull_back(z, x, w, create_graph=True)
     return z.detach(), torch.autograd.grad(pulled, w, v)[0]
 
 
-def _pull_together(z, x, seeds):
-    """Return J' seeds for seeds of shape (k, batch, m) in one batched backward pass."""
-    return _grad(z, x, seeds, is_grads_batched=True)
-
-
-def _pull_one_by_one(z, x, seeds):
-    """Return J' seeds by k backward passes."""
-    return torch.stack([_grad(z, x, seed) for seed in seeds])
-
-
-def _grad(z, x, seeds, **options):
+def pull_back(z, x, seeds, **options):
+    """Return J' seeds for seeds of shape (batch, m), or (k, batch, m) with is_grads_batched."""
     if not z.requires_grad:
         raise _not_differentiable()
     options |= {"retain_graph": True, "allow_unused": True}

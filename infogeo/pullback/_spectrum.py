@@ -1,9 +1,11 @@
 """Singular values of a scaled factor, accurate relative to each of them."""
 
+import math
+
 import numpy as np
-import scipy.linalg
 import torch
 from array_api_compat import torch as xp
+from scipy.linalg import lapack
 
 from infogeo import _array
 from infogeo.pullback._checks import check_gradients
@@ -16,16 +18,26 @@ def triangle_of(factor):
     what makes LAPACK's singular values of T diag(exp(log_scales)) accurate to rounding relative
     to each of them, not only to the largest: tested over 260 orders of magnitude.
     """
-    lengths = _array.norm(factor.rows, xp)
-    log_scales = factor.log_scales.cpu().double() + lengths.cpu().double().log()
+    lengths = _lengths(factor.rows)
+    log_scales = factor.log_scales.double() + lengths.double().log()
     log_scales, order = torch.sort(log_scales, dim=-1, descending=True, stable=True)
-    units = factor.rows / torch.where(lengths == 0.0, 1.0, lengths)[..., None]
-    units = units[torch.arange(len(units))[:, None], order.to(units.device)]
+    batch = torch.arange(len(order), device=order.device)[:, None]
+    units, lengths = factor.rows[batch, order], lengths[batch, order]
+    units /= torch.where(lengths == 0.0, 1.0, lengths)[..., None]
     basis, triangle = torch.linalg.qr(units.mT)
     triangle = triangle.cpu().double().numpy()
     if not np.isfinite(triangle).all():  # only without checks: LAPACK needs numbers
         check_gradients(factor.rows)
-    return basis, triangle, log_scales.numpy()
+    return basis, triangle, log_scales.cpu().numpy()
+
+
+def _lengths(rows):
+    """Return the lengths of the rows, also where their squares leave the range of the dtype."""
+    lengths = torch.linalg.vector_norm(rows, dim=-1)
+    limits = torch.finfo(rows.dtype)
+    low, high = math.sqrt(limits.tiny / limits.eps), math.sqrt(limits.max)
+    is_safe = bool(((lengths > low) & (lengths < high)).all())
+    return lengths if is_safe else _array.norm(rows, xp)
 
 
 def decompose(triangle, log_scales):
@@ -40,11 +52,11 @@ def decompose(triangle, log_scales):
     vectors = np.empty((batch, height, num_values))
     for i in range(batch):
         top = _finite(log_scales[i, 0])
-        vectors[i], values, _ = scipy.linalg.svd(
-            triangle[i] * np.exp(log_scales[i] - top),
-            full_matrices=False,
-            lapack_driver="gesvd",
+        vectors[i], values, _, failed = lapack.dgesvd(
+            triangle[i] * np.exp(log_scales[i] - top), full_matrices=False
         )
+        if failed:
+            raise np.linalg.LinAlgError(f"the singular values of input {i} did not converge")
         log_values[i] = 2.0 * (_log(values) + top)
     return log_values, vectors
 
@@ -53,7 +65,27 @@ _WINDOW = 600.0  # nats: squares of its numbers are normal floating-point number
 _MARGIN = 40.0  # nats: exp(-40) squared is far below rounding
 
 
-def log_singular_values(triangle, log_scales):
+def log_eigenvalues(triangle, log_scales):
+    """Return the logarithms of the squared singular values of T diag(exp(log_scales)), a batch."""
+    values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
+    for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
+        values[i] = _log_singular_values(square, scales)
+    return 2.0 * values
+
+
+def rounding_of(num_rows, eps):
+    """Return what rounding of gradients may do to singular values of unit rows: seen were 7 eps."""
+    return 32.0 * num_rows**0.5 * eps
+
+
+def rank_of(triangle, log_scales, eps):
+    """Return the rank of the rows, scaled to unit length, as far as rounding can tell."""
+    directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
+    values = np.linalg.svd(directions, compute_uv=False)
+    return (values > rounding_of(triangle.shape[2], eps) * values[:, :1]).sum(-1)
+
+
+def _log_singular_values(triangle, log_scales):
     """Return the logarithms of the singular values of T diag(exp(log_scales)), one matrix."""
     logs = np.full(min(triangle.shape), -np.inf)
     log_scales = log_scales[log_scales > -np.inf]

@@ -13,16 +13,18 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import LOGITS, bad_value, gate
+from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo._result import ScaledFactor, Spectrum
-from infogeo.pullback import heads
+from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
     check_input,
     check_model,
     check_number,
+    check_pair,
     explain_mismatch,
+    require_distance,
     result_dtype,
 )
 from infogeo.pullback._derivatives import (
@@ -32,8 +34,10 @@ from infogeo.pullback._derivatives import (
     push_by_two_backwards,
     push_forward,
 )
-from infogeo.pullback._spectrum import decompose, log_singular_values, triangle_of
+from infogeo.pullback._spectrum import decompose, log_eigenvalues, rank_of, triangle_of
 from infogeo.pullback.heads import Head
+from infogeo.pullback.input_metrics import InputMetric
+from infogeo.pullback.strategies import Batched, Loop, puller
 
 __all__ = ["PullbackMetric"]
 
@@ -56,8 +60,16 @@ class PullbackMetric:
         Each output may depend on its own input only.
     head : Head
         What the raw outputs stand for.
+    input_metric : InputMetric or None
+        The metric h of the inputs that `spectrum`, `log_spectrum`, `trace` and `rank` are
+        relative to: v has length 1 if v' h(x) v = 1. None: the Euclidean one. The factor, the
+        matrix, norms and inner products do not depend on it.
     temperature : float
         Outputs are divided by it before the head reads them. The metric depends on it.
+    strategy : Loop, Batched or None
+        How the rows of the factor are computed. None: the faster one of the two for this model,
+        measured at its first use with inputs of a kind (shape, dtype, device). They agree to
+        rounding; name one, or call `torch.use_deterministic_algorithms`, where each bit counts.
     chunk_size : int or None
         How many gradients (rows of the factor) are computed at once; less takes less memory.
         None: as many as keep the gradients below 4 million numbers, at least one.
@@ -99,7 +111,9 @@ class PullbackMetric:
 
     model: Callable[[torch.Tensor], torch.Tensor]
     head: Head = heads.categorical
+    input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
+    strategy: Loop | Batched | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
@@ -113,7 +127,20 @@ class PullbackMetric:
                 f"head must be an infogeo.pullback.Head: got {type(self.head).__name__}. "
                 "Wrap a function z -> A(z) with A'A = F(z) as Head(function)."
             )
+        if self.input_metric is None:
+            object.__setattr__(self, "input_metric", input_metrics.euclidean)
+        elif not isinstance(self.input_metric, InputMetric):
+            raise TypeError(
+                "input_metric must be an infogeo.pullback.InputMetric: got "
+                f"{type(self.input_metric).__name__}. Wrap weights or a matrix as "
+                "input_metrics.diagonal(weights) or input_metrics.full(matrix)."
+            )
         check_number("temperature", self.temperature)
+        if not isinstance(self.strategy, Loop | Batched | None):
+            raise TypeError(
+                "strategy must be Loop(), Batched() or None: got "
+                f"{getattr(self.strategy, '__name__', type(self.strategy).__name__)}."
+            )
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size)
 
@@ -159,7 +186,7 @@ class PullbackMetric:
             leaf = x.detach().clone().requires_grad_()
             z = self._outputs(leaf)
             self._check_outputs(z, x)
-            gradients = Gradients(z, leaf, self.chunk_size)
+            gradients = Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
             rows, log_scales = apply_head(self.head, z.detach(), gradients)
         if self.check:
             check_gradients(rows)
@@ -176,8 +203,9 @@ class PullbackMetric:
         Returns
         -------
         torch.Tensor, shape (batch, r, d)
-            One row for each class but the most probable one, in descending order of probability.
-            Rows whose weights underflow are 0; `scaled_factor` keeps them.
+            For the categorical head one row for each class but the most probable one, in
+            descending order of probability. Rows whose weights underflow are 0; `scaled_factor`
+            keeps them.
 
         Raises
         ------
@@ -296,19 +324,23 @@ class PullbackMetric:
     def spectrum(self, x, *, num_values=None):
         r"""Return the eigenvalues of G(x) that can differ from 0, and their eigenvectors.
 
+        .. math:: G(x) \, v_i = \lambda_i \, h(x) \, v_i, \qquad v_i^\top h(x) \, v_j = \delta_{ij}
+
+        with the input metric h, the identity if none was given.
+
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
             The inputs.
         num_values : int or None
-            How many, from the largest; None for all min(r, d), where r = c - 1 for the
-            categorical head.
+            How many, from the largest; None for all min(r, n), where r = c - 1 for the
+            categorical head and n is the dimension of the inputs.
 
         Returns
         -------
         Spectrum
             Values in descending order, shape (batch, k), vectors of shape (batch, k, ...),
-            orthonormal and determined up to sign, and the temperature. A value below the
+            orthonormal in h and determined up to sign, and the temperature. A value below the
             smallest number of its dtype is 0; `log_spectrum` keeps it.
 
         Raises
@@ -332,14 +364,15 @@ class PullbackMetric:
         """
         if num_values is not None:
             check_count("num_values", num_values)
-        factor = self.scaled_factor(x)
+        factor = self._relative_factor(x)
         limit = min(factor.rows.shape[1:])
         if num_values is not None and num_values > limit:
             raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
         basis, triangle, log_scales = triangle_of(factor)
         log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = (basis @ torch.asarray(vectors, dtype=basis.dtype, device=basis.device)).mT
+        vectors = torch.asarray(vectors, dtype=basis.dtype, device=basis.device).mT @ basis.mT
+        vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
         return Spectrum(
             torch.asarray(np.exp(log_values), dtype=basis.dtype, device=basis.device),
             vectors.reshape(*log_values.shape, *x.shape[1:]),
@@ -347,7 +380,7 @@ class PullbackMetric:
         )
 
     def log_spectrum(self, x):
-        r"""Return the logarithms of the eigenvalues of G(x), also of those that underflow.
+        r"""Return the logarithms of the values of `spectrum`, also of those that underflow.
 
         Parameters
         ----------
@@ -356,9 +389,9 @@ class PullbackMetric:
 
         Returns
         -------
-        torch.Tensor, shape (batch, min(r, d))
-            Descending; -inf for an eigenvalue that is exactly 0. Where the rank is lower the
-            rest of the values is rounding, or -inf; see `rank`.
+        torch.Tensor, shape (batch, k)
+            As many as `spectrum` has. Descending; -inf for an eigenvalue that is exactly 0. Where
+            the rank is lower the rest of the values is rounding, or -inf; see `rank`.
 
         Raises
         ------
@@ -379,14 +412,12 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
-        values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
-        for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
-            values[i] = log_singular_values(square, scales)
-        return torch.asarray(2.0 * values, dtype=basis.dtype, device=basis.device)
+        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
+        values = log_eigenvalues(triangle, log_scales)
+        return torch.asarray(values, dtype=basis.dtype, device=basis.device)
 
     def trace(self, x):
-        r"""Return the trace of G(x): the sum of its eigenvalues.
+        r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
 
         Parameters
         ----------
@@ -396,7 +427,8 @@ class PullbackMetric:
         Returns
         -------
         torch.Tensor, shape (batch,)
-            d times the mean of the squared norm over all directions of unit length.
+            n times the mean of the squared norm over all directions of unit length, of which
+            there are n independent ones.
 
         Raises
         ------
@@ -410,7 +442,8 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        return self.factor(x).square().sum((-2, -1))
+        factor = self._relative_factor(x)
+        return (factor.rows * factor.log_scales.exp()[..., None]).square().sum((-2, -1))
 
     def rank(self, x, *, rtol=None):
         r"""Return the number of independent directions in which the prediction can move.
@@ -452,11 +485,9 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        basis, triangle, log_scales = triangle_of(self.scaled_factor(x))
-        directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
-        values = np.linalg.svd(directions, compute_uv=False)
-        rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
-        return torch.asarray((values > rounding * values[:, :1]).sum(-1), device=basis.device)
+        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
+        rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
+        return torch.asarray(rank, device=basis.device)
 
     def output_distance(self, x0, x1):
         r"""Return the Fisher-Rao distance of the two predictions.
@@ -485,23 +516,73 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).output_distance(x0, x1)
         tensor([3.1416])
         """
-        if self.head.distance is None:
-            raise ValueError(
-                "head must know the distance of two outputs: this Head has none. "
-                "Pass Head(factor, distance=...)."
-            )
-        check_input(x0, "x0", check=self.check)
-        check_input(x1, "x1", check=self.check)
-        if x0.shape[1:] != x1.shape[1:] or (len(x0) != len(x1) and 1 not in (len(x0), len(x1))):
-            raise ValueError(
-                "x0 and x1 must have the same shape, or one of them a batch of length 1: "
-                f"their shapes are {tuple(x0.shape)} and {tuple(x1.shape)}."
-            )
+        require_distance(self.head)
+        check_pair(x0, x1, check=self.check)
         with torch.no_grad():
             z0, z1 = self._outputs(x0), self._outputs(x1)
         self._check_outputs(z0, x0)
         self._check_outputs(z1, x1)
         return self.head.distance(z0, z1)
+
+    def boundary_distance(self, x):
+        r"""Return how far the prediction is from the nearest one with another decision.
+
+        .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
+
+        for the categorical head, with the two largest probabilities.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+
+        Returns
+        -------
+        torch.Tensor, shape (batch,)
+            Fisher-Rao distance: no path in this metric from x to an input with another decision
+            is shorter. At most pi / 2 for classes and labels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs or outputs that cannot be used; a head without decisions.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from infogeo.pullback import PullbackMetric
+        >>> PullbackMetric(lambda x: x).boundary_distance(torch.tensor([[1e-6, 0.0], [9.0, 0.0]]))
+        tensor([5.0000e-07, 1.5486e+00])
+        """
+        if self.head.boundary_distance is None:
+            raise ValueError(
+                "head must know the distance to the nearest other decision: this Head has none. "
+                "Pass Head(factor, boundary_distance=...)."
+            )
+        check_input(x, check=self.check)
+        with torch.no_grad():
+            z = self._outputs(x)
+        self._check_outputs(z, x)
+        return self.head.boundary_distance(z)
+
+    # Methods that are long enough for a file of their own.
+    length = paths.length
+    energy = paths.energy
+    segment_length = paths.segment_length
+    distance = paths.distance
+    horizontal = leaves.horizontal
+    vertical = leaves.vertical
+    kernel_walk = leaves.kernel_walk
+    leaf_path = leaves.leaf_path
+    leaf_curvature = leaves.leaf_curvature
+
+    def _relative_factor(self, x):
+        """Return the factor of the metric in orthonormal frames of the input metric."""
+        factor = self.scaled_factor(x)
+        if self.check:
+            self.input_metric.check_points(x)
+        rows = self.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
+        return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
     def _outputs(self, x):
         """Return model(x) / temperature, in the dtype of the results."""
@@ -528,7 +609,8 @@ class PullbackMetric:
                 "Add the batch axis, x[None], if x is a single input; flatten or select the "
                 "outputs if there is more than one axis of them.",
             )
-        gate(self.check, **{"model(x)": (LOGITS, z.detach())})
+        rule = LOGITS if self.head.allows_masks else VECTOR
+        gate(self.check, **{"model(x)": (rule, z.detach())})
 
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r): from one jvp where every operation has one."""

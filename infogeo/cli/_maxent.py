@@ -1,142 +1,11 @@
-"""The `infogeo` command.
-
-A command is one function ``_add_<name>`` that adds its parser and names the function that runs
-it. What a user can get wrong raises `_UsageError`: one line on stderr, exit status 2. Nothing
-heavy is imported before a command runs.
-"""
+"""The command ``infogeo maxent``."""
 
 import argparse
-import contextlib
-import errno
-import importlib
-import importlib.util
+import io
 import math
-import sys
-import tempfile
 from pathlib import Path
 
-from infogeo import __version__
-
-__all__ = ["main"]
-
-
-class _UsageError(Exception):
-    """Something the user can put right; its text is the one line shown."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message):
-        raise _UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
-
-
-def main(arguments=None):
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments : list of str or None
-        What follows the command's name; None reads ``sys.argv``.
-
-    Returns
-    -------
-    int
-        The exit status: 0 for success, 1 for a proved no (`infogeo maxent`), 2 for something the
-        user can put right, 130 after an interrupt.
-
-    Examples
-    --------
-    >>> from infogeo.cli import main
-    >>> main(["--version"])
-    infogeo ...
-    0
-    """
-    try:
-        options = _build_parser().parse_args(arguments)
-        return options.run(options)
-    except _UsageError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("infogeo: interrupted", file=sys.stderr)
-        return 130
-    except SystemExit as stop:  # --help and --version are done
-        return int(stop.code or 0)
-
-
-def _build_parser():
-    parser = _Parser(
-        prog="infogeo",
-        description="Information geometry of predictions: Fisher-Rao distances, pullback metrics "
-        "of networks, C-maximisation.",
-        epilog="'infogeo COMMAND --help' explains a command.",
-    )
-    parser.add_argument("--version", action="version", version=f"infogeo {__version__}")
-    parser.set_defaults(run=lambda options: parser.print_help() or 0)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_demo(commands)
-    _add_maxent(commands)
-    return parser
-
-
-# ---------------------------------------------------------------- infogeo demo
-
-
-def _add_demo(commands):
-    parser = commands.add_parser(
-        "demo",
-        help="train two classifiers on handwritten digits and look at them geometrically",
-        description="Trains a 1-Lipschitz network and an ordinary one on scikit-learn's "
-        "handwritten digits (nothing is downloaded), measures the Fisher-Rao distances between "
-        "their predictions, the directions their inputs are most sensitive to, and solves "
-        "C-maximisation problems. Takes about a minute; writes report.html, results.json and "
-        "the figures.",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FOLDER",
-        default="out",
-        type=_path,
-        help="where to write; made if it does not exist (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        default=0,
-        type=_seed,
-        help="same seed, same numbers (default: %(default)s)",
-    )
-    parser.set_defaults(run=_run_demo)
-
-
-def _run_demo(options):
-    _require("infogeo demo", torch="torch", matplotlib="plot", sklearn="sklearn")
-    with _folder(options.output) as folder, _progress() as progress:
-        progress("loading", 0.0)
-        try:
-            demo = importlib.import_module("infogeo.demo")
-        except ImportError as error:
-            raise _UsageError(f"infogeo demo: {error}") from None
-        found = demo.run(folder, demo.Settings(seed=options.seed), progress=progress)
-    print(demo.summary(found, folder))
-    return 0
-
-
-def _path(text):
-    if not text:
-        raise argparse.ArgumentTypeError("the folder's name is empty")
-    return Path(text)
-
-
-def _seed(text):
-    if text.isascii() and text.isdigit() and int(text) < 2**32:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
-
-
-# ---------------------------------------------------------------- infogeo maxent
+from infogeo.cli._common import UsageError, replacing, require
 
 _FORMATS = """\
 A toml file names features, their values for every outcome, and their targets:
@@ -163,7 +32,7 @@ that there is none, 2 if the file is wrong or nothing was decided.
 """
 
 
-def _add_maxent(commands):
+def add(commands):
     parser = commands.add_parser(
         "maxent",
         help="find the distribution that expectations single out, or prove that there is none",
@@ -175,10 +44,14 @@ def _add_maxent(commands):
     )
     parser.add_argument("problem", metavar="FILE", type=Path, help="a .toml or a .csv file")
     parser.add_argument("--json", action="store_true", help="print json, for programs")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw the distribution and the prior (.png, .svg)"
+    )
     parser.set_defaults(run=_run_maxent)
 
 
 def _run_maxent(options):
+    _check_plot(options.plot)
     outcomes, prior, features, targets = _read_problem(options.problem)
     import numpy as np
 
@@ -194,10 +67,14 @@ def _run_maxent(options):
     )
     is_infeasible = found.status.name == "INFEASIBLE"
     if not found.status.is_solution and not is_infeasible:
-        raise _UsageError(
+        raise UsageError(
             f"infogeo maxent: {options.problem}: {found.status.value}: to rounding, features are "
-            "nearly dependent or targets nearly at the edge of what they allow"
+            "nearly dependent or targets nearly at the edge of what they allow. Leave out features "
+            "that others determine, or move the targets inwards"
         )
+    if options.plot and not is_infeasible:
+        with replacing(options.plot) as partial:
+            _draw(partial, options.plot.suffix.lower()[1:], outcomes, prior, found.probabilities)
     show = _as_json if options.json else _as_table
     print(show(found, outcomes, list(features), is_infeasible))
     return 1 if is_infeasible else 0
@@ -241,6 +118,7 @@ def _as_table(found, outcomes, names, is_infeasible):
 
 
 def _columns(title, other, names, values):
+    names = [name if name.isprintable() else repr(name) for name in names]
     width = max(len(title), *(len(name) for name in names))
     rows = [f"{name:{width}}  {float(x):.12g}" for name, x in zip(names, values, strict=True)]
     return [f"{title:{width}}  {other}", *rows]
@@ -251,20 +129,71 @@ def _terms(coefficients, names):
     return " ".join(f"{a:+.6g} ({name})" for a, name in pairs if a != 0.0)
 
 
+# ---------------------------------------------------------------- the figure
+
+_MOST_NAMED = 40  # more bars than that cannot be told apart, nor their names read
+
+
+def _check_plot(path):
+    """Refuse before the work what would fail after it."""
+    if path is None:
+        return
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"infogeo maxent: --plot {path}: the name must end in .png, .svg or .pdf")
+    require("infogeo maxent --plot", matplotlib="plot")
+
+
+def _draw(path, kind, outcomes, prior, probabilities):
+    """Draw bars, or lines if there are many outcomes, with the prior as a mark or a line."""
+    from matplotlib.figure import Figure
+
+    q = [x / max(prior) for x in prior]  # large ones might overflow
+    q = [x / sum(q) for x in q]
+    is_wide = len(outcomes) > 12
+    figure = Figure(figsize=(9.0 if is_wide else 6.0, 3.6), layout="constrained")
+    ax = figure.subplots()
+    where = range(len(outcomes))
+    if len(outcomes) <= _MOST_NAMED:
+        ax.bar(where, probabilities, color="#56B4E9", label="p*")
+        ax.plot(where, q, "_", color="#D55E00", markersize=16, markeredgewidth=2, label="prior")
+        shown = [_shortened(name) for name in outcomes]
+        is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
+        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+        ax.set_xticks(where, shown, parse_math=False, **turn)
+        ax.set_xlabel("outcome")
+    else:
+        ax.plot(where, probabilities, color="#0072B2", label="p*")
+        ax.plot(where, q, color="#D55E00", linestyle="--", linewidth=1.0, label="prior")
+        ax.set_xlabel("outcome, by its row")
+    ax.set_ylabel("probability")
+    ax.set_ylim(bottom=0.0)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    figure.savefig(path, dpi=150, format=kind)
+
+
+def _shortened(name):
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= 18 else f"{name[:17]}\u2026"
+
+
+# ---------------------------------------------------------------- the files
+
+
 def _read_problem(path):
     """Return the outcomes' names, the prior, and features and targets by name, all of one size."""
     try:
         if path.suffix.lower() == ".csv":
             outcomes, prior, features, targets = _from_csv(path.read_text(encoding="utf-8-sig"))
         elif path.suffix.lower() == ".toml":
-            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8"))
+            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8-sig"))
         else:
             raise ValueError("the name must end in .toml or .csv")
         _check_problem(outcomes, prior, features, targets)
     except OSError as error:
-        raise _UsageError(f"infogeo maxent: cannot read {path}: {error.strerror}") from None
+        raise UsageError(f"infogeo maxent: cannot read {path}: {error.strerror}") from None
     except ValueError as error:  # of toml and of text that is not utf-8, too
-        raise _UsageError(f"infogeo maxent: {path}: {error}") from None
+        raise UsageError(f"infogeo maxent: {path}: {error}") from None
     return outcomes, prior, features, targets
 
 
@@ -291,11 +220,19 @@ def _from_toml(text):
 def _from_csv(text):
     import csv
 
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    rows = [[cell.strip() for cell in row] for row in rows]
-    if len(rows) < 3 or rows[0][0] != "outcome" or rows[-1][0] != "target":
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"it is no csv file: {error}") from None
+    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    if rows and len(rows[0]) == 1 and any(mark in rows[0][0] for mark in ";\t"):
+        raise ValueError("its cells must be separated by commas")
+    ends = [rows[k][0].casefold() for k in (0, -1)] if rows else []
+    if len(rows) < 3 or ends != ["outcome", "target"]:
         raise ValueError('it needs a first column "outcome", outcomes, and a last row "target"')
     header, *body = rows
+    if "" in header:
+        raise ValueError(f"column {header.index('') + 1} has no name")
     for number, row in enumerate(body):
         if len(row) != len(header):
             raise ValueError(f"row {number + 1} has {len(row)} cells, the header {len(header)}")
@@ -325,10 +262,17 @@ def _numbers(name, values):
                 raise ValueError
             numbers.append(float(value))
         except (TypeError, ValueError):
-            raise ValueError(f"{name} must hold numbers: got {value!r}") from None
+            raise ValueError(f"{name} must hold numbers: got {_quoted(value)}") from None
+        except OverflowError:
+            numbers.append(math.inf)
         if not math.isfinite(numbers[-1]):
-            raise ValueError(f"{name} must be finite: got {value!r}")
+            raise ValueError(f"{name} must be finite: got {_quoted(value)}")
     return numbers
+
+
+def _quoted(value):
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _check_problem(outcomes, prior, features, targets):
@@ -346,96 +290,3 @@ def _check_problem(outcomes, prior, features, targets):
         targets_in_order = {name: targets[name] for name in features}
         targets.clear()
         targets.update(targets_in_order)
-
-
-# ---------------------------------------------------------------- checks that commands share
-
-
-def _require(command, **extras):
-    """Check that modules can be found, without importing them; `extras` maps them to extras."""
-    missing = [module for module in extras if not _is_installed(module)]
-    if missing:
-        packages = ["scikit-learn" if module == "sklearn" else module for module in missing]
-        wanted = ",".join(extras[module] for module in missing)
-        raise _UsageError(f"{command} needs {_join(packages)}: pip install 'infogeo[{wanted}]'")
-
-
-def _is_installed(module):
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _join(words):
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-_WRITE_ERRORS = (
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.ENOSPC,
-    errno.EPERM,
-    errno.EROFS,
-)
-
-
-@contextlib.contextmanager
-def _folder(path):
-    """Give a folder that can be written to; take it back if nothing was."""
-    made = []
-    try:
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except FileExistsError:
-        raise _UsageError(f"infogeo: cannot write to {path}: it is a file, not a folder") from None
-    except OSError as error:
-        _remove_empty(made)
-        raise _UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
-    try:
-        yield path
-    except BaseException as error:
-        _remove_empty(made)
-        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            raise _UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
-        raise
-
-
-def _remove_empty(folders):
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-# ---------------------------------------------------------------- progress
-
-
-@contextlib.contextmanager
-def _progress():
-    """Give ``progress(stage, fraction)``: a bar for people, a line for each stage elsewhere."""
-    if not (sys.stderr.isatty() and _is_installed("rich")):
-        yield _StageLines()
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda stage, fraction: bar.update(task, description=stage, completed=fraction)
-
-
-class _StageLines:
-    """Prints a stage's name when it begins."""
-
-    def __init__(self):
-        self._stage = None
-
-    def __call__(self, stage, fraction):
-        if stage != self._stage:
-            self._stage = stage
-            print(f"[{fraction:4.0%}] {stage}", file=sys.stderr, flush=True)

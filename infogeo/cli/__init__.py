@@ -1,0 +1,78 @@
+"""The `infogeo` command.
+
+A command is a private module whose function ``add`` adds its parser and names the function that
+runs it. What a user can get wrong raises `UsageError`: one line on stderr, exit status 2. Nothing
+heavy is imported before a command runs.
+"""
+
+import argparse
+import os
+import sys
+
+from infogeo import __version__
+from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
+from infogeo.cli._common import UsageError
+
+__all__ = ["main"]
+
+_COMMANDS = (_compare, _demo, _distance, _maxent, _pullback)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message):
+        raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
+
+
+def main(arguments=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : list of str or None
+        What follows the command's name; None reads ``sys.argv``.
+
+    Returns
+    -------
+    int
+        The exit status: 0 for success, 1 for a no (a proof of `infogeo maxent`, a threshold of
+        `infogeo compare`), 2 for something the
+        user can put right, 130 after an interrupt.
+
+    Examples
+    --------
+    >>> from infogeo.cli import main
+    >>> main(["--version"])
+    infogeo ...
+    0
+    """
+    try:
+        options = _build_parser().parse_args(arguments)
+        return options.run(options)
+    except UsageError as error:
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("infogeo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has seen enough, as in: infogeo distance A B | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as stop:  # --help and --version are done
+        return int(stop.code or 0)
+
+
+def _build_parser():
+    parser = _Parser(
+        prog="infogeo",
+        description="Information geometry of predictions: Fisher-Rao distances, pullback metrics "
+        "of networks, C-maximisation.",
+        epilog="'infogeo COMMAND --help' explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"infogeo {__version__}")
+    parser.set_defaults(run=lambda options: parser.print_help() or 0)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

@@ -1,0 +1,105 @@
+"""What commands share: errors that a user can put right, folders, optional dependencies."""
+
+import argparse
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from infogeo._extras import is_installed
+
+
+class UsageError(Exception):
+    """Something the user can put right; its text is the one line shown."""
+
+
+def folder_name(text):
+    if not text:
+        raise argparse.ArgumentTypeError("the folder's name is empty")
+    return Path(text)
+
+
+def require(command, **extras):
+    """Check that modules can be found, without importing them; `extras` maps them to extras."""
+    missing = [module for module in extras if not is_installed(module)]
+    if missing:
+        packages = ["scikit-learn" if module == "sklearn" else module for module in missing]
+        wanted = ",".join(extras[module] for module in missing)
+        raise UsageError(f"{command} needs {_join(packages)}: pip install 'infogeo[{wanted}]'")
+
+
+def _join(words):
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def first_line(error):
+    """Return the first line of what an error says, or its name."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+_WRITE_ERRORS = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+)
+
+
+@contextlib.contextmanager
+def writable_folder(path):
+    """Give a folder that can be written to; take it back if nothing was."""
+    made = []
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError:
+        raise UsageError(f"infogeo: cannot write to {path}: it is a file, not a folder") from None
+    except OSError as error:
+        _remove_empty(made)
+        raise UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
+    try:
+        yield path
+    except BaseException as error:
+        _remove_empty(made)
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            raise UsageError(f"infogeo: cannot write to {path}: {error.strerror}") from None
+        raise
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give the name of a file beside `path` that takes its place once it is whole."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            partial = Path(file.name)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from None
+    try:
+        yield partial
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask():
+    """Return the permissions that new files lack; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove_empty(folders):
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,54 @@
+"""The command ``infogeo demo``."""
+
+import argparse
+import importlib
+
+from infogeo._progress import progress_bar
+from infogeo.cli._common import UsageError, folder_name, require, writable_folder
+
+
+def add(commands):
+    parser = commands.add_parser(
+        "demo",
+        help="train two classifiers on handwritten digits and look at them geometrically",
+        description="Trains a 1-Lipschitz network and an ordinary one on scikit-learn's "
+        "handwritten digits (nothing is downloaded), measures the Fisher-Rao distances between "
+        "their predictions, the directions their inputs are most sensitive to, and solves "
+        "C-maximisation problems. Takes about a minute; writes report.html, results.json and "
+        "the figures.",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        default="out",
+        type=folder_name,
+        help="where to write; made if it does not exist (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        default=0,
+        type=_seed,
+        help="same seed, same numbers (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run_demo)
+
+
+def _run_demo(options):
+    require("infogeo demo", torch="torch", matplotlib="plot", sklearn="sklearn")
+    with writable_folder(options.output) as output, progress_bar() as progress:
+        progress("loading", 0.0)
+        try:
+            demo = importlib.import_module("infogeo.demo")
+        except ImportError as error:
+            raise UsageError(f"infogeo demo: {error}") from None
+        found = demo.run(output, demo.Settings(seed=options.seed), progress=progress)
+    print(demo.summary(found, output))
+    return 0
+
+
+def _seed(text):
+    if text.isascii() and text.isdigit() and int(text) < 2**32:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")

@@ -1,0 +1,274 @@
+"""The command ``infogeo distance``."""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+from infogeo._progress import progress_bar
+from infogeo.cli._common import UsageError, replacing
+
+_EXAMPLES = """\
+Tables have one row for each prediction and one column for each class: csv (with names or without),
+npy, npz (FILE.npz:NAME if it holds several arrays), parquet. Columns with names are compared by
+name. Row by row, files may be larger than memory.
+
+  infogeo distance old.csv new.csv                      a distance for each row
+  infogeo distance old.npy new.npy --logits -o d.npy    of logits, into an array
+  infogeo distance old.csv new.csv --pairwise           every row with every row
+  infogeo distance test.csv train.csv --nearest 5       the 5 nearest rows of train.csv
+  infogeo distance test.csv --nearest 5                 among themselves
+
+Distances are in radians of the sphere of radius 2: 0 for equal predictions, pi for disjoint ones.
+Exit status: 0, or 2 if a file is wrong.
+"""
+
+
+def add(commands):
+    parser = commands.add_parser(
+        "distance",
+        help="Fisher-Rao distances between the predictions in two files",
+        description="How far predictions are apart: row by row, all pairs, or the nearest.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("a", metavar="A", help="a table of predictions")
+    parser.add_argument("b", metavar="B", nargs="?", help="another one, of the same classes")
+    parser.add_argument(
+        "--logits", action="store_true", help="the tables hold logits instead of probabilities"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--pairwise", action="store_true", help="every row of A with every row of B")
+    which.add_argument(
+        "--nearest", metavar="K", type=_positive, help="the K nearest rows of B for each row of A"
+    )
+    parser.add_argument("--id", metavar="COLUMN", help="the column that names the rows")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="a .csv or .npy file instead of stdout"
+    )
+    parser.add_argument("--json", action="store_true", help="print json, for programs")
+    parser.set_defaults(run=_run)
+
+
+def _positive(text):
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+
+
+def _run(options):
+    if options.b is None and not (options.pairwise or options.nearest):
+        raise UsageError(
+            "infogeo distance: row by row it takes two files; of one, --pairwise or --nearest K"
+        )
+    _check_output(options)
+    from infogeo.cli import _tables
+
+    try:
+        a = _tables.Table(options.a, options.id)
+        b = None if options.b is None else _tables.Table(options.b, options.id)
+        with progress_bar() as progress:
+            labels, answers = _answers(options, a, b, progress)
+            if options.output is None:
+                show = _print_json if options.json else _print_csv
+                return show(labels, answers)
+            summary = _write(options.output, labels, answers)
+    except UsageError as error:
+        raise UsageError(f"infogeo distance: {error}") from None
+    print(json.dumps(summary, indent=2) if options.json else _in_words(summary, options.output))
+    return 0
+
+
+def _check_output(options):
+    known = (".csv",) if options.nearest else (".csv", ".npy")
+    if options.output is not None and options.output.suffix.lower() not in known:
+        raise UsageError(f"infogeo distance: {options.output} must end in {' or '.join(known)}")
+
+
+# ---------------------------------------------------------------- answers
+#
+# An answer is about some rows of A: (ids, distances) or, for the nearest, (ids, distances, names
+# of the neighbours). The labels are those of the columns of distances, None for a single one.
+
+
+def _answers(options, a, b, progress):
+    from infogeo import logits, simplex
+
+    space = logits if options.logits else simplex
+    if options.pairwise:
+        return _pairwise(a, b, space, progress)
+    if options.nearest:
+        return None, _nearest(a, b, options.nearest, space, progress)
+    return None, _row_by_row(a, b, space, progress)
+
+
+def _row_by_row(a, b, space, progress):
+    from infogeo.cli._tables import paired_blocks, value_errors, wide
+
+    for x, y in paired_blocks(a, b):
+        progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
+        with value_errors(x.first, p=a, q=b, z=a, w=b):
+            yield x.ids, space.fisher_rao_distance(wide(x.values), wide(y.values))
+
+
+def _pairwise(a, b, space, progress):
+    import numpy as np
+
+    from infogeo import neighbors
+    from infogeo.cli._tables import value_errors, wide
+
+    x = a.whole()
+    y = x if b is None else b.whole(a)
+    p, q = wide(x.values), wide(y.values)
+    rows = max(1, 2**21 // len(q))
+
+    def answers():
+        for first in range(0, len(p), rows):
+            progress("distances of all pairs", first / len(p))
+            with value_errors(first, a=a, b=b or a):
+                block = neighbors.pairwise_distance(p[first : first + rows], q, space=space)
+            if b is None:  # a row is at distance 0 from itself, whatever rounding says
+                here = np.arange(first, first + len(block))
+                block[here - first, here] = 0.0
+            yield x.ids[first : first + rows], block
+
+    return y.ids, answers()
+
+
+def _nearest(a, b, count, space, progress):
+    from infogeo import neighbors
+    from infogeo.cli._tables import value_errors, wide
+
+    progress("nearest neighbours", 0.0)
+    if b is None:
+        x = a.whole()
+        with value_errors(0, queries=a, points=a):
+            found = neighbors.nearest(wide(x.values), num_neighbors=count, space=space)
+        yield x.ids, found.distances, _names(found.indices, x.ids)
+        return
+    y = b.whole(a)
+    points = wide(y.values)
+    for x in a.blocks():
+        with value_errors(x.first, queries=a, points=b):
+            found = neighbors.nearest(wide(x.values), points, num_neighbors=count, space=space)
+        yield x.ids, found.distances, _names(found.indices, y.ids)
+
+
+def _names(indices, ids):
+    return [[ids[j] for j in row] for row in indices.tolist()]
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _print_csv(labels, answers):
+    _write_csv(sys.stdout, labels, answers, lambda ids, distances: None)
+    return 0
+
+
+def _print_json(labels, answers):
+    rows = []
+    for ids, distances, *neighbours in answers:
+        if neighbours:
+            rows += [
+                {"row": row, "nearest": names, "distances": values}
+                for row, names, values in zip(ids, *neighbours, distances.tolist(), strict=True)
+            ]
+        else:
+            key = "distance" if labels is None else "distances"
+            rows += [
+                {"row": row, key: value} for row, value in zip(ids, distances.tolist(), strict=True)
+            ]
+    print(json.dumps({"rows": rows} if labels is None else {"columns": labels, "rows": rows}))
+    return 0
+
+
+def _write_csv(file, labels, answers, seen):
+    writer = csv.writer(file, lineterminator="\n")
+    is_first = True
+    for ids, distances, *neighbours in answers:
+        seen(ids, distances)
+        if is_first:
+            writer.writerow(_header(labels, bool(neighbours)))
+            is_first = False
+        if neighbours:
+            for row, names, values in zip(ids, *neighbours, distances.tolist(), strict=True):
+                pairs = enumerate(zip(names, values, strict=True), start=1)
+                writer.writerows((row, rank, name, value) for rank, (name, value) in pairs)
+        elif labels is None:
+            writer.writerows(zip(ids, distances.tolist(), strict=True))
+        else:
+            writer.writerows(
+                (row, *values) for row, values in zip(ids, distances.tolist(), strict=True)
+            )
+
+
+def _header(labels, has_neighbours):
+    if has_neighbours:
+        return ["row", "rank", "nearest", "distance"]
+    return ["row", "distance"] if labels is None else ["row", *labels]
+
+
+class _Summary:
+    """Counts, averages and remembers the largest distance of what passes by."""
+
+    def __init__(self):
+        self.count, self.total, self.largest, self.row = 0, 0.0, -1.0, None
+
+    def __call__(self, ids, distances):
+        self.count += distances.size
+        self.total += float(distances.sum())
+        rows = distances.reshape(len(ids), -1).max(axis=-1)
+        at = int(rows.argmax())
+        if float(rows[at]) > self.largest:
+            self.largest, self.row = float(rows[at]), ids[at]
+
+    def result(self):
+        return {
+            "distances": self.count,
+            "mean": self.total / self.count,
+            "largest": self.largest,
+            "row_of_largest": self.row,
+        }
+
+
+def _write(path, labels, answers):
+    """Write all answers to a file that appears when it is whole."""
+    summary = _Summary()
+    with replacing(path) as partial:
+        if path.suffix.lower() == ".csv":
+            with open(partial, "w", encoding="utf-8", newline="") as file:
+                _write_csv(file, labels, answers, summary)
+        else:
+            _write_npy(partial, answers, summary)
+    return summary.result()
+
+
+def _write_npy(partial, answers, seen):
+    """Write the distances as one array, block by block; how many there are shows at the end."""
+    import numpy as np
+
+    def header(file, count, width):
+        shape = (count,) if width is None else (count, width)
+        fields = {"descr": "<f8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, fields)
+
+    count, width = 0, None
+    with open(partial, "wb+") as file:
+        for ids, distances in answers:
+            seen(ids, distances)
+            if count == 0:
+                width = distances.shape[1] if distances.ndim > 1 else None
+                header(file, 0, width)  # numpy leaves room for any number of rows
+            file.write(np.ascontiguousarray(distances, dtype="<f8").tobytes())
+            count += len(ids)
+        file.seek(0)
+        header(file, count, width)
+
+
+def _in_words(summary, path):
+    return (
+        f"{summary['distances']} distances in {path}: mean {summary['mean']:.6g}, largest "
+        f"{summary['largest']:.6g} (row {summary['row_of_largest']})"
+    )

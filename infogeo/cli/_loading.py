@@ -1,0 +1,170 @@
+"""Models, their weights and inputs, from what options name. Files are never unpickled."""
+
+import importlib
+import os
+import pickle
+import sys
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from infogeo.cli._common import UsageError, first_line, require
+from infogeo.pullback import PullbackMetric
+
+
+def device(name):
+    """Return a torch device that can be used; under torchrun each process has its own GPU."""
+    try:
+        found = torch.device(name)
+        if found.type == "cuda" and found.index is None and "LOCAL_RANK" in os.environ:
+            found = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.zeros(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+        raise UsageError(f"infogeo: --device {name} cannot be used: {first_line(error)}") from None
+    return found
+
+
+def metric(factory, weights, temperature, device):
+    """Return the PullbackMetric of what a factory MODULE:NAME makes, with weights from a file."""
+    made = _call_factory(factory)
+    model = made.model if isinstance(made, PullbackMetric) else made
+    if isinstance(model, torch.nn.Module):
+        if weights is not None:
+            _load_weights(model, weights)
+        model.eval().requires_grad_(False).to(device)
+    elif not isinstance(made, PullbackMetric):
+        raise UsageError(
+            f"infogeo: --model {factory} must return a torch.nn.Module or a PullbackMetric: it "
+            f"returned {type(made).__name__}"
+        )
+    elif weights is not None:
+        raise UsageError("infogeo: --weights needs a torch.nn.Module to load them into")
+    try:
+        if not isinstance(made, PullbackMetric):
+            return PullbackMetric(model, temperature=1.0 if temperature is None else temperature)
+        return made if temperature is None else replace(made, temperature=temperature)
+    except ValueError as error:
+        raise UsageError(f"infogeo: --temperature: {error}") from None
+
+
+def _call_factory(name):
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
+        raise UsageError(
+            f"infogeo: --model {name} is not MODULE:FACTORY, as in package.module:make"
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            factory = getattr(factory, part)
+        return factory()
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"infogeo: --model {name}: there is no module {error.name}, neither installed "
+            "nor in the current folder"
+        ) from None
+    except Exception as error:  # whatever the user's code raises
+        raise UsageError(
+            f"infogeo: --model {name}: {type(error).__name__}: {first_line(error)}"
+        ) from None
+
+
+def _load_weights(model, path):
+    state = _read_weights(path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
+
+
+def _read_weights(path):
+    """Return a state dict; nothing but tensors is unpickled."""
+    try:
+        if path.suffix.lower() == ".safetensors":
+            require("infogeo", safetensors="safetensors")
+            from safetensors import SafetensorError
+            from safetensors.torch import load
+
+            try:
+                return load(path.read_bytes())
+            except SafetensorError as error:
+                raise ValueError(f"it is no safetensors file ({first_line(error)})") from None
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: what matters is raised
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error) if type(error) is ValueError else "it is no state dict of tensors alone"
+        raise UsageError(
+            f"infogeo: {path}: {reason}: save the weights with "
+            "torch.save(model.state_dict(), FILE) or as safetensors"
+        ) from None
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise UsageError(
+            f"infogeo: {path} holds more than a state dict: save the weights with "
+            "torch.save(model.state_dict(), FILE) or as safetensors"
+        )
+    return state
+
+
+class Batches(Sequence):
+    """The batches of the inputs in a file, each read and converted when it is asked for."""
+
+    def __init__(self, path, size, model):
+        self._array, self._size, self._dtype = _read_inputs(path), size, _dtype_of(model)
+        self.input_shape = self._array.shape[1:]
+
+    def __len__(self):
+        return -(-len(self._array) // self._size)
+
+    def __getitem__(self, k):
+        if not 0 <= k < len(self):
+            raise IndexError(k)
+        return self.rows(slice(k * self._size, (k + 1) * self._size))
+
+    def rows(self, which):
+        # A copy, in the byte order of this machine: the file is mapped for reading only.
+        x = torch.from_numpy(np.array(self._array[which], self._array.dtype.newbyteorder("=")))
+        return x if self._dtype is None else x.to(self._dtype)
+
+
+def _read_inputs(path):
+    """Return an array of floating-point numbers, one input in each row."""
+    try:
+        if path.suffix.lower() not in (".npy", ".npz"):
+            raise ValueError("the name must end in .npy or .npz")
+        if path.suffix.lower() == ".npy":
+            array = np.lib.format.open_memmap(path, mode="r")  # which refuses objects
+        else:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+                if len(content.files) != 1:
+                    names = ", ".join(content.files)
+                    raise ValueError(f"it must hold one array: it holds {names or 'none'}")
+                array = content[content.files[0]]
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise ValueError(
+                f"it holds {array.dtype}: save the inputs as the model takes them, as floats "
+                "(for bytes perhaps x.astype('float32') / 255)"
+            )
+        if array.ndim < 2 or len(array) == 0:
+            raise ValueError(f"it needs one input in each row: its shape is {array.shape}")
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise UsageError(f"infogeo: cannot read {path}: {reason}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UsageError(f"infogeo: {path}: {first_line(error)}") from None
+    return array
+
+
+def _dtype_of(model):
+    """Return the dtype that a model's inputs need, None if it has no parameters."""
+    parameters = model.parameters() if hasattr(model, "parameters") else ()
+    return next((p.dtype for p in parameters if p.is_floating_point()), None)

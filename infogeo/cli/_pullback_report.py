@@ -1,0 +1,269 @@
+"""The summary, the figures and the report of a scan."""
+
+import json
+import math
+
+import numpy as np
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from infogeo import plot
+from infogeo.plot import report
+
+_BLUE, _INK = "#0072B2", "0.25"
+_STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
+_QUANTILES = {"smallest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
+_NUM_EXAMPLES = 4
+_NUM_LISTED = 10
+_UNIT = "rad per unit of input"
+
+
+def write(scan, explorer=None):
+    """Write summary.json, report.html and the figures into the folder of a complete scan.
+
+    Parameters
+    ----------
+    scan : infogeo.pullback.Scan
+        With the columns log_eigenvalues, rank, and logits for categorical predictions.
+    explorer : object or None
+        Its ``top(indices)`` returns inputs and their spectra. None: no maps are drawn.
+
+    Returns
+    -------
+    dict
+        What summary.json holds.
+    """
+    logs = 0.5 * scan.column("log_eigenvalues")[:, 0].astype(np.float64)
+    ranks, order = scan.column("rank"), np.argsort(-logs, kind="stable")
+    logits = scan.column("logits").astype(np.float64) if "logits" in scan.names else None
+    predicted, doubt = _predictions(logits)
+    summary = {
+        "inputs": len(logs),
+        "temperature": scan.settings["temperature"],
+        "sensitivity": _quantiles(logs),
+        "rank": {"smallest": int(ranks.min()), "largest": int(ranks.max())},
+        "most sensitive": [
+            _row(int(i), logs, ranks, predicted, doubt) for i in order[:_NUM_LISTED]
+        ],
+        "folder": str(scan.folder),
+    }
+    with style.context(_STYLE):  # whatever style the user has set
+        images = {"sensitivities": report.to_png(_draw_sensitivities(logs, doubt))}
+        if explorer is not None:
+            images["maps"] = report.to_png(_draw_maps(explorer, order, predicted, doubt))
+    for name, png in images.items():
+        report.write_file(scan.folder / f"{name}.png", png)
+    text = json.dumps(summary, indent=2) + "\n"
+    report.write_file(scan.folder / "summary.json", text)
+    report.write_file(scan.folder / "report.html", _page(scan, summary, images))
+    return summary
+
+
+def as_text(summary):
+    """Return a summary for people."""
+    values = ", ".join(f"{name} {value:.4g}" for name, value in summary["sensitivity"].items())
+    return (
+        f"{summary['inputs']} inputs, temperature {summary['temperature']:g}\n"
+        f"sensitivity ({_UNIT}): {values}\n"
+        f"rank: {_span(summary['rank'])}\n"
+        f"most sensitive: {', '.join(str(row['input']) for row in summary['most sensitive'])}\n"
+        f"report: {summary['folder']}/report.html"
+    )
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _quantiles(logs):
+    """Return quantiles of the sensitivities; of their logarithms, so that none underflows early."""
+    return {
+        name: float(np.exp(np.quantile(logs, q, method="inverted_cdf")))
+        for name, q in _QUANTILES.items()
+    }
+
+
+def _predictions(logits):
+    """Return the predicted classes, and the probability of all others, which 1 - p would round."""
+    if logits is None:
+        return None, None
+    weights = np.exp(np.sort(logits - logits.max(-1, keepdims=True), axis=-1))
+    return logits.argmax(-1), weights[:, :-1].sum(-1) / weights.sum(-1)
+
+
+def _span(ends):
+    low, high = ends.values()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _row(i, logs, ranks, predicted, doubt):
+    row = {"input": i, "sensitivity": math.exp(logs[i]), "rank": int(ranks[i])}
+    if predicted is not None:
+        row |= {"predicted": int(predicted[i]), "probability": float(1.0 - doubt[i])}
+    return row
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _draw_sensitivities(logs, doubt):
+    figure = Figure(figsize=(9.2 if doubt is not None else 5.2, 3.8), layout="constrained")
+    axes = figure.subplots(1, 1 if doubt is None else 2, squeeze=False)[0]
+    values = np.exp(logs)
+    shares = 100.0 * (np.arange(len(values)) + 1.0) / len(values)
+    shown = np.sort(values)
+    axes[0].step(shown[shown > 0.0], shares[shown > 0.0], color=_BLUE, linewidth=2.0, where="post")
+    axes[0].set(xlabel=f"sensitivity √λ ({_UNIT})", ylabel="% of inputs below", ylim=(0.0, 102.0))
+    if doubt is not None:
+        size = float(np.clip(4000.0 / len(logs), 2.0, 16.0))
+        axes[1].scatter(doubt, values, s=size, color=_BLUE, alpha=0.5, linewidths=0.0)
+        axes[1].set(
+            xlabel="1 − probability of the predicted class", ylabel=f"sensitivity √λ ({_UNIT})"
+        )
+        _log_scale(axes[1].set_xscale, doubt)
+        _log_scale(axes[1].set_yscale, values)
+    _log_scale(axes[0].set_xscale, values)
+    for ax in axes:
+        ax.grid(color="0.9")
+    return figure
+
+
+def _log_scale(set_scale, values):
+    """Use a logarithmic axis if there is something to show on it; zeros are left out."""
+    if (values > 0.0).any():
+        set_scale("log", nonpositive="mask")
+
+
+def _draw_maps(explorer, order, predicted, doubt):
+    num = min(_NUM_EXAMPLES, len(order))
+    middle = max(0, (len(order) - num) // 2)
+    rows = {
+        "most sensitive": order[:num],
+        "in the middle": order[middle : middle + num],
+        "least sensitive": order[::-1][:num],
+    }
+    figure = Figure(figsize=(2.6 * num + 0.6, 8.6), layout="constrained")
+    axes = figure.subplots(len(rows), num, squeeze=False)
+    for axes_row, (name, indices) in zip(axes, rows.items(), strict=True):
+        x, spectrum = explorer.top(indices)
+        draw = _draw_image if _are_images(x) else _draw_profile
+        for k, ax in enumerate(axes_row):
+            draw(x, spectrum, k, ax, is_last=k == num - 1)
+            ax.set_xlabel(_label(indices[k], predicted, doubt))
+        axes_row[0].set_ylabel(f"{name}\n{axes_row[0].get_ylabel()}".strip(), fontsize=11.5)
+    return figure
+
+
+def _label(i, predicted, doubt):
+    if predicted is None:
+        return f"input {i}"
+    share = f"{100.0 * (1.0 - doubt[i]):.1f}" if doubt[i] >= 5e-4 else "> 99.9"
+    return f"input {i}: class {predicted[i]}, {share} %"
+
+
+def _draw_image(x, spectrum, k, ax, *, is_last):
+    plot.sensitivity(x, spectrum, index=k, ax=ax)
+    ax.spines[:].set_visible(True)
+    if not is_last:
+        ax.images[-1].colorbar.set_label("")  # one label for the row
+
+
+def _are_images(x):
+    is_image = x.ndim == 3 or (x.ndim == 4 and x.shape[1] in (1, 3, 4))
+    return is_image and min(x.shape[-2:]) > 1
+
+
+def _draw_profile(x, spectrum, k, ax, *, is_last):
+    """Show the direction at an input that is no image, entry by entry."""
+    direction = spectrum.vectors[k, 0].reshape(-1).cpu().numpy()
+    ax.bar(np.arange(len(direction)), direction, width=0.8, color=_BLUE)
+    ax.axhline(0.0, color=_INK, linewidth=0.8)
+    speed = math.sqrt(float(spectrum.values[k, 0]))
+    ax.set_title(f"prediction moves {speed:.3g} rad\nper unit of input", fontsize=10)
+    ax.set(ylim=(-1.05, 1.05), yticks=(-1.0, 0.0, 1.0))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if k == 0:
+        ax.set_ylabel("entries of the direction")
+
+
+# ---------------------------------------------------------------- the report
+
+
+def _page(scan, summary, images):
+    blocks = [
+        report.section(
+            "How sensitive the predictions are",
+            _table_of_quantiles(summary),
+            report.figure(
+                images["sensitivities"],
+                caption="Left: the share of the inputs whose sensitivity is below a value."
+                + (
+                    " Right: each input, by the probability that is left for other classes."
+                    if "logits" in scan.names
+                    else ""
+                ),
+                description="distribution of the sensitivities",
+            ),
+        )
+    ]
+    if "maps" in images:
+        blocks.append(
+            report.section(
+                "Where they are sensitive",
+                report.figure(
+                    images["maps"],
+                    caption="The direction of the input that moves the prediction most, at the "
+                    "most sensitive inputs, at those in the middle of the order, and at the least "
+                    "sensitive ones. The sign of a direction is arbitrary.",
+                    description="directions of the input that move the prediction most",
+                ),
+            )
+        )
+    blocks.append(report.section("The most sensitive inputs", _table_of_inputs(summary)))
+    blocks.append(report.section("What was scanned", _table_of_settings(scan)))
+    return report.page(
+        "infogeo pullback: the geometry of a data set, as a model sees it",
+        report.paragraph(
+            f"{summary['inputs']} inputs were measured, at temperature "
+            f"{summary['temperature']:g}. The sensitivity at an input is the largest singular "
+            "value of the network's derivative, the prediction being measured by the Fisher-Rao "
+            "metric: how far it moves at most, in radians from 0 to π, for each unit of length "
+            f"that the input moves. The rank, {_span(summary['rank'])}, is the number of "
+            "directions in which it can move."
+        ),
+        *blocks,
+    )
+
+
+def _table_of_quantiles(summary):
+    values = summary["sensitivity"]
+    return report.table(
+        ["", *values],
+        [[f"sensitivity ({_UNIT})", *(f"{value:.4g}" for value in values.values())]],
+        caption=f"Quantiles over {summary['inputs']} inputs.",
+    )
+
+
+def _table_of_inputs(summary):
+    rows = summary["most sensitive"]
+    header = {
+        "input": "input",
+        "sensitivity": f"sensitivity ({_UNIT})",
+        "rank": "rank",
+        "predicted": "predicted class",
+        "probability": "its probability",
+    }
+    keys = [key for key in header if key in rows[0]]
+    cells = [
+        [f"{row[key]:.4g}" if isinstance(row[key], float) else row[key] for key in keys]
+        for row in rows
+    ]
+    return report.table([header[key] for key in keys], cells, caption="Numbered from 0.")
+
+
+def _table_of_settings(scan):
+    rows = [
+        [key, json.dumps(value) if isinstance(value, dict) else value]
+        for key, value in scan.settings.items()
+    ]
+    return report.table(["setting", "value"], rows, caption="Digests stand for numbers.")

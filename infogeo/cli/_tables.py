@@ -1,0 +1,440 @@
+"""Tables of predictions in files, read in blocks of rows: csv, npy, npz and parquet.
+
+A table is given by its file; its rows are distributions or logits, its columns classes. Nothing
+is unpickled, and of files larger than memory only a block is held at a time.
+"""
+
+import contextlib
+import csv
+import itertools
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from infogeo.cli._common import UsageError
+
+_NUMBERS_AT_ONCE = 2**21  # 16 MiB of float64
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a table, one after the other.
+
+    Parameters
+    ----------
+    first : int
+        The number of its first row in the file.
+    ids : list of str
+        The names of the rows: of the column of ids, else their numbers.
+    values : array, shape (n, c)
+        Their numbers.
+    """
+
+    first: int
+    ids: list
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a file turns out to be: its classes, its rows if that is known, and how to read it."""
+
+    columns: list | None  # names, or None
+    num_columns: int
+    num_rows: int | None  # None: only reading tells
+    has_ids: bool
+    read: Callable  # read(rows): yields (ids or None, values) for that many rows at a time
+
+
+class Table:
+    """A table in a file.
+
+    Parameters
+    ----------
+    path : str
+        The file; an array of an npz file with several is named after a colon.
+    id_column : str or None
+        The column that names the rows; None if there is none.
+    """
+
+    def __init__(self, path, id_column=None):
+        self.path = path
+        name, array = _split(path)
+        suffix = Path(name).suffix.lower()
+        if suffix not in _READERS:
+            known = ", ".join(_READERS)
+            raise UsageError(f"{path}: the name must end in one of {known}")
+        if id_column is not None and suffix in (".npy", ".npz"):
+            raise UsageError(f"{path}: an array has no columns by name, so none is {id_column}")
+        with _FileErrors(path):
+            source = _READERS[suffix](name, array, id_column)
+        if source.num_columns < 1:
+            raise UsageError(f"{path}: it has no columns of numbers")
+        self._read, self.columns, self.num_columns = source.read, source.columns, source.num_columns
+        self.num_rows, self.has_ids = source.num_rows, source.has_ids
+
+    @property
+    def block_rows(self):
+        """How many rows are read at a time."""
+        return max(1, _NUMBERS_AT_ONCE // self.num_columns)
+
+    def blocks(self, like=None, rows=None):
+        """Yield the table in blocks, its columns in the order of another table's."""
+        order = None if like is None else self._order_of(like)
+        first = 0
+        with _FileErrors(self.path):
+            for ids, values in self._read(rows or self.block_rows):
+                values = values if order is None else values[:, order]
+                values = values.astype(np.float64) if values.dtype.kind in "iu" else values
+                names = ids or [str(row) for row in range(first, first + len(values))]
+                yield Block(first, names, values)
+                first += len(values)
+        if first == 0:
+            raise UsageError(f"{self.path}: it has no rows")
+
+    def whole(self, like=None):
+        """Return the table as one block, for what needs all of its rows at once."""
+        blocks = list(self.blocks(like))
+        ids = list(itertools.chain.from_iterable(block.ids for block in blocks))
+        return Block(0, ids, np.concatenate([block.values for block in blocks]))
+
+    def _order_of(self, other):
+        """Return the positions of the other table's columns here; by name where both have them."""
+        if self.num_columns != other.num_columns:
+            raise UsageError(
+                f"{self.path} has {self.num_columns} classes, {other.path} {other.num_columns}"
+            )
+        if self.columns is None or other.columns is None or self.columns == other.columns:
+            return None
+        if set(self.columns) != set(other.columns):
+            only = sorted(set(self.columns) ^ set(other.columns))
+            raise UsageError(f"{self.path} and {other.path}: only one has the column {only[0]}")
+        return [self.columns.index(column) for column in other.columns]
+
+
+def _split(path):
+    """Split FILE.npz:NAME into the file and the array."""
+    name, colon, array = str(path).rpartition(":")
+    if colon and name.lower().endswith(".npz"):
+        return name, array
+    return str(path), None
+
+
+class _FileErrors:
+    """Turn what reading a file can raise into one line that names the file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, OSError) and error.strerror:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
+        if isinstance(error, OSError | ValueError | zipfile.BadZipFile | EOFError | csv.Error):
+            raise UsageError(f"{self.path}: {error}") from None
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _open_npy(name, array, id_column):
+    values = np.load(name, mmap_mode="r", allow_pickle=False)
+    _require_table(values.shape, values.dtype)
+
+    def read(rows):
+        for first in range(0, len(values), rows):
+            yield None, np.ascontiguousarray(values[first : first + rows])
+
+    return _Source(None, values.shape[1], values.shape[0], False, read)
+
+
+def _open_npz(name, array, id_column):
+    with zipfile.ZipFile(name) as archive:
+        names = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        if array is None and len(names) != 1:
+            raise ValueError(f"it holds {', '.join(names)}: name one of them, {name}:{names[0]}")
+        array = names[0] if array is None else array
+        if array not in names:
+            raise ValueError(f"it has no array {array}: it holds {', '.join(names)}")
+        with archive.open(f"{array}.npy") as member:
+            shape, dtype, is_by_columns = _npy_header(member)
+    _require_table(shape, dtype)
+    if is_by_columns:  # rows lie apart: no way round holding all of it
+        return _open_npy_loaded(name, array, shape)
+
+    def read(rows):
+        with zipfile.ZipFile(name) as archive, archive.open(f"{array}.npy") as member:
+            _npy_header(member)
+            for first in range(0, shape[0], rows):
+                count = min(rows, shape[0] - first)
+                size = count * shape[1] * dtype.itemsize
+                data = member.read(size)
+                if len(data) < size:
+                    raise ValueError(f"it breaks off in row {first + len(data) // shape[1]}")
+                yield None, np.frombuffer(data, dtype).reshape(count, shape[1])
+
+    return _Source(None, shape[1], shape[0], False, read)
+
+
+def _open_npy_loaded(name, array, shape):
+    def read(rows):
+        with np.load(name, allow_pickle=False) as archive:
+            values = archive[array]
+        for first in range(0, len(values), rows):
+            yield None, np.ascontiguousarray(values[first : first + rows])
+
+    return _Source(None, shape[1], shape[0], False, read)
+
+
+def _npy_header(member):
+    """Read the header of an npy file: shape, dtype, and whether columns come first."""
+    version = np.lib.format.read_magic(member)
+    header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else (np.lib.format.read_array_header_2_0)
+    )
+    shape, is_by_columns, dtype = header(member)
+    return shape, dtype, is_by_columns
+
+
+def _require_table(shape, dtype):
+    if dtype.kind not in "fiu":
+        raise ValueError(f"it must hold real numbers: its entries are {dtype}")
+    if len(shape) != 2:
+        raise ValueError(f"it must be a table of rows and classes: its shape is {shape}")
+
+
+# ---------------------------------------------------------------- csv
+
+
+def _open_csv(name, array, id_column):
+    with open(name, encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), None)
+    if header is None:
+        raise ValueError("it is empty")
+    header = [cell.strip() for cell in header]
+    # Classes that are called 0, 1, 2, ... are names too.
+    has_names = not all(map(_is_number, header)) or header == [str(i) for i in range(len(header))]
+    if has_names:
+        _require_distinct(header)
+        if id_column is None and header[0] == "":  # so pandas writes an index
+            id_column = ""
+    if id_column is not None and (not has_names or id_column not in header):
+        seen = (
+            f"its columns are {', '.join(header[:8])}" if has_names else "its columns have no names"
+        )
+        raise ValueError(f"it has no column {id_column}: {seen}")
+    chosen = [i for i, cell in enumerate(header) if not (has_names and cell == id_column)]
+    columns = [header[i] for i in chosen] if has_names else None
+
+    def read(rows):
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            lines = itertools.islice(file, int(has_names), None)
+            first = 0
+            while block := list(itertools.islice(lines, rows)):
+                block = [line for line in block if line.strip()]
+                if not block:
+                    continue
+                values = _parse(block, chosen, len(header), first)
+                ids = None
+                if id_column is not None:
+                    ids = [row[header.index(id_column)].strip() for row in csv.reader(block)]
+                yield ids, values
+                first += len(values)
+
+    return _Source(columns, len(chosen), None, id_column is not None, read)
+
+
+def _parse(lines, chosen, width, first):
+    """Return the numbers of some lines, or say in which row they break off."""
+    try:
+        return np.loadtxt(
+            lines, delimiter=",", usecols=chosen, ndmin=2, comments=None, quotechar='"'
+        )
+    except ValueError:
+        for number, row in enumerate(csv.reader(lines), start=first):
+            if len(row) != width:
+                raise ValueError(f"row {number} has {len(row)} cells, the first {width}") from None
+            for i in chosen:
+                if not _is_number(row[i]):
+                    raise ValueError(
+                        f"row {number} has {row[i].strip()!r} in column {i + 1}, which is no "
+                        "number. If it names the row, give --id and the column's name"
+                    ) from None
+        raise
+
+
+def _is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- parquet
+
+_PANDAS_INDEX = "__index_level_0__"
+
+
+def _open_parquet(name, array, id_column):
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'"
+        ) from None
+    try:
+        file = parquet.ParquetFile(name)
+    except ArrowInvalid as error:
+        raise ValueError(str(error)) from None
+    with file:
+        schema, total = file.schema_arrow, file.metadata.num_rows
+    _require_distinct(schema.names)
+    if id_column is None and _PANDAS_INDEX in schema.names:
+        id_column = _PANDAS_INDEX
+    if id_column is not None and id_column not in schema.names:
+        raise ValueError(
+            f"it has no column {id_column}: its columns are {', '.join(schema.names[:8])}"
+        )
+    columns = [column for column in schema.names if column != id_column]
+    for column in columns:
+        kind = schema.field(column).type
+        if not (str(kind).startswith(("float", "double", "halffloat", "int", "uint"))):
+            raise ValueError(
+                f"column {column} must hold numbers: it is of type {kind}. If it names the rows, "
+                "give --id and its name"
+            )
+
+    def read(rows):
+        with parquet.ParquetFile(name) as file:
+            for batch in file.iter_batches(batch_size=rows):
+                ids = (
+                    None
+                    if id_column is None
+                    else [str(cell) for cell in batch.column(id_column).to_pylist()]
+                )
+                arrays = [batch.column(column).to_numpy(zero_copy_only=False) for column in columns]
+                yield ids, np.stack(arrays, axis=-1)
+
+    return _Source(columns, len(columns), total, id_column is not None, read)
+
+
+def _require_distinct(names):
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"two columns have the same name: {repeated[0]!r}")
+
+
+_READERS = {
+    ".csv": _open_csv,
+    ".npy": _open_npy,
+    ".npz": _open_npz,
+    ".parquet": _open_parquet,
+}
+
+
+def paired_blocks(a, b):
+    """Yield the blocks of two tables, row beside row.
+
+    Rows are compared by their ids where both tables have them; a difference is an error that says
+    where.
+    """
+    rows = min(a.block_rows, b.block_rows)
+    blocks = (_even(table.blocks(a, rows), rows) for table in (a, b))
+    for x, y in itertools.zip_longest(*blocks, fillvalue=Block(0, [], np.empty((0, 0)))):
+        if len(x.ids) != len(y.ids):
+            longer, shorter = (a, b) if len(x.ids) > len(y.ids) else (b, a)
+            seen = max(x.first, y.first) + min(len(x.ids), len(y.ids))
+            raise UsageError(
+                f"{longer.path} has more rows than {shorter.path}, which has {seen}: row by row "
+                "they must belong together"
+            )
+        if a.has_ids and b.has_ids and x.ids != y.ids:
+            at = next(
+                i for i, pair in enumerate(zip(x.ids, y.ids, strict=True)) if len({*pair}) > 1
+            )
+            raise UsageError(
+                f"row {x.first + at} is {x.ids[at]} in {a.path} and {y.ids[at]} in {b.path}: "
+                "sort both by the names of their rows"
+            )
+        yield x, y
+
+
+def _even(blocks, rows):
+    """Regroup blocks so that each but the last has the same number of rows."""
+    ids, values, first = [], [], 0
+    for block in blocks:
+        ids += block.ids
+        values.append(block.values)
+        while len(ids) >= rows:
+            joined = np.concatenate(values)
+            yield Block(first, ids[:rows], joined[:rows])
+            ids, values, first = ids[rows:], [joined[rows:]], first + rows
+    if ids:
+        yield Block(first, ids, np.concatenate(values))
+
+
+def read_column(path):
+    """Return the entries of a file with one column, as text: labels."""
+    name, suffix = str(path), Path(path).suffix.lower()
+    with _FileErrors(path):
+        if suffix == ".npy":
+            values = np.load(name, allow_pickle=False)
+            if values.ndim != 1 or values.dtype.kind not in "iuUb":
+                raise ValueError(
+                    f"it must be one row of whole numbers or text: its shape is {values.shape}, "
+                    f"its entries are {values.dtype}"
+                )
+            return [str(value) for value in values.tolist()]
+        if suffix != ".csv":
+            raise ValueError("the name must end in .csv or .npy")
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+        for number, row in enumerate(rows):
+            if len(row) != 1:
+                raise ValueError(f"line {number + 1} has {len(row)} cells: it must be one column")
+        return [row[0].strip() for row in rows]
+
+
+def wide(values):
+    """Return float32 as float64, which changes no number; half precision keeps its tolerance."""
+    return values.astype(np.float64) if values.dtype == np.float32 else values
+
+
+@contextlib.contextmanager
+def value_errors(first, **tables):
+    """Turn a message about rows of an argument into one about a file.
+
+    Parameters
+    ----------
+    first : int
+        The number in the file of the arguments' first row.
+    **tables : Table
+        For each argument's name the table that it comes from.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = re.sub(r"\brow (\d+)", lambda found: f"row {first + int(found[1])}", str(error))
+        for ours, theirs in _IN_A_FILE.items():
+            message = message.replace(ours, theirs)
+        name, _, rest = message.partition(" ")
+        table = tables.get(name)
+        raise UsageError(f"{table.path}: each row {rest}" if table else message) from None
+
+
+_IN_A_FILE = {
+    " in its last axis": "",
+    "use infogeo.logits": "give --logits",
+    "Divide by p.sum(-1, keepdims=True) if": "Divide each row by its sum if",
+    "it has NaN": "there are NaN",
+}

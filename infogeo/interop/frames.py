@@ -1,0 +1,265 @@
+"""Data frames of pandas and polars: one class to each column, compared by name.
+
+Neither library is imported here: a frame of one of them comes with its library.
+"""
+
+import sys
+from collections import Counter
+
+import numpy as np
+
+from infogeo import neighbors, simplex
+
+__all__ = ["apply", "is_frame", "pairwise_distance", "reduce"]
+
+
+def is_frame(value):
+    """Tell whether something is a data frame of pandas or polars.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is one.
+
+    Examples
+    --------
+    >>> is_frame(np.eye(2))
+    False
+    """
+    return any(isinstance(value, kind) for kind in _frame_types())
+
+
+def apply(function, *frames, **arguments):
+    """Apply a function of distributions to the rows of data frames.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one array of shape (n, c) for each frame and returns one of shape (n,) or (n, c): the
+        distances, divergences and geodesics of `infogeo.simplex` and `infogeo.logits`.
+    *frames : pandas.DataFrame or polars.DataFrame
+        All of one library, with the same columns (in any order) and the same rows: those of
+        pandas are matched by their index, those of polars by their position.
+    **arguments : object
+        Further arguments of the function.
+
+    Returns
+    -------
+    series or data frame
+        Of the same library, with the rows (and columns) of the first frame.
+
+    Raises
+    ------
+    TypeError
+        Something that is no data frame; frames of two libraries; columns that hold no numbers.
+    ValueError
+        Columns or rows that differ; a function that does not keep the rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from infogeo import simplex
+    >>> old = pd.DataFrame({"cat": [1.0, 0.5], "dog": [0.0, 0.5]}, index=["a.png", "b.png"])
+    >>> new = pd.DataFrame({"dog": [0.5, 0.5], "cat": [0.5, 0.5]}, index=["b.png", "a.png"])
+    >>> apply(simplex.fisher_rao_distance, old, new).round(4)
+    a.png    1.5708
+    b.png    0.0000
+    Name: fisher_rao_distance, dtype: float64
+    """
+    first = frames[0] if frames else None
+    arrays = [_values(frame, first, f"frame {i}") for i, frame in enumerate(frames, start=1)]
+    result = np.asarray(function(*arrays, **arguments))
+    name = getattr(function, "__name__", None)
+    if result.shape == (len(first),):
+        return _series(first, result, name)
+    if result.shape == (len(first), len(first.columns)):
+        return _frame(first, result)
+    raise ValueError(
+        f"function must return one number or one distribution for each of the {len(first)} rows: "
+        f"{name} returned shape {result.shape}. For means of all rows use reduce, "
+        "for all pairs pairwise_distance."
+    )
+
+
+def reduce(function, frame, **arguments):
+    """Apply a function that makes one distribution of all rows, such as a mean.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an array of shape (n, c) and returns one of shape (c,), such as
+        `infogeo.simplex.m_mean`.
+    frame : pandas.DataFrame or polars.DataFrame
+        One class to each column.
+    **arguments : object
+        Further arguments of the function.
+
+    Returns
+    -------
+    pandas.Series or polars.DataFrame
+        A series with the columns as its index; a frame of one row in polars, whose series have
+        none.
+
+    Raises
+    ------
+    TypeError
+        Something that is no data frame; columns that hold no numbers.
+    ValueError
+        A function that returns something else than one distribution.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from infogeo import simplex
+    >>> reduce(simplex.m_mean, pd.DataFrame({"cat": [1.0, 0.5], "dog": [0.0, 0.5]}))
+    cat    0.75
+    dog    0.25
+    Name: m_mean, dtype: float64
+    """
+    result = np.asarray(function(_values(frame, frame, "frame"), **arguments))
+    name = getattr(function, "__name__", None)
+    if result.shape != (len(frame.columns),):
+        raise ValueError(
+            f"function must return one distribution, shape ({len(frame.columns)},): {name} "
+            f"returned shape {result.shape}. For one result of each row use apply."
+        )
+    if _is_pandas(frame):
+        return type(frame[frame.columns[0]])(result, index=frame.columns, name=name)
+    return _frame(frame, result[None])
+
+
+def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
+    """Fisher-Rao distance between every row of one frame and every row of another.
+
+    Parameters
+    ----------
+    a, b : pandas.DataFrame or polars.DataFrame
+        Of one library, with the same columns in any order. b=None: the rows of a among themselves.
+    space : module
+        `infogeo.simplex`, or `infogeo.logits` for columns of logits.
+    block_size : int or None
+        As `infogeo.neighbors.pairwise_distance` takes it.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    data frame, shape (n, m)
+        Of the same library. In pandas the index of a names its rows, that of b its columns; in
+        polars columns are named after the positions of the rows of b.
+
+    Raises
+    ------
+    TypeError
+        Something that is no data frame; frames of two libraries; columns that hold no numbers.
+    ValueError
+        Columns that differ; values that are no distributions.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"cat": [1.0, 0.5], "dog": [0.0, 0.5]}, index=["a.png", "b.png"])
+    >>> pairwise_distance(frame).round(4)
+            a.png   b.png
+    a.png  0.0000  1.5708
+    b.png  1.5708  0.0000
+    """
+    x = _values(a, a, "a")
+    y = None if b is None else _values(b, a, "b", same_rows=False)
+    result = neighbors.pairwise_distance(x, y, space=space, block_size=block_size, check=check)
+    other = a if b is None else b
+    if _is_pandas(a):
+        return type(a)(result, index=a.index, columns=other.index)
+    return type(a)({str(j): result[:, j] for j in range(len(other))})
+
+
+def _frame_types():
+    """Return the frame classes of the libraries that are loaded."""
+    libraries = (sys.modules.get(name) for name in ("pandas", "polars"))
+    return [library.DataFrame for library in libraries if hasattr(library, "DataFrame")]
+
+
+def _is_pandas(frame):
+    return hasattr(frame, "index")
+
+
+def _values(frame, first, name, *, same_rows=True):
+    """Return the numbers of a frame, its columns (and rows) in the order of the first frame's."""
+    if not is_frame(frame):
+        raise TypeError(
+            f"{name} must be a data frame of pandas or polars: got {type(frame).__name__}. "
+            "An array has no names to compare: make a frame of it, or arrays of all (to_numpy)."
+        )
+    if _is_pandas(frame) != _is_pandas(first):
+        raise TypeError(
+            f"{name} must be a frame of the library of the first: got both pandas and polars. "
+            "Convert one of them: frame.to_pandas() or polars.from_pandas(frame)."
+        )
+    _require_same_labels(name, "columns", list(first.columns), list(frame.columns))
+    if same_rows:
+        frame = _with_rows_of(frame, first, name)
+    frame = frame[list(first.columns)]
+    values = frame.to_numpy()
+    if values.dtype.kind == "O" and _is_pandas(frame) and _has_numbers_only(frame):
+        values = frame.to_numpy(dtype=float, na_value=np.nan)  # nullable columns
+    if values.dtype.kind not in "fiu":
+        kinds = ", ".join(f"{column}: {frame[column].dtype}" for column in frame.columns)
+        raise TypeError(f"{name} must hold numbers only: its columns are {kinds}.")
+    return values
+
+
+def _has_numbers_only(frame):
+    return all(getattr(dtype, "kind", "O") in "fiu" for dtype in frame.dtypes)
+
+
+def _with_rows_of(frame, first, name):
+    if not _is_pandas(frame):
+        if len(frame) != len(first):
+            raise ValueError(
+                f"{name} must have the rows of the first frame: got {len(frame)} rows, "
+                f"the first has {len(first)}."
+            )
+        return frame
+    if frame.index.equals(first.index):
+        return frame
+    _require_same_labels(name, "rows", list(first.index), list(frame.index))
+    return frame.loc[first.index]
+
+
+def _require_same_labels(name, what, expected, seen):
+    """Check that two lists hold the same labels, each once, whatever their order."""
+    repeated = [str(label) for label, count in Counter(seen).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{name} must have each of its {what} once: {_listed(repeated)} repeat.")
+    theirs, ours = set(seen), set(expected)
+    missing = [str(label) for label in expected if label not in theirs]
+    extra = [str(label) for label in seen if label not in ours]
+    if missing or extra:
+        raise ValueError(
+            f"{name} must have the {what} of the first frame: it lacks {_listed(missing)} "
+            f"and has {_listed(extra)} besides."
+        )
+
+
+def _listed(labels):
+    if not labels:
+        return "none"
+    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
+def _series(first, values, name):
+    column = type(first[first.columns[0]])
+    if _is_pandas(first):
+        return column(values, index=first.index, name=name)
+    return column(name, values)
+
+
+def _frame(first, values):
+    if _is_pandas(first):
+        return type(first)(values, index=first.index, columns=first.columns)
+    return type(first)(dict(zip(first.columns, values.T, strict=True)))

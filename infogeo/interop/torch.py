@@ -1,0 +1,291 @@
+"""Losses and a meter for torch's training loops, on logits along the last axis."""
+
+from dataclasses import dataclass
+
+from infogeo import logits, simplex
+from infogeo._array import bad_value
+from infogeo._extras import missing
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing(error, "infogeo.interop.torch") from None
+
+__all__ = ["DistanceMeter", "DistanceSummary", "FisherRaoLoss", "JeffreysLoss"]
+
+
+class _Loss(torch.nn.Module):
+    """A divergence between predicted logits and targets, reduced to one number.
+
+    Parameters
+    ----------
+    target_space : module
+        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
+        `infogeo.logits` for the logits of another model (distillation).
+    reduce : callable
+        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+    """
+
+    def __init__(self, *, target_space=simplex, reduce=torch.mean, check=True):
+        super().__init__()
+        if target_space not in (simplex, logits):
+            raise bad_value(
+                "target_space", "be infogeo.simplex or infogeo.logits", f"got {target_space!r}"
+            )
+        self.target_space, self.reduce, self.check = target_space, reduce, check
+
+    def forward(self, z, target):
+        """Return the reduced divergence.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape (..., c)
+            Predicted logits.
+        target : torch.Tensor
+            Class numbers, an integer tensor of shape (...), or distributions of shape (..., c).
+
+        Returns
+        -------
+        torch.Tensor
+            One number, if `reduce` makes one.
+        """
+        if not target.is_floating_point():
+            w = _log_of_certainty(z, target)
+        elif self.target_space is logits:
+            w = target
+        else:
+            w = logits.from_simplex(target, check=self.check)
+        return self.reduce(self._divergence(z, w))
+
+
+class FisherRaoLoss(_Loss):
+    r"""Squared Fisher-Rao distance between predictions and targets.
+
+    .. math:: d(p, q)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
+
+    Parameters
+    ----------
+    target_space : module
+        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
+        `infogeo.logits` for the logits of another model (distillation).
+    reduce : callable
+        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Notes
+    -----
+    Class numbers stand for certainty; the distance to that is bounded by pi, so one mislabelled
+    sample pulls less than under cross-entropy, which is unbounded. The square is smooth where
+    prediction and target agree.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.interop.torch import FisherRaoLoss
+    >>> z = torch.zeros(5, 2, requires_grad=True)
+    >>> loss = FisherRaoLoss()(z, torch.tensor([0, 1, 0, 1, 1]))
+    >>> bool(torch.isclose(loss, torch.tensor((np.pi / 2) ** 2, dtype=torch.float32)))
+    True
+    >>> loss.backward()
+    """
+
+    def _divergence(self, z, w):
+        return logits.fisher_rao_squared_distance(z, w, check=self.check)
+
+
+class JeffreysLoss(_Loss):
+    r"""Jeffreys divergence between predictions and targets, in nats.
+
+    .. math:: J(p, q) = KL(p, q) + KL(q, p)
+
+    Parameters
+    ----------
+    target_space : module
+        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
+        `infogeo.logits` for the logits of another model (distillation).
+    reduce : callable
+        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Notes
+    -----
+    Targets have to be positive: to one without some class every prediction that has it is
+    infinitely far. Class numbers are therefore refused.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo import logits
+    >>> from infogeo.interop.torch import JeffreysLoss
+    >>> student, teacher = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]])
+    >>> round(float(JeffreysLoss(target_space=logits)(student, teacher)), 4)
+    0.2311
+    """
+
+    def forward(self, z, target):
+        """Return the reduced divergence.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape (..., c)
+            Predicted logits.
+        target : torch.Tensor, shape (..., c)
+            Distributions.
+
+        Returns
+        -------
+        torch.Tensor
+            One number, if `reduce` makes one.
+
+        Raises
+        ------
+        TypeError
+            Class numbers.
+        """
+        if not target.is_floating_point():
+            raise TypeError(
+                "target must hold distributions: the Jeffreys divergence to a certain class is "
+                "infinite. Smooth the labels, or use FisherRaoLoss."
+            )
+        return super().forward(z, target)
+
+    def _divergence(self, z, w):
+        return logits.jeffreys_divergence(z, w, check=self.check)
+
+
+def _log_of_certainty(z, target):
+    """Return logits of the distributions that are certain of a class: 0 there, -inf elsewhere."""
+    if target.shape != z.shape[:-1]:
+        raise bad_value(
+            "target",
+            "hold one class for each row of z",
+            f"their shapes are {tuple(target.shape)} and {tuple(z.shape)}",
+            "Classes lie along the last axis of z.",
+        )
+    w = torch.full_like(z, -torch.inf, requires_grad=False)
+    return w.scatter(-1, target.long().unsqueeze(-1), 0.0)
+
+
+@dataclass(frozen=True)
+class DistanceSummary:
+    """What a `DistanceMeter` has seen.
+
+    Parameters
+    ----------
+    count : int
+        How many pairs.
+    mean : float
+        Mean distance, in radians.
+    root_mean_square : float
+        Root of the mean squared distance.
+    largest : float
+        Largest distance.
+    """
+
+    count: int
+    mean: float
+    root_mean_square: float
+    largest: float
+
+
+class DistanceMeter(torch.nn.Module):
+    """Fisher-Rao distances between two streams of predictions, batch by batch.
+
+    Parameters
+    ----------
+    space : module
+        `infogeo.logits` or `infogeo.simplex`: what the predictions are.
+
+    Notes
+    -----
+    Used like a metric of torchmetrics: ``update`` with each batch, ``compute`` at the end,
+    ``reset`` before the next epoch. Sums are kept in float64 on the CPU; of several processes each
+    has its own meter, and ``merge`` adds what another has seen.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.interop.torch import DistanceMeter
+    >>> meter = DistanceMeter()
+    >>> for _ in range(3):
+    ...     meter.update(torch.zeros(4, 2), torch.zeros(4, 2))
+    >>> meter.compute()
+    DistanceSummary(count=12, mean=0.0, root_mean_square=0.0, largest=0.0)
+    """
+
+    def __init__(self, *, space=logits):
+        super().__init__()
+        self.space = space
+        self.reset()
+
+    def reset(self):
+        """Forget everything."""
+        self._count, self._sum, self._squares, self._largest = 0, 0.0, 0.0, 0.0
+
+    @torch.no_grad()
+    def update(self, a, b):
+        """Add a batch of pairs.
+
+        Parameters
+        ----------
+        a, b : torch.Tensor, shape (..., c)
+            Predictions.
+        """
+        d = self.space.fisher_rao_distance(a, b).double().reshape(-1)
+        if d.numel() == 0:
+            return
+        self._count += d.numel()
+        self._sum += float(d.sum())
+        self._squares += float((d * d).sum())
+        self._largest = max(self._largest, float(d.max()))
+
+    def forward(self, a, b):
+        """Add a batch of pairs and return the distances of this batch.
+
+        Parameters
+        ----------
+        a, b : torch.Tensor, shape (..., c)
+            Predictions.
+
+        Returns
+        -------
+        torch.Tensor, shape (...)
+            Their distances.
+        """
+        self.update(a, b)
+        return self.space.fisher_rao_distance(a, b, check=False)
+
+    def merge(self, other):
+        """Add what another meter has seen.
+
+        Parameters
+        ----------
+        other : DistanceMeter
+            It stays as it is.
+        """
+        self._count += other._count
+        self._sum += other._sum
+        self._squares += other._squares
+        self._largest = max(self._largest, other._largest)
+
+    def compute(self):
+        """Return the summary of all pairs seen since the last reset.
+
+        Returns
+        -------
+        DistanceSummary
+            Count, mean, root mean square and largest.
+
+        Raises
+        ------
+        RuntimeError
+            No pairs were seen.
+        """
+        if self._count == 0:
+            raise RuntimeError("the meter has seen no predictions: call update first.")
+        n = self._count
+        return DistanceSummary(n, self._sum / n, (self._squares / n) ** 0.5, self._largest)

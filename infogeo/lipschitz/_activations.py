@@ -1,0 +1,264 @@
+"""Layers without weights: 1-Lipschitz in each of the norms, or by a known constant."""
+
+import torch
+from torch import nn
+
+from infogeo._array import bad_value, finite_number
+from infogeo.lipschitz._checks import check_size
+
+
+class GroupSort(nn.Module):
+    """Sort neighbouring features in groups: 1-Lipschitz, and it preserves norms of gradients.
+
+    Parameters
+    ----------
+    group_size : int
+        Features per group, at least 2; it divides the length of the last axis.
+
+    Notes
+    -----
+    The Jacobian is a permutation everywhere, at ties as well. Groups of two, "MaxMin", are the
+    fastest and already make universal approximators of 1-Lipschitz functions.
+
+    References
+    ----------
+    C. Anil, J. Lucas and R. Grosse, Sorting out Lipschitz function approximation, ICML 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import GroupSort
+    >>> GroupSort()(torch.tensor([4.0, 1.0, 2.0, 3.0]))
+    tensor([1., 4., 2., 3.])
+    """
+
+    def __init__(self, group_size=2):
+        super().__init__()
+        check_size("group_size", group_size, 2)
+        self.group_size = group_size
+
+    def forward(self, x):
+        """Sort.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (..., features)
+            With or without batch axes.
+
+        Returns
+        -------
+        torch.Tensor, shape (..., features)
+            Ascending within each group.
+        """
+        groups = _groups(x, self)
+        if self.group_size > 2:
+            return groups.sort(dim=-1).values.flatten(-2)
+        # Twice as fast as sort. Minimum and maximum would share the gradient at ties.
+        is_swapped = (groups[..., :1] > groups[..., 1:]).long()
+        return groups.gather(-1, torch.cat((is_swapped, 1 - is_swapped), dim=-1)).flatten(-2)
+
+    def extra_repr(self):
+        """Return what `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
+        return f"group_size={self.group_size}"
+
+
+class FullSort(nn.Module):
+    """Sort all features: 1-Lipschitz, and it preserves norms of gradients.
+
+    Notes
+    -----
+    `GroupSort` with one group, whatever the number of features.
+
+    References
+    ----------
+    C. Anil, J. Lucas and R. Grosse, Sorting out Lipschitz function approximation, ICML 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import FullSort
+    >>> FullSort()(torch.tensor([4.0, 1.0, 2.0, 3.0]))
+    tensor([1., 2., 3., 4.])
+    """
+
+    def __init__(self):  # nn.Module's own takes any arguments
+        super().__init__()
+
+    def forward(self, x):
+        """Sort.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (..., features)
+            With or without batch axes.
+
+        Returns
+        -------
+        torch.Tensor, shape (..., features)
+            Ascending.
+        """
+        if x.ndim == 0:
+            raise bad_value("the input of FullSort", "have a last axis", "got shape ()")
+        return x.sort(dim=-1).values
+
+
+class AbsoluteValue(nn.Module):
+    """Take the absolute value of each feature: 1-Lipschitz, and it preserves norms of gradients.
+
+    Notes
+    -----
+    The slope at 0 is 1, where that of `torch.abs` is 0. Between orthogonal layers it can do what
+    `GroupSort` of pairs does: the larger one of two numbers is half their sum and half the size of
+    their difference.
+
+    References
+    ----------
+    C. Anil, J. Lucas and R. Grosse, Sorting out Lipschitz function approximation, ICML 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import AbsoluteValue
+    >>> AbsoluteValue()(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([2., 0., 3.])
+    """
+
+    def __init__(self):  # nn.Module's own takes any arguments
+        super().__init__()
+
+    def forward(self, x):
+        """Take absolute values.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Of any shape.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the same shape.
+        """
+        return torch.where(x < 0.0, -x, x)
+
+
+class Scaling(nn.Module):
+    """Multiply by a fixed number, which is the Lipschitz constant.
+
+    Parameters
+    ----------
+    factor : float
+        Any number; its size is the Lipschitz constant.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import Scaling, lipschitz_bound
+    >>> Scaling(-2.5)(torch.tensor([1.0, 2.0]))
+    tensor([-2.5000, -5.0000])
+    >>> lipschitz_bound(Scaling(-2.5))
+    2.5
+    """
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = finite_number("factor", factor)
+
+    def forward(self, x):
+        """Multiply.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            Of any shape.
+
+        Returns
+        -------
+        torch.Tensor
+            Of the same shape.
+        """
+        return self.factor * x
+
+    def extra_repr(self):
+        """Return what `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
+        return f"factor={self.factor}"
+
+
+class NormPool(nn.Module):
+    r"""Replace neighbouring features in groups by their l2 norm: 1-Lipschitz.
+
+    .. math:: y_j = \Bigl(\sum_{i \in \text{group } j} x_i^2\Bigr)^{1/2}
+
+    Parameters
+    ----------
+    group_size : int
+        Features per group; it divides the length of the last axis.
+
+    Notes
+    -----
+    It preserves the norms of gradients, except where a whole group is 0: there the gradient is
+    the subgradient 0. From the maximum norm to the maximum norm its constant is sqrt(group_size).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import NormPool
+    >>> NormPool(2)(torch.tensor([3.0, -4.0, 0.0, 5.0]))
+    tensor([5., 5.])
+    """
+
+    def __init__(self, group_size):
+        super().__init__()
+        check_size("group_size", group_size, 1)
+        self.group_size = group_size
+
+    def forward(self, x):
+        """Take the norm of each group.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (..., features)
+            With or without batch axes.
+
+        Returns
+        -------
+        torch.Tensor, shape (..., features / group_size)
+            The norms.
+        """
+        groups = _groups(x, self)
+        scale = groups.detach().abs().amax(-1, keepdim=True)  # squares under- and overflow
+        scale = torch.where(scale > 0.0, scale, 1.0)
+        return torch.linalg.vector_norm(groups / scale, dim=-1) * scale[..., 0]
+
+    def extra_repr(self):
+        """Return what `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
+        return f"group_size={self.group_size}"
+
+
+def _groups(x, layer):
+    """Cut the last axis into groups."""
+    if x.ndim == 0 or x.shape[-1] % layer.group_size:
+        raise bad_value(
+            f"the input of {type(layer).__name__}",
+            f"have a last axis that is a multiple of group_size = {layer.group_size}",
+            f"got shape {tuple(x.shape)}",
+        )
+    return x.unflatten(-1, (-1, layer.group_size))

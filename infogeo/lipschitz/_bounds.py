@@ -1,0 +1,444 @@
+"""Operator norms, the bounds they make, and networks for which the bounds hold strictly."""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from infogeo._array import bad_value
+from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
+
+
+def freeze(model, *, order=2):
+    r"""Copy a trained network into plain layers whose Lipschitz bound holds strictly.
+
+    .. math:: W \leftarrow W / \max(1, |W|_{p \to p})
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any network; its linear layers have norm 1 at most, rounding apart.
+    order : 1, 2 or inf
+        The p of the norms; that of l2 is the largest singular value.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same function to rounding, for evaluation: `nn.Linear` in place of every linear layer,
+        no parametrisations, eval mode, parameters without gradients, same dtypes and devices.
+
+    Raises
+    ------
+    TypeError
+        Something else than a network; a parametrised module that is not a linear layer.
+    ValueError
+        A linear layer that is not 1-Lipschitz or not finite.
+
+    Notes
+    -----
+    The matrices are computed anew in float64, and what counts is the matrix that is stored: after
+    the rounding to its dtype, its norm in float64 is at most 1 less the error of computing that
+    norm. What a forward pass in floating point adds to it
+    is not accounted for.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from infogeo.lipschitz import layers
+    >>> model = nn.Sequential(layers.OrthogonalLinear(8, 4), layers.GroupSort())
+    >>> layers.freeze(model)
+    Sequential(
+      (0): Linear(in_features=8, out_features=4, bias=True)
+      (1): GroupSort(group_size=2)
+    )
+    >>> layers.lipschitz_bound(layers.freeze(model)) <= 1.0
+    True
+    """
+    _check_module(model)
+    order = _own_order(order)
+    frozen = {}
+    for path, module in model.named_modules():
+        _check_hooks(module, path)
+        if _is_linear(module):
+            frozen[id(module)] = _frozen_linear(module, path, order)
+        elif parametrize.is_parametrized(module):
+            raise TypeError(
+                "model must have no parametrised modules but linear layers: "
+                f"{_named(path, module)}. Remove its parametrisation first."
+            )
+    # deepcopy takes what its memo holds for a layer, wherever and however often it is used.
+    return copy.deepcopy(model, frozen).eval().requires_grad_(False)
+
+
+def lipschitz_bound(model, *, order=2):
+    r"""Upper bound on the Lipschitz constant of a network.
+
+    .. math:: L = \prod_i |W_i|_{p \to p}
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A layer, or `nn.Sequential` of layers, nested as you like: linear layers and activations
+        with a known constant.
+    order : 1, 2 or inf
+        The p of the norm, the same for inputs and outputs.
+
+    Returns
+    -------
+    float
+        The product of the norms, in float64, and of the constants of the activations.
+
+    Raises
+    ------
+    TypeError
+        A module with an unknown constant; the message names it.
+    ValueError
+        Weights that are not finite; another order.
+
+    Notes
+    -----
+    The constant of a network is at most this, and often far below. From l2 to l2 it is attained by
+    networks of orthogonal layers and GroupSort that do not widen.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from infogeo.lipschitz.layers import lipschitz_bound
+    >>> model = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> for layer in (model[0], model[2]):
+    ...     _ = nn.init.constant_(layer.weight, 3.0)
+    >>> round(lipschitz_bound(model), 12)
+    36.0
+    >>> lipschitz_bound(model, order=np.inf)
+    36.0
+    """
+    _check_module(model)
+    return _bound(model, "", _own_order(order))
+
+
+def operator_norm(weight, *, domain_order=2, codomain_order=2):
+    r"""Norm of a matrix as a linear map, where it can be computed.
+
+    .. math:: |W|_{p \to q} = \max_{x \ne 0} |W x|_q / |x|_p
+
+    Parameters
+    ----------
+    weight : torch.Tensor, shape (..., out_features, in_features)
+        The matrix.
+    domain_order, codomain_order : float
+        p and q, from 1 to inf. One of these has to hold: p = 1; q = inf; p = q = 2.
+
+    Returns
+    -------
+    torch.Tensor, shape (...)
+        The largest q-norm of a column if p = 1; the largest norm of a row, of the order dual to
+        p, if q = inf; the largest singular value if p = q = 2.
+
+    Raises
+    ------
+    TypeError
+        Something else than a floating-point tensor.
+    ValueError
+        Orders for which no method is known whose time is polynomial; the message says what is.
+
+    Notes
+    -----
+    All other norms are out of reach in general. For p > q they are NP-hard [1]_, from the maximum
+    norm to l1 even to approximate; so are those with p = q apart from 1, 2 and inf, if p is
+    rational [2]_, and those from l2 to q-norms with q > 2 that are even integers [3]_.
+
+    References
+    ----------
+    .. [1] D. Steinberg, Computation of matrix norms with applications to robust optimization,
+       Technion, 2005.
+    .. [2] J. M. Hendrickx and A. Olshevsky, Matrix p-norms are NP-hard to approximate if p is not
+       1, 2 or infinity, SIAM J. Matrix Anal. Appl. 31, 2010.
+    .. [3] B. Barak, F. Brandao, A. Harrow, J. Kelner, D. Steurer and Y. Zhou, Hypercontractivity,
+       sum-of-squares proofs, and their applications, STOC 2012.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import operator_norm
+    >>> weight = torch.tensor([[3.0, 0.0], [4.0, 1.0]])
+    >>> operator_norm(weight, domain_order=1, codomain_order=2)
+    tensor(5.)
+    >>> operator_norm(weight, domain_order=2, codomain_order=np.inf)
+    tensor(4.1231)
+    """
+    if not isinstance(weight, torch.Tensor) or not weight.dtype.is_floating_point:
+        kind = getattr(weight, "dtype", type(weight).__name__)
+        raise TypeError(f"weight must be a floating-point torch tensor: got {kind}.")
+    if weight.ndim < 2:
+        raise bad_value("weight", "be a matrix", f"got shape {tuple(weight.shape)}")
+    p = _norm_order("domain_order", domain_order)
+    q = _norm_order("codomain_order", codomain_order)
+    if p == 1.0:
+        return torch.linalg.vector_norm(weight, q, dim=-2).amax(-1)
+    if q == math.inf:
+        dual = 1.0 if p == math.inf else p / (p - 1.0)
+        return torch.linalg.vector_norm(weight, dual, dim=-1).amax(-1)
+    if p == q == 2.0:
+        return torch.linalg.matrix_norm(weight, 2)
+    raise bad_value(
+        "domain_order and codomain_order",
+        "be orders whose norm can be computed",
+        f"got p = {p:g} and q = {q:g}, {_hardness(p, q)}",
+        "Use p = 1, q = inf or p = q = 2, or bound it: |W|_pq <= |W|_pr |1|_rq.",
+    )
+
+
+def jacobian_spectrum(model, x, *, chunk_size=None):
+    r"""Singular values of the Jacobian of a network, at each input.
+
+    Parameters
+    ----------
+    model : callable
+        Maps inputs of shape (batch, ...) to outputs of shape (batch, ...), row by row: in eval
+        mode, if it has modules that depend on it.
+    x : torch.Tensor, shape (batch, ...)
+        The inputs.
+    chunk_size : int, optional
+        Inputs whose Jacobians are held at a time; all by default.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, k)
+        Descending, k the smaller one of the sizes of an input and an output; computed in float64
+        from the Jacobian, of the dtype of x.
+
+    Raises
+    ------
+    TypeError
+        Something else than a floating-point tensor.
+    ValueError
+        An x without inputs; a network with dropout or batch normalisation in training mode.
+
+    Notes
+    -----
+    The largest one at any input is a lower bound of the Lipschitz constant, from l2 to l2. A
+    network that preserves the norms of gradients has no other value than its constant; dynamical
+    isometry asks for the same at the start of training only.
+
+    References
+    ----------
+    J. Pennington, S. S. Schoenholz and S. Ganguli, Resurrecting the sigmoid in deep learning
+    through dynamical isometry, NeurIPS 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from infogeo.lipschitz import layers
+    >>> model = nn.Sequential(layers.OrthogonalLinear(8, 4), layers.GroupSort())
+    >>> layers.jacobian_spectrum(model, torch.randn(2, 8))
+    tensor([[1.0000, 1.0000, 1.0000, 1.0000],
+            [1.0000, 1.0000, 1.0000, 1.0000]])
+    """
+    if not isinstance(x, torch.Tensor) or not x.dtype.is_floating_point:
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise TypeError(f"x must be a floating-point torch tensor: got {kind}.")
+    if x.ndim < 2 or x.numel() == 0:
+        raise bad_value("x", "be a batch of inputs", f"got shape {tuple(x.shape)}")
+    _check_rows_are_independent(model)
+
+    def flat(point):
+        return model(point[None]).flatten()
+
+    with torch.no_grad():
+        is_widening = flat(x[0]).numel() > x[0].numel()
+    derivative = torch.func.jacfwd(flat) if is_widening else torch.func.jacrev(flat)
+    spectra = []
+    for part in x.detach().split(chunk_size or len(x)):
+        jacobian = torch.vmap(derivative)(part).flatten(2).detach()
+        spectra.append(torch.linalg.svdvals(jacobian.to(torch.float64)).to(x.dtype))
+    return torch.cat(spectra)
+
+
+# ---------------------------------------------------------------- freezing
+
+_ROUNDING = 0.01  # above 1, what may still be rounding: the norm of bfloat16 weights
+
+
+def _frozen_linear(layer, path, order):
+    # In float64 on the host before the parametrisation runs: not orthogonal only to float32.
+    weight = copy.deepcopy(layer).to("cpu", torch.float64).weight.detach()
+    norm = _finite_norm(weight, path, layer, order)
+    if norm > 1.0 + _ROUNDING:
+        raise ValueError(
+            f"model must have linear layers of {_NORMS[order]} norm at most 1: "
+            f"{_named(path, layer)} of norm {norm:.6g}. Use {_CURES[order]}, or divide the layer "
+            "by its norm yourself: it changes the function."
+        )
+    frozen = nn.Linear(
+        layer.in_features,
+        layer.out_features,
+        bias=layer.bias is not None,
+        device="meta",
+        dtype=layer.weight.dtype,
+    ).to_empty(device=layer.weight.device)
+    with torch.no_grad():
+        frozen.weight.copy_(_strict_contraction(weight, max(1.0, norm), layer.weight.dtype, order))
+        if frozen.bias is not None:
+            frozen.bias.copy_(layer.bias)
+    return frozen
+
+
+def _strict_contraction(weight, divisor, dtype, order):
+    """Divide a float64 matrix such that its norm is at most 1 after the rounding to dtype."""
+    largest = 1.0 - max(weight.shape) * torch.finfo(torch.float64).eps
+    least_step = 1.0 + 0.25 * torch.finfo(dtype).eps
+    while True:
+        rounded = (weight / divisor).to(dtype)
+        norm = float(torch.linalg.matrix_norm(rounded.to(torch.float64), order))
+        if norm <= largest:
+            return rounded
+        divisor *= max(norm / largest, least_step)
+
+
+# ---------------------------------------------------------------- bounds
+
+# In each of the norms. Not here: Softplus and GELU-like functions; the first jumps at its
+# threshold, the others have slopes above 1.
+_CONSTANTS = {
+    AbsoluteValue: 1.0,
+    FullSort: 1.0,
+    GroupSort: 1.0,
+    nn.Identity: 1.0,
+    nn.Flatten: 1.0,
+    nn.Unflatten: 1.0,
+    nn.ReLU: 1.0,
+    nn.ReLU6: 1.0,
+    nn.Hardtanh: 1.0,
+    nn.Tanh: 1.0,
+    nn.Softsign: 1.0,
+    nn.Softshrink: 1.0,
+    nn.Tanhshrink: 1.0,
+    nn.LogSigmoid: 1.0,
+    nn.Sigmoid: 0.25,
+}
+
+
+def _bound(module, path, order):
+    _check_hooks(module, path)
+    if _is_linear(module):
+        weight = module.weight.detach().to("cpu", torch.float64)
+        return _finite_norm(weight, path, module, order)
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        children = module._modules.items()  # named_children() leaves out repetitions
+        paths = [(child, f"{path}.{name}".strip(".")) for name, child in children]
+        return math.prod(_bound(child, name, order) for child, name in paths)
+    constant = _activation_constant(module, order)
+    if constant is None:
+        if isinstance(module, nn.Dropout):
+            seen, advice = f"{_named(path, module)} in training mode", "Call model.eval() first."
+        else:
+            seen = _named(path, module)
+            advice = (
+                "Put the parts of a module of your own into nn.Sequential, or bound the parts "
+                "that are known and multiply by your own bounds for the others."
+            )
+        raise TypeError(
+            f"model must be made of modules with a known Lipschitz constant: {seen}. {advice}"
+        )
+    return constant
+
+
+def _activation_constant(module, order):
+    """Return the Lipschitz constant of a layer without weights; None for anything else."""
+    kind = type(module)  # a subclass may compute something else
+    if kind is Scaling:
+        return abs(module.factor)
+    if kind is NormPool:
+        return math.sqrt(module.group_size) if order == math.inf else 1.0
+    if kind is nn.LeakyReLU:
+        return max(1.0, abs(module.negative_slope))
+    if kind is nn.PReLU:
+        slope = float(module.weight.detach().abs().max())
+        return slope if slope > 1.0 or math.isnan(slope) else 1.0
+    if kind is nn.ELU:
+        return max(1.0, abs(module.alpha))
+    if kind is nn.Dropout and not module.training:
+        return 1.0
+    return _CONSTANTS.get(kind)
+
+
+_NORMS = {1: "l1", 2: "spectral", math.inf: "maximum"}
+_CURES = {1: "weights of small columns", 2: "OrthogonalLinear", math.inf: "L1Projection"}
+
+
+def _finite_norm(weight, path, layer, order):
+    if not bool(torch.isfinite(weight).all()):
+        raise bad_value(
+            "model", "have finite weights", f"{_named(path, layer)} with NaN or infinite entries"
+        )
+    return float(torch.linalg.matrix_norm(weight, order))
+
+
+def _hardness(p, q):
+    if p > q:
+        return "which is NP-hard (Steinberg 2005)"
+    if p == q:
+        return "which is NP-hard (Hendrickx and Olshevsky 2010)"
+    return "for which no method is known whose time is polynomial (Barak et al. 2012)"
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_hooks(module, path):
+    """Refuse hooks: they may change outputs; older reparametrisations change weights by them."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise TypeError(
+            f"model must have no forward hooks: {_named(path, module)} with one. Remove it "
+            "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
+            "successors in torch.nn.utils.parametrizations."
+        )
+
+
+def _is_linear(module):
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+
+
+def _named(path, module):
+    kind = type(module).__name__.removeprefix("Parametrized")
+    return f"'{path}' is a {kind}" if path else f"it is a {kind}"
+
+
+def _check_module(model):
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module: got {type(model).__name__}.")
+
+
+def _own_order(order):
+    order = _norm_order("order", order)
+    if order not in _NORMS:
+        raise bad_value("order", "be 1, 2 or inf", f"got {order:g}")
+    return order
+
+
+def _norm_order(name, order):
+    if isinstance(order, bool) or not isinstance(order, int | float | np.number):
+        raise TypeError(f"{name} must be a number: got {order!r}.")
+    if not order >= 1:
+        raise bad_value(name, "be from 1 to inf", f"got {order!r}")
+    return float(order)
+
+
+def _check_rows_are_independent(model):
+    if not isinstance(model, nn.Module):
+        return
+    for path, module in model.named_modules():
+        if module.training and isinstance(module, _BATCH_DEPENDENT):
+            raise bad_value(
+                "model",
+                "be a function of one input",
+                f"{_named(path, module)} in training mode",
+                "Call model.eval() first.",
+            )
+
+
+_BATCH_DEPENDENT = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)

@@ -1,0 +1,141 @@
+"""How far predictions moved: the distribution of distances, and class by class."""
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from infogeo._array import REAL, bad_value, gate
+
+__all__ = ["distances", "distances_by_class"]
+
+_LINE, _MARK = "#0072b2", "#d55e00"  # blue and vermilion of Okabe and Ito
+_MOST_CLASSES = 40
+
+
+def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
+    """Show the share of distances that is larger than each distance.
+
+    Parameters
+    ----------
+    d : array, shape (n,)
+        Distances, at least one.
+    quantiles : tuple of float
+        Which quantiles to mark, in (0, 1).
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The distance to the right, in radians; the share upwards, on a logarithmic scale.
+
+    Raises
+    ------
+    ValueError
+        Values that are not finite; no distances; anything but a single row of them.
+
+    Examples
+    --------
+    >>> from infogeo import plot
+    >>> ax = plot.distances([0.1, 0.2, 0.4])
+    >>> ax.get_ylabel()
+    'share of rows further apart'
+    """
+    d = np.sort(_distances(d))
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.0, 4.0), layout="constrained")
+    # The k-th smallest of n is exceeded by n - k; the largest, by none, ends the curve.
+    share = np.arange(d.size - 1, -1, -1) / d.size
+    ax.step(np.r_[0.0, d], np.r_[1.0, share], where="post", color=_LINE, linewidth=1.6)
+    ax.set_yscale("log")
+    ax.set_ylim(0.6 / d.size, 1.25)
+    ax.set_xlim(0.0, 1.05 * float(d[-1]) or 1.0)
+    for q in quantiles:
+        at = float(np.quantile(d, q))
+        ax.plot([at], [1.0 - q], "o", color=_MARK, markersize=5)
+        ax.annotate(
+            f"{q:.4g} quantile: {at:.3g}",
+            (at, 1.0 - q),
+            xytext=(7, 4),
+            textcoords="offset points",
+            fontsize=9,
+        )
+    ax.set_xlabel("Fisher-Rao distance (rad)")
+    ax.set_ylabel("share of rows further apart")
+    ax.grid(True, color="0.9", linewidth=0.6)
+    return ax
+
+
+def distances_by_class(d, classes, *, ax=None):
+    """Show the distances class by class: the middle half, the median and the largest.
+
+    Parameters
+    ----------
+    d : array, shape (n,)
+        Distances, at least one.
+    classes : list of str, of length n
+        The class of each. Of more than 40 those with the largest medians are shown.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One line to each class, the distance upwards, in radians.
+
+    Raises
+    ------
+    ValueError
+        Values that are not finite; no distances; a list of another length.
+
+    Examples
+    --------
+    >>> from infogeo import plot
+    >>> ax = plot.distances_by_class([0.1, 0.2, 0.4], ["cat", "dog", "cat"])
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['cat', 'dog']
+    """
+    d = _distances(d)
+    classes = np.asarray(classes, dtype=str)
+    if classes.shape != d.shape:
+        raise bad_value(
+            "classes", "name the class of each distance", f"got {classes.size} for {d.size}"
+        )
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
+    names = _shown(d, classes)
+    for place, name in enumerate(names):
+        low, middle, high = np.quantile(d[classes == name], [0.25, 0.5, 0.75])
+        ax.plot([place, place], [low, high], color=_LINE, linewidth=7, solid_capstyle="butt")
+        ax.plot([place], [middle], "_", color="white", markersize=8, markeredgewidth=2)
+        ax.plot([place], [d[classes == name].max()], "o", color=_MARK, markersize=4)
+    ax.plot([], [], color=_LINE, linewidth=7, label="middle half, median in white")
+    ax.plot([], [], "o", color=_MARK, markersize=4, label="largest")
+    ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    long = max(map(len, names)) * len(names) > 60
+    ax.set_xticks(
+        range(len(names)), names, rotation=60 if long else 0, ha="right" if long else "center"
+    )
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_ylim(bottom=0.0)
+    ax.set_ylabel("Fisher-Rao distance (rad)")
+    ax.grid(True, axis="y", color="0.9", linewidth=0.6)
+    return ax
+
+
+def _shown(d, classes):
+    """Return the names to show: numbers in their order, other names as they are spelt."""
+    names = sorted(set(classes.tolist()))
+    if all(name.isdigit() for name in names):
+        names.sort(key=int)
+    if len(names) <= _MOST_CLASSES:
+        return names
+    medians = {name: np.median(d[classes == name]) for name in names}
+    return sorted(names, key=medians.get, reverse=True)[:_MOST_CLASSES]
+
+
+def _distances(d):
+    _, d = gate(True, d=(REAL, d))
+    d = np.asarray(d.detach().cpu() if hasattr(d, "detach") else d, dtype=float)
+    if d.ndim != 1 or d.size == 0:
+        raise bad_value("d", "be one row of distances", f"its shape is {d.shape}")
+    return d

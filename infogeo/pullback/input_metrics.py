@@ -1,0 +1,445 @@
+r"""What the inputs of a network stand for: the Riemannian metric h at its beginning.
+
+Eigenvalues of a pullback metric, its trace and the Lipschitz constant of a network are relative
+to a metric of the inputs. It is Euclidean unless an `InputMetric` says otherwise:
+
+- ``euclidean``: the sum of squares of the entries.
+- ``diagonal(weights)``, ``full(matrix)``: weights, or a matrix, constant or a function of x.
+- ``bernoulli``: an entry is the probability of a white pixel; flat.
+- ``categorical``: the entries are the probabilities of one outcome each; curvature +1/4.
+- ``normal``: x[:, 0] holds means and x[:, 1] standard deviations; curvature -1/2 for each pair.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from array_api_compat import torch as xp
+
+from infogeo import _array, simplex
+from infogeo import normal as normals
+from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
+from infogeo.pullback._checks import check_input
+
+__all__ = [
+    "InputMetric",
+    "bernoulli",
+    "categorical",
+    "diagonal",
+    "euclidean",
+    "full",
+    "normal",
+]
+
+
+@dataclass(frozen=True)
+class InputMetric:
+    r"""A Riemannian metric of inputs, by frames: matrices B(x) with B B' = h(x)^-1.
+
+    The n columns of B(x), shape (d, n), are orthonormal tangent vectors at x; n is d, or less
+    where inputs live on a surface. All of its functions take inputs of shape (batch, ...), and
+    tangent vectors flattened, shape (batch, k, d). The functions of this module build it.
+
+    Parameters
+    ----------
+    pull : callable
+        ``pull(x, rows)``: rows B(x), shape (batch, k, n), of gradients of shape (batch, k, d).
+    push : callable
+        ``push(x, w)``: the tangent vectors B(x) w, shape (batch, k, d), of coordinates w of shape
+        (batch, k, n).
+    coordinates : callable
+        ``coordinates(x, v)``: the w with B(x) w = v, shape (batch, k, n).
+    distance : callable or None
+        ``distance(x0, x1)``: the geodesic distance of inputs, shape (batch,).
+    require : callable or None
+        ``require(name, x)`` raises a ValueError if x holds no points of this space.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import PullbackMetric, input_metrics
+    >>> metric = PullbackMetric(lambda x: x, input_metric=input_metrics.diagonal([1.0, 4.0]))
+    >>> metric.spectrum(torch.zeros(1, 2)).values, metric.trace(torch.zeros(1, 2))
+    (tensor([[0.3125]]), tensor([0.3125]))
+    """
+
+    pull: Callable
+    push: Callable
+    coordinates: Callable
+    distance: Callable | None = None
+    require: Callable | None = None
+
+    def norm(self, x, v, *, check=True):
+        r"""Return the length of tangent vectors, sqrt(v' h(x) v).
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+        v : torch.Tensor, shape (batch, ...)
+            One tangent vector at each input.
+        check : bool
+            Verify the values. Shapes and dtypes are always verified.
+
+        Returns
+        -------
+        torch.Tensor, shape (batch,)
+            In units of the input metric; inf where the input is on the edge of its space and the
+            vector leaves it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs that are no points of this space, or vectors that cannot be used.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from infogeo.pullback import input_metrics
+        >>> input_metrics.bernoulli.norm(torch.tensor([[0.5, 0.2]]), torch.tensor([[0.3, 0.0]]))
+        tensor([0.6000])
+        """
+        check_input(x, check=check, v=v)
+        if check:
+            self.check_points(x)
+        w = self.coordinates(x, v.flatten(1)[:, None])[:, 0]
+        is_infinite = torch.isinf(w).any(-1)
+        return _array.norm(w, xp).where(~is_infinite, math.inf)
+
+    def check_points(self, x, name="x"):
+        """Raise a ValueError if x holds something else than points of this space.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+        name : str
+            What to call them.
+
+        Raises
+        ------
+        ValueError
+            Values or shapes that are not those of a point.
+        """
+        if self.require is not None:
+            self.require(name, x)
+
+
+# ---------------------------------------------------------------- flat
+
+
+def _unchanged(x, rows):
+    return rows
+
+
+def _euclidean_distance(x0, x1):
+    return _array.norm((x0 - x1).flatten(1), xp)
+
+
+euclidean = InputMetric(_unchanged, _unchanged, _unchanged, _euclidean_distance)
+"""The sum of squares of the entries."""
+
+
+def _times(roots, x, rows):
+    return rows * roots(x)[:, None]
+
+
+def _divided(roots, x, v):
+    """Return v / roots; 0 / 0 is 0, since a vector of length 0 has coordinates 0."""
+    b = roots(x)[:, None]
+    return torch.where(v == 0.0, 0.0, v / torch.where((b == 0.0) & (v == 0.0), 1.0, b))
+
+
+def _by_roots(roots, **properties):
+    """Build the diagonal metric of the vector field roots(x) = h^(-1/2), shape (batch, d)."""
+    functions = (functools.partial(f, roots) for f in (_times, _times, _divided))
+    return InputMetric(*functions, **properties)
+
+
+def diagonal(weights):
+    r"""Return the metric of weighted squares, h = diag(weights).
+
+    Parameters
+    ----------
+    weights : array, shape (d,) or that of an input
+        Positive. For instance the squared inverse of the precision of each feature, so that
+        lengths count in units of it.
+
+    Returns
+    -------
+    InputMetric
+        Flat; the same at each input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Weights that are not positive numbers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import input_metrics
+    >>> h = input_metrics.diagonal([1.0, 4.0])
+    >>> h.norm(torch.zeros(1, 2), torch.tensor([[3.0, 2.0]]))
+    tensor([5.])
+    """
+    _, weights = gate(True, weights=(POSITIVE, weights))
+    root = torch.as_tensor(weights, dtype=torch.float64, device="cpu").flatten().rsqrt()
+    return _by_roots(
+        functools.partial(_constant_root, root),
+        distance=functools.partial(_weighted_distance, root),
+        require=functools.partial(_require_size, len(root), "weights"),
+    )
+
+
+def _constant_root(root, x):
+    return root.to(x)[None]
+
+
+def _weighted_distance(root, x0, x1):
+    return _array.norm((x0 - x1).flatten(1) / root.to(x0), xp)
+
+
+def _require_size(size, name_of_size, name, x):
+    if math.prod(x.shape[1:]) != size:
+        raise bad_value(
+            name,
+            f"have {size} entries for each input, as many as the {name_of_size}",
+            f"its shape is {tuple(x.shape)}",
+        )
+
+
+def full(matrix):
+    r"""Return the metric of a symmetric positive definite matrix h.
+
+    Parameters
+    ----------
+    matrix : array of shape (d, d), or callable
+        The matrix; the inverse covariance of the inputs, for instance. Or a function
+        ``matrix(x) -> h``, shape (batch, d, d), of inputs of shape (batch, ...).
+
+    Returns
+    -------
+    InputMetric
+        It knows the distance if the matrix is constant.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A matrix that is not square, symmetric or positive definite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import input_metrics
+    >>> h = input_metrics.full([[2.0, 1.0], [1.0, 2.0]])
+    >>> h.distance(torch.zeros(1, 2), torch.tensor([[1.0, 1.0]]))
+    tensor([2.4495])
+    """
+    if callable(matrix):
+        return _by_triangles(functools.partial(_triangle_at, matrix))
+    _, matrix = gate(True, matrix=(_array.REAL, matrix))
+    matrix = torch.as_tensor(matrix, dtype=torch.float64, device="cpu")
+    if matrix.ndim != 2:
+        raise bad_value("matrix", "have shape (d, d)", f"its shape is {tuple(matrix.shape)}")
+    triangle = _cholesky(matrix[None])
+    return _by_triangles(
+        functools.partial(_constant_triangle, triangle),
+        distance=functools.partial(_mahalanobis_distance, triangle),
+        require=functools.partial(_require_size, len(matrix), "rows of the matrix"),
+    )
+
+
+def _by_triangles(triangles, **properties):
+    """Build the metric of h = L L' from triangles(x) = L: its frame is B = L^-T."""
+    functions = (
+        functools.partial(f, triangles) for f in (_pull_triangle, _push_triangle, _by_triangle)
+    )
+    return InputMetric(*functions, **properties)
+
+
+def _pull_triangle(triangles, x, rows):
+    return _solve(triangles(x).to(rows), rows, upper=False)
+
+
+def _push_triangle(triangles, x, w):
+    return _solve(triangles(x).to(w).mT, w, upper=True)
+
+
+def _solve(triangle, rows, *, upper):
+    """Return rows triangle^-T; one triangle for all inputs is one problem."""
+    columns = rows.flatten(0, 1)[None].mT if len(triangle) == 1 else rows.mT
+    return torch.linalg.solve_triangular(triangle, columns, upper=upper).mT.reshape(rows.shape)
+
+
+def _by_triangle(triangles, x, v):
+    return v @ triangles(x).to(v)
+
+
+def _constant_triangle(triangle, x):
+    return triangle
+
+
+def _triangle_at(matrix, x):
+    h, d = matrix(x), math.prod(x.shape[1:])
+    if not isinstance(h, torch.Tensor) or h.shape != (len(x), d, d):
+        seen = tuple(h.shape) if isinstance(h, torch.Tensor) else type(h).__name__
+        raise bad_value(
+            "matrix", f"return a tensor of shape {(len(x), d, d)} here", f"it returned {seen}"
+        )
+    return _cholesky(h.detach())
+
+
+def _mahalanobis_distance(triangle, x0, x1):
+    step = (x0 - x1).flatten(1)
+    return _array.norm(step @ triangle[0].to(step), xp)
+
+
+def _cholesky(h):
+    """Return L with h = L L', lower triangular."""
+    if h.shape[-1] != h.shape[-2]:
+        raise bad_value("matrix", "be square", f"its shape is {tuple(h.shape[-2:])}")
+    size = h.abs().amax((-2, -1), keepdim=True)
+    asymmetry = float(((h - h.mT).abs() / size).amax()) if h.numel() else 0.0
+    if not asymmetry <= 64.0 * torch.finfo(h.dtype).eps:
+        raise bad_value(
+            "matrix",
+            "be symmetric",
+            f"entries differ from their mirror images by {asymmetry:.3g} of the largest entry",
+            "Use (matrix + matrix.T) / 2 if that is rounding.",
+        )
+    triangle, info = torch.linalg.cholesky_ex(h)
+    if bool((info != 0).any()):
+        smallest = float(torch.linalg.eigvalsh(h).amin())
+        raise bad_value(
+            "matrix", "be positive definite", f"its smallest eigenvalue is {smallest:.6g}"
+        )
+    return triangle
+
+
+# ---------------------------------------------------------------- pixels as distributions
+
+
+def _bernoulli_roots(x):
+    x = x.flatten(1)
+    return (x * (1.0 - x)).sqrt()
+
+
+def _bernoulli_distance(x0, x1):
+    pairs = (torch.stack([x, 1.0 - x], dim=-1).flatten(1, -2) for x in (x0, x1))
+    return _array.norm(simplex.fisher_rao_distance(*pairs, check=False), xp)
+
+
+def _require_unit_interval(name, x):
+    gate(True, **{name: (UNIT_INTERVAL, x)})
+
+
+bernoulli = _by_roots(
+    _bernoulli_roots, distance=_bernoulli_distance, require=_require_unit_interval
+)
+r"""Each entry x_i in [0, 1] is the probability of a white pixel: h = diag 1 / (x_i (1 - x_i)).
+
+Flat: with x_i = sin^2(theta_i / 2) the distance is |theta - theta'|. Black and white pixels are
+corners, which no differentiable path leaves at a finite speed in x: they do not move.
+"""
+
+
+def _normal_roots(x):
+    _, std = x.flatten(1).chunk(2, dim=1)
+    return torch.cat([std, std / math.sqrt(2.0)], dim=1)
+
+
+def _normal_distance(x0, x1):
+    points = (normals.Normal(*x.flatten(1).chunk(2, dim=1), check=False) for x in (x0, x1))
+    return normals.diagonal_fisher_rao_distance(*points, check=False)
+
+
+def _require_means_and_stds(name, x):
+    if x.shape[1] != 2:
+        raise bad_value(
+            name,
+            f"hold means in {name}[:, 0] and standard deviations in {name}[:, 1]",
+            f"its shape is {tuple(x.shape)}",
+            "Use torch.stack([mean, std], dim=1).",
+        )
+    gate(True, **{f"{name}[:, 1]": (POSITIVE, x[:, 1])})
+
+
+normal = _by_roots(_normal_roots, distance=_normal_distance, require=_require_means_and_stds)
+r"""Each pixel is a normal distribution, inputs have shape (batch, 2, ...): means, stds.
+
+The metric is h = sum_i (dmean_i^2 + 2 dstd_i^2) / std_i^2, a product of hyperbolic planes.
+"""
+
+
+# ---------------------------------------------------------------- an image as one distribution
+
+
+def _reflection(x):
+    """Return sqrt(x), u and 1 + sqrt(x_1) of the reflection 1 - u u' / (1 + sqrt(x_1)).
+
+    It exchanges -sqrt(x) with the first unit vector, so that its other columns are an orthonormal
+    basis of the tangent space of the sphere at sqrt(x). Nothing cancels in u = sqrt(x) + e_1.
+    """
+    root = x.flatten(1).sqrt()
+    root = root / root.norm(dim=1, keepdim=True)  # a sum of 1 is one up to rounding
+    u = root.clone()
+    u[:, 0] += 1.0
+    return root[:, None], u[:, None], u[:, None, :1]
+
+
+def _reflected(rows, u, scale):
+    return rows - (rows * u).sum(-1, keepdim=True) / scale * u
+
+
+def _categorical_pull(x, rows):
+    root, u, scale = _reflection(x)
+    return _reflected(rows * root, u, scale)[..., 1:]
+
+
+def _categorical_push(x, w):
+    root, u, scale = _reflection(x)
+    return _reflected(torch.nn.functional.pad(w, (1, 0)), u, scale) * root
+
+
+def _categorical_coordinates(x, v):
+    gate(True, v=(TANGENT, v))
+    root, u, scale = _reflection(x)
+    slope = torch.where(v == 0.0, 0.0, v / torch.where((root == 0.0) & (v == 0.0), 1.0, root))
+    is_finite = torch.isfinite(slope).all(-1, keepdim=True)
+    inside = _reflected(torch.where(is_finite, slope, 0.0), u, scale)[..., 1:]
+    return torch.where(is_finite, inside, math.inf)
+
+
+def _categorical_distance(x0, x1):
+    return simplex.fisher_rao_distance(x0.flatten(1), x1.flatten(1), check=False)
+
+
+def _require_probabilities(name, x):
+    if math.prod(x.shape[1:]) < 2:
+        raise bad_value(
+            name, "have at least two entries for each input", f"its shape is {tuple(x.shape)}"
+        )
+    try:
+        gate(True, **{name: (PROBABILITIES, x.flatten(1))})
+    except ValueError as error:
+        raise ValueError(
+            f"{error} As an input it must have sum 1 over all its entries: measure "
+            f"lambda p: model(total * p) at p = {name} / total."
+        ) from None
+
+
+categorical = InputMetric(
+    _categorical_pull,
+    _categorical_push,
+    _categorical_coordinates,
+    _categorical_distance,
+    _require_probabilities,
+)
+r"""The entries of an input are the probabilities of one outcome each: h = diag 1 / x_i, sum x = 1.
+
+Tangent vectors have sum 0, so that there are d - 1 directions. A photon of the image falls on
+pixel i with probability x_i.
+"""

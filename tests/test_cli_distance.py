@@ -1,0 +1,254 @@
+"""infogeo distance: every format, every question, one clear line for what is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from infogeo import cli, logits, neighbors, simplex
+from infogeo.cli import _tables
+
+
+@pytest.fixture
+def pair(rng):
+    return rng.dirichlet(np.ones(4), (2, 7))
+
+
+@pytest.fixture
+def files(pair, tmp_path, monkeypatch):
+    """Write two tables in every format; the second of each has its columns in another order."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"im{i}" for i in range(7)]
+    frames = [pd.DataFrame(p, columns=list("wxyz"), index=names) for p in pair]
+    frames[1] = frames[1][list("zywx")]
+    for name, frame, p in zip("ab", frames, pair, strict=True):
+        frame.to_csv(f"{name}.csv", float_format="%.17g")
+        frame.to_parquet(f"{name}.parquet")
+        np.save(f"{name}.npy", p)
+        np.save(f"{name}.f.npy", np.asfortranarray(p))
+        np.save(f"{name}.z.npy", np.log(p))
+    np.savez("ab.npz", a=pair[0], b=pair[1])
+    np.savez_compressed("columns.npz", np.asfortranarray(pair[1]))
+    return pair
+
+
+def distances(capsys, *arguments):
+    assert cli.main(["distance", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return lines[0], [line.split(",") for line in lines[1:]]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ("a.csv", "b.csv"),
+        ("a.parquet", "b.parquet"),
+        ("a.npy", "b.f.npy"),
+        ("ab.npz:a", "ab.npz:b"),
+        ("a.npy", "columns.npz"),
+        ("a.parquet", "b.csv"),
+    ],
+)
+def test_row_by_row_from_every_format_in_blocks(files, a, b, rows_at_once, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 4 * rows_at_once)
+    header, rows = distances(capsys, a, b)
+    assert header == "row,distance"
+    expected = simplex.fisher_rao_distance(*files)
+    np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=1e-15)
+    first = "im0" if a in ("a.csv", "a.parquet") else "0"
+    assert rows[0][0] == first
+
+
+def test_logits_and_float32(files, capsys):
+    _, rows = distances(capsys, "a.z.npy", "b.z.npy", "--logits")
+    expected = logits.fisher_rao_distance(*np.log(files))
+    np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=1e-15)
+    single = files.astype(np.float32)
+    for name, p in zip("ab", single, strict=True):
+        np.save(f"{name}.npy", p)
+    _, rows = distances(capsys, "a.npy", "b.npy")
+    expected = simplex.fisher_rao_distance(*single.astype(float))
+    np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=1e-15)
+
+
+def test_half_precision_keeps_its_own_tolerance(files, capsys):
+    for name, p in zip("ab", files, strict=True):
+        np.save(f"{name}.npy", p.astype(np.float16))
+    _, rows = distances(capsys, "a.npy", "b.npy")
+    np.testing.assert_allclose(
+        [float(row[1]) for row in rows], simplex.fisher_rao_distance(*files), rtol=0.02
+    )
+
+
+@pytest.mark.parametrize("b", [[], ["b.csv"]])
+def test_pairwise(files, b, capsys):
+    header, rows = distances(capsys, "a.csv", *b, "--pairwise")
+    assert header.split(",") == ["row", *(f"im{i}" for i in range(7))]
+    expected = neighbors.pairwise_distance(files[0], files[1] if b else None)
+    values = np.array([row[1:] for row in rows], dtype=float)
+    np.testing.assert_allclose(values, expected, rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize("b", [[], ["b.csv"]])
+def test_nearest(files, b, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    header, rows = distances(capsys, "a.csv", *b, "--nearest", "2")
+    assert header == "row,rank,nearest,distance"
+    found = neighbors.nearest(files[0], files[1] if b else None, num_neighbors=2)
+    assert [row[2] for row in rows] == [f"im{j}" for j in found.indices.ravel()]
+    assert [row[1] for row in rows] == ["1", "2"] * 7
+    np.testing.assert_allclose([float(row[3]) for row in rows], found.distances.ravel(), rtol=1e-12)
+
+
+def test_into_files(files, capsys):
+    expected = simplex.fisher_rao_distance(*files)
+    assert cli.main(["distance", "a.csv", "b.csv", "-o", "d.npy"]) == 0
+    assert "7 distances in d.npy" in capsys.readouterr().out
+    np.testing.assert_allclose(np.load("d.npy"), expected, rtol=1e-15)
+    assert cli.main(["distance", "a.csv", "b.csv", "-o", "d.csv", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["distances"] == 7
+    assert summary["row_of_largest"] == f"im{expected.argmax()}"
+    np.testing.assert_allclose(summary["mean"], expected.mean(), rtol=1e-14)
+    assert list(pd.read_csv("d.csv").columns) == ["row", "distance"]
+    assert cli.main(["distance", "a.npy", "b.npy", "--pairwise", "-o", "m.npy"]) == 0
+    np.testing.assert_allclose(
+        np.load("m.npy"), neighbors.pairwise_distance(*files), rtol=1e-12, atol=0.0
+    )
+
+
+def test_json(files, capsys):
+    assert cli.main(["distance", "a.csv", "b.csv", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["row"] for row in rows] == [f"im{i}" for i in range(7)]
+    assert cli.main(["distance", "a.csv", "--nearest", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"][0]["nearest"]) == 1
+
+
+def test_classes_may_have_numbers_for_names(files, capsys, tmp_path):
+    pd.DataFrame(files[0]).to_csv("numbers.csv", index=False)
+    _, rows = distances(capsys, "numbers.csv", "b.npy")
+    assert len(rows) == 7
+
+
+def test_rows_have_names_of_their_own(files, capsys):
+    frame = pd.DataFrame(files[0], columns=list("wxyz"))
+    frame.insert(2, "file", [f"{i}.png" for i in range(7)])
+    frame.to_csv("named.csv", index=False)
+    _, rows = distances(capsys, "named.csv", "--pairwise", "--id", "file")
+    assert rows[0][0] == "0.png"
+
+
+def write(path, text):
+    Path(path).write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: "none.csv", "cannot read none.csv: No such file"),
+        (lambda p: "table.txt", "must end in one of .csv"),
+        (lambda p: write("x.csv", ""), "x.csv: it is empty"),
+        (lambda p: write("x.csv", "w,x,y,z\n"), "x.csv: it has no rows"),
+        (lambda p: write("x.csv", "w,x,y,z\n1,0,0,0\n1,0,0\n"), "row 1 has 3 cells, the first 4"),
+        (lambda p: write("x.csv", "w,x,y,z\n1,0,0,q\n"), "row 0 has 'q' in column 4"),
+        (lambda p: write("x.csv", "w,x,y,w\n1,0,0,0\n"), "two columns have the same name: 'w'"),
+        (lambda p: write("x.csv", "w,x,y,k\n1,0,0,0\n"), "only one has the column k"),
+        (lambda p: write("x.npy", "not an array"), "x.npy:"),
+        (lambda p: write("x.npz", "not an archive"), "x.npz: File is not a zip file"),
+        (lambda p: "ab.npz", "it holds a, b: name one of them, ab.npz:a"),
+        (lambda p: "ab.npz:q", "it has no array q"),
+        (lambda p: np.save("x.npy", p[0, 0]) or "x.npy", "table of rows and classes"),
+        (lambda p: np.save("x.npy", p[0] > 0.5) or "x.npy", "must hold real numbers"),
+        (lambda p: np.save("x.npy", p[0, :5]) or "x.npy", "has more rows than x.npy, which has 5"),
+        (lambda p: np.save("x.npy", p[0, :, :3]) or "x.npy", "a.csv has 4 classes, x.npy 3"),
+        (lambda p: np.save("x.npy", 2 * p[0]) or "x.npy", r"x.npy: each row must hold prob"),
+        (lambda p: np.save("x.npy", np.log(p[0])) or "x.npy", "If these are logits, give --logits"),
+        (
+            lambda p: pd.DataFrame({"w": ["a"] * 7}).to_parquet("x.parquet") or "x.parquet",
+            "column w must hold numbers",
+        ),
+    ],
+)
+def test_what_is_wrong_takes_one_line(files, make, message, capsys):
+    assert cli.main(["distance", make(files), "a.csv", "-o", "d.csv"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = [line for line in shown.err.splitlines() if not line.startswith("[")]
+    assert line.startswith("infogeo distance: ")
+    assert message in line
+
+
+def test_pickles_stay_closed(files, capsys):
+    np.save("x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.savez("x.npz", np.array([{"a": 1}], dtype=object))
+    for name in ("x.npy", "x.npz"):
+        assert cli.main(["distance", name, "a.npy"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_rows_are_counted_over_the_whole_file(files, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    bad = files[0].copy()
+    bad[5, 0] = np.nan
+    np.save("bad.npy", bad)
+    assert cli.main(["distance", "bad.npy", "b.npy"]) == 2
+    assert "(row 5)" in capsys.readouterr().err
+
+
+def test_ids_have_to_agree(files, capsys):
+    text = Path("b.csv").read_text().replace("im4", "other")
+    write("b.csv", text)
+    assert cli.main(["distance", "a.csv", "b.csv"]) == 2
+    assert "row 4 is im4 in a.csv and other in b.csv" in capsys.readouterr().err
+
+
+def test_nothing_half_written_is_left(files, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    bad = files[0].copy()
+    bad[6] = -1.0
+    np.save("bad.npy", bad)
+    write("d.csv", "what was there before")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert cli.main(["distance", "bad.npy", "b.npy", "-o", "d.csv"]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert Path("d.csv").read_text() == "what was there before"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.csv"], "it takes two files; of one, --pairwise or --nearest K"),
+        (["a.csv", "b.csv", "--nearest", "0"], "not a whole number above 0"),
+        (["a.csv", "b.csv", "--nearest", "8"], "from 1 to 7"),
+        (["a.csv", "b.csv", "--nearest", "1", "-o", "d.npy"], "must end in .csv"),
+        (["a.csv", "b.csv", "-o", "d.txt"], "must end in .csv or .npy"),
+        (["a.csv", "b.csv", "-o", "none/d.csv"], "cannot write to none"),
+        (["a.csv", "b.csv", "--id", "q"], "it has no column q: its columns are"),
+        (["a.npy", "b.npy", "--id", "q"], "an array has no columns by name"),
+    ],
+)
+def test_options_that_do_not_fit(files, arguments, message, capsys):
+    assert cli.main(["distance", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_reader_may_stop_early(files):
+    np.save("many.npy", np.tile(files[0], (5000, 1)))
+    run = subprocess.run(
+        f"'{sys.executable}' -m infogeo distance many.npy many.npy 2>err | head -n 1; "
+        "echo ${PIPESTATUS[0]}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.stdout.split() == ["row,distance", "0"]
+    assert "Traceback" not in Path("err").read_text()

@@ -1,0 +1,124 @@
+"""Frames in, frames out: names decide, positions never do."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from infogeo import logits, neighbors, simplex
+from infogeo.interop import frames
+
+
+@pytest.fixture
+def old(rng):
+    return pd.DataFrame(
+        rng.dirichlet(np.ones(3), 4), columns=["cat", "dog", "eel"], index=list("abcd")
+    )
+
+
+@pytest.fixture
+def new(rng):
+    return pd.DataFrame(
+        rng.dirichlet(np.ones(3), 4), columns=["dog", "eel", "cat"], index=list("dbca")
+    )
+
+
+def test_columns_and_rows_are_matched_by_name(old, new):
+    d = frames.apply(simplex.fisher_rao_distance, old, new)
+    assert list(d.index) == list("abcd")
+    for row in "abcd":
+        expected = simplex.fisher_rao_distance(
+            old.loc[row, ["cat", "dog", "eel"]].to_numpy(),
+            new.loc[row, ["cat", "dog", "eel"]].to_numpy(),
+        )
+        np.testing.assert_allclose(d[row], expected, rtol=1e-15)
+
+
+def test_distributions_come_back_with_their_columns(old, new):
+    middle = frames.apply(simplex.fisher_rao_geodesic, old, new, t=0.5)
+    assert list(middle.columns) == ["cat", "dog", "eel"]
+    assert list(middle.index) == list("abcd")
+    half = frames.apply(simplex.fisher_rao_distance, old, middle)
+    np.testing.assert_allclose(2.0 * half, frames.apply(simplex.fisher_rao_distance, old, new))
+
+
+def test_polars_gives_polars(old, new):
+    a, b = pl.from_pandas(old), pl.from_pandas(new.loc[old.index])
+    d = frames.apply(simplex.fisher_rao_distance, a, b)
+    assert isinstance(d, pl.Series)
+    expected = frames.apply(simplex.fisher_rao_distance, old, new)
+    np.testing.assert_array_equal(d.to_numpy(), expected.to_numpy())
+    middle = frames.apply(simplex.m_geodesic, a, b, t=0.5)
+    assert middle.columns == ["cat", "dog", "eel"]
+    mean = frames.reduce(simplex.m_mean, a)
+    assert mean.columns == ["cat", "dog", "eel"]
+    np.testing.assert_allclose(mean.row(0), old.mean().to_numpy(), rtol=1e-15)
+
+
+def test_mean_of_a_square_frame_has_one_number_for_each_class(rng):
+    """Three rows of three classes: the shape alone would not tell rows from classes."""
+    square = pd.DataFrame(rng.dirichlet(np.ones(3), 3), columns=["cat", "dog", "eel"])
+    mean = frames.reduce(simplex.e_mean, square)
+    assert list(mean.index) == ["cat", "dog", "eel"]
+
+
+def test_pairwise_distances_are_labelled_on_both_sides(old, new):
+    d = frames.pairwise_distance(old, new)
+    assert (list(d.index), list(d.columns)) == (list("abcd"), list("dbca"))
+    expected = neighbors.pairwise_distance(old.to_numpy(), new[old.columns].to_numpy())
+    np.testing.assert_array_equal(d.to_numpy(), expected)
+    own = frames.pairwise_distance(pl.from_pandas(old))
+    np.testing.assert_array_equal(own.to_numpy(), neighbors.pairwise_distance(old.to_numpy()))
+
+
+def test_logits_and_float32_and_nullable_columns(old):
+    z = np.log(old)
+    np.testing.assert_allclose(
+        frames.pairwise_distance(z, space=logits), frames.pairwise_distance(old), atol=1e-14
+    )
+    single = frames.apply(simplex.entropy, old.astype("float32"))
+    assert single.dtype == np.float32
+    nullable = frames.apply(simplex.entropy, old.astype("Float64"))
+    np.testing.assert_array_equal(nullable, frames.apply(simplex.entropy, old))
+
+
+def test_missing_values_are_named_by_row(old):
+    old = old.astype("Float64")
+    old.loc["c", "dog"] = pd.NA
+    with pytest.raises(ValueError, match="row 2"):
+        frames.apply(simplex.entropy, old)
+
+
+def _renamed(frame):
+    return frame.rename(columns={"dog": "wolf"})
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (_renamed, ValueError, "lacks dog and has wolf besides"),
+        (lambda f: f.drop("b"), ValueError, "rows of the first frame: it lacks b and has none"),
+        (lambda f: f[["cat", "dog", "eel", "eel"]], ValueError, "columns once: eel repeat"),
+        (lambda f: pd.concat([f, f]), ValueError, "rows once: a, b, c, d repeat"),
+        (lambda f: f.assign(dog="x"), TypeError, "numbers only: its columns are cat: float64"),
+        (lambda f: f.assign(dog=True), TypeError, "numbers only"),
+        (pl.from_pandas, TypeError, "got both pandas and polars"),
+        (lambda f: f.to_numpy(), TypeError, "must be a data frame"),
+    ],
+)
+def test_what_does_not_fit_is_named(old, change, error, message):
+    with pytest.raises(error, match=message):
+        frames.apply(simplex.fisher_rao_distance, old, change(old))
+
+
+def test_polars_frames_of_different_heights(old):
+    a = pl.from_pandas(old)
+    with pytest.raises(ValueError, match="got 3 rows, the first has 4"):
+        frames.apply(simplex.fisher_rao_distance, a, a[:3])
+
+
+def test_functions_of_the_wrong_kind_are_sent_on(old):
+    with pytest.raises(ValueError, match="use reduce"):
+        frames.apply(simplex.m_mean, old)
+    with pytest.raises(ValueError, match="use apply"):
+        frames.reduce(simplex.entropy, old)

@@ -1,0 +1,117 @@
+"""Losses whose values and gradients are right, and a meter that adds up."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from infogeo import logits, simplex
+from infogeo.interop.torch import DistanceMeter, DistanceSummary, FisherRaoLoss, JeffreysLoss
+
+
+@pytest.fixture
+def z(rng):
+    return torch.tensor(rng.normal(0.0, 3.0, (6, 4)), requires_grad=True)
+
+
+def each(x):
+    """Reduce nothing."""
+    return x
+
+
+def test_certain_targets_have_the_closed_form(z):
+    """d = 2 arccos sqrt(p_y), which in the margin m of the class is 2 arctan exp(-m / 2)."""
+    y = torch.arange(6) % 4
+    loss = FisherRaoLoss(reduce=each)(z, y)
+    others = z.masked_fill(torch.nn.functional.one_hot(y, 4).bool(), -torch.inf)
+    margin = z[torch.arange(6), y] - torch.logsumexp(others, -1)
+    torch.testing.assert_close(loss, (2.0 * torch.atan(torch.exp(-margin / 2.0))) ** 2)
+    ours = torch.autograd.grad(loss.sum(), z, retain_graph=True)[0]
+    closed = torch.autograd.grad(((2.0 * torch.atan(torch.exp(-margin / 2.0))) ** 2).sum(), z)[0]
+    torch.testing.assert_close(ours, closed, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0, 800.0])
+def test_gradients_are_finite_on_saturated_predictions(scale):
+    z = scale * torch.tensor([[1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]])
+    z.requires_grad_()
+    FisherRaoLoss()(z, torch.tensor([0, 0])).backward()
+    assert torch.isfinite(z.grad).all()
+
+
+def test_soft_labels_and_teachers(z, rng):
+    q = torch.tensor(rng.dirichlet(np.ones(4), 6))
+    expected = simplex.fisher_rao_distance(logits.to_simplex(z.detach()), q) ** 2
+    loss = FisherRaoLoss(reduce=torch.sum)(z, q)
+    torch.testing.assert_close(loss, expected.sum(), rtol=1e-12, atol=0.0)
+    teacher = torch.log(q)
+    torch.testing.assert_close(
+        FisherRaoLoss(target_space=logits, reduce=torch.sum)(z, teacher), loss
+    )
+    jeffreys = JeffreysLoss(reduce=each)(z, q)
+    torch.testing.assert_close(
+        jeffreys, simplex.jeffreys_divergence(logits.to_simplex(z.detach()), q)
+    )
+
+
+@pytest.mark.parametrize("loss", [FisherRaoLoss(), JeffreysLoss()])
+def test_gradients_agree_with_finite_differences(loss, z, rng):
+    q = torch.tensor(rng.dirichlet(np.ones(4), 6), requires_grad=False)
+    assert torch.autograd.gradcheck(lambda x: loss(x, q), z)
+
+
+def test_loss_vanishes_with_its_gradient_at_the_target(z):
+    loss = FisherRaoLoss(target_space=logits)(z, z.detach())
+    loss.backward()
+    assert loss == 0.0
+    assert (z.grad == 0.0).all()
+
+
+def test_a_classifier_learns_from_it():
+    torch.manual_seed(0)
+    x = torch.randn(200, 2)
+    y = (x[:, 0] > x[:, 1]).long()
+    model, loss = torch.nn.Linear(2, 2), FisherRaoLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(model(x), y).backward()
+        optimizer.step()
+    assert (model(x).argmax(-1) == y).float().mean() > 0.97
+
+
+def test_refusals_say_what_to_do(z):
+    with pytest.raises(TypeError, match="Smooth the labels"):
+        JeffreysLoss()(z, torch.zeros(6, dtype=torch.int64))
+    with pytest.raises(ValueError, match="one class for each row"):
+        FisherRaoLoss()(z, torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"be infogeo\.simplex or infogeo\.logits"):
+        FisherRaoLoss(target_space="logits")
+    with pytest.raises(ValueError, match="probabilities"):
+        FisherRaoLoss()(z, torch.ones(6, 4))
+
+
+def test_meter_says_what_one_large_batch_says(z, rng):
+    w = torch.tensor(rng.normal(0.0, 3.0, (6, 4)))
+    meter, other = DistanceMeter(), DistanceMeter()
+    torch.testing.assert_close(meter(z, w)[:2], logits.fisher_rao_distance(z, w)[:2])
+    meter.reset()
+    meter.update(z[:1], w[:1])
+    meter.update(z[1:4], w[1:4])
+    other.update(z[4:], w[4:])
+    meter.merge(other)
+    d = logits.fisher_rao_distance(z.detach(), w)
+    summary = meter.compute()
+    assert isinstance(summary, DistanceSummary)
+    assert summary.count == 6
+    assert summary.largest == float(d.max())
+    assert math.isclose(summary.mean, float(d.mean()), rel_tol=1e-14)
+    assert math.isclose(summary.root_mean_square, float((d * d).mean().sqrt()), rel_tol=1e-14)
+
+
+def test_meter_that_saw_nothing_says_so():
+    meter = DistanceMeter(space=simplex)
+    meter.update(torch.zeros(0, 3), torch.zeros(0, 3))
+    with pytest.raises(RuntimeError, match="call update first"):
+        meter.compute()

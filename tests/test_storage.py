@@ -1,0 +1,166 @@
+"""What is saved comes back bit for bit; what is no such file says so; nothing is unpickled."""
+
+import dataclasses
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import infogeo
+from infogeo import Status, _storage, maxent, mean, neighbors, pullback
+from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
+from infogeo.normal import Normal
+
+RNG = np.random.default_rng(0)
+POINTS = RNG.dirichlet(np.ones(4), (3, 6))
+FEATURES = RNG.random((2, 4))
+NORMALS = MultivariateNormal(RNG.normal(size=(3, 2)), np.eye(2))
+MODEL = pullback.PullbackMetric(torch.nn.Linear(5, 3))
+RESULTS = {
+    "interior": lambda: maxent.max_entropy([[1, 2, 3, 4, 5, 6]], [4.5]),
+    "boundary": lambda: maxent.max_entropy([[0.0, 0.0, 1.0]], [0.0]),
+    "batch": lambda: maxent.c_maximize(FEATURES, [[0.5, 9.0], [0.5, 0.5]], throw=False),
+    "torch": lambda: maxent.max_entropy(torch.tensor(FEATURES), torch.tensor(FEATURES.mean(1))),
+    "balance": lambda: maxent.balance(np.linspace(-1.0, 1.0, 30)[:, None], [0.2]),
+    "frequencies": lambda: maxent.match_frequencies(POINTS[0], [0.25] * 4),
+    "conditional": lambda: maxent.conditional(
+        np.linspace(-1.0, 1.0, 30)[:, None], np.arange(30) % 3, penalty=0.1
+    ),
+    "mean": lambda: mean.frechet_mean(POINTS, axis=1),
+    "neighbors": lambda: neighbors.nearest(POINTS[0], num_neighbors=2),
+    "spectrum": lambda: MODEL.spectrum(torch.rand(2, 5)),
+    "factor": lambda: MODEL.scaled_factor(torch.rand(2, 5)),
+    "bounds": lambda: distance_bounds(NORMALS, NORMALS[0]),
+    "normals": lambda: NORMALS,
+    "number": lambda: Normal(1.5, 0.5),
+    "tensors": lambda: Normal(torch.ones(3), torch.ones(3)),
+}
+
+
+def assert_same(a, b):
+    assert type(a) is type(b)
+    if dataclasses.is_dataclass(a):
+        for field in dataclasses.fields(a):
+            assert_same(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a.detach(), b)
+    elif isinstance(a, np.ndarray | np.generic):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(a, tuple):
+        assert len(a) == len(b)
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    else:
+        assert a == b or (a != a and b != b)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_number_comes_back(name, suffix, tmp_path):
+    result = RESULTS[name]()
+    infogeo.save(result, tmp_path / f"file{suffix}")
+    again = infogeo.load(tmp_path / f"file{suffix}")
+    assert_same(result, again)
+    assert str(again) == str(result)
+    assert [path.name for path in tmp_path.iterdir()] == [f"file{suffix}"]
+
+
+def test_every_kind_is_where_the_table_says():
+    for name, module in _storage._KINDS.items():
+        cls = getattr(__import__(module, fromlist=[name]), name)
+        assert dataclasses.is_dataclass(cls)
+
+
+def test_numbers_that_json_lacks(tmp_path):
+    odd = infogeo._result.Bounds(
+        np.array([np.nan, -np.inf, 5e-324, -0.0], dtype=">f8"), np.array(np.inf, dtype="f4")
+    )
+    infogeo.save(odd, tmp_path / "odd.json")
+    text = (tmp_path / "odd.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not json"))
+    again = infogeo.load(tmp_path / "odd.json")
+    assert_same(odd, again)
+    assert np.signbit(again.lower[3])
+
+
+def test_statuses_of_a_batch(tmp_path):
+    found = maxent.c_maximize([[0.0, 1.0]], [[0.5], [2.0]], throw=False)
+    infogeo.save(found, tmp_path / "batch.npz")
+    again = infogeo.load(tmp_path / "batch.npz")
+    assert again.status is Status.INFEASIBLE
+    assert again.member_status.tolist() == [Status.CONVERGED, Status.INFEASIBLE]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.json"
+    infogeo.save(Normal(0.0, 1.0), path)
+    before = path.read_bytes()
+    broken = infogeo._result.Bounds(np.array(1j), np.array(0.0))
+    with pytest.raises(TypeError):
+        infogeo.save(broken, path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file.json"]
+
+
+class Trap:
+    """Unpickling it would be noticed."""
+
+    def __reduce__(self):
+        return pytest.fail, ("unpickled",)
+
+
+def write_trap(path):
+    with open(path, "wb") as file:
+        pickle.dump(Trap(), file)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("text.json", lambda path: path.write_text("hello")),
+        ("list.json", lambda path: path.write_text("[1]")),
+        ("later.json", lambda path: path.write_text('{"format": 2, "arrays": {}}')),
+        ("text.npz", lambda path: path.write_text("hello")),
+        ("arrays.npz", lambda path: np.savez(path, a=np.ones(3))),
+        ("pickle.npz", write_trap),
+        ("objects.npz", lambda path: np.savez(path, infogeo=np.array([Trap()]))),
+        (
+            "kind.json",
+            lambda path: path.write_text(
+                '{"format": 1, "arrays": {}, "content": {"kind": "system", "fields": {}}}'
+            ),
+        ),
+        (
+            "dtype.json",
+            lambda path: path.write_text(
+                '{"format": 1, "content": null, '
+                '"arrays": {"a": {"dtype": "O", "shape": [], "data": [1]}}}'
+            ),
+        ),
+    ],
+)
+def test_other_files_are_refused(name, write, tmp_path):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=r"must be a file that infogeo\.save has written"):
+        infogeo.load(tmp_path / name)
+
+
+def test_a_file_with_impossible_values_is_refused(tmp_path):
+    infogeo.save(Normal(0.0, 1.0), tmp_path / "n.json")
+    text = (tmp_path / "n.json").read_text().replace('"data": [1.0]', '"data": [-1.0]')
+    (tmp_path / "n.json").write_text(text)
+    with pytest.raises(ValueError, match="std must be"):
+        infogeo.load(tmp_path / "n.json")
+
+
+def test_what_cannot_be_saved_says_what_can(tmp_path):
+    with pytest.raises(TypeError, match=r"result must be one of Attack.*got ndarray"):
+        infogeo.save(np.ones(3), tmp_path / "x.npz")
+    with pytest.raises(ValueError, match=r"must end in \.npz or \.json"):
+        infogeo.save(Normal(0.0, 1.0), tmp_path / "x.pickle")
+    with pytest.raises(FileNotFoundError):
+        infogeo.load(tmp_path / "none.npz")
