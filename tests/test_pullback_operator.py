@@ -59,23 +59,25 @@ def spectra(n):
     yield "normal", rng.normal(size=n) ** 2
 
 
+SPECTRA = dict(spectra(150))
+
+
 def lanczos(values, num_values, start, **options):
     """Run it from a random start of its own."""
     generator = torch.Generator().manual_seed(start)
 
-    def random(num_rows, width, **options):
-        return plain(num_rows, width, generator=generator, dtype=F64)
+    def random(num_rows, width, seed, device):
+        return torch.linalg.qr(torch.randn(num_rows, width, generator=generator, dtype=F64))[0].T
 
-    plain = torch.randn
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "randn", random)
+        patch.setattr(_operator, "_random", random)
         return _operator.largest(Diagonal(values), num_values, Operator(**options))
 
 
 @pytest.mark.parametrize("num_values", [1, 3])
 @pytest.mark.parametrize("rtol", [0.3, 1e-6])
-@pytest.mark.parametrize(("name", "values"), spectra(150), ids=[name for name, _ in spectra(10)])
-def test_errors_bound_the_errors(name, values, num_values, rtol):
+@pytest.mark.parametrize("values", SPECTRA.values(), ids=SPECTRA)
+def test_errors_bound_the_errors(values, num_values, rtol):
     exact = torch.as_tensor(np.sort(values)[::-1].copy())[:num_values]
     for start in range(6):
         found = lanczos(values, num_values, start, rtol=rtol, max_steps=40)
@@ -88,11 +90,11 @@ def test_errors_bound_the_errors(name, values, num_values, rtol):
 
 @pytest.mark.parametrize("steps", [6, 12])
 def test_errors_of_what_has_not_converged_bound_the_errors_too(steps):
-    values = 1.0 / np.arange(1, 301) ** 0.1
+    values = 1.5 + np.sin(0.5 * np.pi * np.linspace(-1.0, 1.0, 1000))
     found = lanczos(values, 2, 0, max_steps=steps)
     assert not found.is_converged
     assert found.steps == steps
-    low = torch.tensor([1.0, 2.0**-0.1], dtype=F64) - found.values[0]
+    low = torch.as_tensor(values[[-1, -2]]) - found.values[0]
     assert (low <= found.errors[0]).all()
     assert (low > 1e-9).all()
 
@@ -195,8 +197,8 @@ def test_few_of_many_values_come_from_products_without_being_told(monkeypatch):
     pulled = PullbackMetric(net)
     assert pulled.spectrum(x, num_values=1).errors is not None
     assert pulled.spectrum(x, num_values=8).errors is None
-    monkeypatch.setattr(_operator, "_MIN_STEPS", 10**6)  # never converges
-    assert pulled.spectrum(x, num_values=1).errors is not None  # the space is complete
+    monkeypatch.setattr(_operator, "_bounds", lambda values, residuals: values)  # never converges
+    assert pulled.spectrum(x, num_values=1).errors is None
 
 
 def test_a_free_strategy_takes_rows_where_products_fail():
@@ -361,13 +363,6 @@ def test_orthogonal_rows_have_no_error():
 def test_trace_of_a_relative_metric_in_chunks():
     x = torch.randn(2, 20, dtype=F64)
     metric = input_metrics.diagonal(torch.linspace(0.5, 2.0, 20, dtype=F64))
-    whole, parts = (
-        PullbackMetric(dense_net(20), input_metric=metric, chunk_size=size).hutchinson_trace(
-            x, num_samples=7, generator=torch.Generator().manual_seed(8)
-        )
-        for size in (7, 7)
-    )
-    assert torch.equal(whole.values, parts.values)
     pulled = PullbackMetric(dense_net(20), input_metric=metric, chunk_size=3)
     estimate = pulled.hutchinson_trace(
         x, num_samples=300, generator=torch.Generator().manual_seed(9)

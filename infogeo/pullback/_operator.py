@@ -51,8 +51,8 @@ class FactorProducts:
         k = v.shape[1]
         tangents = self._metric.input_metric.push(self._x.to(v.dtype), v)
         moves = self._push(tangents.reshape(len(v), k, *self._x.shape[1:]))
-        rows, weights = self._head_products(moves.reshape(len(v) * k, -1))
-        return (weights * rows).reshape(len(v), k, -1)
+        rows, weights = self._head_products(moves.flatten(0, 1))
+        return (weights * rows).reshape(len(v), k, self.num_rows)
 
     def _push(self, tangents):
         """Return J v for tangents of shape (batch, k, ...).
@@ -104,8 +104,8 @@ class FactorProducts:
         batch, k, _ = w.shape
         moves = self._z.new_zeros(batch * k, self._z.shape[1], requires_grad=True)
         rows, weights = self._head_products(moves)
-        weighted = weights * w.reshape(batch * k, -1) * rows
-        return torch.autograd.grad(weighted.sum(), moves)[0].reshape(batch, k, -1)
+        weighted = weights * w.flatten(0, 1) * rows
+        return torch.autograd.grad(weighted.sum(), moves)[0].unflatten(0, (batch, k))
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ def largest(products, num_values, operator):
     most, and the errors stated are four times as large. The rounding of the products is added.
     """
     batch, num_rows = len(products.log_scale), products.num_rows
-    block = _start(
-        batch, num_rows, min(num_values + _EXTRA_COLUMNS, num_rows), products.log_scale.device
-    )
+    width = min(num_values + _EXTRA_COLUMNS, num_rows)
+    device = products.log_scale.device
+    block = _random(num_rows, width, 0, device).expand(batch, -1, -1)
     basis = images = block.new_zeros(batch, 0, num_rows)
     rounding = 4.0 * torch.finfo(products.dtype).eps * math.sqrt(num_rows)
     for step in range(1, operator.max_steps + 1):
@@ -163,29 +163,35 @@ def largest(products, num_values, operator):
         room = num_rows - basis.shape[1]
         if room == 0 or (ritz.is_converged and step >= _MIN_STEPS):
             break
-        block = _orthonormal_to(basis, image)[:, :room]
+        spare = _random(num_rows, width, step, device)
+        block = _orthonormal_to(basis, image, spare)[:, :room]
     return ritz
 
 
 _EXTRA_COLUMNS, _MIN_STEPS, _SAFETY = 3, 6, 4.0
 
 
-def _start(batch, num_rows, width, device):
-    generator = torch.Generator().manual_seed(0)
+def _random(num_rows, width, seed, device):
+    generator = torch.Generator().manual_seed(seed)
     block = torch.randn(num_rows, width, generator=generator, dtype=torch.float64)
-    block = torch.linalg.qr(block)[0].T
-    return block.to(device).expand(batch, -1, -1)
+    return torch.linalg.qr(block)[0].T.to(device)
 
 
-def _orthonormal_to(basis, block):
+def _orthonormal_to(basis, block, spare):
     """Return an orthonormal basis of what the rows of a block have beside those of a basis.
 
-    Rows that have nothing become, by their rounding, arbitrary new directions: the second pass
-    makes them orthogonal.
+    Rows that have nothing are replaced by spare ones: the space goes on, without them it would end
+    before it has shown that nothing is missing.
     """
-    for _ in range(2):
+    lengths = torch.linalg.vector_norm(block, dim=-1, keepdim=True)
+    block = block / torch.where(lengths == 0.0, 1.0, lengths)
+    for is_first in (True, False, False):
         block = block - (block @ basis.mT) @ basis
-        block = torch.linalg.qr(block.mT)[0].mT
+        unit, triangle = torch.linalg.qr(block.mT)
+        block = unit.mT
+        if is_first:
+            is_lost = triangle.diagonal(dim1=1, dim2=2).abs() < 1e-10
+            block = torch.where(is_lost[..., None], spare, block)
     return block
 
 
