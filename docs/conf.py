@@ -1,5 +1,8 @@
 """Sphinx configuration: pages in Markdown, the reference from the docstrings."""
 
+import shutil
+from pathlib import Path
+
 import infogeo
 
 project = "infogeo"
@@ -12,15 +15,41 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "examples/*.ipynb", "examples/*.py"]
 myst_enable_extensions = ["dollarmath"]
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 # Methods that scikit-learn generates refer to its own glossary.
-suppress_warnings = ["ref.term", "ref.ref"]
+suppress_warnings = ["ref.term", "ref.ref", "config.cache"]
 html_theme = "pydata_sphinx_theme"
 html_title = "infogeo"
+
+
+def written_figures(block, block_vars, gallery_conf):
+    """Take the figures that an example has written beside itself into its page."""
+    from sphinx_gallery.scrapers import figure_rst
+
+    names = []
+    for figure in sorted(Path(block_vars["src_file"]).parent.glob("*.png")):
+        name = next(block_vars["image_path_iterator"])
+        shutil.move(figure, name)
+        names.append(name)
+    return figure_rst(names, gallery_conf["src_dir"])
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"\.py$",  # all of them run
+    "image_scrapers": (written_figures,),
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "plot_gallery": True,
+}

@@ -1,4 +1,5 @@
-"""What training with cross-entropy converges to, and which C is a regulariser: in numbers.
+"""What training with cross-entropy converges to, and which C is a regulariser: in numbers
+=======================================================================================
 
 Run ``python examples/conditional_max_entropy.py`` (scikit-learn and torch; a few seconds). With
 ``--figure FILE`` it draws what gradient descent does on data that overlap and on data that do not.
@@ -261,6 +262,6 @@ def draw(overlap, separable, file):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--figure", metavar="FILE", help="draw the paths of gradient descent")
     main(parser.parse_args().figure)

@@ -1,4 +1,5 @@
-"""Known class frequencies: matching the average against Bayes' correction of the prior.
+"""Known class frequencies: matching the average against Bayes' correction of the prior
+====================================================================================
 
 A classifier of handwritten digits (bundled with scikit-learn) meets data in which the frequencies
 have shifted. Both corrections are told the new frequencies.

@@ -1,4 +1,5 @@
-"""Entropic optimal transport is a C-maximisation: C = -cost / epsilon, the features are margins.
+"""Entropic optimal transport is a C-maximisation: C = -cost / epsilon, the features are margins
+=============================================================================================
 
 Two handwritten digits (bundled with scikit-learn) are distributions of ink over 64 pixels. The
 plan that moves one to the other at the least cost less epsilon times its entropy is the point of

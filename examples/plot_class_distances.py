@@ -1,4 +1,5 @@
-"""How far apart are the classes of a data set? Four answers for handwritten digits.
+"""How far apart are the classes of a data set? Four answers for handwritten digits
+================================================================================
 
 Each class is a normal distribution in the ten principal components of scikit-learn's digits. The
 exact Fisher-Rao distances of all pairs, with the bounds that need no solve, stand beside the

@@ -1,4 +1,5 @@
-"""The two foliations of the simplex by one feature, orthogonal where they meet.
+"""The two foliations of the simplex by one feature, orthogonal where they meet
+============================================================================
 
 With F fixed, the mixture families M_b (all b) and the exponential families E_C (all C) each fill
 the open simplex. Through every point goes one of each; they meet in that point only, at a right

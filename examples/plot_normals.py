@@ -1,4 +1,5 @@
-"""The three geodesics between two normal distributions, and their lengths.
+"""The three geodesics between two normal distributions, and their lengths
+=======================================================================
 
 Above: univariate normals as points of the half-plane. Below: ellipses of two standard deviations
 of bivariate normals along each geodesic. Writes normals.png into the current folder.

@@ -1,4 +1,5 @@
-"""Raking a biased sample to known shares, and what a contradiction looks like.
+"""Raking a biased sample to known shares, and what a contradiction looks like
+===========================================================================
 
 A population is made from scikit-learn's diabetes data; a survey of it reaches the old and the heavy
 too often. Knowing shares and means of the population, the weights repair a mean that was not

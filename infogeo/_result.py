@@ -253,6 +253,37 @@ class Attack:
 
 
 @dataclass(frozen=True, eq=False)
+class Kinks:
+    """Where a network is not differentiable at its inputs.
+
+    Parameters
+    ----------
+    is_differentiable : bool array, shape (batch,)
+        Whether no kink was found at the input.
+    operations : tuple of str
+        The operations with kinks, and the modules that they belong to.
+    counts : int array, shape (batch, len(operations))
+        How many entries of their results are at a kink.
+    """
+
+    is_differentiable: Array
+    operations: tuple[str, ...]
+    counts: Array
+
+    def __str__(self) -> str:
+        is_smooth, counts = _on_host(self.is_differentiable), _on_host(self.counts)
+        lines = [f"Kinks: {int((~is_smooth).sum())} of {_counted(len(is_smooth), 'input')} at one"]
+        for name, column in zip(self.operations, counts.T, strict=True):
+            entries = _counted(int(column.sum()), "entry", "entries")
+            lines.append(f"{name}: {entries} of {_counted(int((column > 0).sum()), 'input')}")
+        return "\n  ".join(lines)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+@dataclass(frozen=True, eq=False)
 class Mean:
     """A Frechet mean, with the gradient that it leaves.
 

@@ -1249,7 +1249,8 @@ def _decompose(F, allowed, roundoff):
     is_full = (rank == num_features)[..., None, None]
     if is_full.any():  # any basis will do, and this one does not mix the units of features
         directions = np.where(is_full, np.eye(num_features), directions)
-    inverse = left / blur / np.where(acts, size, 1.0)[..., None, :]
+    # Products first: a blur alone may be too small to divide by.
+    inverse = left / (blur * np.where(acts, size, 1.0 / roundoff)[..., None, :])
     inverse = directions @ (np.swapaxes(directions, -1, -2) @ inverse)
     return _Span(rank, acts, directions, rows, inverse)
 

@@ -126,7 +126,7 @@ def robustness_indicator(model, x, *, head=heads.categorical, temperature=1.0, c
     Examples
     --------
     Two classes with logits (x, -x) are decided at 0. Where the prediction saturates the network
-    is flat, and the indicator far above the distance |x| to the boundary.
+    is flat, and the indicator far above the distance ``|x|`` to the boundary.
 
     >>> import torch
     >>> from infogeo.robustness import robustness_indicator
@@ -456,9 +456,9 @@ def trace_penalty(
     Notes
     -----
     It takes one backward pass for each probe, which is itself differentiated. The probes live in
-    the c - 1 rows of the factor and not in the input: the variance, 2 (|A A'|_F^2 - sum_i
-    (A A')_ii^2), knows nothing of the size of the input. BatchNorm and Dropout in training mode
-    raise: call ``model.eval()`` before and ``model.train()`` after it.
+    the c - 1 rows of the factor and not in the input: the variance, twice the sum of
+    the squares off the diagonal of A A', knows nothing of the size of the input. BatchNorm and
+    Dropout in training mode raise: call ``model.eval()`` before and ``model.train()`` after it.
 
     References
     ----------

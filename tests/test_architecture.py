@@ -91,6 +91,9 @@ def test_light_imports_stay_light(statement, absent):
         ("infogeo.robustness", "torch", "torch"),
         ("infogeo.lipschitz.layers", "torch", "torch"),
         ("infogeo.lipschitz.losses", "torch", "torch"),
+        ("infogeo.lipschitz.heads", "torch", "torch"),
+        ("infogeo.lipschitz.propagation", "torch", "torch"),
+        ("infogeo.lipschitz.smoothing", "torch", "torch"),
         ("infogeo.plot", "matplotlib", "plot"),
     ],
 )

@@ -295,6 +295,7 @@ def test_maxent_proves_that_there_is_none(tmp_path, capsys):
         ("prior = [1]", "a.toml", "it needs the tables [features] and [targets]"),
         (DIE.replace("4.5", "nan"), "a.toml", "the target of shows must be finite: got nan"),
         (DIE.replace("4.5", "true"), "a.toml", "the target of shows must hold numbers: got True"),
+        (DIE.replace("4.5", "1" * 400), "a.toml", "the target of shows must be finite: got 111"),
         (DIE.replace("5, 6", "5"), "a.toml", "has 5 entries for 6 outcomes"),
         (DIE.replace("shows =", "x =", 1), "a.toml", "must be both a feature and a target"),
         (DIE.replace('"two"', '"one"'), "a.toml", "two outcomes have the same name"),
@@ -304,6 +305,10 @@ def test_maxent_proves_that_there_is_none(tmp_path, capsys):
         (DIE_CSV.replace("6,1,6", "6,1,x"), "a.csv", "shows must hold numbers: got 'x'"),
         (DIE_CSV.replace("prior,shows", "shows,shows"), "a.csv", "two columns have the same name"),
         ("outcome,prior\na,1\nb,1\ntarget,\n", "a.csv", "it has no features"),
+        (DIE_CSV.replace(",", ";"), "a.csv", "its cells must be separated by commas"),
+        (DIE_CSV.replace("\n", ",\n"), "a.csv", "column 4 has no name"),
+        (DIE_CSV.replace("6,1,6", "x" * 200_000 + ",1,6"), "a.csv", "it is no csv file: field"),
+        (DIE_CSV.replace("6,1,6", "6,1," + "6" * 5000), "a.csv", "must be finite: got '666666"),
     ],
 )
 def test_maxent_bad_files(text, name, message, tmp_path, capsys):
@@ -313,6 +318,49 @@ def test_maxent_bad_files(text, name, message, tmp_path, capsys):
     assert len(shown.err.splitlines()) == 1
     assert shown.err.startswith("infogeo maxent: ")
     assert message in shown.err
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("\ufeff" + DIE, "marked.toml"),
+        ("\ufeff" + DIE_CSV.replace("\n", "\r\n"), "marked.csv"),
+        (DIE_CSV.replace("outcome", "Outcome").replace("target", "Target"), "capital.csv"),
+    ],
+)
+def test_maxent_reads_what_spreadsheets_write(text, name, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, "--json", name=name) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["probabilities"].values()) == pytest.approx(PUBLISHED, abs=6e-6)
+
+
+def test_maxent_names_with_line_breaks_stay_in_their_row(tmp_path, capsys):
+    text = DIE_CSV.replace("6,1,6", '"\x1b[31msix\nor so",1,6')
+    assert run_maxent(tmp_path, text, name="a.csv") == 0
+    assert r"'\x1b[31msix\nor so'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("num_outcomes", [6, 30, 500])
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_maxent_draws(num_outcomes, kind, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    rows = "".join(f"a $ in name {i},{1 + i % 3}e300,{i}\n" for i in range(num_outcomes))
+    text = f"outcome,prior,shows\n{rows}target,,{0.6 * num_outcomes}\n"
+    drawing = tmp_path / f"drawing.{kind}"
+    assert run_maxent(tmp_path, text, "--plot", str(drawing), name="a.csv") == 0
+    start = drawing.read_bytes()[:5]
+    assert start == {"png": b"\x89PNG\r", "svg": b"<?xml"}[kind]
+    assert "status: converged" in capsys.readouterr().out
+
+
+def test_maxent_says_at_once_what_it_cannot_draw(tmp_path, capsys):
+    assert run_maxent(tmp_path, DIE, "--plot", "a.gif") == 2
+    assert capsys.readouterr().err.endswith("a.gif: the name must end in .png, .svg or .pdf\n")
+    assert run_maxent(tmp_path, DIE, "--plot", str(tmp_path / "none" / "a.png")) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    drawing = tmp_path / "a.png"
+    assert run_maxent(tmp_path, DIE.replace("4.5", "7"), "--plot", str(drawing)) == 1
+    assert not drawing.exists()
 
 
 def test_maxent_files_that_cannot_be_read(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The examples run from start to end, without a display and from any folder."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,6 +13,14 @@ EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 def test_there_are_examples():
     assert EXAMPLES
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_is_a_page_of_the_gallery(path):
+    title, line, empty, *text = ast.get_docstring(ast.parse(path.read_text())).splitlines()
+    assert line == "=" * len(title)
+    assert not empty
+    assert text
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -445,6 +445,20 @@ def test_moments_are_independent(order, low, high):
     assert ExponentialFamily(F).dimension == order == exact_dimension(F)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-150, 1e150, 1e300])
+def test_the_unit_of_the_features_may_be_extreme(rng, unit):
+    F, theta = rng.normal(size=(3, 8)), rng.normal(size=3)
+    plain, extreme = ExponentialFamily(F), ExponentialFamily(F * unit)
+    p = plain.probabilities(theta)
+    eta = extreme.expectation_parameters(theta / unit)
+    assert extreme.dimension == 3
+    assert MixtureFamily(F * unit, eta).dimension == 4
+    assert extreme.contains(p)
+    np.testing.assert_allclose(extreme.natural_parameters(eta) * unit, theta, rtol=1e-13)
+    meeting = intersection(extreme, MixtureFamily(F * unit, eta))
+    np.testing.assert_allclose(meeting.probabilities, p, rtol=1e-13)
+
+
 def test_near_duplicates_count_and_duplicates_to_rounding_do_not(rng):
     row = rng.normal(size=30)
     assert ExponentialFamily([row, row + 1e-9 * rng.normal(size=30)]).dimension == 2

@@ -98,6 +98,13 @@ def test_in_a_pipeline_and_through_pickle():
         ConditionalMaxEnt().predict(X)
 
 
+def test_a_class_of_weight_zero_is_no_matter_of_a_penalty():
+    X, y = np.arange(6.0)[:, None], [0, 1, 0, 1, 2, 2]
+    with pytest.warns(ConvergenceWarning, match=r"class 2 has no samples.* near the limit\.$"):
+        model = ConditionalMaxEnt(penalty=0.1).fit(X, y, sample_weight=[1, 1, 1, 1, 0, 0])
+    assert model.predict_proba(X)[:, 2].max() < 1e-15
+
+
 @pytest.mark.parametrize(
     ("options", "labels", "message"),
     [

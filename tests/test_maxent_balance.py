@@ -155,6 +155,53 @@ def test_guilty_constraints_are_named(targets, message):
     assert found.projection.status is Status.INFEASIBLE
 
 
+def test_a_series_is_read_by_its_labels(rng):
+    frame = survey(rng, 60)[["age", "income"]]
+    means = frame.mean() * [1.05, 0.9]
+    expected = balance(frame, means.to_dict()).weights
+    np.testing.assert_allclose(balance(frame, means[::-1]).weights, expected, rtol=1e-12)
+    shares = {"sex": pd.Series(SHARES["sex"])}
+    frame = survey(rng, 60)
+    np.testing.assert_array_equal(
+        balance(frame, shares).weights, balance(frame, {"sex": SHARES["sex"]}).weights
+    )
+    with pytest.raises(ValueError, match="there is no 0, 1"):
+        balance(frame[["age", "income"]], pd.Series([50.0, 1.0]))
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e300, 1e307])
+def test_base_weights_of_any_size(rng, size):
+    x = rng.normal(size=(60, 2))
+    expected = balance(x, [0.1, 0.1], weights=np.full(60, 1.0))
+    found = balance(x, [0.1, 0.1], weights=np.full(60, size))
+    np.testing.assert_allclose(
+        found.weights / size, expected.weights, rtol=1e-3 if size < 1 else 1e-12
+    )
+    assert found.diagnostics.effective_sample_size == pytest.approx(
+        float(expected.diagnostics.effective_sample_size)
+    )
+
+
+def test_base_weights_that_vanish_beside_others(rng):
+    x, w = rng.normal(size=(60, 2)), np.where(np.arange(60) < 50, 1e200, 1e-200)
+    found = balance(x, [0.1, 0.1], weights=w)
+    expected = balance(x[:50], [0.1, 0.1])
+    np.testing.assert_allclose(found.weights[:50] / 5e201, expected.weights, rtol=1e-10)
+    assert found.diagnostics.largest_weight_ratio < 100.0
+
+
+def test_gradients(rng):
+    torch = pytest.importorskip("torch")
+    given = (rng.normal(size=(8, 2)), np.array([0.1, -0.1]), rng.uniform(0.5, 1.5, size=8))
+    given = [torch.tensor(x, requires_grad=True) for x in given]
+
+    def weights(x, t, d):
+        return balance(x, t, weights=d, tol=1e-13).weights
+
+    assert torch.autograd.gradcheck(weights, given)
+    assert "effective sample size" in str(balance(given[0], given[1]).diagnostics)
+
+
 def test_steps_may_run_out(rng):
     with pytest.raises(SolveError, match=r"ran out.*Of the features, 0 is age, 1 is income"):
         balance(survey(rng, 50), {"age": 60.0, "income": 5.0}, max_steps=1)
@@ -181,6 +228,7 @@ X = [[20.0], [40.0], [30.0]]
         (FRAME, {"agee": 30.0}, {}, ValueError, "no agee. The columns are age, sex"),
         (FRAME, [30.0], {}, ValueError, "targets must have one mean for each column"),
         (FRAME, {"sex": 0.5}, {}, TypeError, "column sex must hold numbers"),
+        (FRAME[["age", "age"]], {"age": 30.0}, {}, ValueError, "different names: age repeat"),
         (FRAME, {"sex": {"f": 1.0}}, {}, ValueError, "share for every level: there is none for m"),
         (FRAME, {"sex": {"f": 0.6, "m": 0.6}}, {}, ValueError, r"sum to 1: .* sum 1\.2"),
         (FRAME, {"sex": {"f": 51, "m": 49}}, {}, ValueError, "sum 100"),

@@ -6,6 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, conditional
@@ -298,6 +299,54 @@ def test_units_and_offsets_change_nothing():
     moved = conditional(X * [1e8, -1e-9] + [1e10, 1e-7], y)
     np.testing.assert_allclose(moved.probabilities, plain.probabilities, rtol=1e-11)
     np.testing.assert_allclose(moved.coef * [1e8, -1e-9], plain.coef, rtol=1e-11)
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+@pytest.mark.parametrize("penalty", [None, 0.1])
+def test_the_units_of_columns_may_be_extreme(unit, penalty):
+    X, y = overlapping(0)
+    extreme = conditional(X * [unit, 1.0], y, penalty=penalty)
+    if penalty is None:
+        np.testing.assert_allclose(extreme.coef[:, 0] * unit, conditional(X, y).coef[:, 0])
+    elif unit < 1.0:  # a slope that shows would cost 1e300
+        np.testing.assert_allclose(
+            extreme.coef[:, 1], conditional(X[:, 1:], y, penalty=0.1).coef.T[0]
+        )
+    separated = conditional(X * unit, X[:, 0] > 0.0)
+    assert separated.separation.is_complete
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
+def test_sizes_whose_squares_are_not_numbers_are_refused(size):
+    X, y = overlapping(0)
+    message = r"features must have columns .* that of column 1 is .*\. Change the unit"
+    with pytest.raises(ValueError, match=message):
+        conditional(X * [1.0, size], y)
+    conditional(X * [1.0, 0.0], y)
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e307])
+def test_only_ratios_of_weights_matter(size):
+    X, y = overlapping(0)
+    weighted = conditional(X, y, sample_weight=np.full(len(y), size))
+    np.testing.assert_allclose(weighted.coef, conditional(X, y).coef, rtol=1e-12)
+
+
+def test_weights_that_vanish_beside_others_are_0():
+    X, y = overlapping(0)
+    w = np.where(np.arange(len(y)) < 35, 1e200, 1e-200)
+    expected = conditional(X, y, sample_weight=w > 1.0)
+    found = conditional(X, y, sample_weight=w)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize("size", [1e4, 1e300])
+def test_a_base_of_any_size_overflows_nothing(size):
+    X, y = overlapping(0)
+    base = size * np.random.default_rng(1).normal(size=(len(y), 3))
+    found = conditional(X, y, log_base=base, throw=False)
+    assert found.status in (Status.CONVERGED, Status.UNDECIDED)
+    assert found.residual < 1e-12 or found.status is Status.UNDECIDED
 
 
 def test_nearly_dependent_columns():
@@ -625,6 +674,19 @@ def test_bad_arguments(arguments, message):
 def test_things_that_are_not_numbers(argument):
     with pytest.raises(TypeError, match=f"{argument} must "):
         conditional(**GOOD | {argument: "numbers"})
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
+def test_sparse_features_are_refused(kind):
+    with pytest.raises(TypeError, match=r"features must be dense: .* Pass features\.toarray\(\)"):
+        conditional(kind(np.eye(4)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("largest", [10**9, 10**18, 1e300])
+def test_numbers_that_do_not_count_classes_are_refused(largest):
+    message = r"labels must number the classes from 0 on: 2 different ones end .*numpy\.unique"
+    with pytest.raises(ValueError, match=message):
+        conditional(GOOD["features"], [0, 1, 0, 1] * np.array(largest))
 
 
 def test_labels_that_are_words_are_refused():

@@ -141,11 +141,69 @@ def test_far_logits(rng):
     assert found.probabilities[0, 1] == 0.0
 
 
+@pytest.mark.parametrize("scale", [1e2, 1e3, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("c", [3, 10])
+def test_logits_of_any_size(rng, scale, c):
+    # Nearly all rows are certain; which are not is a linear program.
+    z, f = scale * rng.normal(size=(300, c)), rng.dirichlet(np.ones(c))
+    found = match_frequencies(z, f, space=logits, max_steps=300)
+    assert found.status is Status.CONVERGED
+    assert found.residual < 1e-15 * max(scale, 100.0)
+    tilted = log_softmax(z + found.class_offsets, axis=1)
+    np.testing.assert_allclose(np.exp(tilted), found.probabilities, atol=1e-15 * max(scale, 100.0))
+
+
+def test_rows_of_very_different_sizes():
+    # Cooling at one pace loses the solution on the way here.
+    for seed in (1, 85, 99):
+        rng = np.random.default_rng(seed)
+        c, n = int(rng.integers(2, 20)), int(rng.integers(2, 400))
+        z = 1e4 * rng.normal(size=(n, c)) * rng.lognormal(size=(n, 1))
+        f = rng.dirichlet(np.full(c, rng.choice([0.3, 1, 5])))
+        found = match_frequencies(z, f, space=logits, max_steps=300)
+        assert found.residual < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e10, 1e100, 1e300])
+def test_nothing_is_claimed_of_logits_without_digits(rng, scale):
+    z, f = scale * rng.normal(size=(300, 5)), rng.dirichlet(np.ones(5))
+    found = match_frequencies(z, f, space=logits, throw=False)
+    assert not found.status.is_solution or found.residual < found.error_bound
+
+
 def test_frequencies_near_zero(rng):
     f = np.array([1e-15, 1e-9, 1.0 - 1e-9])
     found = match_frequencies(draw(rng, 20, 3), f)
     np.testing.assert_allclose(found.probabilities.mean(0), f, rtol=1e-10)
     assert found.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("tiny", [1e-8, 1e-12, 1e-16, 1e-20])
+def test_a_frequency_near_zero_keeps_its_digits(rng, tiny):
+    p, f = draw(rng, 50, 4), np.array([tiny, 0.3, 0.3, 0.4 - tiny])
+    found = match_frequencies(p, f)
+    np.testing.assert_allclose(found.probabilities.mean(axis=0), f, rtol=1e-13)
+    assert found.error_bound < 1e6 * np.finfo(float).eps / np.sqrt(tiny)
+    reference = by_mpmath(p, f, found.class_offsets)
+    assert np.abs(np.log(found.probabilities) - reference).max() < 1e-13
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e308])
+def test_only_ratios_of_weights_matter(rng, size):
+    p, f = draw(rng, 20, 3), [0.2, 0.3, 0.5]
+    weighted = match_frequencies(p, f, weights=np.full(20, size))
+    np.testing.assert_allclose(weighted.probabilities, match_frequencies(p, f).probabilities)
+
+
+def test_jax_without_float64_is_solved_in_float64(rng):
+    # The passes are in float64 whatever jax has; a warning is an error here.
+    jnp = pytest.importorskip("jax.numpy")
+    p, f = draw(rng, 1000, 4).astype(np.float32), [0.1, 0.2, 0.3, 0.4]
+    found = match_frequencies(jnp.asarray(p), f, groups=np.arange(1000) % 2)
+    assert found.probabilities.dtype == jnp.float32
+    assert float(found.residual.max()) < 1e-14
+    expected = match_frequencies(p, f, groups=np.arange(1000) % 2)
+    np.testing.assert_array_equal(np.asarray(found.probabilities), expected.probabilities)
 
 
 def test_groups_are_solved_by_themselves(rng):
@@ -191,6 +249,12 @@ def test_tensors_with_gradients(rng):
     p = torch.tensor(draw(rng, 5, 3), requires_grad=True)
     with pytest.raises(ValueError, match=r"p must not require a gradient.*p\.detach\(\)"):
         match_frequencies(p, [0.2, 0.3, 0.5])
+    f = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="frequencies must not require a gradient"):
+        match_frequencies(p.detach(), f)
+    w = torch.ones(5, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="weights must not require a gradient"):
+        match_frequencies(p.detach(), [0.2, 0.3, 0.5], weights=w)
     with torch.no_grad():
         assert match_frequencies(p, [0.2, 0.3, 0.5]).status is Status.CONVERGED
 

@@ -70,6 +70,70 @@ def test_two_by_two_against_40_digits():
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-14)
 
 
+def test_margins_of_float32_agree_to_its_rounding(rng):
+    # In float64 their totals differ by 3e-8, and no table has them.
+    a, b = (rng.dirichlet(np.ones(k)).astype(np.float32) for k in (30, 40))
+    assert a.sum(dtype=np.float64) != b.sum(dtype=np.float64)
+    found = fit_margins(np.ones((30, 40)), {0: a, 1: b})
+    np.testing.assert_allclose(found.probabilities, np.outer(a, b).ravel(), rtol=1e-5)
+    with pytest.raises(SolveError, match="different totals"):
+        fit_margins(np.ones((30, 40)), {0: a.astype(float), 1: b.astype(float)})
+    with pytest.raises(TypeError, match="margin of axis 1 must be of float32 or more"):
+        fit_margins(np.ones((30, 40)), {0: a, 1: b.astype(np.float16)})
+
+
+@pytest.mark.parametrize(
+    ("table", "margin"), [(1e-300, 1.0), (1e300, 1.0), (1.0, 1e-280), (1.0, 1e308)]
+)
+def test_only_ratios_matter(rng, table, margin):
+    q, a, b = rng.uniform(0.5, 2.0, size=(3, 4)), np.full(3, 1.0), np.array([0.6, 0.7, 0.8, 0.9])
+    expected = fit_margins(q, {0: a, 1: b})
+    found = fit_margins(q * table, {0: a * margin, 1: b * margin})
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-12)
+
+
+def test_all_pairs_are_the_poisson_regression_without_triple_interactions(rng):
+    sm = pytest.importorskip("statsmodels.api")
+    counts = rng.integers(5, 50, size=(3, 4, 2)).astype(float)
+    margins = {axes: sums(counts, axes) for axes in itertools.combinations(range(3), 2)}
+    found = fit_margins(np.ones(counts.shape), margins)
+    index = np.indices(counts.shape).reshape(3, -1)
+    # Levels but the first, of each variable and of each pair, and a constant.
+    one = [np.eye(size)[i][:, 1:] for size, i in zip(counts.shape, index, strict=True)]
+    two = [
+        (one[i][:, :, None] * one[j][:, None, :]).reshape(counts.size, -1)
+        for i, j in itertools.combinations(range(3), 2)
+    ]
+    columns = np.hstack([np.ones((counts.size, 1)), *one, *two])
+    model = sm.GLM(counts.ravel(), columns, family=sm.families.Poisson()).fit(tol=1e-14)
+    fitted = counts.sum() * found.probabilities
+    np.testing.assert_allclose(fitted, model.fittedvalues, rtol=1e-9)
+    assert found.rank + 1 == columns.shape[1]
+
+
+def test_small_cells_are_no_zeros():
+    # exp(-1400) of the largest cell, but not 0: there are tables with these margins.
+    q = [[1e-300, 1e300], [1e300, 1e300]]
+    assert fit_margins(q, {0: [0.5, 0.5], 1: [0.5, 0.5]}, throw=False).certificate is None
+    with pytest.raises(SolveError, match="No table with these zeros"):
+        fit_margins([[0.0, 1.0], [1.0, 1.0]], {0: [0.5, 0.5], 1: [0.6, 0.4]})
+
+
+def test_proportional_fitting_is_the_start():
+    # Two sweeps solve independence; all that is left is the proof.
+    a, b = np.array([0.2, 0.3, 0.5]), np.array([0.1, 0.4, 0.5])
+    assert fit_margins(np.ones((3, 3)), {0: a, 1: b}).steps <= 3
+
+
+def test_tensors_that_require_a_gradient_are_refused():
+    torch = pytest.importorskip("torch")
+    given = torch.tensor([0.5, 0.5], requires_grad=True)
+    with pytest.raises(ValueError, match="margin must not require a gradient"):
+        fit_margins(np.ones((2, 2)), {0: given})
+    with pytest.raises(ValueError, match="table must not require a gradient"):
+        fit_margins(given, {0: [0.5, 0.5]})
+
+
 def test_the_order_of_axes_is_that_of_the_margin(rng):
     p = rng.dirichlet(np.ones(24)).reshape(2, 3, 4)
     one = fit_margins(np.ones((2, 3, 4)), {(0, 2): sums(p, (0, 2)), (1, 2): sums(p, (1, 2))})
@@ -139,6 +203,8 @@ def test_contradictions_are_proved_and_named(table, margins, message):
     [
         (np.ones((2, 2)), {}, ValueError, "margins must hold at least one margin"),
         (np.ones((2, 2)), [[0.5, 0.5, 0.1]], TypeError, "mapping or a list of pairs"),
+        (np.ones((2, 2)), None, TypeError, "mapping or a list of pairs .*: got NoneType"),
+        (np.ones((2, 2)), {0: [1e-310] * 2}, ValueError, "have a positive total, above 1e-290"),
         (np.ones((2, 2)), {2: [0.5, 0.5]}, ValueError, "from 0 to 1: got 2"),
         (np.ones((2, 2)), {(0, 0): PAIRS}, ValueError, r"be different integers .* got \(0, 0\)"),
         (np.ones((2, 2)), {(): 1.0}, ValueError, r"different integers from 0 to 1: got \(\)"),

@@ -212,6 +212,39 @@ def test_distances_have_gradients_everywhere(name):
         assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(("dtype", "tol"), [(F64, 1e-12), (F32, 2e-5)])
+@pytest.mark.parametrize("scale", [1.0, 20.0])
+@pytest.mark.parametrize("name", HEADS)
+def test_geodesics_are_shortest_and_of_constant_speed(name, scale, dtype, tol):
+    head = HEADS[name]
+    z, w = (scale * points(4, 4, dtype, seed) for seed in (1, 2))
+    t = torch.linspace(0.0, 1.0, 9, dtype=dtype)
+    path = head.geodesic(z, w, t)
+    assert path.shape == (9, 4, 4)
+    assert path.dtype == dtype
+    length = head.distance(z, w)
+    for k in range(9):
+        assert_close(head.distance(z, path[k]), t[k] * length, rtol=tol, atol=tol)
+        assert_close(head.distance(path[k], w), (1.0 - t[k]) * length, rtol=tol, atol=tol)
+
+
+def test_a_product_without_a_geodesic_of_a_part_has_none():
+    own = Head(heads.poisson.factor, heads.poisson.distance)
+    assert heads.product((heads.poisson, 1), (own, 1)).geodesic is None
+
+
+def test_distances_of_inputs_lift_the_geodesics_of_any_head():
+    # An invertible network is an isometry onto its outputs: its distance is theirs.
+    W = torch.eye(4, dtype=F64) + 0.2 * points(4, 4, seed=3)
+    x0, x1 = points(1, 4), points(1, 4, seed=2)
+    for head in HEADS.values():
+        if head is heads.categorical:
+            continue
+        metric = PullbackMetric(lambda x: x @ W.T, head)
+        path = metric.distance(x0, x1)
+        assert path.length.item() == pytest.approx(head.distance(x0 @ W.T, x1 @ W.T).item(), 1e-3)
+
+
 def test_two_classes_are_one_label():
     z, w = points(50, 1) * 20.0, points(50, 1, seed=2) * 20.0
     pair, other = (torch.cat([torch.zeros_like(y), y], dim=1) for y in (z, w))

@@ -1,10 +1,11 @@
 """The command ``infogeo maxent``."""
 
 import argparse
+import io
 import math
 from pathlib import Path
 
-from infogeo.cli._common import UsageError
+from infogeo.cli._common import UsageError, replacing, require
 
 _FORMATS = """\
 A toml file names features, their values for every outcome, and their targets:
@@ -43,10 +44,14 @@ def add(commands):
     )
     parser.add_argument("problem", metavar="FILE", type=Path, help="a .toml or a .csv file")
     parser.add_argument("--json", action="store_true", help="print json, for programs")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw the distribution and the prior (.png, .svg)"
+    )
     parser.set_defaults(run=_run_maxent)
 
 
 def _run_maxent(options):
+    _check_plot(options.plot)
     outcomes, prior, features, targets = _read_problem(options.problem)
     import numpy as np
 
@@ -64,8 +69,12 @@ def _run_maxent(options):
     if not found.status.is_solution and not is_infeasible:
         raise UsageError(
             f"infogeo maxent: {options.problem}: {found.status.value}: to rounding, features are "
-            "nearly dependent or targets nearly at the edge of what they allow"
+            "nearly dependent or targets nearly at the edge of what they allow. Leave out features "
+            "that others determine, or move the targets inwards"
         )
+    if options.plot and not is_infeasible:
+        with replacing(options.plot) as partial:
+            _draw(partial, options.plot.suffix.lower()[1:], outcomes, prior, found.probabilities)
     show = _as_json if options.json else _as_table
     print(show(found, outcomes, list(features), is_infeasible))
     return 1 if is_infeasible else 0
@@ -109,6 +118,7 @@ def _as_table(found, outcomes, names, is_infeasible):
 
 
 def _columns(title, other, names, values):
+    names = [name if name.isprintable() else repr(name) for name in names]
     width = max(len(title), *(len(name) for name in names))
     rows = [f"{name:{width}}  {float(x):.12g}" for name, x in zip(names, values, strict=True)]
     return [f"{title:{width}}  {other}", *rows]
@@ -119,13 +129,64 @@ def _terms(coefficients, names):
     return " ".join(f"{a:+.6g} ({name})" for a, name in pairs if a != 0.0)
 
 
+# ---------------------------------------------------------------- the figure
+
+_MOST_NAMED = 40  # more bars than that cannot be told apart, nor their names read
+
+
+def _check_plot(path):
+    """Refuse before the work what would fail after it."""
+    if path is None:
+        return
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"infogeo maxent: --plot {path}: the name must end in .png, .svg or .pdf")
+    require("infogeo maxent --plot", matplotlib="plot")
+
+
+def _draw(path, kind, outcomes, prior, probabilities):
+    """Draw bars, or lines if there are many outcomes, with the prior as a mark or a line."""
+    from matplotlib.figure import Figure
+
+    q = [x / max(prior) for x in prior]  # large ones might overflow
+    q = [x / sum(q) for x in q]
+    is_wide = len(outcomes) > 12
+    figure = Figure(figsize=(9.0 if is_wide else 6.0, 3.6), layout="constrained")
+    ax = figure.subplots()
+    where = range(len(outcomes))
+    if len(outcomes) <= _MOST_NAMED:
+        ax.bar(where, probabilities, color="#56B4E9", label="p*")
+        ax.plot(where, q, "_", color="#D55E00", markersize=16, markeredgewidth=2, label="prior")
+        shown = [_shortened(name) for name in outcomes]
+        is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
+        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+        ax.set_xticks(where, shown, parse_math=False, **turn)
+        ax.set_xlabel("outcome")
+    else:
+        ax.plot(where, probabilities, color="#0072B2", label="p*")
+        ax.plot(where, q, color="#D55E00", linestyle="--", linewidth=1.0, label="prior")
+        ax.set_xlabel("outcome, by its row")
+    ax.set_ylabel("probability")
+    ax.set_ylim(bottom=0.0)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    figure.savefig(path, dpi=150, format=kind)
+
+
+def _shortened(name):
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= 18 else f"{name[:17]}\u2026"
+
+
+# ---------------------------------------------------------------- the files
+
+
 def _read_problem(path):
     """Return the outcomes' names, the prior, and features and targets by name, all of one size."""
     try:
         if path.suffix.lower() == ".csv":
             outcomes, prior, features, targets = _from_csv(path.read_text(encoding="utf-8-sig"))
         elif path.suffix.lower() == ".toml":
-            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8"))
+            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8-sig"))
         else:
             raise ValueError("the name must end in .toml or .csv")
         _check_problem(outcomes, prior, features, targets)
@@ -159,11 +220,19 @@ def _from_toml(text):
 def _from_csv(text):
     import csv
 
-    rows = [row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)]
-    rows = [[cell.strip() for cell in row] for row in rows]
-    if len(rows) < 3 or rows[0][0] != "outcome" or rows[-1][0] != "target":
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"it is no csv file: {error}") from None
+    rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
+    if rows and len(rows[0]) == 1 and any(mark in rows[0][0] for mark in ";\t"):
+        raise ValueError("its cells must be separated by commas")
+    ends = [rows[k][0].casefold() for k in (0, -1)] if rows else []
+    if len(rows) < 3 or ends != ["outcome", "target"]:
         raise ValueError('it needs a first column "outcome", outcomes, and a last row "target"')
     header, *body = rows
+    if "" in header:
+        raise ValueError(f"column {header.index('') + 1} has no name")
     for number, row in enumerate(body):
         if len(row) != len(header):
             raise ValueError(f"row {number + 1} has {len(row)} cells, the header {len(header)}")
@@ -193,10 +262,17 @@ def _numbers(name, values):
                 raise ValueError
             numbers.append(float(value))
         except (TypeError, ValueError):
-            raise ValueError(f"{name} must hold numbers: got {value!r}") from None
+            raise ValueError(f"{name} must hold numbers: got {_quoted(value)}") from None
+        except OverflowError:
+            numbers.append(math.inf)
         if not math.isfinite(numbers[-1]):
-            raise ValueError(f"{name} must be finite: got {value!r}")
+            raise ValueError(f"{name} must be finite: got {_quoted(value)}")
     return numbers
+
+
+def _quoted(value):
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _check_problem(outcomes, prior, features, targets):

@@ -123,10 +123,11 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         coef, intercept = found.coef, found.intercept
         if found.separation is not None:
             coef, intercept = _towards_limit(found, X, labels, sample_weight)
+            advice = " A penalty makes the solution finite." if self.penalty is None else ""
             warnings.warn(
                 f"The data are separable, and no finite coefficients are optimal: "
-                f"{found.separation}. (Classes are numbered as in classes_.) coef_ is near the "
-                "limit. A penalty makes the solution finite.",
+                f"{found.separation}. (Classes are numbered as in classes_.) The parameters are "
+                f"near the limit.{advice}",
                 ConvergenceWarning,
                 stacklevel=2,
             )

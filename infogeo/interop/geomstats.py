@@ -1,4 +1,4 @@
-"""geomstats with infogeo's formulas: its algorithms on the simplex, exact and fast.
+"""geomstats with infogeo's formulas: its algorithms on simplex and normals, exact and fast.
 
 geomstats' current release needs numpy < 2.4; infogeo does not. Importing this module loads
 geomstats with the backend that it is configured for, which has to be numpy.
@@ -6,13 +6,15 @@ geomstats with the backend that it is configured for, which has to be numpy.
 
 import numpy as np
 
-from infogeo import simplex
+from infogeo import normal, simplex
 from infogeo._extras import missing
+from infogeo.normal import Normal, Tangent
 
 try:
     import geomstats.backend
     from geomstats.geometry.riemannian_metric import RiemannianMetric
     from geomstats.information_geometry.categorical import CategoricalDistributions
+    from geomstats.information_geometry.normal import UnivariateNormalDistributions
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.interop.geomstats") from None
 except (ImportError, AttributeError) as error:
@@ -23,7 +25,7 @@ except (ImportError, AttributeError) as error:
         "pip install 'numpy<2.4'. infogeo itself works with both."
     ) from None
 
-__all__ = ["categorical_distributions"]
+__all__ = ["categorical_distributions", "normal_distributions"]
 
 
 class _FisherRaoMetric(RiemannianMetric):
@@ -51,6 +53,42 @@ class _FisherRaoMetric(RiemannianMetric):
         return simplex.log_map(base_point, point)
 
 
+class _NormalMetric(RiemannianMetric):
+    """The Fisher-Rao metric of univariate normals, computed by `infogeo.normal`.
+
+    Parameters
+    ----------
+    space : geomstats.information_geometry.normal.UnivariateNormalDistributions
+        The space that it is the metric of: points are (mean, std) along the last axis.
+    """
+
+    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
+        u, v = (Tangent(*_columns(x)) for x in (tangent_vec_a, tangent_vec_b))
+        return normal.inner_product(_normal(base_point), u, v)
+
+    def squared_dist(self, point_a, point_b):
+        return normal.fisher_rao_squared_distance(_normal(point_a), _normal(point_b))
+
+    def dist(self, point_a, point_b):
+        return normal.fisher_rao_distance(_normal(point_a), _normal(point_b))
+
+    def exp(self, tangent_vec, base_point):
+        reached = normal.exp_map(_normal(base_point), Tangent(*_columns(tangent_vec)))
+        return np.stack([reached.mean, reached.std], axis=-1)
+
+    def log(self, point, base_point):
+        v = normal.log_map(_normal(base_point), _normal(point))
+        return np.stack([v.mean, v.std], axis=-1)
+
+
+def _columns(x):
+    return np.moveaxis(np.asarray(x), -1, 0)
+
+
+def _normal(points):
+    return Normal(*_columns(points))
+
+
 def categorical_distributions(num_outcomes):
     """Space of categorical distributions for geomstats' algorithms, with infogeo's metric.
 
@@ -76,11 +114,41 @@ def categorical_distributions(num_outcomes):
     >>> bool(space.metric.dist(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == np.pi)
     True
     """
+    _require_numpy()
+    space = CategoricalDistributions(num_outcomes - 1, equip=False)
+    space.equip_with_metric(_FisherRaoMetric)
+    return space
+
+
+def normal_distributions():
+    """Space of univariate normal distributions for geomstats' algorithms, with infogeo's metric.
+
+    Returns
+    -------
+    geomstats.information_geometry.normal.UnivariateNormalDistributions
+        Points (mean, std) of shape (..., 2), equipped with the metric of `infogeo.normal`.
+
+    Raises
+    ------
+    RuntimeError
+        geomstats is configured for another backend than numpy.
+
+    Examples
+    --------
+    >>> from infogeo.interop.geomstats import normal_distributions
+    >>> d = normal_distributions().metric.dist(np.array([0.0, 1.0]), np.array([0.0, 2.0]))
+    >>> bool(np.isclose(d, np.sqrt(2.0) * np.log(2.0), rtol=1e-15))
+    True
+    """
+    _require_numpy()
+    space = UnivariateNormalDistributions(equip=False)
+    space.equip_with_metric(_NormalMetric)
+    return space
+
+
+def _require_numpy():
     if "numpy" not in geomstats.backend.__name__:
         raise RuntimeError(
             f"geomstats must use its numpy backend here: it uses {geomstats.backend.__name__}. "
             "Set GEOMSTATS_BACKEND=numpy before it is imported."
         )
-    space = CategoricalDistributions(num_outcomes - 1, equip=False)
-    space.equip_with_metric(_FisherRaoMetric)
-    return space

@@ -1,16 +1,16 @@
 """Networks with a known Lipschitz constant, and what that certifies about their predictions.
 
-`certificates` works on the logits of any library; `layers` and `losses` need torch and load
-when they are first used.
+`certificates` works on the logits of any library; the others need torch. All load when they are
+first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
-__all__ = ["certificates", "layers", "losses"]
+__all__ = ["certificates", "heads", "layers", "losses", "propagation", "smoothing"]
 
 if TYPE_CHECKING:
-    from infogeo.lipschitz import certificates, layers, losses
+    from infogeo.lipschitz import certificates, heads, layers, losses, propagation, smoothing
 
 
 def __getattr__(name):

@@ -1,15 +1,55 @@
 r"""What a Lipschitz constant guarantees about a prediction.
 
-All of them are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`; a bound on the
-network's constant is `infogeo.lipschitz.layers.lipschitz_bound`. They hold to the rounding of the
-dtype they are computed in, and for the constant they are given.
+They are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`, where nothing else is
+said; a bound on the network's constant is `infogeo.lipschitz.layers.lipschitz_bound`. They hold to
+the rounding of the dtype they are computed in, and for the constant they are given.
 """
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
-from infogeo._array import LOGITS, Rule, bad_value, boundary_sine, gate, top_two
+from array_api_compat import device as device_of
 
-__all__ = ["drift_bound", "fisher_rao_radius", "margin_radius"]
+from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, top_two
+
+__all__ = [
+    "Coverage",
+    "accept",
+    "binary_radius",
+    "confidence_bound",
+    "coverage",
+    "drift_bound",
+    "fisher_rao_radius",
+    "l_inf_radius",
+    "margin_radius",
+    "pairwise_radius",
+    "total_variation_bound",
+]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """What is left of a classifier that rejects inputs without a certificate.
+
+    Parameters
+    ----------
+    radii : array, shape (r,)
+        The radii to certify.
+    coverage : array, shape (r,)
+        Share of the inputs that are accepted.
+    accuracy : array, shape (r,)
+        Share of the accepted inputs that are classified right; NaN if none is accepted.
+    certified_accuracy : array, shape (r,)
+        Share of all inputs that are accepted and classified right.
+    """
+
+    radii: Array
+    coverage: Array
+    accuracy: Array
+    certified_accuracy: Array
 
 
 def margin_radius(logits, *, lipschitz_constant, check=True):
@@ -59,6 +99,156 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     )
     top, second = top_two(z, xp)
     return (top - second) / (math.sqrt(2.0) * constant)
+
+
+def binary_radius(f, *, lipschitz_constant, check=True):
+    r"""Radius within which no perturbation of the input changes the sign of the output.
+
+    .. math:: r(f) = |f| / L
+
+    Parameters
+    ----------
+    f : array, shape (...)
+        The output of a binary classifier, one number for each input.
+    lipschitz_constant : float or array, shape (...)
+        L > 0, from any norm to the absolute value.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In that norm of the input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; entries that are not finite; L not positive.
+
+    Notes
+    -----
+    A classifier that rejects what is not certified for a radius r says 1 iff f > L r, and -1 iff
+    f < -L r.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import binary_radius
+    >>> binary_radius([-3.0, 0.5], lipschitz_constant=2.0)
+    array([1.5 , 0.25])
+    """
+    xp, f, constant = gate(check, f=(REAL, f), lipschitz_constant=(POSITIVE, lipschitz_constant))
+    return xp.abs(f) / constant
+
+
+def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
+    r"""Radius of the predicted class, from the rows of the last layer.
+
+    .. math:: r(z) = \min_{j \ne k} \frac{z_k - z_j}{L |w_k - w_j|_2}, \qquad z = W h(x) + b
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis; -inf masks a class.
+    weight : array, shape (c, m)
+        W, the matrix of the last layer.
+    lipschitz_constant : float or array, shape (...)
+        L > 0 of the features h, from l2 to l2: that of the network without its last layer.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In the l2 norm of the input; 0 at a tie, inf if no other class can ever win.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; entries that are not logits; a W of another shape.
+
+    Notes
+    -----
+    Never smaller than `margin_radius` with the constant :math:`L |W|_2`; the same if the rows of W
+    are orthogonal and of one norm.
+
+    References
+    ----------
+    Y. Tsuzuku, I. Sato and M. Sugiyama, Lipschitz-margin training: scalable certification of
+    perturbation invariance for deep neural networks, NeurIPS 2018, section 5.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import pairwise_radius
+    >>> float(pairwise_radius([3.0, 1.0], [[1.0, 0.0], [0.5, 0.0]], lipschitz_constant=1.0))
+    4.0
+    """
+    xp, z, weight, constant = gate(
+        check,
+        logits=(LOGITS, logits),
+        weight=(REAL, weight),
+        lipschitz_constant=(POSITIVE, lipschitz_constant),
+    )
+    num_classes = z.shape[-1]
+    if len(weight.shape) != 2 or weight.shape[0] != num_classes:
+        raise bad_value(
+            "weight",
+            f"have one row for each of the {num_classes} classes",
+            f"got shape {tuple(weight.shape)}",
+        )
+    predicted, is_top = xp.argmax(z, axis=-1), _is_top(z, xp)
+    gaps = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1, keepdims=True) - z
+    norms = xp.stack(
+        [xp.linalg.vector_norm(weight - weight[k : k + 1, :], axis=-1) for k in range(num_classes)]
+    )
+    flat = xp.reshape(predicted, (-1,))
+    norms = xp.reshape(xp.take(norms, flat, axis=0), z.shape)
+    is_parallel = norms == 0.0  # the gap is a constant
+    never = xp.where(gaps > 0.0, xp.full_like(gaps, math.inf), xp.zeros_like(gaps))
+    radii = xp.where(is_parallel, never, gaps / xp.where(is_parallel, xp.ones_like(norms), norms))
+    radii = xp.where(is_top, xp.full_like(radii, math.inf), radii)
+    return xp.min(radii, axis=-1) / constant
+
+
+def l_inf_radius(logits, *, lipschitz_constant, check=True):
+    r"""Radius in the maximum norm within which no perturbation changes the predicted class.
+
+    .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{2 K}
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis; -inf masks a class.
+    lipschitz_constant : float or array, shape (...)
+        K > 0 of each logit, from the maximum norm: ``lipschitz_bound(model, order=np.inf)``.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        In the maximum norm of the input; 0 at a tie, inf if all other classes are masked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; entries that are not logits; K not positive.
+
+    Notes
+    -----
+    One logit may fall by K r while another rises by K r: the margin has to exceed 2 K r, and a
+    quarter of that is not enough.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import l_inf_radius
+    >>> float(l_inf_radius([3.0, -1.0, 1.0], lipschitz_constant=1.0))
+    1.0
+    """
+    xp, z, constant = gate(
+        check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
+    )
+    top, second = top_two(z, xp)
+    return (top - second) / (2.0 * constant)
 
 
 def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
@@ -150,6 +340,217 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
     return 4.0 * xp.atan(xp.tanh(constant * radius / (4.0 * math.sqrt(2.0))))
 
 
+def total_variation_bound(radius, *, lipschitz_constant, check=True):
+    r"""Total variation that no perturbation of the input of that size exceeds.
+
+    .. math:: \tfrac12 |p - q|_1 \le \sin \frac{\delta(r)}2 = \tanh \frac{L r}{2 \sqrt2}
+
+    It is the guarantee for a class that is drawn from the prediction: no event becomes more or
+    less probable by more than this.
+
+    Parameters
+    ----------
+    radius : float or array, shape (...)
+        The l2 size of the perturbation, not negative.
+    lipschitz_constant : float or array, shape (...)
+        L > 0 of the logits, from l2 to l2.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        From 0 to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; a negative radius; L not positive.
+
+    Notes
+    -----
+    With :math:`\delta` of `drift_bound`. At a Fisher-Rao distance of d the total variation is at
+    most sin(d/2), which two predictions on either side of a tie attain.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import total_variation_bound
+    >>> total_variation_bound([0.0, 1.0, 100.0], lipschitz_constant=1.0).round(6)
+    array([0.      , 0.339523, 1.      ])
+    """
+    xp, radius, constant = gate(
+        check, radius=(NON_NEGATIVE, radius), lipschitz_constant=(POSITIVE, lipschitz_constant)
+    )
+    return xp.tanh(constant * radius / (2.0 * math.sqrt(2.0)))
+
+
+def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
+    r"""Probability of the predicted class that no perturbation of that size falls below.
+
+    .. math:: q_k \ge \cos^2 \min\Bigl(\frac\pi2, \arccos \sqrt{p_k} + \frac{\delta(r)}2\Bigr)
+
+    with the largest of the probabilities p = softmax(z).
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis; -inf masks a class.
+    radius : float or array, shape (...)
+        The l2 size of the perturbation, not negative.
+    lipschitz_constant : float or array, shape (...)
+        L > 0 of the logits, from l2 to l2.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (...)
+        From 0 to 1: the probability itself at radius 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; entries that are not logits; a negative radius.
+
+    Notes
+    -----
+    With :math:`\delta` of `drift_bound`: the prediction is moved that far straight away from class
+    k. Evaluated as the squared sine of the angle that is left, which keeps small bounds precise.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import confidence_bound
+    >>> confidence_bound([2.0, 0.0], [0.0, 0.5, 5.0], lipschitz_constant=1.0).round(6)
+    array([0.880797, 0.745851, 0.      ])
+    """
+    xp, z, radius, constant = gate(
+        check,
+        logits=(LOGITS, logits),
+        radius=(NON_NEGATIVE, radius),
+        lipschitz_constant=(POSITIVE, lipschitz_constant),
+    )
+    top, _ = top_two(z, xp)
+    odds = xp.sum(xp.where(_is_top(z, xp), xp.zeros_like(z), xp.exp(z - top[..., None])), axis=-1)
+    left = 2.0 * xp.atan(xp.exp(-constant * radius / (2.0 * math.sqrt(2.0))))  # pi/2 - delta/2
+    angle = left - xp.atan(xp.sqrt(odds))
+    return xp.sin(xp.where(angle > 0.0, angle, xp.zeros_like(angle))) ** 2
+
+
+def accept(logits, radius, *, lipschitz_constant, check=True):
+    r"""Whether a prediction is certified for a radius; if not, its class is "rejected".
+
+    .. math:: z_{(1)} - z_{(2)} > \sqrt2 L r
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis; -inf masks a class.
+    radius : float or array, shape (...)
+        The l2 size of the perturbations, not negative.
+    lipschitz_constant : float or array, shape (...)
+        L > 0 of the logits, from l2 to l2.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    bool array, shape (...)
+        False is the class "rejected".
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; entries that are not logits; a negative radius.
+
+    Notes
+    -----
+    No perturbation of size r takes an accepted input to another class: it stays in its own, or is
+    rejected. An input that is accepted for the radius r + s is still accepted for r after any
+    perturbation of size s, because `margin_radius` changes by no more than the input moves.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import accept
+    >>> accept([[2.0, 0.0], [0.5, 0.0]], 1.0, lipschitz_constant=1.0)
+    array([ True, False])
+    """
+    xp, z, radius, constant = gate(
+        check,
+        logits=(LOGITS, logits),
+        radius=(NON_NEGATIVE, radius),
+        lipschitz_constant=(POSITIVE, lipschitz_constant),
+    )
+    top, second = top_two(z, xp)
+    return top - second > math.sqrt(2.0) * constant * radius
+
+
+def coverage(logits, target, radii, *, lipschitz_constant, check=True):
+    r"""Coverage and accuracy of the classifier that rejects what is not certified, by radius.
+
+    Parameters
+    ----------
+    logits : array, shape (n, c)
+        Logits along the last axis; -inf masks a class.
+    target : array, shape (n,)
+        The true classes, integers from 0 to c - 1.
+    radii : float or array, shape (r,)
+        The radii to certify, l2, not negative.
+    lipschitz_constant : float
+        L > 0 of the logits, from l2 to l2.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    Coverage
+        A number for each radius.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; shapes or values that do not fit.
+
+    Examples
+    --------
+    >>> from infogeo.lipschitz.certificates import coverage
+    >>> logits = [[4.0, 0.0], [0.0, 2.0], [1.0, 0.0], [3.0, 0.0]]
+    >>> found = coverage(logits, [0, 1, 1, 1], [0.0, 1.0, 2.5, 9.0], lipschitz_constant=1.0)
+    >>> found.coverage
+    array([1.  , 0.75, 0.25, 0.  ])
+    >>> found.accuracy
+    array([0.5       , 0.66666667, 1.        ,        nan])
+    >>> found.certified_accuracy
+    array([0.5 , 0.5 , 0.25, 0.  ])
+    """
+    xp, z, target, radii, constant = gate(
+        check,
+        logits=(LOGITS, logits),
+        target=(CLASSES, target),
+        radii=(NON_NEGATIVE, radii),
+        lipschitz_constant=(POSITIVE, lipschitz_constant),
+    )
+    if len(z.shape) != 2 or target.shape != z.shape[:1]:
+        raise bad_value(
+            "logits and target",
+            "have one row and one class for each input",
+            f"their shapes are {tuple(z.shape)} and {tuple(target.shape)}",
+        )
+    top, second = top_two(z, xp)
+    is_right = xp.astype(xp.argmax(z, axis=-1), z.dtype) == target
+    is_accepted = (top - second)[:, None] > math.sqrt(2.0) * constant * xp.reshape(radii, (-1,))
+    share = xp.mean(xp.astype(is_accepted, z.dtype), axis=0)
+    certified = xp.mean(xp.astype(is_accepted & is_right[:, None], z.dtype), axis=0)
+    is_empty = share == 0.0
+    accuracy = certified / xp.where(is_empty, xp.ones_like(share), share)
+    accuracy = xp.where(is_empty, xp.full_like(share, math.nan), accuracy)
+    return Coverage(xp.reshape(radii, (-1,)), share, accuracy, certified)
+
+
+def _is_top(z, xp):
+    """Return one True in each row: the predicted class."""
+    return xp.arange(z.shape[-1], device=device_of(z)) == xp.argmax(z, axis=-1, keepdims=True)
+
+
 # ---------------------------------------------------------------- rules
 
 
@@ -175,3 +576,18 @@ def _explain_non_negative(name, x, coarseness):
 
 POSITIVE = Rule("", _are_positive, _explain_positive)
 NON_NEGATIVE = Rule("", _are_non_negative, _explain_non_negative)
+
+
+def _are_classes(y, coarseness):
+    return float(y.min()) >= 0.0 and bool((y % 1.0 == 0.0).all())
+
+
+def _explain_classes(name, y, coarseness):
+    wrong = ~((y >= 0.0) & (y % 1.0 == 0.0))
+    if wrong.any():
+        raise bad_value(
+            name, "hold classes as integers from 0 on", f"it has the entry {y[wrong][0]:.6g}"
+        )
+
+
+CLASSES = Rule("", _are_classes, _explain_classes)

@@ -1,5 +1,6 @@
 """Weights under which means are known: survey raking, calibration, entropy balancing."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,14 +47,16 @@ class BalanceDiagnostics:
     def __str__(self) -> str:
         width = max(10, *(len(name) for name in self.names))
         lines = [f"{'':{width}} {'target':>12} {'before':>12} {'after':>12}"]
-        for name, *means in zip(self.names, self.targets, self.before, self.after, strict=True):
+        columns = (_array.on_host(x) for x in (self.targets, self.before, self.after))
+        for name, *means in zip(self.names, *columns, strict=True):
             lines.append(f"{name:{width}} " + " ".join(f"{float(x):12.6g}" for x in means))
+        sizes = self.effective_sample_size, self.base_effective_sample_size
+        size, base_size = (float(_array.on_host(x)) for x in sizes)
         return "\n".join(
             [
                 *lines,
-                f"effective sample size {float(self.effective_sample_size):.1f} (before: "
-                f"{float(self.base_effective_sample_size):.1f})",
-                f"largest weight ratio {float(self.largest_weight_ratio):.3g}",
+                f"effective sample size {size:.1f} (before: {base_size:.1f})",
+                f"largest weight ratio {float(_array.on_host(self.largest_weight_ratio)):.3g}",
             ]
         )
 
@@ -93,7 +96,8 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
         count that have a target.
     targets : array, shape (m,), or mapping
         The means. For a frame, a mapping from a column's name to its mean, or to a mapping from
-        the column's levels to their shares: ``{"age": 41.5, "sex": {"f": 0.51, "m": 0.49}}``.
+        the column's levels to their shares: ``{"age": 41.5, "sex": {"f": 0.51, "m": 0.49}}``. A
+        series is the mapping from its labels.
     weights : array, shape (n,), optional
         Base weights d, such as those of a sampling design. Default: equal. A row of weight 0
         keeps it.
@@ -122,7 +126,8 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
     Notes
     -----
     `c_maximize` with the rows as outcomes. Its optimum on the boundary (a target at the end of
-    what the sample reaches) gives weight 0 to rows. ``diagnostics`` prints as a table.
+    what the sample reaches) gives weight 0 to rows. ``diagnostics`` prints as a table. Of tensors
+    the weights are differentiable with respect to covariates, targets and base weights.
 
     References
     ----------
@@ -155,7 +160,7 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
         given["weights"] = (WEIGHTS, weights)
     xp, x, t, *base = gate(check, **given)
     names = _checked_shapes(names, x, t)
-    base = _base_weights(x, base, check, xp)
+    base, unit = _base_weights(x, base, xp)
     try:
         projection = maxent.c_maximize(
             x.T,
@@ -166,17 +171,23 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
             check=False,
         )
     except SolveError as error:
-        result = _describe(error.result, names, x, t, base, xp)
+        result = _describe(error.result, names, x, t, base, unit, xp)
         if not throw:
             return result
         text = _guilty(error.result, names, to_host("x", x), to_host("t", t), to_host("d", base))
         raise SolveError(text or _with_names(str(error), names), result) from None
-    return _describe(projection, names, x, t, base, xp)
+    return _describe(projection, names, x, t, base, unit, xp)
 
 
 def _constraints(frame, targets):
     """Return the names of the constraints, and covariates and targets as arrays."""
     columns = list(frame.columns)
+    repeated = {str(name): None for name in columns if columns.count(name) > 1}
+    if repeated:
+        raise bad_value(
+            "covariates", "have columns of different names", f"{listed(repeated)} repeat"
+        )
+    targets = _labelled(targets)
     if not isinstance(targets, Mapping):
         targets = np.asarray(targets)
         if targets.shape != (len(columns),):
@@ -191,7 +202,7 @@ def _constraints(frame, targets):
         raise bad_value("targets", "name columns", f"there is no {listed(unknown)}", advice)
     names, values, means = [], [], []
     for name, target in targets.items():
-        column = np.asarray(frame[name])
+        column, target = np.asarray(frame[name]), _labelled(target)
         if isinstance(target, Mapping):
             for level, share in _shares(name, column, target).items():
                 names.append(f"{name} = {level}")
@@ -202,6 +213,12 @@ def _constraints(frame, targets):
             values.append(_numbers(name, column))
             means.append(_array.finite_number(f"the target of {name}", target))
     return names, np.stack(values, axis=1), np.array(means)
+
+
+def _labelled(targets):
+    """Return a series as the mapping from its labels that it is."""
+    is_series = hasattr(targets, "to_dict") and getattr(targets, "ndim", 0) == 1
+    return targets.to_dict() if is_series else targets
 
 
 def _numbers(name, column):
@@ -243,22 +260,24 @@ def _checked_shapes(names, x, t):
     return names or [f"x[{i}]" for i in range(x.shape[1])]
 
 
-def _base_weights(x, base, check, xp):
+def _base_weights(x, base, xp):
+    """Return weights whose largest is about 1, and their unit, a power of two."""
     if not base:
-        return xp.ones_like(x[:, 0]) / x.shape[0]
+        return xp.ones_like(x[:, 0]) / x.shape[0], 1.0
     (base,) = base
     if tuple(base.shape) != (x.shape[0],):
         seen = f"got shape {tuple(base.shape)}"
         raise bad_value("weights", f"have one entry for each of the {x.shape[0]} rows", seen)
     if not bool(xp.any(base > 0.0)):
         raise bad_value("weights", "have a positive sum", "they are all 0")
-    return base
+    unit = math.ldexp(1.0, math.frexp(float(_array.on_host(xp.max(base))))[1] - 1)
+    return base / unit, unit
 
 
-def _describe(projection, names, x, t, base, xp):
+def _describe(projection, names, x, t, base, unit, xp):
     p, total = projection.probabilities, xp.sum(base)
     share = base / total
-    counts = base > 0.0
+    counts = share > 0.0
     ratio = xp.where(counts, p / xp.where(counts, share, xp.ones_like(share)), 0.0 * share)
     diagnostics = BalanceDiagnostics(
         names=tuple(names),
@@ -269,7 +288,7 @@ def _describe(projection, names, x, t, base, xp):
         base_effective_sample_size=1.0 / xp.sum(share * share),
         largest_weight_ratio=xp.max(ratio),
     )
-    return Balance(p * total, projection, diagnostics)
+    return Balance(p * total * unit, projection, diagnostics)
 
 
 def _guilty(projection, names, x, t, base):

@@ -1,19 +1,26 @@
 """Conditional maximum entropy: multinomial logistic regression as a C-maximisation."""
 
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import PROBABILITIES, REAL, WEIGHTS, Rule, bad_value, finite_number, gate
 from infogeo._result import SolveError, Status
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
+from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._separation import Samples, solve
 
 Array = Any
+
+# The squares of larger and smaller features are not numbers of full precision.
+_SIZES = (1e-151, 1e151)
+# Labels that leave out more classes than this are no numbering of classes.
+_LARGEST_GAP = 10_000
+_NUMBERING = "numpy.unique(labels, return_inverse=True) numbers any labels."
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +235,11 @@ def conditional(
            [0., 1.],
            [0., 1.]])
     """
+    if scipy.sparse.issparse(features):
+        raise TypeError(
+            f"features must be dense: got a {type(features).__name__}. Pass features.toarray(): "
+            "the solve makes dense copies and a matrix of order (d + 1)(c - 1) in any case."
+        )
     base = 0.0 if log_base is None else log_base
     weight = 1.0 if sample_weight is None else sample_weight
     xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
@@ -259,8 +271,7 @@ def _explain_labels(name, y, coarseness):
     wrong = (y != np.rint(y)) | (y < 0.0)
     if wrong.any():
         i = int(np.argmax(wrong))
-        advice = "numpy.unique(labels, return_inverse=True) numbers any labels."
-        raise bad_value(name, rule, f"entry {i} is {y[i]:.6g}", advice)
+        raise bad_value(name, rule, f"entry {i} is {y[i]:.6g}", _NUMBERING)
 
 
 _LABELS = Rule("", _are_labels, _explain_labels)
@@ -276,13 +287,20 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         advice = "Write features[:, None] for a single feature." if X.ndim == 1 else ""
         rule = "have shape (n, d), one row for each sample"
         raise bad_value("features", rule, f"got shape {tuple(X.shape)}", advice)
-    X, y = _to_host("features", X), _to_host("labels", y)
-    C, w = _to_host("log_base", C), _to_host("sample_weight", w)
+    refuse_gradients(features=X, labels=y, log_base=C, sample_weight=w)
+    X, y = to_host("features", X), to_host("labels", y)
+    C, w = to_host("log_base", C), to_host("sample_weight", w)
+    _check_sizes(X)
     num_samples = X.shape[0]
     if y.ndim not in (1, 2) or y.shape[0] != num_samples:
         rule = "have shape (n,) or (n, c), one row for each sample"
         raise bad_value("labels", rule, f"features has {num_samples} rows, labels {y.shape}")
     num_classes = y.shape[1] if y.ndim == 2 else int(y.max()) + 1
+    if y.ndim == 1 and num_classes > _LARGEST_GAP and not C.ndim:
+        num_met = np.unique(y).size
+        if num_classes > _LARGEST_GAP + num_met:
+            seen = f"{num_met} different ones end with {y.max():.17g}"
+            raise bad_value("labels", "number the classes from 0 on", seen, _NUMBERING)
     if C.ndim:
         num_seen, num_classes = num_classes, C.shape[-1]
         is_wide = num_seen <= num_classes if y.ndim == 1 else num_seen == num_classes
@@ -299,8 +317,10 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         rule = "have shape (n,)"
         raise bad_value("sample_weight", rule, f"features has {num_samples} rows, it has {w.shape}")
     w = np.broadcast_to(w, (num_samples,))
-    if not w.sum() > 0.0:
+    if not w.max() > 0.0:
         raise bad_value("sample_weight", "have a positive sum", "the sum is 0")
+    w = w / w.max()  # the sum of large ones may overflow
+    w = w / w.sum()
     if y.ndim == 1:
         targets = np.zeros((num_samples, num_classes))
         targets[np.arange(num_samples), y.astype(np.int64)] = 1.0
@@ -315,19 +335,18 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         raise bad_value("log_base", rule, f"it is -inf for class {k} of sample {i}, its label")
     C = C - C.max(axis=1, keepdims=True)
     penalty = None if penalty is None else float(penalty)
-    return Samples(X, targets, C, w / w.sum(), penalty, bool(fit_intercept)), is_weighted
+    return Samples(X, targets, C, w, penalty, bool(fit_intercept)), is_weighted
 
 
-def _to_host(name, x):
-    """Return the values as float64 numpy; a gradient would be lost without a word."""
-    torch = sys.modules.get("torch")
-    is_tensor = torch is not None and isinstance(x, torch.Tensor)
-    if is_tensor and x.requires_grad and torch.is_grad_enabled():
-        raise ValueError(
-            f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
-            f"gradients through this solve are not offered. Pass {name}.detach()."
-        )
-    return to_host(name, x)
+def _check_sizes(X):
+    """Refuse columns whose squares are not numbers of full precision."""
+    size = np.abs(X).max(axis=0, initial=0.0)
+    is_extreme = (size > 0.0) & ((size < _SIZES[0]) | (size > _SIZES[1]))
+    if is_extreme.any():
+        j = int(np.argmax(is_extreme))
+        rule = f"have columns whose largest entries lie between {_SIZES[0]:g} and {_SIZES[1]:g}"
+        seen = f"that of column {j} is {size[j]:.6g}"
+        raise bad_value("features", rule, seen, "Change the unit of the column.")
 
 
 # ---------------------------------------------------------------- the result

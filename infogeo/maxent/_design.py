@@ -45,8 +45,10 @@ def design_of(X, has_intercept):
     """
     centre = X.mean(axis=0) if has_intercept else np.zeros(X.shape[1])
     moved = X - centre
-    spread = np.sqrt(np.square(moved).mean(axis=0))
-    blur = EPS * np.abs(X).max(axis=0, initial=0.0)
+    size = np.abs(X).max(axis=0, initial=0.0)
+    unit = power_of_two(size)  # sums of the squares of large columns overflow
+    spread = unit * np.sqrt(np.square(moved / unit).mean(axis=0))
+    blur = EPS * size
     varying = np.flatnonzero(spread > CAUTION * blur)
     scale = power_of_two(spread)[varying]
     moved = (moved if varying.size == X.shape[1] else moved[:, varying]) / scale

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import scipy.sparse.csgraph
-from array_api_compat import is_dask_array, is_torch_array
+from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
 from infogeo import _array, logits, simplex
 from infogeo._array import BLOCK_SIZE, LOGITS, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
 from infogeo._result import SolveError, Status
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
-from infogeo.maxent._gradients import wants_gradient
+from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._wording import listed
 
@@ -125,6 +125,7 @@ def match_frequencies(
     the result, memory does not grow with n (with groups, by one index). A step is Newton's, whose
     Hessian is the Laplacian of the weights :math:`\sum_i w_i p'_{ij} p'_{ik}`, shortened where
     the third derivative demands it, or :math:`\log f_k / \bar p'_k` if that is sure to gain more.
+    Logits that range over more than 30 are first solved divided by a temperature that falls to 1.
 
     This is not the correction for a changed prior, :math:`p'_{ik} \propto p_{ik} f_k / \pi_k`
     with the frequencies :math:`\pi` of the training data. That one assumes that only the prior
@@ -152,13 +153,14 @@ def match_frequencies(
     >>> found.probabilities.mean(axis=0).round(12)
     array([0.5, 0.5])
     """
-    xp, data, targets, masses = _gate(p, frequencies, weights, space, check)
+    xp, like, targets, masses = _gate(p, frequencies, weights, space, check)
+    data = _working_copy(like)
     check_controls(tol, max_steps)
     names, members = _members(groups, data.shape[0])
     targets = _targets_of_groups(targets, len(members), names)
     roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
-    source = _Source(data, space is logits, _has_zeros(data, space), xp)
-    solutions, residuals, outputs = [], [], _Output(data, xp)
+    source = _Source(data, space is logits, _has_zeros(data, space), array_namespace(data))
+    solutions, residuals, outputs = [], [], _Output(source)
     for g, index in enumerate(members):
         rows = _Rows(source, index, _normalised(masses, index, data.shape[0], names, g))
         solution = _solve(rows, targets[g], roundoff, tol, max_steps)
@@ -166,7 +168,7 @@ def match_frequencies(
         residuals.append(residual)
         is_on_face = is_cut and solution.status is Status.CONVERGED
         solutions.append(replace(solution, status=Status.BOUNDARY) if is_on_face else solution)
-    result = _collect(solutions, residuals, outputs.array(members), data, names, xp)
+    result = _collect(solutions, residuals, outputs.array, like, names, xp)
     if throw and not result.status.is_solution:
         raise _error(solutions, result, source, members)
     return result
@@ -188,14 +190,11 @@ def _gate(p, frequencies, weights, space, check):
         )
     if is_dask_array(data):
         raise TypeError("p must be in memory: the solve passes over it many times. Call compute().")
-    if wants_gradient([data]):
-        raise ValueError(
-            "p must not require a gradient: the solve has none to give. Pass p.detach(), or, "
-            "for gradients, solve once and apply the offsets to p."
-        )
+    refuse_gradients(p=data)
     to_host("p", data[:1, :])
     # The frequencies decide what is feasible: they keep the digits that they were given with.
     _, targets = gate(check, frequencies=(PROBABILITIES, frequencies))
+    refuse_gradients(frequencies=targets)
     targets = to_host("frequencies", targets)
     if targets.ndim > 2 or targets.shape[-1] != data.shape[1]:
         raise bad_value(
@@ -206,6 +205,7 @@ def _gate(p, frequencies, weights, space, check):
     if weights is None:
         return xp, data, targets, None
     _, masses = gate(False, weights=(WEIGHTS, weights))
+    refuse_gradients(weights=masses)
     masses = to_host("weights", masses)
     if masses.shape != (data.shape[0],):
         raise bad_value(
@@ -214,6 +214,13 @@ def _gate(p, frequencies, weights, space, check):
             f"got shape {masses.shape}",
         )
     return xp, data, targets, masses
+
+
+def _working_copy(data):
+    """Return the rows in numpy or torch, whose passes are in float64: jax may not have it."""
+    if isinstance(data, np.ndarray) or (is_torch_array(data) and data.device.type != "mps"):
+        return data
+    return np.asarray(_array.on_host(data))
 
 
 def _members(groups, num_rows):
@@ -254,7 +261,7 @@ def _normalised(masses, index, num_rows, names, group):
         size = num_rows if index is None else index.size
         return np.full(size, 1.0 / size)
     masses = masses if index is None else masses[index]
-    if not masses.sum() > 0.0:
+    if not masses.max() > 0.0:
         where = "" if names is None else f" in group {names[group]!s}"
         raise bad_value("weights", "have a positive sum", f"the sum is 0{where}")
     masses = masses / masses.max()  # the sum of large ones may overflow
@@ -286,6 +293,7 @@ class _Rows:
     source: _Source
     index: np.ndarray | None  # which rows; None for all
     weights: np.ndarray  # sum 1
+    temperature: float = 1.0  # what their logits are divided by
 
     def blocks(self):
         """Yield the positions in the data, the predictions and the weights, block by block."""
@@ -302,7 +310,11 @@ class _Rows:
                 where = xp.asarray(self.index[span], device=_array.device_of(data))
                 block = xp.take(data, where, axis=0)
             block = block.detach() if hasattr(block, "detach") else block
-            yield where, xp.astype(block, xp.float64, copy=False), w
+            block = xp.astype(block, xp.float64, copy=False)
+            if self.temperature != 1.0:
+                cooling = 1.0 / self.temperature
+                block = block * cooling if self.source.is_logits else block**cooling
+            yield where, block, w
 
     def on_device(self, x):
         return self.source.xp.asarray(x, device=_array.device_of(self.source.data))
@@ -445,6 +457,11 @@ def _refined(rows, tilt, f, roundoff):
 
 # ---------------------------------------------------------------- the solve
 
+# Passes after which the solution counts as far away.
+_PATIENCE = 8
+# Logits within this range need no annealing; others begin with it, and cool by this factor.
+_NARROW, _FAST = 30.0, 0.25
+
 
 @dataclass(frozen=True)
 class _Solution:
@@ -467,11 +484,10 @@ def _solve(rows, f, roundoff, tol, max_steps):
         tilt, overfull = _refined(rows, tilt, f, slack)
         if overfull is not None:
             return _Solution(tilt, Status.INFEASIBLE, 0, f, certificate=overfull)
-    last = math.inf
-    for step in range(1, max_steps + 1):
-        mean, overlap = _moments(rows, tilt)
-        goal = _within_levels(f, mean, tilt.levels)
-        newton = _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+    last, step, is_annealed = math.inf, 0, False
+    while step < max_steps:
+        step += 1
+        mean, goal, newton = _looked_at(rows, tilt, f)
         if newton is not None:
             x = newton.decrement * newton.lever
             if newton.next_bound <= tol and x * x <= 1e-3 * tol:
@@ -480,7 +496,10 @@ def _solve(rows, f, roundoff, tol, max_steps):
             is_flat = newton.reach < 0.1 and newton.decrement > 0.5 * last
             if newton.decrement <= newton.rounding or is_flat:
                 status = Status.CONVERGED if newton.bound < 0.1 else Status.UNDECIDED
-                return _Solution(tilt, status, step, f, newton.bound)
+                bound = newton.bound
+                if newton.next_bound < math.inf:  # small frequencies gain digits
+                    tilt, bound = newton.applied(tilt), max(bound, newton.next_bound)
+                return _Solution(tilt, status, step, f, bound)
             last = newton.decrement if newton.reach < 0.1 else math.inf
         if rows.source.has_zeros and step > 1 and (newton is None or newton.reach > 0.7):
             refined, overfull = _refined(rows, tilt, f, slack)
@@ -489,8 +508,61 @@ def _solve(rows, f, roundoff, tol, max_steps):
             if refined is not tilt:
                 tilt, last = refined, math.inf
                 continue
+        if step >= _PATIENCE and not is_annealed and (newton is None or newton.reach > 0.7):
+            tilt, passes = _annealed(rows, tilt, f, max_steps - step)
+            step, is_annealed = step + passes, True
+            continue
         tilt = _stepped(rows, tilt, mean, goal, newton)
     return _Solution(tilt, Status.MAX_STEPS, max_steps, f)
+
+
+def _looked_at(rows, tilt, f):
+    """Return the average of the tilted rows, what it should be, and Newton's step."""
+    mean, overlap = _moments(rows, tilt)
+    goal = _within_levels(f, mean, tilt.levels)
+    return mean, goal, _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+
+
+def _annealed(rows, tilt, f, max_passes):
+    """Return a tilt near the solution, from those of higher temperatures, and the passes it took.
+
+    If logits range over thousands, nearly all rows are certain of a class, and steps see no
+    further than the few that are not. At a high temperature all rows have a say.
+    """
+    temperature, passes = max(1.0, _range_of_logits(rows) / _NARROW), 1
+    cooling, is_solved, goal = _FAST, False, temperature
+    while passes < max_passes and not (is_solved and temperature == 1.0):
+        found, spent, is_near = _at_temperature(rows, tilt, f, goal, max_passes - passes)
+        passes += spent
+        if is_near or not is_solved:
+            tilt, temperature = found, goal
+        cooling = max(_FAST, cooling * cooling) if is_near else math.sqrt(cooling)
+        is_solved |= is_near
+        goal = max(1.0, temperature * cooling) if is_solved else temperature
+    return tilt, passes
+
+
+def _at_temperature(rows, tilt, f, temperature, max_passes):
+    """Take a few steps on logits divided by the temperature; say whether the solution is near."""
+    warm = replace(rows, temperature=temperature)
+    tilt = replace(tilt, offsets=tilt.offsets / temperature)
+    passes, is_near = 0, False
+    while passes < min(_PATIENCE, max_passes) and not is_near:
+        mean, goal, newton = _looked_at(warm, tilt, f)
+        tilt = _stepped(warm, tilt, mean, goal, newton)
+        passes += 1
+        is_near = newton is not None and newton.reach < 0.7
+    return replace(tilt, offsets=tilt.offsets * temperature), passes, is_near
+
+
+def _range_of_logits(rows):
+    """Return the largest difference of two finite logits of a row."""
+    xp, largest = rows.source.xp, 0.0
+    for _, block, _ in rows.blocks():
+        z = block if rows.source.is_logits else _array.safe_log(block, xp)
+        top = xp.max(z, axis=-1, keepdims=True)
+        largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
+    return largest
 
 
 def _within_levels(f, mean, levels):
@@ -542,13 +614,17 @@ def _newton(mean, overlap, goal, levels, num_rows):
     laplacian = -overlap[np.ix_(tied, tied)]
     np.fill_diagonal(laplacian, 0.0)
     np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
-    inverse = _inverse_of_laplacian(laplacian, levels[tied])
+    gradient, noise = _gradient(mean, goal, num_rows)
+    gradient, noise = gradient[tied], noise[tied]
+    is_free = ~_are_references(goal[tied], levels[tied])
+    inverse = _grounded_inverse(laplacian, is_free)
     if inverse is None or not np.isfinite(inverse).all():
         return None
-    gradient, noise = _gradient(mean, goal, levels, num_rows)
-    gradient, noise = gradient[tied], noise[tied]
     step[tied] = -inverse @ gradient
-    squared = np.diagonal(inverse)[:, None] + np.diagonal(inverse) - 2.0 * inverse
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = np.diagonal(inverse)[:, None] + np.diagonal(inverse) - 2.0 * inverse
+    if not np.isfinite(squared).all():
+        return None  # nothing is known of the offsets
     is_same = levels[tied][:, None] == levels[tied]
     gap = step[tied][:, None] - step[tied]
     return _Newton(
@@ -560,41 +636,41 @@ def _newton(mean, overlap, goal, levels, num_rows):
     )
 
 
-def _gradient(mean, goal, levels, num_rows):
-    """Return mean - goal, which sums to 0 on each level, and a bound on its rounding errors.
-
-    The largest entry of a level is that of the others: it is known as well as they are.
-    """
-    gradient = mean - goal
+def _gradient(mean, goal, num_rows):
+    """Return mean - goal, and a bound on its rounding errors."""
     block = max(1.0, min(num_rows, BLOCK_SIZE / mean.size))
-    noise = EPS * (mean.size + 16.0 + 2.0 * math.sqrt(block)) * (mean + goal)
-    for level in range(levels.max() + 1):
+    return mean - goal, EPS * (mean.size + 16.0 + 2.0 * math.sqrt(block)) * (mean + goal)
+
+
+def _are_references(goal, levels):
+    """Return which class of each level has the largest frequency.
+
+    Its offset stands still. The gradient sums to 0 on the level, so that of this class is that of
+    the others, and so is its rounding error: small frequencies keep their digits.
+    """
+    is_reference = np.zeros(goal.size, dtype=bool)
+    for level in np.unique(levels):
         (members,) = np.nonzero(levels == level)
-        largest = members[np.argmax(goal[members])]
-        others = members[members != largest]
-        gradient[largest], noise[largest] = -gradient[others].sum(), noise[others].sum()
-    return gradient, noise
+        is_reference[members[np.argmax(goal[members])]] = True
+    return is_reference
 
 
-def _inverse_of_laplacian(laplacian, levels):
-    """Return the inverse on vectors that sum to 0 on each level, centred; None if singular."""
-    scale = np.sqrt(np.diagonal(laplacian))
+def _grounded_inverse(laplacian, is_free):
+    """Return the inverse over the free classes, 0 elsewhere; None if singular."""
+    free = np.ix_(is_free, is_free)
+    scale = np.sqrt(np.diagonal(laplacian)[is_free])
     if not (scale > 0.0).all():
         return None
-    is_same = (levels[:, None] == levels).astype(float)
-    share = scale * scale / (is_same @ (scale * scale))
-    scaled = laplacian / scale / scale[:, None]
-    scaled += is_same * np.sqrt(share) * np.sqrt(share)[:, None]  # fixes the constants
     try:
-        factor = scipy.linalg.cho_factor(scaled)
+        factor = scipy.linalg.cho_factor(laplacian[free] / scale / scale[:, None])
     except np.linalg.LinAlgError:
         return None
     if np.diagonal(factor[0]).min() < 1e-6:
         return None  # no digits are left in what decides
-    inverse = scipy.linalg.cho_solve(factor, np.eye(scale.size)) / scale / scale[:, None]
-    centre = is_same / is_same.sum(axis=1)
-    inverse -= centre @ inverse
-    return inverse - inverse @ centre
+    inverse = np.zeros(laplacian.shape)
+    with np.errstate(over="ignore"):
+        inverse[free] = scipy.linalg.cho_solve(factor, np.eye(scale.size)) / scale / scale[:, None]
+    return inverse
 
 
 def _stepped(rows, tilt, mean, goal, newton):
@@ -625,14 +701,11 @@ def _stepped(rows, tilt, mean, goal, newton):
 
 
 class _Output:
-    """The new predictions, in place where the library allows."""
+    """The new predictions."""
 
-    def __init__(self, data, xp):
-        self._data, self._xp = data, xp
-        self._blocks = []
-        self._whole = None
-        if isinstance(data, np.ndarray) or is_torch_array(data):
-            self._whole = xp.empty(data.shape, dtype=data.dtype, device=_array.device_of(data))
+    def __init__(self, source):
+        data, self._xp = source.data, source.xp
+        self.array = self._xp.empty(data.shape, dtype=data.dtype, device=_array.device_of(data))
 
     def fill(self, rows, solution):
         """Write the rows of a group.
@@ -647,21 +720,8 @@ class _Output:
             if solution.tilt.levels.any() and not is_cut:
                 is_allowed = block > rows.source.floor
                 is_cut = bool(self._xp.any(is_allowed & ~_is_top(is_allowed, levels, self._xp)))
-            q = self._xp.astype(q, self._data.dtype, copy=False)
-            if self._whole is None:
-                self._blocks.append(q)
-            else:
-                self._whole[where] = q
+            self.array[where] = self._xp.astype(q, self.array.dtype, copy=False)
         return float(np.abs(_host(mean) - solution.frequencies).max()), is_cut
-
-    def array(self, members):
-        if self._whole is not None:
-            return self._whole
-        stacked = self._xp.concat(self._blocks, axis=0)
-        if members[0] is None:
-            return stacked
-        order = np.argsort(np.concatenate(members))
-        return self._xp.take(stacked, self._xp.asarray(order), axis=0)
 
 
 _SEVERITY = (
@@ -673,27 +733,28 @@ _SEVERITY = (
 )
 
 
-def _collect(solutions, residuals, probabilities, data, names, xp):
+def _collect(solutions, residuals, probabilities, like, names, xp):
     """Return the result in arrays of the user's library."""
+    where = {"device": _array.device_of(like)}
 
-    def array(values, dtype=data.dtype):
+    def array(values, dtype=like.dtype):
         values = np.asarray(values)
         values = values if names is not None else values[0]
-        return xp.asarray(values, dtype=dtype, device=_array.device_of(data))
+        return xp.asarray(values, dtype=dtype, **where)
 
-    cast = float(xp.finfo(data.dtype).eps) if xp.finfo(data.dtype).bits < 64 else 0.0
+    cast = float(xp.finfo(like.dtype).eps) if xp.finfo(like.dtype).bits < 64 else 0.0
     certificates = [s.certificate for s in solutions]
     certificate = None
     if any(flags is not None for flags in certificates):
-        none = np.zeros(data.shape[1], dtype=bool)
+        none = np.zeros(like.shape[1], dtype=bool)
         certificate = array([none if c is None else c for c in certificates], dtype=xp.bool)
     return FrequencyMatch(
-        probabilities=probabilities,
+        probabilities=xp.asarray(probabilities, dtype=like.dtype, **where),
         class_offsets=array([_offsets(s) for s in solutions]),
         residual=array(residuals),
         status=max((s.status for s in solutions), key=_SEVERITY.index),
         error_bound=array([s.error_bound + cast for s in solutions]),
-        steps=array([s.steps for s in solutions], dtype=xp.int64),
+        steps=array([s.steps for s in solutions], dtype=xp.asarray(0).dtype),
         certificate=certificate,
         groups=names,
     )
@@ -727,8 +788,9 @@ def _diagnosis(solution, source, index):
     if solution.status is Status.UNDECIDED:
         return (
             "The offsets are not determined to the rounding of the data: p is 0 or 1 almost "
-            "everywhere. What was found (throw=False returns it) meets the frequencies as well as "
-            "rounding allows, but its small probabilities mean nothing. Soften p."
+            "everywhere, or a frequency is nearly 0. What was found (throw=False returns it) meets "
+            "the frequencies as well as rounding allows, but its small probabilities are not "
+            "proved. Soften p, or make the frequency 0."
         )
     is_in, f = solution.certificate, solution.frequencies
     missing = np.flatnonzero(~is_in)

@@ -21,6 +21,16 @@ def wants_gradient(arrays):
     )
 
 
+def refuse_gradients(**arguments):
+    """Refuse tensors whose gradient a solve without gradients would lose without a word."""
+    for name, x in arguments.items():
+        if wants_gradient([x]):
+            raise ValueError(
+                f"{name} must not require a gradient: it is a tensor with requires_grad=True, and "
+                f"gradients through this solve are not offered. Pass {name}.detach()."
+            )
+
+
 def attach(result, solutions, F, b, C, penalty):
     """Return the result with p, theta, log_partition, value and entropy that carry gradients."""
     import torch

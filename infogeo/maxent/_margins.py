@@ -9,15 +9,18 @@ import numpy as np
 import scipy.sparse
 
 from infogeo import maxent
-from infogeo._array import WEIGHTS, bad_value, gate
+from infogeo._array import WEIGHTS, bad_value, gate, safe_log
 from infogeo._result import SolveError, Status
 from infogeo.maxent._arguments import roundoff_of, to_host
+from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._wording import combined, listed
 
 # The largest problem, in entries of its features, that is solved again with dense features to
 # settle what the sparse solve leaves open.
 _LARGEST_DENSE = 4_000_000
+# Totals below have fewer digits than their dtype; shares above are contradictions in any case.
+_SMALLEST, _LARGEST = 1e-290, 1e100
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
 
     Notes
     -----
-    `c_maximize` with sparse features, one for each cell of a margin: Newton's method needs a few
-    steps where proportional fitting may need thousands. The error bound is for every
-    log-probability. Zeros of a margin empty its cells: the status is then BOUNDARY.
+    `c_maximize` with sparse features, one for each cell of a margin, started by two sweeps of
+    proportional fitting: Newton's method needs a few steps where that may need thousands of sweeps.
+    The error bound is for every log-probability. Zeros of a margin empty its cells: the status is
+    then BOUNDARY. Margins of float32 agree if they do so to its rounding.
 
     References
     ----------
@@ -88,6 +92,7 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
            [0.2753, 0.2247]])
     """
     _, given = gate(check, table=(WEIGHTS, table))
+    refuse_gradients(table=given)
     q = to_host("table", given)
     if q.ndim == 0 or q.size == 0 or not (q > 0.0).any():
         seen = f"got shape {q.shape}" if q.size == 0 or q.ndim == 0 else "all are 0"
@@ -95,9 +100,16 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     fitted, roundoff = _gate_margins(q.shape, margins, check)
     features = _indicators(q.shape, [margin.axes for margin in fitted])
     targets = np.concatenate([margin.values.reshape(-1) for margin in fitted])
-    with np.errstate(divide="ignore"):
-        base = np.log(q.reshape(-1) / q.max())
-    options = {"log_base": base, "tol": tol, "max_steps": max_steps}
+    if roundoff > EPS:  # how well the targets are known is told by their dtype
+        targets = targets.astype(np.float32)
+    base = safe_log(q, np)
+    base -= base.max()
+    options = {
+        "log_base": base.reshape(-1),
+        "initial_theta": _proportionally_fitted(np.exp(base), fitted),
+        "tol": tol,
+        "max_steps": max_steps,
+    }
     try:
         return _solved(features, targets, options)
     except SolveError as error:
@@ -125,26 +137,39 @@ def _solved(features, targets, options):
 
 def _gate_margins(shape, margins, check):
     """Return the margins as shares of the first one's total, and their relative rounding."""
+    rule = "margins must be a mapping or a list of pairs (axes, array)"
+    if not isinstance(margins, Mapping | list | tuple):
+        raise TypeError(f"{rule}: got {type(margins).__name__}.")
     pairs = list(margins.items() if isinstance(margins, Mapping) else margins)
     if not pairs:
         raise bad_value("margins", "hold at least one margin", "there is none")
-    found, roundoff, total = [], EPS, 0.0
+    found, roundoff, unit, total = [], EPS, 0.0, 0.0
     for pair in pairs:
         if not (isinstance(pair, list | tuple) and len(pair) == 2):
-            raise TypeError("margins must be a mapping or a list of pairs (axes, array).")
+            raise TypeError(f"{rule}: its entries are no pairs.")
         axes = _checked_axes(pair[0], len(shape))
         name = _name(axes)
-        _, given = gate(check, **{name.replace(" ", "_"): (WEIGHTS, pair[1])})
+        _, given = gate(check, **{name: (WEIGHTS, pair[1])})
+        refuse_gradients(margin=given)
         values = to_host(name, given)
         expected = tuple(shape[axis] for axis in axes)
         if values.shape != expected:
             rule = f"have the shape {expected} of these axes of the table"
             raise bad_value(name, rule, f"got {values.shape}")
-        if not values.sum() > 0.0:
-            raise bad_value(name, "have a positive total", "all its entries are 0")
+        largest = float(values.max())
+        if not largest > _SMALLEST:
+            rule = f"have a positive total, above {_SMALLEST:g}"
+            raise bad_value(name, rule, f"its largest entry is {largest:.6g}")
+        unit = unit or largest  # sums of large counts may overflow
+        values = np.minimum(values / unit, _LARGEST)
         total = total or float(values.sum())
         found.append(_Margin(axes, values / total))
-        roundoff = max(roundoff, roundoff_of(pair[1]))
+        roundoff = max(roundoff, roundoff_of(given), roundoff_of(pair[1]))
+        if roundoff > np.finfo(np.float32).eps:
+            raise TypeError(
+                f"the {name} must be of float32 or more: {pair[1].dtype} does not tell margins "
+                "that agree from others."
+            )
     return found, roundoff
 
 
@@ -177,6 +202,22 @@ def _indicators(shape, margin_axes):
     return scipy.sparse.csr_array((np.ones(entries[0].size), entries), shape=(start, num_cells))
 
 
+def _proportionally_fitted(table, margins):
+    """Return theta after two sweeps of proportional fitting: a start that saves Newton steps."""
+    theta = [np.zeros(margin.values.shape) for margin in margins]
+    for _ in range(2):
+        for total, margin in zip(theta, margins, strict=True):
+            rest = tuple(axis for axis in range(table.ndim) if axis not in margin.axes)
+            # The sums have their axes in ascending order, the margin in the order it was given in.
+            order = np.argsort(margin.axes)
+            wanted, sums = np.transpose(margin.values, order), table.sum(axis=rest)
+            counts = (wanted > 0.0) & (sums > 0.0)
+            ratio = np.where(counts, wanted, 1.0) / np.where(counts, sums, 1.0)
+            total += np.transpose(np.log(ratio), np.argsort(order))
+            table = table * np.expand_dims(ratio, rest)
+    return np.concatenate([total.reshape(-1) for total in theta])
+
+
 # ---------------------------------------------------------------- who is guilty
 
 
@@ -195,6 +236,7 @@ def _guilty(result, margins, roundoff):
             return (
                 f"No table has these margins: the {_name(one.axes)} and the {_name(other.axes)} "
                 f"{what}: {where} {a[cell]:.9g} and {b[cell]:.9g} of the first margin's total."
+                f"{'' if shared else ' If they are shares, divide each by its sum.'}"
             ).replace(":  ", ": ")
     eta = to_host("certificate", result.certificate)
     names = [

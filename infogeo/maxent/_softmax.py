@@ -13,6 +13,8 @@ from infogeo.maxent._problem import EPS
 _LARGEST_CERTIFIED = 0.1
 # From here on re-using the Hessian gains two digits or more a step.
 _CLOSE = 0.01
+# The squares of longer steps overflow.
+_LARGEST_REACH = 1e100
 _BLOCK_ENTRIES = 1 << 18
 _CHUNK = 128  # rows whose products are added one after the other
 
@@ -226,9 +228,13 @@ def newton(task, start, tol, max_steps, give_up):
     state = evaluate(task, start)
     for steps in range(max_steps + 1):
         factor = _factor(_hessian(task, state))
-        direction = out_of_span(task, -factor.solve(state.gradient))
-        along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
-        reach = _reach(task, along)
+        with np.errstate(over="ignore", invalid="ignore"):  # where the model is saturated
+            direction = out_of_span(task, -factor.solve(state.gradient))
+            along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
+            reach = _reach(task, along)
+        if _LARGEST_REACH < reach < math.inf:
+            shrink = _LARGEST_REACH / reach
+            direction, along, reach = shrink * direction, shrink * along, _LARGEST_REACH
         if factor.is_reliable and reach < _CLOSE and steps < max_steps:
             ending = _certify(task, state, factor, tol, max_steps - steps)
             if ending is not None:

@@ -14,15 +14,19 @@ except ModuleNotFoundError as error:
 from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
+from infogeo.plot.pullback import ellipses, filmstrip, spectrum
 from infogeo.plot.simplex import simplex, to_ternary
 
 __all__ = [
     "distances",
     "distances_by_class",
+    "ellipses",
+    "filmstrip",
     "geodesic_circle",
     "half_plane",
     "normal_ellipses",
     "sensitivity",
     "simplex",
+    "spectrum",
     "to_ternary",
 ]

@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
 
 from infogeo._result import (
     KernelWalk,
+    Kinks,
     LeafPath,
     Length,
     Path,
@@ -23,6 +24,7 @@ from infogeo._result import (
     TraceEstimate,
 )
 from infogeo.pullback import comparison, heads, input_metrics, quantities
+from infogeo.pullback._kinks import check_differentiable
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
@@ -36,6 +38,7 @@ __all__ = [
     "Head",
     "InputMetric",
     "KernelWalk",
+    "Kinks",
     "LeafPath",
     "Length",
     "Loop",
@@ -46,6 +49,7 @@ __all__ = [
     "Scan",
     "Spectrum",
     "TraceEstimate",
+    "check_differentiable",
     "comparison",
     "fit_temperature",
     "heads",

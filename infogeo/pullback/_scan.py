@@ -17,6 +17,7 @@ from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
 from infogeo.pullback.metric import PullbackMetric
+from infogeo.pullback.strategies import Batched, Loop, usual
 
 __all__ = ["Scan", "merge_scans", "read_scan", "scan"]
 
@@ -62,7 +63,9 @@ def scan(model, loader, *, quantities=None, out, shard=None, progress=None):
 
     Notes
     -----
-    The factor of the metric is computed once for each batch, whatever the quantities. A scan that
+    The factor of the metric is computed once for each batch, whatever the quantities. Without a
+    `strategy` of the metric, convolutional networks are measured with `Loop` and others with
+    `Batched`, so that the numbers do not depend on how often a scan was stopped. A scan that
     goes on reads all its batches, to see that they are the same. What its results depend on is
     kept in the folder as digests of the model's layers and weights and of the inputs, and as names
     of functions; a function whose code has changed is not noticed.
@@ -287,13 +290,28 @@ def _measure_once(folder, number, x, digest, metric, quantities, settings, done)
 def _measure(metric, quantities, x, number):
     try:
         x = _to_device_of(metric.model, x)
-        metric = _remembering(metric)
-        values = {name: quantity(metric, x) for name, quantity in quantities.items()}
-        return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
+        return _columns(metric, quantities, x)
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
             raise
         raise type(error)(f"{error} (x is batch {number} of the scan)") from error
+
+
+def _columns(metric, quantities, x):
+    """Return all quantities at a batch, computed in the same way in every run.
+
+    Which strategy a measurement finds to be the fastest varies, and the last digits with it.
+    """
+    if metric.strategy is None:
+        metric = dataclasses.replace(metric, strategy=usual(metric.model))
+        if isinstance(metric.strategy, Batched):
+            try:
+                return _columns(metric, quantities, x)
+            except RuntimeError:  # an operation without a batching rule, or too little memory
+                metric = dataclasses.replace(metric, strategy=Loop())
+    metric = _remembering(metric)
+    values = {name: quantity(metric, x) for name, quantity in quantities.items()}
+    return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
 
 
 def _to_numpy(name, value, batch):

@@ -109,7 +109,7 @@ def is_locally_lipschitz(metric, x, *, constant=1.0, rtol=None):
 
 
 def isometry_defect(metric, x):
-    r"""Return how far the network is from a partial isometry, |s_i - 1| over the s_i above 0.
+    r"""Return how far the network is from a partial isometry: its nonzero stretches from 1.
 
     .. math:: \max_{s_i > 0} |s_i - 1|
 

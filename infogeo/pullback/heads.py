@@ -22,6 +22,7 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array, logits
+from infogeo import normal as normals
 from infogeo._array import bad_value
 from infogeo.pullback._derivatives import apply_head
 
@@ -201,8 +202,17 @@ def _bernoulli_scaled_factor(z, derivative):
 
 
 def _bernoulli_distance(z, w):
-    first, second = (torch.stack([torch.zeros_like(y), y], dim=-1) for y in (z, w))
-    return _array.norm(logits.fisher_rao_distance(first, second, check=False), xp)
+    return _array.norm(logits.fisher_rao_distance(_pair(z), _pair(w), check=False), xp)
+
+
+def _bernoulli_geodesic(z, w, t):
+    path = logits.fisher_rao_geodesic(_pair(z), _pair(w), t, check=False)
+    return path[..., 1] - path[..., 0]
+
+
+def _pair(z):
+    """Return the logits (0, z) of the two outcomes of each label."""
+    return torch.stack([torch.zeros_like(z), z], dim=-1)
 
 
 def _bernoulli_boundary_distance(z):
@@ -219,6 +229,7 @@ bernoulli = _head(
     _bernoulli_distance,
     boundary_distance=_bernoulli_boundary_distance,
     lipschitz_constant=0.5,
+    geodesic=_bernoulli_geodesic,
 )
 """A logit for each of m labels that hold or not independently: p = sigmoid(z)."""
 
@@ -256,6 +267,15 @@ def _normal_distance(z, w):
     return _array.norm(2.0 * math.sqrt(2.0) * arc, xp)
 
 
+def _normal_geodesic(z, w, t):
+    """Return semicircles of the half-plane; stds in the widest dtype, where their range is."""
+    wide = _array.widest_dtype(z, xp)
+    ends = (_means_and_log_stds(y.to(wide)) for y in (z, w))
+    a, b = (normals.Normal(mean, log_std.exp(), check=False) for mean, log_std in ends)
+    path = normals.fisher_rao_geodesic(a, b, t.to(wide), check=False)
+    return torch.cat([path.mean, path.std.log()], dim=-1).to(z.dtype)
+
+
 def _means_and_log_stds(z):
     if z.shape[-1] % 2:
         raise bad_value(
@@ -267,7 +287,12 @@ def _means_and_log_stds(z):
     return z.chunk(2, dim=-1)
 
 
-normal = _head(_normal_scaled_factor, _normal_distance, lipschitz_constant=math.inf)
+normal = _head(
+    _normal_scaled_factor,
+    _normal_distance,
+    lipschitz_constant=math.inf,
+    geodesic=_normal_geodesic,
+)
 """Means and logarithms of the standard deviations of independent normals: z = (mu, log s)."""
 
 
@@ -309,6 +334,7 @@ def normal_fixed_std(std):
         functools.partial(_fixed_std_scaled_factor, std),
         functools.partial(_fixed_std_distance, std),
         lipschitz_constant=1.0 / float(std.min()),
+        geodesic=_straight_line,
     )
 
 
@@ -318,6 +344,10 @@ def _fixed_std_scaled_factor(std, z, derivative):
 
 def _fixed_std_distance(std, z, w):
     return _array.norm((z - w) / _of_outputs(std, z), xp)
+
+
+def _straight_line(z, w, t):
+    return torch.lerp(z, w, t[:, None, None])
 
 
 def _of_outputs(std, z):
@@ -342,7 +372,18 @@ def _poisson_distance(z, w):
     return _array.norm(torch.where(is_finite, steps, 0.0), xp).where(is_finite[..., 0], math.inf)
 
 
-poisson = _head(_poisson_scaled_factor, _poisson_distance, lipschitz_constant=math.inf)
+def _poisson_geodesic(z, w, t):
+    """Return the straight line between the roots of the rates."""
+    t = t[:, None, None]
+    return 2.0 * torch.logaddexp(0.5 * z + torch.log1p(-t), 0.5 * w + t.log())
+
+
+poisson = _head(
+    _poisson_scaled_factor,
+    _poisson_distance,
+    lipschitz_constant=math.inf,
+    geodesic=_poisson_geodesic,
+)
 """Logarithms of the rates of independent Poisson distributions: rate = exp(z)."""
 
 
@@ -383,8 +424,8 @@ def product(*parts):
     Returns
     -------
     Head
-        It knows the distance if all parts do. Its boundary distance is the smallest of the
-        parts', its Lipschitz constant the largest.
+        It knows distances and geodesics if all parts do. Its boundary distance is the smallest of
+        the parts', its Lipschitz constant the largest.
 
     Raises
     ------
@@ -417,6 +458,7 @@ def product(*parts):
         else None,
         None if None in constants else max(constants),
         all(h.allows_masks for h in known),
+        functools.partial(_product_geodesic, parts) if all(h.geodesic for h in known) else None,
     )
 
 
@@ -463,6 +505,12 @@ def _product_distance(parts, z, w):
     pairs = zip(_pieces(parts, z), _pieces(parts, w), strict=True)
     distances = [head.distance(one, other) for (head, one, _), (_, other, _) in pairs]
     return _array.norm(torch.stack(distances, dim=-1), xp)
+
+
+def _product_geodesic(parts, z, w, t):
+    """Return the geodesics of the parts, all at the same time: each at its own constant speed."""
+    pairs = zip(_pieces(parts, z), _pieces(parts, w), strict=True)
+    return torch.cat([head.geodesic(a, b, t) for (head, a, _), (_, b, _) in pairs], dim=-1)
 
 
 def _product_boundary_distance(parts, z):

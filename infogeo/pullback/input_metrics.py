@@ -261,11 +261,17 @@ def _by_triangles(triangles, **properties):
 
 
 def _pull_triangle(triangles, x, rows):
-    return torch.linalg.solve_triangular(triangles(x).to(rows), rows.mT, upper=False).mT
+    return _solve(triangles(x).to(rows), rows, upper=False)
 
 
 def _push_triangle(triangles, x, w):
-    return torch.linalg.solve_triangular(triangles(x).to(w).mT, w.mT, upper=True).mT
+    return _solve(triangles(x).to(w).mT, w, upper=True)
+
+
+def _solve(triangle, rows, *, upper):
+    """Return rows triangle^-T; one triangle for all inputs is one problem."""
+    columns = rows.flatten(0, 1)[None].mT if len(triangle) == 1 else rows.mT
+    return torch.linalg.solve_triangular(triangle, columns, upper=upper).mT.reshape(rows.shape)
 
 
 def _by_triangle(triangles, x, v):

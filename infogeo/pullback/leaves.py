@@ -195,6 +195,10 @@ def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
     is straight, and its end has the prediction of x1. The horizontal directions are tangent to
     leaves within a linear region of a network; in general they are not.
 
+    Steps are of second order in their length; the last ones, where all of the rest is due, of
+    first order. At a kink the horizontal directions jump: with many kinks near the end, the end
+    depends on the number of steps, and the remainder does not fall to 0.
+
     References
     ----------
     E. Grementieri and R. Fioresi, Model-centric data manifold: the data through the eyes of the

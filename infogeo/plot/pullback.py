@@ -1,0 +1,304 @@
+"""Paths between images, spectra, and the metric of a plane: what a network makes of its inputs."""
+
+import math
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from infogeo import _array
+from infogeo._array import POSITIVE, REAL, bad_value, gate
+
+__all__ = ["ellipses", "filmstrip", "spectrum"]
+
+_BLUE = "#0072B2"
+_GAP = 0.12  # between frames, in widths of a frame
+
+
+def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
+    r"""Show images along a path as the frames of a film, from left to right.
+
+    Parameters
+    ----------
+    points : array, shape (n, height, width) or (n, channels, height, width)
+        The images of one path: of a batch of paths, ``path.points[:, i]``. With 1 channel or
+        without, ink is dark; 3 channels are red, green and blue.
+    captions : sequence of str or None
+        A text above each image, for instance its predicted class.
+    num_frames : int or None
+        Show as many of the images, the first and the last among them, evenly chosen; None for all.
+    limits : (float, float) or None
+        The values shown as white and as black, or with 3 channels as black and as full colour;
+        None for the smallest and the largest.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The frames, without axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Points that are not images; captions that are not as many as the images; a number of
+        frames or limits that cannot be.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo import plot
+    >>> t = torch.linspace(0.0, 1.0, 33)[:, None, None]
+    >>> ax = plot.filmstrip(t * torch.rand(8, 8), num_frames=9)
+    >>> len(ax.images)
+    9
+    """
+    images = _images(points)
+    shown = _chosen(num_frames, len(images))
+    if captions is not None and len(captions) != len(images):
+        raise ValueError(
+            f"captions must be as many as points: got {len(captions)} for {len(images)} images."
+        )
+    low, high = _limits(limits, images)
+    height, width = images.shape[1:3]
+    pitch = (1.0 + _GAP) * width
+    if ax is None:
+        size = 12.0 / max(len(shown), 8)
+        room = 0.0 if captions is None else 0.3
+        figure_size = (size * len(shown), size * height / width + room)
+        _, ax = plt.subplots(figsize=figure_size, layout="constrained")
+    for place, k in enumerate(shown):
+        left = place * pitch
+        frame = images[k]
+        if frame.ndim == 3:
+            frame = np.clip((frame - low) / ((high - low) or 1.0), 0.0, 1.0)
+        ax.imshow(
+            frame, cmap="Greys", vmin=low, vmax=high, extent=(left, left + width, height, 0.0)
+        )
+        box = [left, left, left + width, left + width, left], [0.0, height, height, 0.0, 0.0]
+        ax.plot(*box, color="0.6", linewidth=0.6, clip_on=False)
+        if captions is not None:
+            middle = left + 0.5 * width
+            ax.annotate(
+                str(captions[k]), (middle, 0.0), (0, 3), textcoords="offset points", ha="center"
+            )
+    ax.set_xlim(0.0, (len(shown) - 1) * pitch + width)
+    ax.set_ylim(height, 0.0)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    return ax
+
+
+def spectrum(spectrum, *, label=None, color=_BLUE, ax=None):
+    r"""Show the eigenvalues of a pullback metric over a batch, on a logarithmic scale.
+
+    Parameters
+    ----------
+    spectrum : infogeo.pullback.Spectrum
+        What ``PullbackMetric.spectrum(x)`` returned.
+    label : str or None
+        What the legend calls it, if several are drawn on the same axes.
+    color : matplotlib colour
+        Of the medians and the bands around them.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        For each place in the descending order the median over the batch, with dark and light
+        bands for the middle half and the middle 90 % of it. Eigenvalues that are 0 are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than a spectrum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo import plot, pullback
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 5))
+    >>> ax = plot.spectrum(pullback.PullbackMetric(model).spectrum(torch.rand(50, 8)))
+    >>> ax.get_yscale()
+    'log'
+    """
+    values = _on_host("spectrum.values", spectrum.values)
+    if values.ndim != 2 or 0 in values.shape:
+        raise bad_value("spectrum.values", "have shape (batch, k)", f"its shape is {values.shape}")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
+    places = np.arange(1, values.shape[1] + 1)
+    low, lower, median, upper, high = np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    smallest = np.finfo(values.dtype).tiny
+    for bottom, top, alpha in ((low, high, 0.15), (lower, upper, 0.3)):
+        is_seen = top > smallest
+        bottom = np.where(is_seen, np.maximum(bottom, smallest), np.nan)
+        top = np.where(is_seen, top, np.nan)
+        ax.fill_between(places, bottom, top, color=color, alpha=alpha, linewidth=0.0)
+    median = np.where(median > smallest, median, np.nan)
+    ax.plot(places, median, "o-", color=color, markersize=4.0, linewidth=1.4, label=label)
+    ax.set_yscale("log")
+    ax.set(xlabel="place, from the largest", ylabel="eigenvalue (rad² per squared unit)")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(color="0.9")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if label is not None:
+        ax.legend(frameon=False)
+    return ax
+
+
+def ellipses(metric, xs, *, radius=None, reach=None, color=_BLUE, ax=None):
+    r"""Draw how far each input of a plane can move until its prediction has moved by a radius.
+
+    .. math:: \{x + v : v' G(x) \, v = \mathrm{radius}^2\}
+
+    Parameters
+    ----------
+    metric : infogeo.pullback.PullbackMetric
+        Of a model with two numbers as input.
+    xs : torch.Tensor, shape (n, 2)
+        The centres.
+    radius : float or None
+        In radians of the Fisher-Rao metric; None takes one that keeps ellipses apart.
+    reach : float or None
+        Ellipses are not drawn farther than this from their centres; None takes half the typical
+        distance between centres. What the prediction does not see has no end.
+    color : matplotlib colour
+        Of the ellipses.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With equal scales on both axes. Open curves are ellipses cut off at the reach; a dot alone
+        is an input whose ellipse lies beyond it. The title tells the radius, if it was not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Inputs that are not in a plane; a radius or a reach that is not positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo import plot, pullback
+    >>> x = torch.cartesian_prod(torch.linspace(-2, 2, 7), torch.linspace(-2, 2, 7))
+    >>> ax = plot.ellipses(pullback.PullbackMetric(torch.nn.Linear(2, 3)), x)
+    >>> ax.get_aspect()
+    1.0
+    """
+    centers = _on_host("xs", xs).astype(float)
+    if centers.ndim != 2 or centers.shape[1] != 2 or len(centers) == 0:
+        raise bad_value("xs", "have shape (n, 2)", f"its shape is {centers.shape}")
+    factors = _on_host("factor", metric.factor(xs)).astype(float)
+    _, speeds, directions = np.linalg.svd(factors, full_matrices=True)
+    slow = speeds[:, 1] if speeds.shape[1] > 1 else np.zeros(len(speeds))
+    spacing = _spacing(centers)
+    is_automatic = radius is None
+    if is_automatic:
+        fast = speeds[:, 0][speeds[:, 0] > 0.0]
+        radius = _rounded(0.25 * spacing * float(np.quantile(fast, 0.75))) if fast.size else 1.0
+    reach = 0.5 * spacing if reach is None else reach
+    _, radius, reach = gate(True, radius=(POSITIVE, radius), reach=(POSITIVE, reach))
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.4, 5.0), layout="constrained")
+    curves = [
+        _curve(*parts, float(radius), float(reach))
+        for parts in zip(centers, speeds[:, 0], slow, directions, strict=True)
+    ]
+    ax.plot(*np.concatenate(curves).T, color=color, linewidth=1.1)
+    ax.plot(*centers.T, ".", color="0.25", markersize=2.5)
+    ax.set_aspect("equal")
+    ax.set(xlabel="first input", ylabel="second input")
+    if is_automatic:
+        ax.set_title(f"inputs at {float(radius):.3g} rad", fontsize=10)
+    return ax
+
+
+# ---------------------------------------------------------------- images
+
+
+def _images(points):
+    images = _on_host("points", points)
+    if images.ndim == 4 and images.shape[1] in (1, 3):
+        return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
+    if images.ndim != 3 or 0 in images.shape:
+        raise bad_value(
+            "points",
+            "hold images, shape (n, height, width) or (n, channels, height, width) with 1 or 3 "
+            "channels",
+            f"its shape is {images.shape}",
+            "Of a batch of paths take one, path.points[:, i]; reshape flat inputs.",
+        )
+    return images
+
+
+def _chosen(num_frames, num_images):
+    if num_frames is None:
+        return range(num_images)
+    if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 2:
+        raise bad_value("num_frames", "be an integer of at least 2", f"got {num_frames!r}")
+    return np.unique(np.linspace(0, num_images - 1, num_frames).round().astype(int))
+
+
+def _limits(limits, images):
+    if limits is None:
+        return float(images.min()), float(images.max())
+    low, high = limits
+    if not low < high:
+        raise bad_value("limits", "be a pair (smallest, largest)", f"got {limits!r}")
+    return float(low), float(high)
+
+
+def _on_host(name, values):
+    _, array = gate(True, **{name: (REAL, values)})
+    return np.asarray(_array.on_host(array))
+
+
+# ---------------------------------------------------------------- ellipses
+
+
+def _spacing(centers):
+    """Return the median distance of a centre from its nearest neighbour, 1 for a single one."""
+    if len(centers) == 1:
+        return 1.0
+    gaps = np.linalg.norm(centers[:, None] - centers, axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    return float(np.median(gaps.min(axis=1))) or 1.0
+
+
+def _rounded(value):
+    """Return the number 1, 2 or 5 times a power of 10 that is next below."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(m for m in (1.0, 2.0, 5.0) if m * power <= value * (1.0 + 1e-12)) * power
+
+
+def _curve(center, fast, slow, directions, radius, reach):
+    """Return the ellipse inside the reach as points, two arcs with NaN after each.
+
+    Along the slow direction from end to end, so that an ellipse without end has its points, too.
+    """
+    if fast * reach <= radius:
+        return np.full((1, 2), np.nan)
+    share = min(1.0, math.sqrt(_share_inside(fast, slow, radius, reach)))
+    angle = np.linspace(-0.5 * math.pi, 0.5 * math.pi, 91)
+    # v = (cos, sin) radius / speeds, with the sine scaled to the part inside
+    sine = share * np.sin(angle)
+    across = radius / fast * np.sqrt(1.0 - sine**2)
+    along = sine * (radius / slow if slow > 0.0 else 0.0)
+    if slow * reach < radius * 1e-3 or slow == 0.0:  # the curve is straight to the eye
+        along, across = reach * np.sin(angle), np.full_like(angle, radius / fast)
+    arcs = [np.stack([sign * across, along], axis=-1) @ directions for sign in (1.0, -1.0)]
+    nan = np.full((1, 2), np.nan)
+    return np.concatenate([center + arcs[0], nan, center + arcs[1], nan])
+
+
+def _share_inside(fast, slow, radius, reach):
+    """Return sin^2 of the angle at which the ellipse leaves the reach; above 1 if it never does."""
+    short, long_inverse = radius / fast, slow / radius
+    if long_inverse * reach >= 1.0:
+        return 1.0
+    # short^2 (1 - s^2) + s^2 / long_inverse^2 = reach^2
+    return (reach**2 - short**2) * long_inverse**2 / (1.0 - (short * long_inverse) ** 2)

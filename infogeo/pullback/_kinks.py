@@ -1,0 +1,266 @@
+"""Where a network is not differentiable: ties of a maximum, kinks of an activation."""
+
+import contextlib
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from infogeo._result import Kinks
+from infogeo.pullback._checks import check_input, check_model, check_number
+
+__all__ = ["check_differentiable"]
+
+
+def check_differentiable(model, x, *, step=None, check=True):
+    r"""Look for kinks of a network at its inputs: where a derivative depends on the side.
+
+    Each input is moved a little, forwards and backwards along a random direction. Where an
+    operation is on another piece at the two ends (a ReLU on and off, another maximum of a pooling
+    window, another order of a sort), a kink lies between them.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Maps x to raw outputs, each input for itself.
+    x : torch.Tensor, shape (batch, ...)
+        The inputs.
+    step : float or None
+        The entries of x move by this times normal random numbers. None takes 100 eps of the dtype
+        times the largest entry of each input: as near as rounding allows.
+    check : bool
+        Verify the values of the inputs.
+
+    Returns
+    -------
+    Kinks
+        Whether each input is free of kinks, and how many entries of which operations are at one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A model, inputs or a step that cannot be used.
+
+    Notes
+    -----
+    A kink at x is seen for almost all directions, which are the same in each call. Ties that
+    change nothing are not kinks: the maximum of a window of zeros after a ReLU that is off stays 0.
+    What a derivative at a kink is good for: autograd picks one of the sides, and so does the
+    pullback metric.
+
+    Comparisons, roundings and maxima in any form are recognised, in modules and functions alike.
+    Not seen are singular derivatives (a square root or a norm at 0) and what leaves torch.
+    The cost is two forward passes for each input, one by one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import check_differentiable
+    >>> model = torch.nn.Sequential(torch.nn.MaxPool1d(2), torch.nn.ReLU(), torch.nn.Flatten())
+    >>> x = torch.tensor([[[2.0, 1.0, 0.0, -1.0]], [[1.0, 1.0, 3.0, 1.0]], [[1.0, 2.0, 3.0, 4.0]]])
+    >>> print(check_differentiable(model, x))
+    Kinks: 2 of 3 inputs at one
+      max_pool2d_with_indices in 0 (MaxPool1d): 1 entry of 1 input
+      relu in 1 (ReLU): 1 entry of 1 input
+    """
+    check_input(x, check=check)
+    if step is not None:
+        check_number("step", step)
+    check_model(model)
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for sample in x.detach():
+        scale = float(sample.abs().amax()) or 1.0
+        size = 100.0 * torch.finfo(x.dtype).eps * scale if step is None else float(step)
+        direction = torch.randn(sample.shape, generator=generator, dtype=torch.float64)
+        shift = size * direction.to(sample.device, sample.dtype)
+        ends = [_pieces(model, (sample + sign * shift)[None]) for sign in (1.0, -1.0)]
+        found.append(_compare(*ends))
+    operations = tuple(dict.fromkeys(name for counts in found for name in counts))
+    counts = torch.tensor(
+        [[counts.get(name, 0) for name in operations] for counts in found], dtype=torch.int64
+    ).reshape(len(found), len(operations))
+    seen = [j for j in range(len(operations)) if bool(counts[:, j].any())]
+    counts = counts[:, seen].to(x.device)
+    return Kinks(~counts.any(1), tuple(operations[j] for j in seen), counts)
+
+
+def _pieces(model, x):
+    """Return (name, piece) of each operation that has pieces, in the order of the forward pass."""
+    with torch.inference_mode(False), torch.enable_grad(), _named(model) as path:
+        # With a gradient to compute, torch takes no fused path that hides operations.
+        leaf = x.clone().requires_grad_()
+        with _Recorder(path) as recorder:
+            model(leaf.clone())
+    return recorder.pieces
+
+
+def _compare(forward, backward):
+    """Return how many entries of each operation are on another piece at the other end."""
+    counts = {}
+    for (name, one), (other_name, other) in zip(forward, backward, strict=False):
+        if name != other_name or one.shape != other.shape:
+            break
+        counts[name] = counts.get(name, 0) + one.count_changes(other)
+    else:
+        if len(forward) == len(backward):
+            return counts
+    return counts | {"another branch of the forward pass": 1}
+
+
+@contextlib.contextmanager
+def _named(model):
+    """Yield a list that holds, during a forward pass, the names of the modules that are running."""
+    path, hooks = [], []
+    modules = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+    for name, module in modules:
+        label = f"{name} ({type(module).__name__})" if name else type(module).__name__
+
+        def enter(module, arguments, label=label):
+            path.append(label)
+
+        def leave(module, arguments, output):
+            path.pop()
+
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        yield path
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the piece that each operation is on, while a model runs."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.pieces = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__.rstrip("_")
+        x = args[0].detach().clone() if name in _PIECES else None  # it may be worked on in place
+        output = func(*args, **(kwargs or {}))
+        if x is not None:
+            piece = _PIECES[name](x, output, _arguments(func, args, kwargs or {}))
+            if piece is not None:
+                self.pieces.append((f"{name} in {self.path[-1]}" if self.path else name, piece))
+        return output
+
+
+def _arguments(func, args, kwargs):
+    """Return the arguments of an operation by name, with its defaults."""
+    declared = func._schema.arguments
+    defaults = {a.name: a.default_value for a in declared if a.has_default_value()}
+    return defaults | {a.name: value for a, value in zip(declared, args, strict=False)} | kwargs
+
+
+# ---------------------------------------------------------------- pieces
+
+
+class _Sides:
+    """Values that are constant on each piece."""
+
+    def __init__(self, values):
+        self.values = values
+        self.shape = values.shape
+
+    def count_changes(self, other):
+        return int((self.values != other.values).sum())
+
+
+class _Choice:
+    """Entries picked from x along its last axis; another one of equal value is no change."""
+
+    def __init__(self, x, picked):
+        self.x = x
+        self.picked = picked
+        self.shape = picked.shape
+
+    def count_changes(self, other):
+        changes = [
+            end.x.gather(-1, self.picked) != end.x.gather(-1, other.picked) for end in (self, other)
+        ]
+        return int((changes[0] | changes[1]).sum())
+
+
+def _split_at(*names_or_numbers):
+    """Pieces that end at thresholds: numbers, or arguments by name, where they are given."""
+
+    def piece(x, output, arguments):
+        bounds = [arguments.get(b) if isinstance(b, str) else b for b in names_or_numbers]
+        return _Sides(sum((x > b).to(torch.int8) for b in bounds if b is not None))
+
+    return piece
+
+
+def _shrink(x, output, arguments):
+    return _Sides(
+        (x > arguments["lambd"]).to(torch.int8) - (x < -arguments["lambd"]).to(torch.int8)
+    )
+
+
+def _elu(x, output, arguments):
+    is_smooth = abs(arguments["alpha"] * arguments["input_scale"] - 1.0) < 1e-12
+    return None if is_smooth else _Sides(x > 0.0)
+
+
+def _discrete(x, output, arguments):
+    return _Sides(output.detach().clone())
+
+
+def _pooling(num_axes):
+    def piece(x, output, arguments):
+        return _Choice(x.flatten(-num_axes), output[1].detach().flatten(-num_axes))
+
+    return piece
+
+
+def _selection(extreme):
+    """Pieces of what picks entries along an axis, or without one the extreme of all entries."""
+
+    def piece(x, output, arguments):
+        axis = arguments.get("dim")
+        if axis is None:
+            return _Sides(x == extreme(x, tuple(range(x.ndim)), keepdim=True))
+        places = (output[1] if isinstance(output, tuple | list) else output).detach()
+        places = places.unsqueeze(axis) if places.ndim < x.ndim else places
+        return _Choice(x.movedim(axis, -1), places.movedim(axis, -1))
+
+    return piece
+
+
+def _reduction(extreme):
+    def piece(x, output, arguments):
+        return _Sides(x == extreme(x, arguments["dim"], keepdim=True))
+
+    return piece
+
+
+_PIECES = {
+    **dict.fromkeys(
+        ("relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "abs", "sign", "sgn"),
+        _split_at(0.0),
+    ),
+    **dict.fromkeys(("hardswish", "hardsigmoid"), _split_at(-3.0, 3.0)),
+    "hardtanh": _split_at("min_val", "max_val"),
+    "threshold": _split_at("threshold"),
+    **dict.fromkeys(("clamp", "clamp_min", "clamp_max"), _split_at("min", "max")),
+    **dict.fromkeys(("maximum", "minimum", "fmax", "fmin"), _split_at("other")),
+    **dict.fromkeys(("softshrink", "hardshrink"), _shrink),
+    "elu": _elu,
+    **dict.fromkeys(
+        ("gt", "ge", "lt", "le", "floor", "ceil", "round", "trunc", "bucketize", "searchsorted"),
+        _discrete,
+    ),
+    **dict.fromkeys(
+        ("max_pool2d_with_indices", "adaptive_max_pool2d", "fractional_max_pool2d"), _pooling(2)
+    ),
+    **dict.fromkeys(
+        ("max_pool3d_with_indices", "adaptive_max_pool3d", "fractional_max_pool3d"), _pooling(3)
+    ),
+    **dict.fromkeys(("max", "argmax", "sort", "topk", "cummax"), _selection(torch.amax)),
+    **dict.fromkeys(("min", "argmin", "kthvalue", "median", "cummin"), _selection(torch.amin)),
+    "amax": _reduction(torch.amax),
+    "amin": _reduction(torch.amin),
+}
