@@ -28,6 +28,8 @@ def diagnose(problem, reduced, outcome, allowed):
             f"{found}: to rounding, {_combination(eta)} is the same for every outcome, and its "
             "target differs from that by little more than rounding. Leave one of them out."
         )
+    if outcome.was_limited:
+        found += ", and the search for a face of two million numbers or more was not begun"
     if outcome.vanishing is not None and outcome.vanishing.any():
         numbers = np.flatnonzero(allowed)[outcome.vanishing]
         largest = outcome.point.p[outcome.vanishing].max()
@@ -55,6 +57,12 @@ def _edges(problem):
     numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
     if numbers.size == 0:
         return ""
+    if numbers.size == 1:
+        i = numbers[0]
+        return (
+            f"At the end of its range is the target of feature {i}: {margin[i]:.1e} from it, where "
+            f"the range is [{low[i]:.6g}, {high[i]:.6g}]. "
+        )
     return f"At the end of its range is the target of {_listed(numbers, 'feature')}. "
 
 

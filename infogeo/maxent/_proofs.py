@@ -1,6 +1,5 @@
 """Proofs: the bound on the error of every log-probability, and Farkas' vectors."""
 
-import math
 
 import numpy as np
 
@@ -23,7 +22,8 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     """
     whitened = whitener @ reduced.rows
     whitened -= (whitener @ origin.mean)[:, None]
-    lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
+    norms = np.sqrt(np.einsum("ij,ij->j", whitened, whitened))
+    lever = 2.0 * float(norms.max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
     if decrement * lever > LARGEST_CERTIFIED:
@@ -37,7 +37,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
         point, decrement, steps = trial, trial_decrement, steps + 1
     drift = float(np.ptp(point.logits - origin.logits))
     shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
-    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener)
+    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
     size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
     if x > LARGEST_CERTIFIED:
         return None
@@ -76,24 +76,28 @@ def is_best_possible(decrement, rounding, lever, tol):
     return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
 
 
-def rounding_of(problem, reduced, point, whitener):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
-    of_sums, of_logs = rounding_of_gradient(problem, reduced, point)
+def rounding_of(problem, reduced, point, whitener, norms):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability.
+
+    `norms`, (c,), are those of the whitened rows less their means: what the errors of the logits
+    do to the mean is no more than their sum, weighted by the probabilities.
+    """
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
     to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
     of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
-    return float(np.linalg.norm(of_gradient)), float(of_logs.max() + point.p @ of_logs)
+    weighted = point.p * of_logs
+    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float(norms @ weighted)
+    return rounding, float(of_logs.max() + weighted.sum())
 
 
-def rounding_of_gradient(problem, reduced, point):
-    """Bound the rounding errors of the gradient, beside those of the targets, and of the logs."""
+def rounding_of_terms(problem, reduced, point):
+    """Bound the rounding errors of the gradient as a sum for exact logits, and of the logits."""
     size = np.abs(reduced.rows)
-    mean_size = size @ point.p
     weights = (point.t.size + 2) * np.abs(point.t)
     terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
-    of_logs = EPS * terms
     # The sums are pairwise, for which a factor of 32 is plenty.
-    of_mean = 32.0 * EPS * mean_size + 2.0 * (size @ (point.p * of_logs))
-    return of_mean + 2.0 * EPS * reduced.ridge * np.abs(point.t), of_logs
+    of_sums = 32.0 * EPS * (size @ point.p) + 2.0 * EPS * reduced.ridge * np.abs(point.t)
+    return of_sums, EPS * terms
 
 
 def is_stuck(problem, reduced, point, reach):
@@ -105,7 +109,8 @@ def is_stuck(problem, reduced, point, reach):
     violation = np.abs(reduced.lower @ point.gradient)
     if (violation > 1e-4 + reduced.blur).any():
         return False
-    of_sums, _ = rounding_of_gradient(problem, reduced, point)
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
+    of_sums += 2.0 * (np.abs(reduced.rows) @ (point.p * of_logs))
     return is_converged_to_rounding(
         violation, reduced.blur + np.abs(reduced.lower) @ of_sums, reach
     )
