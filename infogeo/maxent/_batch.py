@@ -269,7 +269,7 @@ def _rounding(block, point, whiteners, norms, is_finite):
     terms = 6.0 + np.abs(block.base) + np.abs(point.logits - point.value[:, None])
     of_logs = EPS * np.where(is_finite, terms + _combine(weights, size), 0.0)
     # Sums of a few terms are not pairwise.
-    of_gradient = _apply(np.abs(whiteners), block.blur + 32.0 * EPS * _means(size, point.p))
+    of_gradient = _apply(np.abs(whiteners), block.blur + 48.0 * EPS * _means(size, point.p))
     weighted = point.p * of_logs
     rounding = _norms(of_gradient) + 2.0 * _sums(norms * weighted)
     return rounding, of_logs.max(axis=-1, initial=0.0) + _sums(weighted)

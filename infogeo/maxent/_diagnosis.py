@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from infogeo._result import SolveError, Status
-from infogeo.maxent._features import heights, ranges
+from infogeo.maxent._features import heights
 
 
 def diagnose(problem, reduced, outcome, allowed):
@@ -52,7 +52,7 @@ def diagnose(problem, reduced, outcome, allowed):
 
 def _edges(problem):
     """Name the features whose targets are the ends of their ranges."""
-    low, high = ranges(problem.features)
+    low, high = problem.ranges
     margin = np.minimum(high - problem.targets, problem.targets - low)
     numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
     if numbers.size == 0:
@@ -71,7 +71,7 @@ def _diagnose_infeasible(problem, eta, allowed):
     where = "every outcome" if allowed.all() else "every outcome that log_base allows"
     if numbers.size == 1:
         i = numbers[0]
-        low, high = (float(ends[i]) for ends in ranges(problem.features))
+        low, high = (float(ends[i]) for ends in problem.ranges)
         return (
             f"No distribution satisfies the constraints: targets[{i}] = {problem.targets[i]:.6g} "
             f"is outside the range [{low:.6g}, {high:.6g}] of feature {i} over {where}."
