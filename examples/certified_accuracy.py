@@ -1,4 +1,5 @@
-"""How many images keep their right class whatever an attacker adds, up to an l2 radius?
+"""Images that keep their right class, whatever is added up to an l2 radius
+========================================================================
 
 Trains 1-Lipschitz networks with a loss for small and one for large radii, freezes them and counts
 the images that are classified right with a certificate. On scikit-learn's digits by default; with
