@@ -132,6 +132,8 @@ def whitener_of(reduced, point):
         if ridge.any():
             roots = np.hstack([roots, np.diag(np.sqrt(ridge))])
         lower, is_reliable = _orthogonal_factor(roots)
+    if lower.size == 0:
+        return lower, is_reliable
     inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=1)
     return inverse, is_reliable
 
