@@ -201,6 +201,7 @@ def test_l1_projection_closed_cases(dtype):
     found = layers.L1Projection()(weight)
     assert found.dtype == dtype
     torch.testing.assert_close(found, torch.tensor(expected, dtype=dtype))
+    assert bool(layers.L1Projection()(weight[:1] * math.nan).isnan().all())
     inside = weight[[1, 4]]
     assert torch.equal(layers.L1Projection()(inside), inside)
 
