@@ -27,11 +27,13 @@ def predicted_class(model, x):
 
 
 def pgd(model, x, *, radius, label=None, order=2, clip=None, num_steps=40, num_restarts=1, seed=0):
-    """Lower the margin by projected gradient steps in the l2 or l_inf ball around x.
+    """Change the class by projected gradient steps in the l2 or l_inf ball around x.
 
-    The first start is x, the others are random points of the ball. Returns the points with the
-    lowest margin seen, at most `radius` (a number, or one for each input) from x but for the
-    rounding of the norm, within `clip` = (low, high) exactly.
+    The first run starts at x and lowers the odds of the label. The others start at random points
+    of the ball, and each raises another class above the label: the runner-up first, and so on,
+    again and again. Returns the points with the lowest margin seen, at most `radius` (a number, or
+    one for each input) from x but for the rounding of the norm, within `clip` = (low, high)
+    exactly.
     """
     label = predicted_class(model, x) if label is None else label
     radius = torch.as_tensor(radius, dtype=x.dtype).expand(len(x))
@@ -39,9 +41,11 @@ def pgd(model, x, *, radius, label=None, order=2, clip=None, num_steps=40, num_r
     best, lowest = x.clone(), torch.full((len(x),), math.inf, dtype=x.dtype)
     for restart in range(num_restarts):
         start = x if restart == 0 else x + _in_ball(x, radius, order, generator)
+        goal = _odds if restart == 0 else _towards_class(model, x, label, restart - 1)
         point = _project(start, x, radius, order, clip)
         for _ in range(num_steps + 1):
-            value, gradient = _value_and_gradient(lambda y: margin(model(y), label), point)
+            z, gradient = _outputs_and_gradient(model, goal, point, label)
+            value = margin(z, label)
             is_better = value < lowest
             lowest = torch.where(is_better, value, lowest)
             best = torch.where(_beside(is_better, x), point, best)
@@ -113,11 +117,26 @@ def _towards(model, x, end, label, num_halvings=40):
     return x + _beside(high, x) * (end - x)
 
 
-def _value_and_gradient(function, x):
+def _odds(z, label):
+    """The log-odds of the label: unlike the margin not blind to all but one other class."""
+    others = z.scatter(-1, label[:, None], -math.inf)
+    return z.gather(-1, label[:, None])[:, 0] - torch.logsumexp(others, dim=-1)
+
+
+def _towards_class(model, x, label, place):
+    """Return the gap between the label and one class, the same in all steps: the place-th at x."""
+    with torch.no_grad():
+        others = model(x).scatter(-1, label[:, None], -math.inf)
+    order = others.argsort(-1, descending=True)
+    target = order[:, place % (order.shape[1] - 1)][:, None]
+    return lambda z, label: (z.gather(-1, label[:, None]) - z.gather(-1, target))[:, 0]
+
+
+def _outputs_and_gradient(model, goal, x, label):
     x = x.detach().requires_grad_()
-    value = function(x)
-    (gradient,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), gradient
+    z = model(x)
+    (gradient,) = torch.autograd.grad(goal(z, label).sum(), x)
+    return z.detach(), gradient
 
 
 def _steepest(gradient, order):

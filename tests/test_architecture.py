@@ -92,6 +92,7 @@ def test_light_imports_stay_light(statement, absent):
         ("infogeo.lipschitz.layers", "torch", "torch"),
         ("infogeo.lipschitz.losses", "torch", "torch"),
         ("infogeo.lipschitz.heads", "torch", "torch"),
+        ("infogeo.lipschitz.propagation", "torch", "torch"),
         ("infogeo.lipschitz.smoothing", "torch", "torch"),
         ("infogeo.plot", "matplotlib", "plot"),
     ],

@@ -92,6 +92,25 @@ def test_only_ratios_matter(rng, table, margin):
     np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-12)
 
 
+def test_all_pairs_are_the_poisson_regression_without_triple_interactions(rng):
+    sm = pytest.importorskip("statsmodels.api")
+    counts = rng.integers(5, 50, size=(3, 4, 2)).astype(float)
+    margins = {axes: sums(counts, axes) for axes in itertools.combinations(range(3), 2)}
+    found = fit_margins(np.ones(counts.shape), margins)
+    index = np.indices(counts.shape).reshape(3, -1)
+    # Levels but the first, of each variable and of each pair, and a constant.
+    one = [np.eye(size)[i][:, 1:] for size, i in zip(counts.shape, index, strict=True)]
+    two = [
+        (one[i][:, :, None] * one[j][:, None, :]).reshape(counts.size, -1)
+        for i, j in itertools.combinations(range(3), 2)
+    ]
+    columns = np.hstack([np.ones((counts.size, 1)), *one, *two])
+    model = sm.GLM(counts.ravel(), columns, family=sm.families.Poisson()).fit(tol=1e-14)
+    fitted = counts.sum() * found.probabilities
+    np.testing.assert_allclose(fitted, model.fittedvalues, rtol=1e-9)
+    assert found.rank + 1 == columns.shape[1]
+
+
 def test_small_cells_are_no_zeros():
     # exp(-1400) of the largest cell, but not 0: there are tables with these margins.
     q = [[1e-300, 1e300], [1e300, 1e300]]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from known_class import assert_on_face, draw_problem, exact_values
 
 from infogeo import SolveError, Status
-from infogeo.maxent import c_maximize, max_entropy
+from infogeo.maxent import _single, c_maximize, max_entropy
 
 
 def draw(rng, num_features, num_outcomes, per_outcome=5, size=0.3):
@@ -92,7 +93,7 @@ def test_infeasible_targets_are_proved(rng):
     F, b, C, *_ = draw(rng, 12, 300)
     dense = F.toarray()
     b[3] = dense[3].max() + 0.1
-    with pytest.raises(SolveError, match="features 3 clash, or are out of range"):
+    with pytest.raises(SolveError, match=r"targets\[3\] = .* outside the range .* of feature 3"):
         c_maximize(F, b, log_base=C)
     b = 0.9 * dense[:, 5] * np.sign(dense[:, 5]).sum() + 3.0 * dense[:, 5]
     found = c_maximize(F, b, log_base=C, throw=False)
@@ -150,12 +151,80 @@ def test_bad_arguments(rng):
         max_entropy(F.astype(complex), b)
 
 
-def test_a_face_that_sparse_steps_only_approach_is_not_called_solved():
+def test_a_face_that_steps_only_approach_is_found_without_dense_features(monkeypatch):
     """A covariance that loses a direction with a vanishing probability proves nothing."""
+    monkeypatch.setattr(_single, "_LARGEST_DENSE", 0)
     F = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
     C = [0.0, -np.inf, 0.0, 0.0]
     dense = c_maximize(F, 0.5, log_base=C)
     np.testing.assert_array_equal(dense.probabilities, [0.5, 0.0, 0.0, 0.5])
-    sparse = c_maximize(scipy.sparse.csr_array(F), 0.5, log_base=C, throw=False)
-    assert sparse.status is Status.UNDECIDED
-    assert sparse.error_bound == np.inf
+    sparse = c_maximize(scipy.sparse.csr_array(F), 0.5, log_base=C)
+    np.testing.assert_array_equal(sparse.probabilities, dense.probabilities)
+    assert sparse.status is Status.BOUNDARY
+
+
+@pytest.mark.parametrize("as_dense", [True, False])
+def test_campaign_of_small_problems_of_known_class(monkeypatch, as_dense):
+    # Interior, boundary and infeasible in turn. No wrong claim, with the help of dense features
+    # or without.
+    if not as_dense:
+        monkeypatch.setattr(_single, "_LARGEST_DENSE", 0)
+    rng = np.random.default_rng(11)
+    count, undecided = 600, 0
+    for k in range(count):
+        kind = ("interior", "boundary", "infeasible")[k % 3]
+        F, b, C, support = draw_problem(rng, kind)
+        found = c_maximize(scipy.sparse.csr_array(F), b, log_base=C, throw=False)
+        if found.status in (Status.UNDECIDED, Status.MAX_STEPS):
+            undecided += 1
+        elif kind == "infeasible":
+            assert found.status is Status.INFEASIBLE
+            assert min(exact_values(F, b, found.certificate)) > 0
+        elif kind == "boundary":
+            assert_on_face(found, F, b, C, support)
+        else:
+            dense = c_maximize(F, b, log_base=C)
+            assert found.status is dense.status is Status.CONVERGED
+            error = np.abs(np.log(found.probabilities / dense.probabilities)).max()
+            assert error <= found.error_bound + dense.error_bound
+    assert undecided <= 0.005 * count
+
+
+def hidden_face(rng, num_features, num_outcomes, num_off):
+    """Return indicators and targets that leave the last outcomes no mass, and p.
+
+    A combination of two rows is 0 on the face and positive off it; no single row shows it.
+    """
+    F = draw(rng, num_features - 2, num_outcomes)[0]
+    on = num_outcomes - num_off
+    shown = scipy.sparse.random_array((1, num_outcomes), density=0.2, rng=rng).tocsr()
+    excess = scipy.sparse.csr_array(
+        (np.full(num_off, 0.5), (np.zeros(num_off, int), np.arange(on, num_outcomes))),
+        shape=(1, num_outcomes),
+    )
+    F = scipy.sparse.vstack([F, shown, shown + excess], format="csr")
+    theta = 0.3 * rng.normal(size=num_features)
+    logits = (F.T @ theta)[:on]
+    p = np.zeros(num_outcomes)
+    p[:on] = np.exp(logits - logits.max())
+    return F, F @ (p / p.sum()), p / p.sum()
+
+
+@pytest.mark.parametrize("shape", [(10, 2000, 3), (40, 60_000, 20_000)])
+def test_a_large_hidden_face(rng, shape):
+    F, b, p = hidden_face(rng, *shape)
+    found = max_entropy(F, b)
+    assert found.status is Status.BOUNDARY
+    np.testing.assert_array_equal(found.support, p > 0.0)
+    error = np.abs(np.log(found.probabilities[p > 0] / p[p > 0])).max()
+    assert error <= found.error_bound < 1e-6
+    values = found.direction @ F - found.direction @ b
+    assert np.abs(values[p > 0]).max() < 1e-9 * values[p == 0].min()
+
+
+def test_infeasible_within_an_edge_is_proved(rng):
+    # The first target leaves the outcomes where a row of two values is 0; there the second fails.
+    F = np.vstack([np.repeat([0.0, 1.0], 500), np.r_[np.linspace(0, 1, 500), np.full(500, 9.0)]])
+    found = max_entropy(scipy.sparse.csr_array(F), [0.0, 1.5], throw=False)
+    assert found.status is Status.INFEASIBLE
+    assert min(exact_values(F, [0.0, 1.5], found.certificate)) > 0

@@ -231,6 +231,8 @@ SIGNATURES = {
     "lipschitz.certificates.total_variation_bound": "radius, *, lipschitz_constant",
     "lipschitz.certificates.accept": "logits, radius, *, lipschitz_constant",
     "lipschitz.certificates.coverage": "logits, target, radii, *, lipschitz_constant",
+    "lipschitz.propagation.linearize": "model, point, *, check",
+    "lipschitz.propagation.propagate": "model, point, *, num_nodes, check",
     "lipschitz.smoothing.votes": "model, x, *, std, num_samples, generator, chunk_size",
     "lipschitz.smoothing.certify": "counts, *, std, confidence",
     "lipschitz.smoothing.drift_bound": "radius, *, std",

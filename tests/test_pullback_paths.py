@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from infogeo import SolveError, Status, logits
-from infogeo.pullback import Head, PullbackMetric, input_metrics
+from infogeo.pullback import Head, PullbackMetric, heads, input_metrics
 
 F32, F64 = torch.float32, torch.float64
 
@@ -289,6 +289,14 @@ def test_distance_of_equal_inputs_is_zero():
     assert path.status is Status.CONVERGED
 
 
+def test_an_empty_batch_has_no_paths():
+    metric, none = PullbackMetric(mlp()), torch.zeros(0, 8, dtype=F64)
+    assert metric.segment_length(none, none).value.shape == (0,)
+    assert metric.distance(none, none).points.shape == (33, 0, 8)
+    assert metric.kernel_walk(none, none).drift.shape == (21, 0)
+    assert metric.leaf_path(none, none).labels.shape == (51, 0)
+
+
 def test_steps_that_run_out_raise_with_what_was_found():
     metric = PullbackMetric(two_labels)
     x0 = torch.tensor([[-2.0, -1.0], [0.0, 0.0]], dtype=F64)
@@ -542,3 +550,49 @@ def test_curvature_does_not_depend_on_the_basis_of_its_plane():
     exact = hessian / (1.0 + h_a**2 + h_b**2) ** 2
     torch.testing.assert_close(metric.leaf_curvature(x, u, v), exact, rtol=1e-9, atol=0.0)
     torch.testing.assert_close(metric.leaf_curvature(x, u - 2 * v, v), exact, rtol=1e-9, atol=0.0)
+
+
+# ---------------------------------------------------------------- other heads, other devices
+
+ALL_HEADS = {
+    "labels": (heads.bernoulli, 3),
+    "normals": (heads.normal, 4),
+    "regression": (heads.normal_fixed_std([0.5, 1.0, 2.0]), 3),
+    "counts": (heads.poisson, 3),
+    "a class and a number": (
+        heads.product((heads.categorical, 3), (heads.normal_fixed_std(0.5), 1)),
+        4,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALL_HEADS)
+def test_every_head_lifts_its_geodesics_through_a_linear_map(name):
+    head, size = ALL_HEADS[name]
+    W, (x0, x1) = 0.6 * inputs(size, 7, seed=4), inputs(2, 3, 7)
+    path = PullbackMetric(lambda x: x @ W.T, head).distance(x0, x1)
+    assert (path.steps == 0).all()
+    assert (path.arrival_error <= 2e-3 * path.lower_bound).all()
+    ends = head.distance(x0 @ W.T, x1 @ W.T)
+    for corner in path.points[1:-1]:
+        z = corner @ W.T
+        parts = head.distance(x0 @ W.T, z) + head.distance(z, x1 @ W.T)
+        torch.testing.assert_close(parts, ends, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_paths_and_leaves_on_a_gpu():
+    x0, x1 = inputs(2, 3, 8)
+    here, there = PullbackMetric(mlp()), PullbackMetric(mlp().cuda())
+    at0, at1 = x0.cuda(), x1.cuda()
+    pairs = [
+        (here.segment_length(x0, x1).value, there.segment_length(at0, at1).value),
+        (here.distance(x0, x1).length, there.distance(at0, at1).length),
+        (here.horizontal(x0, x1), there.horizontal(at0, at1)),
+        (here.kernel_walk(x0, x1).points, there.kernel_walk(at0, at1).points),
+        (here.leaf_path(x0, x1).outputs, there.leaf_path(at0, at1).outputs),
+        (here.leaf_curvature(x0, x1, x1**2), there.leaf_curvature(at0, at1, at1**2)),
+    ]
+    for expected, seen in pairs:
+        assert seen.is_cuda
+        torch.testing.assert_close(seen.cpu(), expected, rtol=1e-3, atol=1e-6)

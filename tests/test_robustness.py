@@ -85,6 +85,16 @@ def test_pgd_and_deepfool_agree_on_a_smooth_network():
         assert seen.double().mean() >= 0.9 if is_fooled else seen.double().mean() <= 0.1
 
 
+def test_pgd_finds_a_class_that_is_not_the_runner_up():
+    """The runner-up at x is out of reach, and a class behind it is near."""
+    net = linear([[0.0, 0.0], [0.1, 0.0], [0.0, 2.0]], [1.0, 0.9, -0.5])
+    x = torch.zeros(1, 2, dtype=F64)
+    assert net(x)[0].argsort().tolist() == [2, 1, 0]
+    points = attacks.pgd(net, x, radius=0.8, num_restarts=3)
+    assert attacks.predicted_class(net, points).tolist() == [2]
+    assert float(attacks.margin(net(points), torch.tensor([0]))) < -0.09  # the least is -0.1
+
+
 @pytest.mark.parametrize("order", [2, np.inf])
 def test_pgd_stays_in_the_box_and_in_the_ball(order):
     net, x = mlp(gain=0.1), random(20, 12).sigmoid()

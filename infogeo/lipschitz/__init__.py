@@ -7,10 +7,10 @@ first used.
 import importlib
 from typing import TYPE_CHECKING
 
-__all__ = ["certificates", "heads", "layers", "losses", "smoothing"]
+__all__ = ["certificates", "heads", "layers", "losses", "propagation", "smoothing"]
 
 if TYPE_CHECKING:
-    from infogeo.lipschitz import certificates, heads, layers, losses, smoothing
+    from infogeo.lipschitz import certificates, heads, layers, losses, propagation, smoothing
 
 
 def __getattr__(name):

@@ -33,7 +33,8 @@ from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._margins import fit_margins
 from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import Controls, Problem
-from infogeo.maxent._sparse import check_sparse, solve_sparse
+from infogeo.maxent._single import solve_sparse
+from infogeo.maxent._sparse import check_sparse
 from infogeo.maxent._stack import solve_all, stack
 
 __all__ = [
@@ -148,8 +149,8 @@ def c_maximize(
 
     Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
     the same proof with a larger S: the bound is weaker by about the root of the entries in a
-    column. Of optima on the boundary only those are found whose targets are ends of ranges; the
-    others end as UNDECIDED. theta need not be of minimum norm.
+    column. Faces are found and proved as for dense features. What stays undecided is solved again
+    with dense features if m c is at most two million. theta need not be of minimum norm.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*.

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from infogeo._result import SolveError, Status
+from infogeo.maxent._features import heights, ranges
 
 
 def diagnose(problem, reduced, outcome, allowed):
@@ -49,7 +50,7 @@ def diagnose(problem, reduced, outcome, allowed):
 
 def _edges(problem):
     """Name the features whose targets are the ends of their ranges."""
-    low, high = problem.features.min(axis=-1), problem.features.max(axis=-1)
+    low, high = ranges(problem.features)
     margin = np.minimum(high - problem.targets, problem.targets - low)
     numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
     if numbers.size == 0:
@@ -62,13 +63,13 @@ def _diagnose_infeasible(problem, eta, allowed):
     where = "every outcome" if allowed.all() else "every outcome that log_base allows"
     if numbers.size == 1:
         i = numbers[0]
-        low, high = problem.features[i].min(), problem.features[i].max()
+        low, high = (float(ends[i]) for ends in ranges(problem.features))
         return (
             f"No distribution satisfies the constraints: targets[{i}] = {problem.targets[i]:.6g} "
             f"is outside the range [{low:.6g}, {high:.6g}] of feature {i} over {where}."
         )
     values, target = eta @ problem.features, float(eta @ problem.targets)
-    least = (eta @ (problem.features - problem.targets[:, None])).min()
+    least = heights(eta, problem.features, problem.targets)[0].min()
     clash = f"{_combination(eta)} is above its target {target:.6g} by at least {least:.3g}"
     if np.ptp(values) <= 1e-6 * least:
         constant = target + least  # of values that cancel this one is the best

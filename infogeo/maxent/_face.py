@@ -6,11 +6,13 @@ decides.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 import scipy.optimize
+import scipy.sparse
 
+from infogeo.maxent._features import ranges
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import farkas_values, is_proof, simplified
 
@@ -23,7 +25,7 @@ _LARGEST_PROGRAM = 2_000_000
 
 def edge_direction(problem):
     """Return the eta of all targets that are an end of the range of their feature, or None."""
-    low, high = problem.features.min(axis=-1), problem.features.max(axis=-1)
+    low, high = ranges(problem.features)
     rounding = problem.roundoff * np.abs(problem.targets)
     at_low = problem.targets - low <= rounding
     at_high = high - problem.targets <= rounding
@@ -34,28 +36,75 @@ def edge_direction(problem):
     return np.where(is_end, np.where(at_low, 1.0, -1.0) / span, 0.0)
 
 
+@dataclass(frozen=True)
+class Search:
+    """What the search for a face came across."""
+
+    eta: np.ndarray | None = None
+    is_proof: bool = False  # of infeasibility; else eta exposes a face
+    was_limited: bool = False  # whether a linear program was too large to be solved
+
+
 def search(problem, reduced, point):
     """Look for an eta that exposes a face, or that proves the problem infeasible.
 
-    Returns eta and whether it is a proof of infeasibility; None, False if none was found.
+    Candidates for the face are read off the probabilities. What exposes one is constant on it:
+    of the few combinations that are, the linear program is small. The last resort is that of all
+    combinations.
     """
     for support in _gaps(point.p):
-        eta = _normal_of(problem, reduced, support, -point.t)
+        normals = reduced.normals(support)
+        if normals.shape[1] == 0:
+            continue
+        eta = _nearest(problem, reduced, normals, -point.t)
         if eta is not None and exposed_outcomes(problem, eta) is not None:
-            return eta, False
+            return Search(eta)
+        eta = _by_program(problem, reduced, support, normals)
+        if eta is not None:
+            return Search(eta)
+    return _by_whole_program(problem, reduced)
+
+
+def _by_program(problem, reduced, support, normals):
+    """Return an eta that exposes a face on which the support lies, or None."""
+    others = np.flatnonzero(~support)
+    if normals.shape[1] * others.size > _LARGEST_PROGRAM:
+        return None
+    more, multipliers = _program(reduced.heights(normals, others), None, 1e-10)
+    if more is None or more.all():
+        return None
+    guess = normals @ multipliers
+    if more.any():
+        support = support.copy()
+        support[others[more]] = True
+        normals = reduced.normals(support)
+        if normals.shape[1] == 0:
+            return None
+    eta = _nearest(problem, reduced, normals, guess)
+    return eta if eta is not None and exposed_outcomes(problem, eta) is not None else None
+
+
+def _by_whole_program(problem, reduced):
+    rows, free = reduced.program()
+    if (rows.nnz if scipy.sparse.issparse(rows) else rows.size) > _LARGEST_PROGRAM:
+        return Search(was_limited=True)
     for tolerance in (1e-10, 1e-7):
-        support, multipliers = _program(reduced.rows, tolerance)
+        support, multipliers = _program(rows, free, tolerance)
         if support is None or support.all():
             continue
+        guess = multipliers[: reduced.blur.size]
         if not support.any():
-            eta = reduced.transform @ multipliers
+            eta = reduced.theta(guess)
             if is_proof(problem, eta):
-                return simplified(problem, eta), True
+                return Search(simplified(problem, eta), is_proof=True)
             continue
-        eta = _normal_of(problem, reduced, support, multipliers)
+        normals = reduced.normals(support)
+        if normals.shape[1] == 0:
+            continue
+        eta = _nearest(problem, reduced, normals, guess)
         if eta is not None and exposed_outcomes(problem, eta) is not None:
-            return eta, False
-    return None, False
+            return Search(eta)
+    return Search()
 
 
 def exposed_outcomes(problem, eta, *, is_edge=False):
@@ -66,7 +115,7 @@ def exposed_outcomes(problem, eta, *, is_edge=False):
     """
     values, slack = farkas_values(problem, eta)
     if not is_edge and np.count_nonzero(eta) > 1:
-        size = np.abs(problem.features).max(axis=-1) + np.abs(problem.targets)
+        size = np.maximum(*np.abs(ranges(problem.features))) + np.abs(problem.targets)
         slack = slack + CAUTION * max(problem.roundoff, EPS) * float(np.abs(eta) @ size)
     on_face = values <= slack
     if on_face.all() or not on_face.any() or not (values >= -slack).all():
@@ -101,38 +150,37 @@ def _gaps(p):
             yield support
 
 
-def _normal_of(problem, reduced, support, guess):
-    """Return the eta nearest to the guess that is constant on the support; None if it is 0."""
-    basis, upper, _ = scipy.linalg.qr(reduced.rows[:, support], mode="economic", pivoting=True)
-    diagonal = np.abs(np.diagonal(upper))
-    rank = int((diagonal > 1e-10 * max(1.0, diagonal.max(initial=0.0))).sum())
-    if rank == guess.size:
-        return None
-    basis = basis[:, :rank]
-    normal = guess - basis @ (basis.T @ guess)
-    normal -= basis @ (basis.T @ normal)
-    eta = reduced.transform @ normal
-    weight = np.abs(eta) * np.ptp(problem.features, axis=-1)
+def _nearest(problem, reduced, normals, guess):
+    """Return the eta of the normals nearest to the guess; None if it is 0."""
+    normal = normals @ (normals.T @ guess)
+    eta = reduced.theta(normal)
+    low, high = ranges(problem.features)
+    weight = np.abs(eta) * (high - low)
     eta[weight < 1e-12 * weight.max()] = 0.0  # dust of the arithmetic
     largest = np.abs(eta).max()
     return eta / largest if 0.0 < largest < math.inf else None
 
 
-def _program(rows, tolerance):
+def _program(rows, free, tolerance):
     """Find the largest support of a distribution that meets the constraints.
 
-    The linear program is: the largest sum of s with rows (s + u) = 0, 0 <= s <= 1, u >= 0. Its
-    optimum has s = 1 on the largest support and 0 elsewhere, and its multipliers are a normal of
-    the face: 0 there, at least 1 elsewhere.
+    The linear program is: the largest sum of s with rows (s + u) + free v = 0, 0 <= s <= 1,
+    u >= 0. Its optimum has s = 1 on the largest support and 0 elsewhere, and its multipliers are
+    a normal of the face: 0 there, at least 1 elsewhere.
     """
-    num_features, num_outcomes = rows.shape
-    if rows.size > _LARGEST_PROGRAM or num_features == 0 or not np.isfinite(rows).all():
+    num_outcomes = rows.shape[1]
+    is_sparse = scipy.sparse.issparse(rows)
+    if rows.shape[0] == 0 or not np.isfinite(rows.data if is_sparse else rows).all():
         return None, None
+    parts = [rows, rows] if free is None else [rows, rows, free]
+    num_free = 0 if free is None else free.shape[1]
     found = scipy.optimize.linprog(
-        -np.concatenate([np.ones(num_outcomes), np.zeros(num_outcomes)]),
-        A_eq=np.hstack([rows, rows]),
-        b_eq=np.zeros(num_features),
-        bounds=[(0.0, 1.0)] * num_outcomes + [(0.0, None)] * num_outcomes,
+        np.concatenate([-np.ones(num_outcomes), np.zeros(num_outcomes + num_free)]),
+        A_eq=scipy.sparse.hstack(parts, format="csc") if is_sparse else np.hstack(parts),
+        b_eq=np.zeros(rows.shape[0]),
+        bounds=[(0.0, 1.0)] * num_outcomes
+        + [(0.0, None)] * num_outcomes
+        + [(None, None)] * num_free,
         method="highs",
         options={
             "primal_feasibility_tolerance": tolerance,

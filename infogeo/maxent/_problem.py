@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 
 from infogeo._result import Status
 
@@ -31,7 +32,7 @@ class Controls:
 class Problem:
     """One problem in float64, or a batch of them with leading axes."""
 
-    features: np.ndarray  # (m, c)
+    features: np.ndarray  # (m, c); a scipy.sparse array for the solve of sparse features
     targets: np.ndarray  # (m,)
     base: np.ndarray  # (c,), the largest is 0
     roundoff: float  # relative, of the targets
@@ -59,6 +60,30 @@ class Reduced:
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
     ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
 
+    def theta(self, t):
+        """Return the natural parameters of the user's features."""
+        return self.transform @ t
+
+    @property
+    def rank(self):
+        """How many features are independent."""
+        return self.rows.shape[0]
+
+    def normals(self, support):
+        """Return an orthonormal basis, (r, k), of the t with t'rows = 0 on the support."""
+        basis, upper, _ = scipy.linalg.qr(self.rows[:, support], pivoting=True)
+        diagonal = np.abs(np.diagonal(upper))
+        rank = int((diagonal > 1e-10 * max(1.0, diagonal.max(initial=0.0))).sum())
+        return basis[:, rank:]
+
+    def heights(self, normals, outcomes):
+        """Return t'rows on some outcomes, (k, n), for each of the t in the columns, (r, k)."""
+        return normals.T @ self.rows[:, outcomes]
+
+    def program(self):
+        """Return the constraints of the search for the largest support, see `_face`."""
+        return self.rows, None
+
 
 @dataclass(frozen=True)
 class Point:
@@ -83,6 +108,8 @@ class Outcome:
     dual_gap: float = math.inf
     certificate: np.ndarray | None = None
     vanishing: np.ndarray | None = None  # bool (c,): outcomes whose probabilities run to 0
+    rank: int | None = None  # of the constraints, where it was found at the optimum only
+    was_limited: bool = False  # whether the search for a face was too large to be finished
 
 
 @dataclass(frozen=True)

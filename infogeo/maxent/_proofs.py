@@ -5,11 +5,14 @@ import math
 import numpy as np
 
 from infogeo._result import Status
+from infogeo.maxent._features import heights, is_sparse, ranges
 from infogeo.maxent._linear import solve_lower
 from infogeo.maxent._problem import CAUTION, EPS, Outcome, evaluate
 
 # The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
 LARGEST_CERTIFIED = 0.1
+# A proof of more features times outcomes is not searched for features it does without.
+_LARGEST_SIMPLIFICATION = 100_000_000
 
 
 def certify(problem, reduced, origin, whitener, tol, max_steps):
@@ -61,8 +64,10 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift):
         much the logits changed.
     """
     # 1.01: the whitener itself is known to at least four digits.
-    size = 1.01 * np.exp(0.5 * drift) * (decrement + rounding)
-    x = size * np.exp(0.5 * drift) * (lever + 2.0 * shift)
+    with np.errstate(over="ignore"):
+        growth = np.exp(0.5 * drift)
+        size = 1.01 * growth * (decrement + rounding)
+        x = size * growth * (lever + 2.0 * shift)
     return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
 
 
@@ -101,7 +106,13 @@ def is_stuck(problem, reduced, point, reach):
     if (violation > 1e-4 + reduced.blur).any():
         return False
     of_sums, _ = rounding_of_gradient(problem, reduced, point)
-    rounding = reduced.blur + np.abs(reduced.lower) @ of_sums
+    return is_converged_to_rounding(
+        violation, reduced.blur + np.abs(reduced.lower) @ of_sums, reach
+    )
+
+
+def is_converged_to_rounding(violation, rounding, reach):
+    """Whether violations are rounding, the more liberally the longer the next step is."""
     caution = 1.0 if reach < 0.7 else CAUTION if reach < CAUTION else CAUTION**3
     return bool((violation <= caution * rounding).all())
 
@@ -133,7 +144,7 @@ def farkas_certificate(problem, reduced, point, direction, along):
         return None  # a penalty can always be paid
     for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
         if values.max() < 0.0:
-            eta = reduced.transform @ -vector
+            eta = reduced.theta(-vector)
             if is_proof(problem, eta):
                 return simplified(problem, eta)
     return None
@@ -151,20 +162,34 @@ def is_proof(problem, eta):
 
 def farkas_values(problem, eta):
     """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
-    above = problem.features - problem.targets[:, None]
-    size = np.abs(eta)
-    slack = (eta.size + 4) * EPS * (size @ np.abs(above))
-    return eta @ above, slack + problem.roundoff * float(size @ np.abs(problem.targets))
+    values, size = heights(eta, problem.features, problem.targets)
+    slack = (np.count_nonzero(eta) + 4) * EPS * size
+    return values, slack + problem.roundoff * float(np.abs(eta) @ np.abs(problem.targets))
 
 
 def simplified(problem, eta):
     """Drop the features that the proof does without, and scale its largest entry to 1."""
+    F, b = problem.features, problem.targets
+    if is_sparse(F):
+        eta = _without_dust(problem, eta)
     values, slack = farkas_values(problem, eta)
-    above = problem.features - problem.targets[:, None]
-    kept = eta.copy()
-    for i in np.argsort(np.abs(eta) * np.ptp(above, axis=-1)):
-        trial = values - eta[i] * above[i]
+    low, high = ranges(F)
+    kept, used = eta.copy(), np.flatnonzero(eta)
+    if used.size * values.size > _LARGEST_SIMPLIFICATION:
+        used = used[:0]
+    for i in used[np.argsort((np.abs(eta) * (high - low))[used])]:
+        row = F[[i]].toarray()[0] if is_sparse(F) else F[i]
+        trial = values - eta[i] * (row - b[i])
         if (trial > 2.0 * slack).all():  # twice: the subtractions round too
             values, kept[i] = trial, 0.0
     kept /= np.abs(kept).max()
     return kept if is_proof(problem, kept) else eta
+
+
+def _without_dust(problem, eta):
+    """Drop at once what contributes next to nothing, if the proof holds without."""
+    for share in (1e-3, 1e-6):
+        kept = np.where(np.abs(eta) > share * np.abs(eta).max(), eta, 0.0)
+        if is_proof(problem, kept):
+            return kept
+    return eta

@@ -8,10 +8,15 @@ import numpy as np
 from infogeo._result import Status
 from infogeo.maxent._diagnosis import diagnose
 from infogeo.maxent._face import edge_direction, exposed_outcomes, joined, search
+from infogeo.maxent._features import is_sparse, on_outcomes, violations
 from infogeo.maxent._newton import newton
 from infogeo.maxent._problem import Found, Outcome, Solution, evaluate
 from infogeo.maxent._proofs import is_proof
 from infogeo.maxent._reduce import reduce_features, scale_features
+from infogeo.maxent._sparse import evaluate_sparse, newton_sparse, reduce_sparse
+
+# Sparse features of no more numbers than this are tried as dense ones before giving up.
+_LARGEST_DENSE = 2_000_000
 
 
 def solve(problem, controls):
@@ -23,7 +28,7 @@ def solve(problem, controls):
     support[allowed] = found.support
     top = C[support].max()
     residual = np.abs(
-        (found.problem.features - problem.targets[:, None]) @ found.outcome.point.p
+        violations(found.problem.features, problem.targets, found.outcome.point.p)
     ).max()
     if found.outcome.status.is_solution and (found.reduced.unmet.any() or not residual < math.inf):
         outcome = found.outcome
@@ -31,47 +36,60 @@ def solve(problem, controls):
     return _describe(found, residual, allowed, support, top)
 
 
+def solve_sparse(features, problem, controls):
+    """Solve one problem with sparse features; `problem` holds everything else."""
+    found = solve(replace(problem, features=features), controls)
+    if found.status is Status.UNDECIDED and problem.features.size <= _LARGEST_DENSE:
+        return solve(replace(problem, features=features.toarray()), controls)
+    return found
+
+
 def restrict(problem, outcomes):
     """Return the problem on some of its outcomes only; the largest log_base becomes 0."""
-    F, C = problem.features, problem.base
-    if not outcomes.all():
-        F, C = F[:, outcomes], C[outcomes]
-    # Sums over the outcomes are pairwise, and accurate, only along a contiguous axis.
-    return replace(problem, features=np.ascontiguousarray(F), base=C - C.max())
+    C = problem.base[outcomes]
+    return replace(problem, features=on_outcomes(problem.features, outcomes), base=C - C.max())
+
+
+def _reduce(problem):
+    if is_sparse(problem.features):
+        return reduce_sparse(problem)
+    return (
+        (scale_features(problem), None) if problem.penalty is not None else reduce_features(problem)
+    )
 
 
 def _solve_allowed(problem, controls):
     """Solve a problem that has no outcomes ruled out, on a face if it has to be."""
+    sparse = is_sparse(problem.features)
+    approach = newton_sparse if sparse else newton
+    everywhere = np.ones(problem.base.size, dtype=bool)
+    reduced, certificate = _reduce(problem)
     if problem.penalty is not None:
-        reduced = scale_features(problem)
-        outcome = newton(problem, reduced, controls)
-        return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
-    reduced, certificate = reduce_features(problem)
-    outcome = Outcome(
-        Status.INFEASIBLE,
-        evaluate(problem, reduced, np.zeros(reduced.rows.shape[0])),
-        0,
-        certificate=certificate,
+        return Found(problem, reduced, approach(problem, reduced, controls), everywhere)
+    origin = (evaluate_sparse if sparse else evaluate)(
+        problem, reduced, np.zeros(reduced.blur.size)
     )
+    outcome = Outcome(Status.INFEASIBLE, origin, 0, certificate=certificate)
     if certificate is not None:
-        return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
+        return Found(problem, reduced, outcome, everywhere)
     eta = edge_direction(problem)
     if eta is not None:
         if is_proof(problem, eta):
             outcome = replace(outcome, certificate=eta / np.abs(eta).max())
-            return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
+            return Found(problem, reduced, outcome, everywhere)
         on_face = exposed_outcomes(problem, eta, is_edge=True)
         if on_face is not None:
             return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
-    outcome = newton(problem, reduced, controls)
+    outcome = approach(problem, reduced, controls)
     if _may_be_on_a_face(outcome):
-        eta, is_infeasible = search(problem, reduced, outcome.point)
-        if is_infeasible:
-            outcome = replace(outcome, status=Status.INFEASIBLE, certificate=eta)
-        elif eta is not None:
-            on_face = exposed_outcomes(problem, eta)
-            return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
-    return Found(problem, reduced, outcome, np.ones(problem.base.size, dtype=bool))
+        seen = search(problem, reduced, outcome.point)
+        if seen.is_proof:
+            outcome = replace(outcome, status=Status.INFEASIBLE, certificate=seen.eta)
+        elif seen.eta is not None:
+            on_face = exposed_outcomes(problem, seen.eta)
+            return _solve_on_face(problem, reduced, outcome, seen.eta, on_face, controls)
+        outcome = replace(outcome, was_limited=seen.was_limited)
+    return Found(problem, reduced, outcome, everywhere)
 
 
 def _may_be_on_a_face(outcome):
@@ -119,7 +137,7 @@ def _describe(found, residual, allowed, support, top):
     """Return the solution in the coordinates that the user gave."""
     problem, reduced, outcome = found.problem, found.reduced, found.outcome
     point = outcome.point
-    theta = reduced.transform @ point.t
+    theta = reduced.theta(point.t)
     log_p = point.logits - point.value
     probabilities = np.zeros(support.shape)
     probabilities[support] = point.p
@@ -135,7 +153,7 @@ def _describe(found, residual, allowed, support, top):
         dual_gap=outcome.dual_gap,
         status=outcome.status,
         support=support,
-        rank=reduced.rows.shape[0],
+        rank=reduced.rank if outcome.rank is None else outcome.rank,
         steps=outcome.steps,
         certificate=outcome.certificate,
         direction=found.direction,

@@ -5,8 +5,9 @@ The m x m covariance is formed once, near the optimum: from there on the argumen
 |F_iy| norm(e_i), which needs only the entries that are not 0.
 """
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -14,35 +15,27 @@ import scipy.sparse
 
 from infogeo._array import bad_value
 from infogeo._result import Status
+from infogeo.maxent._features import heights, ranges
+from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._newton import CLOSE, step_length
-from infogeo.maxent._problem import CAUTION, EPS, Solution
-from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._problem import CAUTION, EPS, Outcome, Point
+from infogeo.maxent._proofs import (
+    LARGEST_CERTIFIED,
+    bound_of,
+    is_best_possible,
+    is_converged_to_rounding,
+    is_proof,
+    range_certificate,
+    simplified,
+)
 
 _MAX_INNER_STEPS = 300
 _MANY_ENTRIES = 32
 _SMALLEST_RESOLVED = 1e-12  # smaller probabilities do not show in a covariance in float64
-
-
-@dataclass(frozen=True)
-class _Sparse:
-    """A problem on the outcomes that count, with the features by rows and by columns."""
-
-    rows: scipy.sparse.csr_array  # (m, c)
-    columns: scipy.sparse.csr_array  # (c, m): the transpose
-    targets: np.ndarray
-    base: np.ndarray  # the largest is 0
-    blur: np.ndarray  # (m,): the rounding of the targets
-    ridge: np.ndarray  # (m,): 1 / penalty, or 0
-
-
-@dataclass(frozen=True)
-class _State:
-    theta: np.ndarray
-    logits: np.ndarray  # (c,): C + theta'(F - b)
-    value: float
-    p: np.ndarray
-    mean: np.ndarray  # (m,): E_p[F]
-    gradient: np.ndarray  # (m,): mean - b + ridge theta
+# Pivots of a scaled matrix of second moments below this are 0 for all that is known.
+_SMALLEST_PIVOT = 1e-11
+# Normals of more columns than this are not refined: their products with all outcomes are dense.
+_MANY_NORMALS = 64
 
 
 def check_sparse(features, check):
@@ -62,191 +55,197 @@ def check_sparse(features, check):
     return rows
 
 
-def solve_sparse(features, problem, controls):
-    """Solve one problem; `problem` holds everything but the features."""
-    allowed = ~np.isneginf(problem.base)
-    blur = problem.roundoff * np.abs(problem.targets)
-    low, high = _ranges(_on(features, allowed))
-    outside = _out_of_range(low, high, problem.targets, blur)
-    direction, support = None, allowed
-    if problem.penalty is None and outside is None:
-        direction, support = _edge(features, low, high, problem, allowed)
-        if not support.any():
-            direction, support = None, allowed
-    top = problem.base[support].max()
-    rows = _on(features, support)
-    ridge = np.zeros(blur.size) if problem.penalty is None else 1.0 / problem.penalty
-    sparse = _Sparse(
-        rows, rows.T.tocsr(), problem.targets, problem.base[support] - top, blur, ridge
-    )
-    if problem.penalty is None and outside is not None:
-        state = _evaluate(sparse, np.zeros(blur.size))
-        found = (Status.INFEASIBLE, state, 0, math.inf, math.inf, 0, outside)
+@dataclass(frozen=True)
+class SparseReduced:
+    """Sparse features in units of their ranges, by rows and by columns; dependent ones included."""
+
+    rows: scipy.sparse.csr_array  # (m, c)
+    columns: scipy.sparse.csr_array  # (c, m): the transpose
+    targets: np.ndarray
+    scale: np.ndarray  # (m,): powers of 2; theta = t / scale
+    blur: np.ndarray  # (m,): how well the targets are known
+    ridge: np.ndarray  # (m,)
+
+    transform = np.zeros((0, 0))  # gradients are those of dense features
+    unmet = np.zeros(0, dtype=bool)  # contradictions show in the search
+
+    def theta(self, t):
+        """Return the natural parameters in the user's units."""
+        return t / self.scale
+
+    @functools.cached_property
+    def sizes(self):
+        """The absolute values of the entries, by columns."""
+        return abs(self.columns)
+
+    @functools.cached_property
+    def _span(self):
+        """Independent features, and a basis, (m, k), of what is the same for every outcome."""
+        return self._split(np.arange(self.targets.size), np.ones(self.columns.shape[0], bool))
+
+    @property
+    def rank(self):
+        """How many features are independent."""
+        return self._span[0].size
+
+    @property
+    def combinations(self):
+        """A basis, (m, k), of the combinations that are the same for every outcome."""
+        return self._span[1]
+
+    def normals(self, support):
+        """Return an orthonormal basis, (m, k), of the t with t'(F - b) = 0 on the support."""
+        _, normals = self._split(self._span[0], support)
+        return np.linalg.qr(normals)[0]
+
+    def heights(self, normals, outcomes):
+        """Return t'(F - b) on some outcomes, (k, n), for each of the t in the columns, (m, k)."""
+        return (self.columns[outcomes] @ normals - self.targets @ normals).T
+
+    def program(self):
+        """Return the constraints of the search for the largest support, see `_face`.
+
+        F - b would be dense: the total mass is a free variable.
+        """
+        ones = scipy.sparse.csr_array(np.ones((1, self.columns.shape[0])))
+        free = scipy.sparse.csr_array(-np.append(self.targets, 1.0)[:, None])
+        return scipy.sparse.vstack([self.rows, ones], format="csr"), free
+
+    def _split(self, chosen, support):
+        """Return which of some features are independent on the support, and a basis (m, k).
+
+        Its columns are the combinations of the chosen that are 0 there, but for a target of their
+        own if they are the same for every outcome.
+        """
+        on = self.columns[np.flatnonzero(support)]
+        on = on if chosen.size == self.targets.size else on[:, chosen]
+        uniform = np.full(on.shape[0], 1.0 / on.shape[0])
+        centre = on.T @ uniform
+        if support.all():
+            moments = _second_moments(on, uniform) - np.outer(centre, centre)
+        else:
+            centre, b = centre - self.targets[chosen], self.targets[chosen]
+            moments = _second_moments(on, uniform)
+            moments -= np.outer(centre, b) + np.outer(b, centre) + np.outer(b, b)
+            centre = b
+        spread = np.sqrt(np.maximum(np.diagonal(moments), 0.0))
+        spread = np.where(spread > 1e-7, spread, 1.0)  # ranges are about 1: that is rounding
+        factor, order, rank = _pivoted(moments / np.outer(spread, spread), _SMALLEST_PIVOT)
+        basis, dependent = order[:rank], order[rank:]
+        lower = np.tril(factor[:rank, :rank])
+        normals = np.zeros((chosen.size, dependent.size))
+        normals[dependent, np.arange(dependent.size)] = 1.0
+        if rank:
+            mixture = scipy.linalg.solve_triangular(
+                lower, factor[rank:, :rank].T, lower=True, trans=1
+            )
+            normals[basis] = -mixture
+            normals /= spread[:, None]
+            if dependent.size <= _MANY_NORMALS:
+                left = on @ normals - centre @ normals
+                left = (on.T @ left)[basis] - np.outer(centre[basis], left.sum(axis=0))
+                left /= on.shape[0] * spread[basis, None]
+                normals[basis] -= scipy.linalg.cho_solve((lower, True), left) / spread[basis, None]
+        else:
+            normals /= spread[:, None]
+        wide = np.zeros((self.targets.size, dependent.size))
+        wide[chosen] = normals
+        return np.sort(chosen[basis]), wide
+
+
+def reduce_sparse(problem):
+    """Scale the features; return also a certificate if a target is out of reach for its feature."""
+    F, b = problem.features, problem.targets
+    low, high = ranges(F)
+    rounding = problem.roundoff * np.abs(b)
+    spread = np.where(high > low, high - low, 1.0)
+    ridge = np.zeros(b.size) if problem.penalty is None else 1.0 / problem.penalty
+    scale = power_of_two(spread)
+    if (scale == scale[0]).all():
+        rows, scale = F, np.ones(b.size)
     else:
-        found = _newton(sparse, problem.start, controls)
-    status, state, steps, bound, gap, rank, certificate = found
-    if direction is not None:
-        if status is Status.CONVERGED:
-            status = Status.BOUNDARY
-        elif status is Status.INFEASIBLE:  # proved for the outcomes of the face only
-            status, certificate = Status.UNDECIDED, None
-    return _describe(
-        sparse, state, status, steps, bound, gap, rank, certificate, direction, support, top
+        rows = F.copy()
+        rows.data /= np.repeat(scale, np.diff(F.indptr))
+    reduced = SparseReduced(
+        rows, rows.T.tocsr(), b / scale, scale, rounding / scale, ridge / scale**2
     )
+    if problem.penalty is not None:
+        return reduced, None
+    blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
+    return reduced, range_certificate(problem, low, high, blur)
 
 
-def _describe(sparse, state, status, steps, bound, gap, rank, certificate, direction, support, top):
-    log_p = state.logits - state.value
-    probabilities = np.zeros(support.size)
-    probabilities[support] = state.p
-    entropy = max(0.0, -float(state.p @ np.where(state.p > 0.0, log_p, 0.0)))
-    return Solution(
-        probabilities=probabilities,
-        theta=state.theta,
-        log_partition=state.value + top + float(state.theta @ sparse.targets),
-        value=entropy + float(state.p @ sparse.base) + top,
-        entropy=entropy,
-        residual=float(np.abs(state.mean - sparse.targets).max()),
-        error_bound=bound,
-        dual_gap=gap,
-        status=status,
-        support=support,
-        rank=rank,
-        steps=steps,
-        certificate=certificate,
-        direction=direction if status is Status.BOUNDARY else None,
-        transform=np.zeros((state.theta.size, 0)),
-        diagnosis=_diagnose(status, certificate, steps),
-    )
-
-
-def _diagnose(status, certificate, steps):
-    if status is Status.INFEASIBLE:
-        numbers = ", ".join(str(int(i)) for i in np.flatnonzero(certificate)[:8])
-        return (
-            "No distribution satisfies the constraints: the targets of features "
-            f"{numbers} clash, or are out of range. The combination is in result.certificate."
-        )
-    if status is Status.MAX_STEPS:
-        return f"The {steps} steps ran out. Raise max_steps."
-    return (
-        f"No solution, and no proof that there is none, after {steps} steps: the targets lie on "
-        "the edge of what the features allow, or contradict each other, or nearly so. Move them "
-        "inwards, or give a penalty."
-    )
-
-
-# ---------------------------------------------------------------- ends of ranges
-
-
-def _out_of_range(low, high, targets, blur):
-    """Return a unit vector if a target is outside the range of its feature."""
-    slack = CAUTION * (blur + EPS * np.maximum(np.abs(low), np.abs(high)))
-    excess = np.maximum(targets - high, low - targets) - slack
-    worst = int(excess.argmax())
-    if not excess[worst] > 0.0:
-        return None
-    eta = np.zeros(targets.size)
-    eta[worst] = 1.0 if low[worst] > targets[worst] else -1.0
-    return eta
-
-
-def _edge(features, low, high, problem, allowed):
-    """Return eta for the targets that are ends of ranges, and the outcomes it leaves."""
-    rounding = problem.roundoff * np.abs(problem.targets)
-    at_low = problem.targets - low <= rounding
-    at_high = high - problem.targets <= rounding
-    is_end = (at_low != at_high) & (high > low)
-    if not is_end.any():
-        return None, allowed
-    eta = np.where(is_end, np.where(at_low, 1.0, -1.0), 0.0)
-    ends = np.where(at_low, low, high)
-    chosen = np.flatnonzero(is_end)
-    # Entries that are not stored are 0 and count as well.
-    above = abs(features[chosen]).astype(bool).astype(np.float64)
-    differs = features[chosen].copy()
-    differs.data = (
-        differs.data != np.repeat(ends[chosen], np.diff(features[chosen].indptr))
-    ).astype(np.float64)
-    zero_differs = (ends[chosen] != 0.0).astype(np.float64)
-    leaves = np.ones(chosen.size) @ differs + zero_differs.sum() - zero_differs @ above
-    support = allowed & (leaves == 0.0)
-    return eta / np.abs(eta).max(), support
-
-
-def _on(features, outcomes):
-    """Return the features on some of their outcomes only."""
-    return features if outcomes.all() else features[:, np.flatnonzero(outcomes)]
-
-
-def _ranges(features):
-    # As numpy does it: reduceat over the entries of each row, and 0 where some are not stored.
-    stored = np.diff(features.indptr)
-    low, high = np.zeros(stored.size), np.zeros(stored.size)
-    some = stored > 0
-    starts = features.indptr[:-1][some]
-    low[some] = np.minimum.reduceat(features.data, starts) if some.any() else 0.0
-    high[some] = np.maximum.reduceat(features.data, starts) if some.any() else 0.0
-    is_full = stored == features.shape[1]
-    return np.where(is_full, low, np.minimum(low, 0.0)), np.where(
-        is_full, high, np.maximum(high, 0.0)
-    )
+def evaluate_sparse(problem, reduced, t):
+    """Return the member of the family with parameters t."""
+    logits = problem.base + reduced.columns @ t - float(t @ reduced.targets)
+    top = float(logits.max())
+    p = np.exp(logits - top)
+    total = float(p.sum())
+    p /= total
+    mean = reduced.rows @ p
+    gradient = mean - reduced.targets + reduced.ridge * t
+    return Point(t, logits, top + math.log(total), p, mean, gradient)
 
 
 # ---------------------------------------------------------------- Newton's method
 
 
-def _evaluate(sparse, theta):
-    shift = float(theta @ sparse.targets)
-    logits = sparse.base + sparse.columns @ theta - shift
-    top = float(logits.max())
-    p = np.exp(logits - top)
-    total = float(p.sum())
-    p /= total
-    mean = sparse.rows @ p
-    gradient = mean - sparse.targets + sparse.ridge * theta
-    return _State(theta, logits, top + math.log(total), p, mean, gradient)
-
-
-def _newton(sparse, start, controls):
-    """Return status, state, steps, error bound, dual gap, rank and certificate."""
-    squares = sparse.rows.copy()
+def newton_sparse(problem, reduced, controls):
+    """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
+    squares = reduced.rows.copy()
     np.square(squares.data, out=squares.data)
-    state = _evaluate(sparse, np.zeros(sparse.targets.size))
-    if start is not None:
-        other = _evaluate(sparse, start)
-        prices = [0.5 * float(sparse.ridge @ x.theta**2) for x in (other, state)]
-        state = other if other.value + prices[0] < state.value + prices[1] else state
+    noise = EPS * (CAUTION + np.sqrt(np.diff(reduced.rows.indptr)))
+    point = _first_point(problem, reduced)
     for steps in range(controls.max_steps + 1):
-        variances = np.maximum(squares @ state.p - state.mean**2, 0.0) + sparse.ridge
-        direction = _solve_inexactly(sparse, state, variances)
-        along = sparse.columns @ direction - float(direction @ sparse.targets)
+        second = squares @ point.p
+        variances = second - point.mean**2
+        variances = np.where(variances > noise * second, variances, 0.0) + reduced.ridge
+        direction = _solve_inexactly(reduced, point, variances)
+        along = reduced.columns @ direction - float(direction @ reduced.targets)
         reach = float(np.ptp(along))
-        decrement = math.sqrt(max(0.0, -float(direction @ state.gradient)))
+        decrement = math.sqrt(max(0.0, -float(direction @ point.gradient)))
         controls.report(steps, decrement)
         if not math.isfinite(reach):
             break
         if reach < CLOSE and steps < controls.max_steps:
-            return _certify(sparse, state, variances, steps, controls)
-        if along.max() < 0.0 and not sparse.ridge.any() and _is_farkas(sparse, -direction):
-            eta = _without_dust(sparse, -direction / np.abs(direction).max())
-            return Status.INFEASIBLE, state, steps, math.inf, math.inf, 0, eta
-        if steps == controls.max_steps:
-            return Status.MAX_STEPS, state, steps, math.inf, math.inf, 0, None
+            outcome = _certify(problem, reduced, point, variances, steps, controls)
+            if outcome.status is not Status.UNDECIDED:
+                return outcome
+            point = outcome.point
+            break
+        eta = _farkas(problem, reduced, point, direction, along)
+        if eta is not None:
+            return Outcome(Status.INFEASIBLE, point, steps, certificate=eta)
+        is_over = steps == controls.max_steps
+        if is_over or _is_stuck(problem, reduced, point, reach):
+            break
         ridge = (
-            float((sparse.ridge * state.theta) @ direction),
-            float((sparse.ridge * direction) @ direction),
+            float((reduced.ridge * point.t) @ direction),
+            float((reduced.ridge * direction) @ direction),
         )
-        length = step_length(state.logits, along, reach, ridge)
-        state = _evaluate(sparse, state.theta + length * direction)
-    return Status.UNDECIDED, state, steps, math.inf, math.inf, 0, None
+        length = step_length(point.logits, along, reach, ridge)
+        point = evaluate_sparse(problem, reduced, point.t + length * direction)
+    status = Status.MAX_STEPS if steps == controls.max_steps else Status.UNDECIDED
+    outcome = Outcome(status, point, steps, vanishing=point.p < 1e-6 * point.p.max())
+    eta = None if reduced.ridge.any() else _contradiction(problem, reduced)
+    return outcome if eta is None else replace(outcome, status=Status.INFEASIBLE, certificate=eta)
 
 
-def _solve_inexactly(sparse, state, variances):
+def _first_point(problem, reduced):
+    """Return where to start: at the parameters that were given, if they are better than 0."""
+    origin = evaluate_sparse(problem, reduced, np.zeros(reduced.targets.size))
+    if problem.start is None:
+        return origin
+    start = evaluate_sparse(problem, reduced, problem.start * reduced.scale)
+    values = [x.value + 0.5 * float(reduced.ridge @ x.t**2) for x in (start, origin)]
+    return start if values[0] < values[1] else origin
+
+
+def _solve_inexactly(reduced, point, variances):
     """Return d with H d near -gradient, by conjugate gradients with the diagonal of H."""
     size = variances.max() * 1e-14
-    inverse = np.where(variances > size, 1.0 / np.maximum(variances, size), 0.0)
-    residual = -state.gradient
+    inverse = np.where(variances > size, 1.0 / np.maximum(variances, max(size, 1e-300)), 0.0)
+    residual = -point.gradient
     preconditioned = inverse * residual
     d, search = np.zeros_like(residual), preconditioned
     product = first = float(residual @ preconditioned)
@@ -254,9 +253,9 @@ def _solve_inexactly(sparse, state, variances):
     for _ in range(_MAX_INNER_STEPS):
         if not product > max(tolerance, 1e-30 * first):
             break
-        values = sparse.columns @ search
-        values -= float(state.p @ values)
-        curved = sparse.rows @ (state.p * values) + sparse.ridge * search
+        values = reduced.columns @ search
+        values -= float(point.p @ values)
+        curved = reduced.rows @ (point.p * values) + reduced.ridge * search
         curvature = float(search @ curved)
         if not curvature > 0.0:
             break
@@ -269,95 +268,120 @@ def _solve_inexactly(sparse, state, variances):
     return d
 
 
-def _is_farkas(sparse, eta):
-    """Whether eta'(F_y - b) > 0 for all outcomes, whatever the rounding."""
-    above = sparse.columns @ eta - float(eta @ sparse.targets)
-    size = abs(sparse.columns) @ np.abs(eta) + float(np.abs(eta) @ np.abs(sparse.targets))
-    slack = (eta.size + 4) * EPS * size + float(np.abs(eta) @ sparse.blur)
-    return bool((above > slack).all())
+def _is_stuck(problem, reduced, point, reach):
+    """Whether the constraints hold up to rounding, as for dense features."""
+    violation = np.abs(point.gradient)
+    if (violation > 1e-4 + reduced.blur).any():
+        return False
+    rounding, _ = _rounding(problem, reduced, point)
+    return is_converged_to_rounding(violation, rounding, reach)
 
 
-def _without_dust(sparse, eta):
-    """Drop the features that contribute next to nothing, if the proof holds without them."""
-    for share in (1e-3, 1e-6):
-        kept = np.where(np.abs(eta) > share, eta, 0.0)
-        if _is_farkas(sparse, kept):
-            return kept
-    return eta
+def _farkas(problem, reduced, point, direction, along):
+    """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
+    if reduced.ridge.any():
+        return None
+    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
+        if values.max() < 0.0:
+            eta = reduced.theta(-vector)
+            if is_proof(problem, eta):
+                return simplified(problem, eta)
+    return None
+
+
+def _contradiction(problem, reduced):
+    """Return a combination that is the same for every outcome and has another target, or None."""
+    for combination in reduced.combinations.T:
+        eta = reduced.theta(combination)
+        values, _ = heights(eta, problem.features, problem.targets)
+        eta = np.copysign(eta, eta * values[0])
+        if is_proof(problem, eta):
+            return simplified(problem, eta)
+    return None
 
 
 # ---------------------------------------------------------------- the proof
 
 
-def _certify(sparse, origin, variances, steps, controls):
+def _certify(problem, reduced, origin, variances, steps, controls):
     """Finish with the covariance at the origin, and bound the error."""
     scale = np.sqrt(np.where(variances > 0.0, variances, 1.0))
-    kept, whitener = _whitener(sparse, origin, scale)
+    kept, whitener = _whitener(reduced, origin, scale)
     norms = np.zeros(scale.size)
     norms[kept] = np.linalg.norm(whitener, axis=0)
-    size_of = sparse.columns.copy()
-    np.abs(size_of.data, out=size_of.data)
     offset = float(np.linalg.norm(whitener @ origin.mean[kept]))
-    lever = 2.0 * (float((size_of @ norms).max()) + offset)
-    state, done = origin, 0
+    lever = 2.0 * (float((reduced.sizes @ norms).max()) + offset)
+    point, done = origin, 0
     decrement = float(np.linalg.norm(whitener @ origin.gradient[kept]))
     enough = 1e-4 * controls.tol
     while steps + done < controls.max_steps and (done == 0 or decrement * lever > enough):
-        theta = state.theta.copy()
-        theta[kept] -= whitener.T @ (whitener @ state.gradient[kept])
-        trial = _evaluate(sparse, theta)
+        t = point.t.copy()
+        t[kept] -= whitener.T @ (whitener @ point.gradient[kept])
+        trial = evaluate_sparse(problem, reduced, t)
         trial_decrement = float(np.linalg.norm(whitener @ trial.gradient[kept]))
         if done > 0 and trial_decrement > 0.5 * decrement:
             break
-        state, decrement, done = trial, trial_decrement, done + 1
+        point, decrement, done = trial, trial_decrement, done + 1
         controls.report(steps + done, decrement)
-    drift = float(np.ptp(state.logits - origin.logits))
-    shift = float(np.linalg.norm(whitener @ (state.mean - origin.mean)[kept]))
-    of_gradient, of_logs = _rounding(sparse, state, size_of)
+    drift = float(np.ptp(point.logits - origin.logits))
+    shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)[kept]))
+    of_gradient, of_logs = _rounding(problem, reduced, point)
     rounding = float(np.linalg.norm(np.abs(whitener) @ of_gradient[kept]))
     size, x, bound = bound_of(decrement, rounding, of_logs, lever, shift, drift)
     steps += done
     # The constraints that were left out as dependent have to hold by themselves.
     slack = CAUTION * of_gradient + float(size) * np.sqrt(variances) * 2.0
-    is_met = np.abs(state.gradient) <= slack
+    is_met = np.abs(point.gradient) <= slack
     is_met[kept] = True
     is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
-    # Where probabilities run to 0 the covariance loses directions that are no dependence.
-    is_resolved = kept.size == scale.size or float(state.p.min()) > _SMALLEST_RESOLVED
-    if not (x <= LARGEST_CERTIFIED and is_near and is_met.all() and is_resolved):
+    is_proved = x <= LARGEST_CERTIFIED and is_near and is_met.all()
+    if is_proved and kept.size < scale.size and float(point.p.min()) <= _SMALLEST_RESOLVED:
+        # Where probabilities run to 0 the covariance loses directions that are no dependence.
+        is_proved = kept.size == reduced.rank
+    if not is_proved:
         status = Status.MAX_STEPS if steps >= controls.max_steps else Status.UNDECIDED
-        return status, state, steps, math.inf, math.inf, kept.size, None
-    return Status.CONVERGED, state, steps, float(bound), float(size**2), kept.size, None
+        return Outcome(status, point, steps)
+    return Outcome(
+        Status.CONVERGED, point, steps, float(bound), float(size**2), rank=int(kept.size)
+    )
 
 
-def _whitener(sparse, state, scale):
+def _whitener(reduced, point, scale):
     """Return independent features, and W with W'W the inverse of their covariance."""
-    covariance = _second_moments(sparse, state.p) - np.outer(state.mean, state.mean)
-    covariance += np.diag(sparse.ridge)
+    covariance = _second_moments(reduced.columns, point.p) - np.outer(point.mean, point.mean)
+    covariance += np.diag(reduced.ridge)
     covariance /= np.outer(scale, scale)
-    factor, order, rank, _ = scipy.linalg.lapack.dpstrf(covariance, lower=1, tol=1e-10)
-    kept = order[:rank] - 1
+    factor, order, rank = _pivoted(covariance, 1e-10)
+    kept = order[:rank]
     lower = np.tril(factor[:rank, :rank])
     whitener = scipy.linalg.solve_triangular(lower, np.eye(rank), lower=True)
     return kept, whitener / scale[kept]
 
 
-def _second_moments(sparse, p):
+def _pivoted(matrix, smallest):
+    """Return the Cholesky factor, (n, n), of a matrix, its order of the rows, and its rank."""
+    factor, order, rank, _ = scipy.linalg.lapack.dpstrf(matrix, lower=1, tol=smallest)
+    if np.diagonal(matrix).max() <= smallest:  # which LAPACK asks of the later pivots only
+        rank = 0
+    return factor, order - 1, rank
+
+
+def _second_moments(columns, p):
     """Return E_p[F F'], (m, m)."""
-    num_outcomes, num_features = sparse.columns.shape
-    stored = np.diff(sparse.columns.indptr)
+    num_outcomes, num_features = columns.shape
+    stored = np.diff(columns.indptr)
     longest = int(stored.max(initial=0))
-    if longest > _MANY_ENTRIES or longest * num_outcomes > 4 * sparse.columns.nnz:
-        weighted = sparse.columns.copy()
+    if longest > _MANY_ENTRIES or longest * num_outcomes > 4 * columns.nnz:
+        weighted = columns.copy()
         weighted.data *= np.repeat(p, stored)
-        return (sparse.rows @ weighted).toarray()
+        return (columns.T @ weighted).toarray()
     # Few entries at every outcome: pair by pair they are added up faster.
     where = np.zeros((longest, num_outcomes), dtype=np.int64)
     values = np.zeros((longest, num_outcomes))
     outcomes = np.repeat(np.arange(num_outcomes), stored)
-    position = np.arange(outcomes.size) - np.repeat(sparse.columns.indptr[:-1], stored)
-    where[position, outcomes] = sparse.columns.indices
-    values[position, outcomes] = sparse.columns.data
+    position = np.arange(outcomes.size) - np.repeat(columns.indptr[:-1], stored)
+    where[position, outcomes] = columns.indices
+    values[position, outcomes] = columns.data
     total = np.zeros(num_features**2)
     for i in range(longest):
         weighted = p * values[i]
@@ -369,16 +393,16 @@ def _second_moments(sparse, p):
     return half + half.T
 
 
-def _rounding(sparse, state, size_of):
+def _rounding(problem, reduced, point):
     """Bound the rounding errors of the gradient, and of every log-probability."""
-    theta = np.abs(state.theta)
-    longest = int(np.diff(sparse.columns.indptr).max(initial=0))
-    terms = 6.0 + np.abs(sparse.base) + np.abs(state.logits - state.value)
-    terms += (longest + 2) * (size_of @ theta + float(theta @ np.abs(sparse.targets)))
+    t = np.abs(point.t)
+    longest = int(np.diff(reduced.columns.indptr).max(initial=0))
+    terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value)
+    terms += (longest + 2) * (reduced.sizes @ t + float(t @ np.abs(reduced.targets)))
     of_logs = EPS * terms
-    size_of_rows = size_of.T  # the same entries
-    mean_size = size_of_rows @ state.p
-    length = np.diff(sparse.rows.indptr) + 2.0  # the sums are sequential
-    of_mean = EPS * (length * mean_size + np.abs(sparse.targets) + sparse.ridge * theta)
-    of_mean += 2.0 * (size_of_rows @ (state.p * of_logs))
-    return sparse.blur + of_mean, float(of_logs.max() + state.p @ of_logs)
+    size_of_rows = reduced.sizes.T  # the same entries
+    mean_size = size_of_rows @ point.p
+    length = np.diff(reduced.rows.indptr) + 2.0  # the sums are sequential
+    of_mean = EPS * (length * mean_size + np.abs(reduced.targets) + reduced.ridge * t)
+    of_mean += 2.0 * (size_of_rows @ (point.p * of_logs))
+    return reduced.blur + of_mean, float(of_logs.max() + point.p @ of_logs)

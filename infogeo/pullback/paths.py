@@ -4,6 +4,8 @@ Lengths need no Jacobian: the length of a path is that of its image, the path of
 and that is measured by exact output distances. The functions are methods of `PullbackMetric`.
 """
 
+import math
+
 import numpy as np
 import scipy.optimize
 import torch
@@ -221,15 +223,8 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     check_count("max_steps", max_steps)
     check_number("tol", tol)
     x0, x1 = _ends(self, x0, x1)
-    straight = torch.stack([_between(x0, x1, k / num_segments) for k in range(num_segments + 1)])
     lower = self.head.distance(outputs(self, x0), outputs(self, x1))
-    points, best = straight, _polygon_length(self, straight, _PATH_RTOL).value
-    arrival_error = torch.full_like(best, torch.nan)
-    if self.head.geodesic is not None:
-        lifted = _lift(self, x0, x1, num_segments)
-        lifted_length = _polygon_length(self, lifted, _PATH_RTOL).value
-        arrival_error = (lifted_length - lower).clamp(min=0.0)
-        points, best = _shorter(points, best, lifted, lifted_length)
+    points, best, arrival_error = _known_paths(self, x0, x1, lower, num_segments)
     steps = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
     member_status = np.full(len(x0), Status.CONVERGED, dtype=object)
     slack = _ROUNDING * torch.finfo(best.dtype).eps ** 0.5
@@ -239,7 +234,9 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
         points[:, i : i + 1], best[i : i + 1] = _shorter(
             points[:, i : i + 1], best[i : i + 1], found[:, None], found_length
         )
-    energies = torch.stack([_fine_energy(self, points[:, i]) for i in range(len(x0))])
+    energies = torch.zeros_like(best)
+    for i in range(len(x0)):
+        energies[i] = _fine_energy(self, points[:, i])
     failed = tuple(i for i, status in enumerate(member_status) if not status.is_solution)
     worst = Status.MAX_STEPS if failed else Status.CONVERGED
     # a polygon as short as the bound may come out below it by rounding
@@ -266,9 +263,7 @@ def outputs(metric, x):
 
 
 def _outputs_with_graph(metric, x):
-    first, *_ = x.shape
-    flat = x if x.ndim == 2 else x.reshape(first, -1)
-    size = max(1, _CHUNK // max(1, flat[0].numel()))
+    size = max(1, _CHUNK // max(1, math.prod(x.shape[1:])))
     parts = []
     for part in x.split(size):
         z = metric._outputs(part)
@@ -280,7 +275,7 @@ def _outputs_with_graph(metric, x):
 def outputs_along(metric, points):
     """Return the outputs at points of shape (n, batch, ...), shape (n, batch, c)."""
     z = outputs(metric, points.flatten(0, 1))
-    return z.reshape(*points.shape[:2], -1)
+    return z.reshape(*points.shape[:2], z.shape[1])
 
 
 def distances(metric, z, w):
@@ -312,6 +307,19 @@ def _between(x0, x1, t):
     t = torch.as_tensor(t, device=x0.device).to(x0.dtype)
     t = t.reshape(t.shape + (1,) * (x0.ndim - 1)) if t.ndim else t
     return (1.0 - t) * x0 + t * x1
+
+
+def _known_paths(metric, x0, x1, lower, num_segments):
+    """Return the shorter of straight and lifted paths, their lengths, and the lift's excess."""
+    t = torch.linspace(0.0, 1.0, num_segments + 1, dtype=torch.float64).tolist()
+    straight = torch.stack([_between(x0, x1, s) for s in t])
+    straight_length = _polygon_length(metric, straight, _PATH_RTOL).value
+    if metric.head.geodesic is None:
+        return straight, straight_length, torch.full_like(lower, torch.nan)
+    lifted = _lift(metric, x0, x1, num_segments)
+    lifted_length = _polygon_length(metric, lifted, _PATH_RTOL).value
+    excess = (lifted_length - lower).clamp(min=0.0)
+    return *_shorter(straight, straight_length, lifted, lifted_length), excess
 
 
 def _shorter(a, length_of_a, b, length_of_b):
@@ -454,7 +462,7 @@ def _graded(metric, z0, z1, num_segments):
     due = torch.linspace(0.0, 1.0, num_segments + 1, dtype=z0.dtype, device=z0.device)
     at = torch.searchsorted(done.T.contiguous(), due.expand(len(z0), -1).contiguous())
     at = at.clamp(max=len(t) - 1)
-    return torch.stack([fine[at[i], i] for i in range(len(z0))], dim=1)
+    return fine[at.T, torch.arange(len(z0), device=at.device)]
 
 
 def move_to_output(metric, x, target, num_steps, input_metric=euclidean):
