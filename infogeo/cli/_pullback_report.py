@@ -59,9 +59,7 @@ def write(scan, samples=None):
     text = json.dumps(summary, indent=2) + "\n"
     report.write_file(scan.folder / "summary.json", text)
     map_of_predictions = None if logits is None else _map(samples, logits, order)
-    report.write_file(
-        scan.folder / "report.html", _page(scan, summary, images, map_of_predictions)
-    )
+    report.write_file(scan.folder / "report.html", _page(scan, summary, images, map_of_predictions))
     return summary
 
 

@@ -22,8 +22,9 @@ _NUM_BARS = 10
 _LARGEST_SIDE = 48  # of an image in the page, in pixels
 
 
-def explorer(z, *, inputs=None, spectrum=None, labels=None, classes=None, numbers=None,
-             positions=None):
+def explorer(
+    z, *, inputs=None, spectrum=None, labels=None, classes=None, numbers=None, positions=None
+):
     """Return an interactive map of predictions as a block of HTML.
 
     Pointing at a prediction shows its input and its probabilities; a click shows the directions
