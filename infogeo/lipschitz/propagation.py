@@ -308,7 +308,7 @@ def _batch_norm(seen, layer, mean, cov):
 
 
 def _scaling(seen, layer, mean, cov):
-    return layer.factor * mean, layer.factor**2 * cov
+    return layer.factor * mean, layer.factor * (layer.factor * cov)
 
 
 def _relu(seen, layer, mean, cov):
