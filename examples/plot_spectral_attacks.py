@@ -1,4 +1,5 @@
-"""Spectral attacks beside gradient and PGD attacks: equal l2 budget, equal box.
+"""Spectral attacks beside gradient and PGD attacks: equal l2 budget, equal box
+============================================================================
 
 A convolutional network is trained on scikit-learn's digits or, with --data DIR, on MNIST's test
 images (8,000 of them for training, 2,000 held out), as t10k-images-idx3-ubyte.gz and
@@ -250,7 +251,7 @@ def compare_penalties(data, num_epochs, radius):
 
 def main():
     """Train, attack, draw the figure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="folder with the test images of MNIST")
     parser.add_argument("--penalties", action="store_true", help="train with penalties, too")
     options = parser.parse_args()
