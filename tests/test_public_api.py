@@ -185,6 +185,7 @@ SIGNATURES = {
     "pullback.PullbackMetric.spectrum": "self, x, *, num_values",
     "pullback.PullbackMetric.log_spectrum": "self, x",
     "pullback.PullbackMetric.trace": "self, x",
+    "pullback.PullbackMetric.hutchinson_trace": "self, x, *, num_samples, generator",
     "pullback.PullbackMetric.rank": "self, x, *, rtol",
     "pullback.PullbackMetric.output_distance": "self, x0, x1",
     "pullback.PullbackMetric.length": "self, path",
