@@ -1,5 +1,5 @@
-"""How many images keep their right class whatever an attacker adds, up to an l2 radius?
-=====================================================================================
+"""Images that keep their right class, whatever is added up to an l2 radius
+========================================================================
 
 Trains 1-Lipschitz networks with a loss for small and one for large radii, freezes them and counts
 the images that are classified right with a certificate. On scikit-learn's digits by default; with
@@ -135,7 +135,7 @@ def draw(ax, recipe, curve):
 
 def main():
     """Train with both losses from all seeds, print the table and draw the first seed's curves."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder with MNIST's test images; digits without it")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each loss")
     arguments = parser.parse_args()

@@ -210,6 +210,7 @@ SIGNATURES = {
     "lipschitz.layers.L1Projection.forward": "self, weight",
     "lipschitz.layers.NormPool": "group_size",
     "lipschitz.layers.Scaling": "factor",
+    "lipschitz.layers.as_linear": "layer, input_shape",
     "lipschitz.layers.freeze": "model, *, order",
     "lipschitz.layers.jacobian_spectrum": "model, x, *, chunk_size",
     "lipschitz.layers.lipschitz_bound": "model, *, order",
