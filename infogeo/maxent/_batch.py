@@ -233,7 +233,8 @@ def _certify(block, origin, whiteners, steps_before, controls):
     """
     whitened = whiteners @ block.rows
     whitened -= _apply(whiteners, origin.gradient)[:, :, None]
-    lever = 2.0 * np.sqrt(np.square(whitened).sum(axis=1).max(axis=-1, initial=0.0))
+    norms = np.sqrt(np.square(whitened).sum(axis=1))
+    lever = 2.0 * norms.max(axis=-1, initial=0.0)
     point, tol = origin, controls.tol
     max_steps = controls.max_steps - steps_before
     decrement = _norms(_apply(whiteners, origin.gradient))
@@ -251,7 +252,8 @@ def _certify(block, origin, whiteners, steps_before, controls):
     is_finite = np.isfinite(block.base)
     change = np.where(is_finite, point.logits - origin.logits, 0.0)
     shift = _norms(_apply(whiteners, point.gradient - origin.gradient))
-    rounding, rounding_of_logs = _rounding(block, point, whiteners, is_finite)
+    norms += shift[:, None]
+    rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, is_finite)
     size, x, bound = bound_of(
         decrement, rounding, rounding_of_logs, lever, shift, np.ptp(change, axis=-1)
     )
@@ -260,16 +262,17 @@ def _certify(block, origin, whiteners, steps_before, controls):
     return point, bound, size, steps, is_proved
 
 
-def _rounding(block, point, whiteners, is_finite):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
+def _rounding(block, point, whiteners, norms, is_finite):
+    """Bound the rounding errors as `infogeo.maxent._proofs.rounding_of` does."""
     size = np.abs(block.rows)
     weights = (point.t.shape[-1] + 2) * np.abs(point.t)
     terms = 6.0 + np.abs(block.base) + np.abs(point.logits - point.value[:, None])
     of_logs = EPS * np.where(is_finite, terms + _combine(weights, size), 0.0)
     # Sums of a few terms are not pairwise.
-    of_sums = 32.0 * EPS * _means(size, point.p) + 2.0 * _means(size, point.p * of_logs)
-    of_gradient = _apply(np.abs(whiteners), block.blur + of_sums)
-    return _norms(of_gradient), of_logs.max(axis=-1, initial=0.0) + _sums(point.p * of_logs)
+    of_gradient = _apply(np.abs(whiteners), block.blur + 48.0 * EPS * _means(size, point.p))
+    weighted = point.p * of_logs
+    rounding = _norms(of_gradient) + 2.0 * _sums(norms * weighted)
+    return rounding, of_logs.max(axis=-1, initial=0.0) + _sums(weighted)
 
 
 # ---------------------------------------------------------------- small linear algebra
