@@ -1,9 +1,10 @@
-"""Spectral attacks beside gradient and PGD attacks: equal l2 budget, equal box.
+"""Spectral attacks beside gradient and PGD attacks
+================================================
 
 A convolutional network is trained on scikit-learn's digits or, with --data DIR, on MNIST's test
 images (8,000 of them for training, 2,000 held out), as t10k-images-idx3-ubyte.gz and
 t10k-labels-idx1-ubyte.gz in that folder. All attacks know the predicted class only, keep the
-pixels in [0, 1] and spend the whole budget in that box. With --penalties two more networks are
+pixels in [0, 1] and spend the same l2 budget in that box. With --penalties two more networks are
 trained, with the trace and the isometry penalty. Writes spectral_attacks.png into the current
 folder.
 """
@@ -255,7 +256,7 @@ def main():
     parser.add_argument("--penalties", action="store_true", help="train with penalties, too")
     options = parser.parse_args()
     is_mnist = options.data is not None
-    num_epochs, num_images = (8, 500) if is_mnist else (8, 100)
+    num_epochs, num_images = (8, 500) if is_mnist else (6, 60)
     chosen = (1.0, 1.5, 2.0) if is_mnist else (0.5, 0.75, 1.0)
     radii = np.linspace(0.25, 3.0, 12) if is_mnist else np.linspace(0.25, 1.5, 6)
     data = load(options.data)

@@ -177,10 +177,36 @@ class Spectrum:
         Orthonormal directions of the shape of an input, one for each value.
     temperature : float
         The softmax temperature the metric was taken at.
+    errors : array, shape (batch, k), or None
+        For values from products with vectors: by how much each can be too small; none is too
+        large by more than rounding. None for values that are exact to rounding.
     """
 
     values: Array
     vectors: Array
+    temperature: float
+    errors: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TraceEstimate:
+    """The trace of a pullback metric from random directions of the output.
+
+    Parameters
+    ----------
+    values : array, shape (batch,)
+        Unbiased estimates of the trace.
+    standard_errors : array, shape (batch,)
+        Their standard deviations, estimated from the same samples.
+    num_samples : int
+        How many random directions were taken.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    values: Array
+    standard_errors: Array
+    num_samples: int
     temperature: float
 
 

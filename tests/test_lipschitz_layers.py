@@ -201,6 +201,7 @@ def test_l1_projection_closed_cases(dtype):
     found = layers.L1Projection()(weight)
     assert found.dtype == dtype
     torch.testing.assert_close(found, torch.tensor(expected, dtype=dtype))
+    assert bool(layers.L1Projection()(weight[:1] * math.nan).isnan().all())
     inside = weight[[1, 4]]
     assert torch.equal(layers.L1Projection()(inside), inside)
 
@@ -434,6 +435,58 @@ def test_jacobian_spectrum_against_finite_differences():
     torch.testing.assert_close(layers.jacobian_spectrum(wide, torch.randn(2, 3))[1], expected)
 
 
+# ---------------------------------------------------------------- convolutions
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4)),
+        (nn.Conv2d(2, 8, 3, stride=2, padding=1, padding_mode="circular"), (2, 6, 6)),
+        (nn.Conv1d(3, 1, 4, dilation=2, bias=False), (3, 9)),
+        (nn.Sequential(nn.Conv2d(1, 2, 2), nn.AvgPool2d(2)), (1, 5, 5)),
+    ],
+    ids=repr,
+)
+def test_convolutions_as_matrices(layer, shape):
+    layer = layer.double()
+    linear = layers.as_linear(layer, shape)
+    x = torch.randn(4, *shape, dtype=torch.float64)
+    torch.testing.assert_close(linear(x.flatten(1)), layer(x).flatten(1))
+    moved = (layer(x) - layer(-x)).detach().flatten(1).norm(dim=-1) / (
+        2 * x.flatten(1).norm(dim=-1)
+    )
+    assert float(moved.max()) <= layers.lipschitz_bound(linear)
+
+
+def test_the_norm_of_a_circular_convolution_is_that_of_its_symbols():
+    layer = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular").double()
+    symbols = np.fft.fft2(layer.weight.detach().numpy(), (6, 6), axes=(2, 3)).transpose(2, 3, 0, 1)
+    expected = np.linalg.norm(symbols, 2, axis=(-2, -1)).max()
+    linear = layers.as_linear(layer, (3, 6, 6))
+    assert layers.lipschitz_bound(linear) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_convolutions_of_orthogonium_are_frozen():
+    convolutions = pytest.importorskip("orthogonium.layers.conv.AOC")
+    layer = convolutions.AdaptiveOrthoConv2d(2, 4, 3, padding=1, padding_mode="circular").eval()
+    linear = layers.as_linear(layer, (2, 6, 6))
+    frozen = layers.freeze(linear)
+    values = np.linalg.svd(frozen.weight.double().numpy(), compute_uv=False)
+    assert values.min() > 1.0 - 1e-5
+    assert values.max() <= 1.0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_convolutions_of_torchlip_are_frozen():
+    torchlip = pytest.importorskip("deel.torchlip")
+    layer = torchlip.SpectralConv2d(2, 4, 3, padding=1).eval()
+    layer(torch.zeros(1, 2, 6, 6))
+    frozen = layers.freeze(layers.as_linear(layer.vanilla_export(), (2, 6, 6)))
+    assert layers.lipschitz_bound(frozen) <= 1.0
+
+
 # ---------------------------------------------------------------- bad arguments
 
 W = torch.ones(3, 3)
@@ -463,6 +516,10 @@ BAD_ARGUMENTS = [
      "order must be from 1 to inf: got 0."),
     (lambda: layers.freeze(nn.Linear(90, 2), order=math.inf), ValueError,
      "model must have linear layers of maximum norm at most 1: it is a Linear of norm"),
+    (lambda: layers.as_linear(nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU()), (1, 4)), ValueError,
+     "layer must be affine: it differs from W x + b by"),
+    (lambda: layers.as_linear(layers.GroupSort(), (4,)), ValueError, "layer must be affine"),
+    (lambda: layers.as_linear(torch.relu, (1, 4)), TypeError, "layer must be a torch.nn.Module"),
     (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W[0]), ValueError,
      "x must be a batch of inputs: got shape (3,)."),
     (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W.int()), TypeError, "got torch.int32."),

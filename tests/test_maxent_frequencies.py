@@ -141,6 +141,36 @@ def test_far_logits(rng):
     assert found.probabilities[0, 1] == 0.0
 
 
+@pytest.mark.parametrize("scale", [1e2, 1e3, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("c", [3, 10])
+def test_logits_of_any_size(rng, scale, c):
+    # Nearly all rows are certain; which are not is a linear program.
+    z, f = scale * rng.normal(size=(300, c)), rng.dirichlet(np.ones(c))
+    found = match_frequencies(z, f, space=logits, max_steps=300)
+    assert found.status is Status.CONVERGED
+    assert found.residual < 1e-15 * max(scale, 100.0)
+    tilted = log_softmax(z + found.class_offsets, axis=1)
+    np.testing.assert_allclose(np.exp(tilted), found.probabilities, atol=1e-15 * max(scale, 100.0))
+
+
+def test_rows_of_very_different_sizes():
+    # Cooling at one pace loses the solution on the way here.
+    for seed in (1, 85, 99):
+        rng = np.random.default_rng(seed)
+        c, n = int(rng.integers(2, 20)), int(rng.integers(2, 400))
+        z = 1e4 * rng.normal(size=(n, c)) * rng.lognormal(size=(n, 1))
+        f = rng.dirichlet(np.full(c, rng.choice([0.3, 1, 5])))
+        found = match_frequencies(z, f, space=logits, max_steps=300)
+        assert found.residual < 1e-12
+
+
+@pytest.mark.parametrize("scale", [1e10, 1e100, 1e300])
+def test_nothing_is_claimed_of_logits_without_digits(rng, scale):
+    z, f = scale * rng.normal(size=(300, 5)), rng.dirichlet(np.ones(5))
+    found = match_frequencies(z, f, space=logits, throw=False)
+    assert not found.status.is_solution or found.residual < found.error_bound
+
+
 def test_frequencies_near_zero(rng):
     f = np.array([1e-15, 1e-9, 1.0 - 1e-9])
     found = match_frequencies(draw(rng, 20, 3), f)

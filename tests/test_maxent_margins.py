@@ -119,6 +119,14 @@ def test_small_cells_are_no_zeros():
         fit_margins([[0.0, 1.0], [1.0, 1.0]], {0: [0.5, 0.5], 1: [0.6, 0.4]})
 
 
+@pytest.mark.parametrize("tiny", [1e-14, 1e-20, 3e-26])
+def test_tiny_margins_beside_an_empty_one(tiny):
+    found = fit_margins(np.ones(4), {0: [0.5, 0.5, tiny, 0.0]})
+    assert found.status is Status.BOUNDARY
+    np.testing.assert_array_equal(found.support, [True, True, True, False])
+    np.testing.assert_allclose(found.probabilities, [0.5, 0.5, tiny, 0.0], rtol=1e-9)
+
+
 def test_proportional_fitting_is_the_start():
     # Two sweeps solve independence; all that is left is the proof.
     a, b = np.array([0.2, 0.3, 0.5]), np.array([0.1, 0.4, 0.5])

@@ -172,19 +172,29 @@ pullback.scan(
 """
 
 
-def run_scan(folder, log, *, shard=None, kill_at=""):
-    """Scan in a process of its own; return the batches that it computed."""
+def start_scan(folder, log, *, shard=None, kill_at=""):
+    """Scan in a process of its own, which logs the batches that it computes."""
     code = SCAN.format(tests=str(Path(__file__).parent))
-    log.unlink(missing_ok=True)
-    run = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", code, str(folder), str(log), repr(shard), kill_at],
-        capture_output=True,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert run.returncode == (-signal.SIGKILL if kill_at else 0), run.stderr
-    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def end_scan(process, log, *, is_killed=False):
+    """Return the batches that a process has computed."""
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == (-signal.SIGKILL if is_killed else 0), errors
+    numbers = [int(line) for line in log.read_text().split()]
+    log.unlink()
+    return numbers
+
+
+def run_scan(folder, log, *, shard=None, kill_at=""):
+    process = start_scan(folder, log, shard=shard, kill_at=kill_at)
+    return end_scan(process, log, is_killed=bool(kill_at))
 
 
 @pytest.fixture(scope="module")
@@ -209,33 +219,19 @@ def test_a_killed_scan_goes_on_where_it_was(tmp_path, whole):
         *(f"part-{k:08}.npz" for k in range(NUM_BATCHES)),
         "scan.json",
     ]
-    assert run_scan(folder, log) == []
     assert_same_columns(pullback.read_scan(folder), whole)
 
 
 def test_shards_of_one_folder(tmp_path, whole):
-    folder, log = tmp_path / "shared", tmp_path / "log"
-    assert run_scan(folder, log, shard=(1, 2), kill_at="batch 3") == [1]
-    assert run_scan(folder, log, shard=(0, 2)) == [0, 2, 4]
+    """Both begin with an empty folder, at the same time; one is killed, and started again."""
+    folder, logs = tmp_path / "shared", [tmp_path / "0", tmp_path / "1"]
+    first = start_scan(folder, logs[0], shard=(0, 2))
+    second = start_scan(folder, logs[1], shard=(1, 2), kill_at="batch 3")
+    assert end_scan(second, logs[1], is_killed=True) == [1]
+    assert end_scan(first, logs[0]) == [0, 2, 4]
     assert pullback.read_scan(folder).missing == (3, 5)
-    assert run_scan(folder, log, shard=(1, 2)) == [3, 5]
+    assert run_scan(folder, logs[1], shard=(1, 2)) == [3, 5]
     assert_same_columns(pullback.read_scan(folder), whole)
-
-
-def test_shards_at_the_same_time(tmp_path):
-    """Both begin with an empty folder: only one writes the manifest."""
-    code = SCAN.format(tests=str(Path(__file__).parent))
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, tmp_path / "out", tmp_path / f"{i}", f"({i}, 2)", ""],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for i in range(2)
-    ]
-    assert [run.wait(timeout=120) for run in runs] == [0, 0]
-    assert (tmp_path / "0").read_text().split() == ["0", "2", "4"]
-    assert (tmp_path / "1").read_text().split() == ["1", "3", "5"]
-    assert pullback.read_scan(tmp_path / "out").missing == ()
 
 
 # ---------------------------------------------------------------- merging

@@ -471,10 +471,10 @@ def test_trace_penalty_has_the_mean_and_the_variance_that_it_claims():
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         seen = robustness.trace_penalty(net, x.expand(20000, -1), generator=generator)
-        single = [float(robustness.trace_penalty(net, x, generator=generator)) for _ in range(2000)]
+        single = [float(robustness.trace_penalty(net, x, generator=generator)) for _ in range(600)]
     error = abs(float(seen - dense_eigenvalues(net, x).sum()))
     assert error < 4.0 * (variance / 20000) ** 0.5
-    assert np.var(single) == pytest.approx(variance, rel=0.15)
+    assert np.var(single) == pytest.approx(variance, rel=0.25)
 
 
 @pytest.mark.parametrize("name", ["isometry", "trace"])

@@ -191,6 +191,73 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
     )
 
 
+def as_linear(layer, input_shape):
+    r"""Write an affine layer, such as a convolution, as an `nn.Linear` on flattened inputs.
+
+    .. math:: W = \frac{\partial y}{\partial x}, \qquad b = y(0)
+
+    The matrix is exact, whatever the padding and the stride, and so is its norm: the way to bounds
+    and to `freeze` for convolutions on images that are not large.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module
+        A layer with y(x) = W x + b: a convolution, a mean over windows, several of them in
+        `nn.Sequential`.
+    input_shape : tuple of int
+        The shape of one input, without the batch axis.
+
+    Returns
+    -------
+    torch.nn.Linear
+        From the flattened inputs to the flattened outputs, of the layer's dtype and device.
+
+    Raises
+    ------
+    TypeError
+        Something else than a layer.
+    ValueError
+        A layer that is not affine.
+
+    Notes
+    -----
+    W has a row for each output and a column for each input. Behind it, `nn.Unflatten` restores the
+    shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from infogeo.lipschitz.layers import as_linear, lipschitz_bound
+    >>> mean = as_linear(nn.AvgPool2d(2), (1, 4, 4))
+    >>> mean
+    Linear(in_features=16, out_features=4, bias=True)
+    >>> lipschitz_bound(mean)
+    0.5
+    """
+    _check_module(layer, "layer")
+    layer = _without_parametrizations(layer)
+    shape = tuple(input_shape)
+    like = next(layer.parameters(), torch.empty(()))
+    zero = torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def flat(point):
+        return layer(point[None]).flatten()
+
+    with torch.no_grad():
+        bias = flat(zero)
+        is_widening = bias.numel() > zero.numel()
+    derivative = torch.func.jacfwd(flat) if is_widening else torch.func.jacrev(flat)
+    weight = derivative(zero).detach().reshape(bias.numel(), zero.numel())
+    linear = nn.Linear(zero.numel(), bias.numel(), device="meta", dtype=like.dtype)
+    linear = linear.to_empty(device=like.device)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+        _check_affine(flat, linear, zero)
+    return linear
+
+
 def jacobian_spectrum(model, x, *, chunk_size=None):
     r"""Singular values of the Jacobian of a network, at each input.
 
@@ -408,9 +475,9 @@ def _named(path, module):
     return f"'{path}' is a {kind}" if path else f"it is a {kind}"
 
 
-def _check_module(model):
+def _check_module(model, name="model"):
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module: got {type(model).__name__}.")
+        raise TypeError(f"{name} must be a torch.nn.Module: got {type(model).__name__}.")
 
 
 def _own_order(order):
@@ -426,6 +493,34 @@ def _norm_order(name, order):
     if not order >= 1:
         raise bad_value(name, "be from 1 to inf", f"got {order!r}")
     return float(order)
+
+
+def _without_parametrizations(layer):
+    """Copy a layer with the weights it computes: some parametrisations change a state in place."""
+    layer = copy.deepcopy(layer)
+    for module in list(layer.modules()):
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name)
+    return layer
+
+
+def _check_affine(flat, linear, zero):
+    """Compare at a point and far from it, where an activation would show."""
+    signs = torch.ones_like(zero)
+    signs.view(-1)[::2] = -1.0
+    for scale in (0.01, -1.0, 100.0):
+        point = scale * signs
+        found, expected = flat(point), linear(point.flatten())
+        rounding = zero.numel() * torch.finfo(zero.dtype).eps
+        size = linear.weight.abs() @ point.flatten().abs() + linear.bias.abs()
+        if bool(((found - expected).abs() > rounding * size).any()):
+            raise bad_value(
+                "layer",
+                "be affine",
+                f"it differs from W x + b by {float((found - expected).abs().max()):.3g}",
+                "Convert the affine layers between the activations, each by itself.",
+            )
 
 
 def _check_rows_are_independent(model):

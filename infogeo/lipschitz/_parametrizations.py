@@ -282,7 +282,7 @@ class L1Projection(nn.Module):
         count = torch.arange(1, size.shape[-1] + 1, dtype=size.dtype, device=size.device)
         thresholds = (descending.cumsum(-1) - 1.0) / count
         num_kept = (descending > thresholds).sum(-1, keepdim=True)
-        threshold = thresholds.gather(-1, num_kept - 1)
+        threshold = thresholds.gather(-1, (num_kept - 1).clamp_min(0))  # of NaN, none is kept
         projected = weight.sign() * torch.relu(size - top - threshold)
         return torch.where(size.sum(-1, keepdim=True) <= 1.0, weight, projected)
 

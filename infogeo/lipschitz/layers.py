@@ -15,7 +15,13 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.layers") from None
 
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
-from infogeo.lipschitz._bounds import freeze, jacobian_spectrum, lipschitz_bound, operator_norm
+from infogeo.lipschitz._bounds import (
+    as_linear,
+    freeze,
+    jacobian_spectrum,
+    lipschitz_bound,
+    operator_norm,
+)
 from infogeo.lipschitz._checks import check_precision, check_size
 from infogeo.lipschitz._parametrizations import QR, Bjorck, Cayley, L1Projection, parseval_step
 
@@ -30,6 +36,7 @@ __all__ = [
     "NormPool",
     "OrthogonalLinear",
     "Scaling",
+    "as_linear",
     "freeze",
     "jacobian_spectrum",
     "lipschitz_bound",

@@ -125,6 +125,7 @@ def match_frequencies(
     the result, memory does not grow with n (with groups, by one index). A step is Newton's, whose
     Hessian is the Laplacian of the weights :math:`\sum_i w_i p'_{ij} p'_{ik}`, shortened where
     the third derivative demands it, or :math:`\log f_k / \bar p'_k` if that is sure to gain more.
+    Logits that range over more than 30 are first solved divided by a temperature that falls to 1.
 
     This is not the correction for a changed prior, :math:`p'_{ik} \propto p_{ik} f_k / \pi_k`
     with the frequencies :math:`\pi` of the training data. That one assumes that only the prior
@@ -292,6 +293,7 @@ class _Rows:
     source: _Source
     index: np.ndarray | None  # which rows; None for all
     weights: np.ndarray  # sum 1
+    temperature: float = 1.0  # what their logits are divided by
 
     def blocks(self):
         """Yield the positions in the data, the predictions and the weights, block by block."""
@@ -308,7 +310,11 @@ class _Rows:
                 where = xp.asarray(self.index[span], device=_array.device_of(data))
                 block = xp.take(data, where, axis=0)
             block = block.detach() if hasattr(block, "detach") else block
-            yield where, xp.astype(block, xp.float64, copy=False), w
+            block = xp.astype(block, xp.float64, copy=False)
+            if self.temperature != 1.0:
+                cooling = 1.0 / self.temperature
+                block = block * cooling if self.source.is_logits else block**cooling
+            yield where, block, w
 
     def on_device(self, x):
         return self.source.xp.asarray(x, device=_array.device_of(self.source.data))
@@ -451,6 +457,11 @@ def _refined(rows, tilt, f, roundoff):
 
 # ---------------------------------------------------------------- the solve
 
+# Passes after which the solution counts as far away.
+_PATIENCE = 8
+# Logits within this range need no annealing; others begin with it, and cool by this factor.
+_NARROW, _FAST = 30.0, 0.25
+
 
 @dataclass(frozen=True)
 class _Solution:
@@ -473,11 +484,10 @@ def _solve(rows, f, roundoff, tol, max_steps):
         tilt, overfull = _refined(rows, tilt, f, slack)
         if overfull is not None:
             return _Solution(tilt, Status.INFEASIBLE, 0, f, certificate=overfull)
-    last = math.inf
-    for step in range(1, max_steps + 1):
-        mean, overlap = _moments(rows, tilt)
-        goal = _within_levels(f, mean, tilt.levels)
-        newton = _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+    last, step, is_annealed = math.inf, 0, False
+    while step < max_steps:
+        step += 1
+        mean, goal, newton = _looked_at(rows, tilt, f)
         if newton is not None:
             x = newton.decrement * newton.lever
             if newton.next_bound <= tol and x * x <= 1e-3 * tol:
@@ -498,8 +508,61 @@ def _solve(rows, f, roundoff, tol, max_steps):
             if refined is not tilt:
                 tilt, last = refined, math.inf
                 continue
+        if step >= _PATIENCE and not is_annealed and (newton is None or newton.reach > 0.7):
+            tilt, passes = _annealed(rows, tilt, f, max_steps - step)
+            step, is_annealed = step + passes, True
+            continue
         tilt = _stepped(rows, tilt, mean, goal, newton)
     return _Solution(tilt, Status.MAX_STEPS, max_steps, f)
+
+
+def _looked_at(rows, tilt, f):
+    """Return the average of the tilted rows, what it should be, and Newton's step."""
+    mean, overlap = _moments(rows, tilt)
+    goal = _within_levels(f, mean, tilt.levels)
+    return mean, goal, _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+
+
+def _annealed(rows, tilt, f, max_passes):
+    """Return a tilt near the solution, from those of higher temperatures, and the passes it took.
+
+    If logits range over thousands, nearly all rows are certain of a class, and steps see no
+    further than the few that are not. At a high temperature all rows have a say.
+    """
+    temperature, passes = max(1.0, _range_of_logits(rows) / _NARROW), 1
+    cooling, is_solved, goal = _FAST, False, temperature
+    while passes < max_passes and not (is_solved and temperature == 1.0):
+        found, spent, is_near = _at_temperature(rows, tilt, f, goal, max_passes - passes)
+        passes += spent
+        if is_near or not is_solved:
+            tilt, temperature = found, goal
+        cooling = max(_FAST, cooling * cooling) if is_near else math.sqrt(cooling)
+        is_solved |= is_near
+        goal = max(1.0, temperature * cooling) if is_solved else temperature
+    return tilt, passes
+
+
+def _at_temperature(rows, tilt, f, temperature, max_passes):
+    """Take a few steps on logits divided by the temperature; say whether the solution is near."""
+    warm = replace(rows, temperature=temperature)
+    tilt = replace(tilt, offsets=tilt.offsets / temperature)
+    passes, is_near = 0, False
+    while passes < min(_PATIENCE, max_passes) and not is_near:
+        mean, goal, newton = _looked_at(warm, tilt, f)
+        tilt = _stepped(warm, tilt, mean, goal, newton)
+        passes += 1
+        is_near = newton is not None and newton.reach < 0.7
+    return replace(tilt, offsets=tilt.offsets * temperature), passes, is_near
+
+
+def _range_of_logits(rows):
+    """Return the largest difference of two finite logits of a row."""
+    xp, largest = rows.source.xp, 0.0
+    for _, block, _ in rows.blocks():
+        z = block if rows.source.is_logits else _array.safe_log(block, xp)
+        top = xp.max(z, axis=-1, keepdims=True)
+        largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
+    return largest
 
 
 def _within_levels(f, mean, levels):
@@ -558,7 +621,10 @@ def _newton(mean, overlap, goal, levels, num_rows):
     if inverse is None or not np.isfinite(inverse).all():
         return None
     step[tied] = -inverse @ gradient
-    squared = np.diagonal(inverse)[:, None] + np.diagonal(inverse) - 2.0 * inverse
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = np.diagonal(inverse)[:, None] + np.diagonal(inverse) - 2.0 * inverse
+    if not np.isfinite(squared).all():
+        return None  # nothing is known of the offsets
     is_same = levels[tied][:, None] == levels[tied]
     gap = step[tied][:, None] - step[tied]
     return _Newton(
@@ -602,7 +668,8 @@ def _grounded_inverse(laplacian, is_free):
     if np.diagonal(factor[0]).min() < 1e-6:
         return None  # no digits are left in what decides
     inverse = np.zeros(laplacian.shape)
-    inverse[free] = scipy.linalg.cho_solve(factor, np.eye(scale.size)) / scale / scale[:, None]
+    with np.errstate(over="ignore"):
+        inverse[free] = scipy.linalg.cho_solve(factor, np.eye(scale.size)) / scale / scale[:, None]
     return inverse
 
 

@@ -120,19 +120,12 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
 
 
 def _solved(features, targets, options):
-    """Solve with sparse features; what that leaves open, with dense ones if they are few.
-
-    Open are failures without a proof, and masses so small that they may be 0: only the dense
-    solve looks for zeros that other zeros force.
-    """
+    """Solve with sparse features; what that leaves open, with dense ones if they are few."""
     found = maxent.c_maximize(features, targets, **options, throw=False)
-    p = found.probabilities[found.support]
-    is_settled = found.certificate is not None or (found.status.is_solution and p.min() > 1e-10)
-    if is_settled and found.status.is_solution:
+    if found.status.is_solution:
         return found
-    is_small = math.prod(features.shape) <= _LARGEST_DENSE
-    again = features.toarray() if is_small and not is_settled else features
-    return maxent.c_maximize(again, targets, **options)
+    is_open = found.certificate is None and math.prod(features.shape) <= _LARGEST_DENSE
+    return maxent.c_maximize(features.toarray() if is_open else features, targets, **options)
 
 
 def _gate_margins(shape, margins, check):

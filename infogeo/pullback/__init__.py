@@ -13,14 +13,23 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import KernelWalk, Kinks, LeafPath, Length, Path, ScaledFactor, Spectrum
+from infogeo._result import (
+    KernelWalk,
+    Kinks,
+    LeafPath,
+    Length,
+    Path,
+    ScaledFactor,
+    Spectrum,
+    TraceEstimate,
+)
 from infogeo.pullback import comparison, heads, input_metrics, quantities
 from infogeo.pullback._kinks import check_differentiable
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.metric import PullbackMetric
-from infogeo.pullback.strategies import Batched, Loop
+from infogeo.pullback.strategies import Batched, Loop, Operator
 from infogeo.pullback.temperature import Calibration, fit_temperature
 
 __all__ = [
@@ -33,11 +42,13 @@ __all__ = [
     "LeafPath",
     "Length",
     "Loop",
+    "Operator",
     "Path",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",
     "Spectrum",
+    "TraceEstimate",
     "check_differentiable",
     "comparison",
     "fit_temperature",

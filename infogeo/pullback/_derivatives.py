@@ -75,12 +75,17 @@ class Gradients:
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
         return self._rows(lambda rows: weights[:, rows].transpose(0, 1).clone(), weights.shape[1])
 
+    @property
+    def num_at_once(self):
+        """How many gradients, or directions, are computed at once."""
+        return self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
+
     def _one_hot(self, i):
         return torch.nn.functional.one_hot(i.T, self.z.shape[1]).to(self.z.dtype)
 
     def _rows(self, cotangents, num_rows):
         batch, d = len(self.x), math.prod(self.x.shape[1:])
-        size = self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
+        size = self.num_at_once
         if num_rows <= size:
             pulled = self.pull(self.z, self.x, cotangents(slice(None))).to(self.z.dtype)
             return pulled.reshape(num_rows, batch, d).contiguous().transpose(0, 1)
@@ -90,6 +95,10 @@ class Gradients:
             pulled = self.pull(self.z, self.x, cotangents(chunk))
             rows[:, chunk] = pulled.reshape(len(pulled), batch, d).transpose(0, 1)
         return rows
+
+
+class NoForwardModeError(RuntimeError):
+    """Neither forward-mode derivatives nor second ones."""
 
 
 def push_forward(outputs, x, v):

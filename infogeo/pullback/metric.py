@@ -14,7 +14,7 @@ from array_api_compat import torch as xp
 
 from infogeo import _array
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
-from infogeo._result import ScaledFactor, Spectrum
+from infogeo._result import ScaledFactor, SolveError, Spectrum, TraceEstimate
 from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._checks import (
     check_count,
@@ -29,15 +29,17 @@ from infogeo.pullback._checks import (
 )
 from infogeo.pullback._derivatives import (
     Gradients,
+    NoForwardModeError,
     Tangent,
     apply_head,
     push_by_two_backwards,
     push_forward,
 )
+from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import decompose, log_eigenvalues, rank_of, triangle_of
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
-from infogeo.pullback.strategies import Batched, Loop, puller
+from infogeo.pullback.strategies import Batched, Loop, Operator, puller
 
 __all__ = ["PullbackMetric"]
 
@@ -66,9 +68,10 @@ class PullbackMetric:
         matrix, norms and inner products do not depend on it.
     temperature : float
         Outputs are divided by it before the head reads them. The metric depends on it.
-    strategy : Loop, Batched or None
-        How the rows of the factor are computed. None: the faster one of the two for this model,
-        measured at its first use with inputs of a kind (shape, dtype, device). They agree to
+    strategy : Loop, Batched, Operator or None
+        How the rows of the factor are computed. None: by Loop or Batched, whichever is faster for
+        this model, measured at its first use with inputs of a kind (shape, dtype, device), and by
+        Operator where a spectrum is to have few of many values. Loop and Batched agree to
         rounding; name one, or call `torch.use_deterministic_algorithms`, where each bit counts.
     chunk_size : int or None
         How many gradients (rows of the factor) are computed at once; less takes less memory.
@@ -113,7 +116,7 @@ class PullbackMetric:
     head: Head = heads.categorical
     input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
-    strategy: Loop | Batched | None = field(default=None, kw_only=True)
+    strategy: Loop | Batched | Operator | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
@@ -136,9 +139,9 @@ class PullbackMetric:
                 "input_metrics.diagonal(weights) or input_metrics.full(matrix)."
             )
         check_number("temperature", self.temperature)
-        if not isinstance(self.strategy, Loop | Batched | None):
+        if not isinstance(self.strategy, Loop | Batched | Operator | None):
             raise TypeError(
-                "strategy must be Loop(), Batched() or None: got "
+                "strategy must be Loop(), Batched(), Operator() or None: got "
                 f"{getattr(self.strategy, '__name__', type(self.strategy).__name__)}."
             )
         if self.chunk_size is not None:
@@ -182,15 +185,7 @@ class PullbackMetric:
         (tensor([[[-1.,  1.]]]), tensor([[-200.]]))
         """
         check_input(x, check=self.check)
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
-            z = self._outputs(leaf)
-            self._check_outputs(z, x)
-            gradients = Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
-            rows, log_scales = apply_head(self.head, z.detach(), gradients)
-        if self.check:
-            check_gradients(rows)
-        return ScaledFactor(rows, log_scales, self.temperature)
+        return self._factor_from(self._gradients(x))
 
     def factor(self, x):
         r"""Return A with A'A = G(x).
@@ -341,18 +336,26 @@ class PullbackMetric:
         Spectrum
             Values in descending order, shape (batch, k), vectors of shape (batch, k, ...),
             orthonormal in h and determined up to sign, and the temperature. A value below the
-            smallest number of its dtype is 0; `log_spectrum` keeps it.
+            smallest number of its dtype is 0; `log_spectrum` keeps it. With `errors` where they
+            come from products.
 
         Raises
         ------
         TypeError, ValueError
             Inputs, outputs, gradients or a number of values that cannot be used.
+        SolveError
+            With ``strategy=Operator()``: its steps did not suffice. `result` has what was found.
+        RuntimeError
+            With ``strategy=Operator()``: a model with neither forward-mode nor second derivatives.
 
         Notes
         -----
         From a singular value decomposition of the factor, with its rows in descending order:
-        small eigenvalues keep their relative accuracy, which those of the d x d matrix lose.
-        Its cost grows with r^3: some seconds for an input of 1000 classes.
+        small eigenvalues keep their relative accuracy, which those of the d x d matrix lose. Its
+        cost grows with r^3: some seconds for an input of 1000 classes.
+
+        With ``strategy=Operator()``, or where there are more than 128 classes for each value asked
+        for and one more, by block Lanczos on products with G: no rows, and values with errors.
 
         Examples
         --------
@@ -364,10 +367,15 @@ class PullbackMetric:
         """
         if num_values is not None:
             check_count("num_values", num_values)
-        factor = self._relative_factor(x)
-        limit = min(factor.rows.shape[1:])
-        if num_values is not None and num_values > limit:
-            raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
+        check_input(x, check=self.check)
+        gradients = self._gradients(x)
+        if num_values is not None and self._may_take_products(gradients, num_values):
+            spectrum = self._spectrum_by_products(x, gradients, num_values)
+            if spectrum is not None:
+                return spectrum
+        factor = self._relative(x, self._factor_from(gradients))
+        if num_values is not None:
+            _check_num_values(num_values, factor.rows.shape[1:])
         basis, triangle, log_scales = triangle_of(factor)
         log_values, vectors = decompose(triangle, log_scales)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
@@ -444,6 +452,67 @@ class PullbackMetric:
         """
         factor = self._relative_factor(x)
         return (factor.rows * factor.log_scales.exp()[..., None]).square().sum((-2, -1))
+
+    def hutchinson_trace(self, x, *, num_samples=32, generator=None):
+        r"""Estimate the trace from random combinations of the rows of the factor.
+
+        .. math:: \mathrm{tr} \, G = \mathrm{E} \, |A^\top w|^2, \qquad w_i = \pm 1
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (batch, ...)
+            The inputs.
+        num_samples : int
+            How many vectors w, at least 2: each costs one backward pass, and `trace` one for each
+            class but one.
+        generator : torch.Generator or None
+            Where the signs come from; None for torch's own.
+
+        Returns
+        -------
+        TraceEstimate
+            Unbiased values with their standard errors, which fall as the root of num_samples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Inputs, outputs, gradients or a number of samples that cannot be used.
+
+        Notes
+        -----
+        The signs combine rows, not inputs: the standard deviation of one sample is the root of
+        twice the sum of the squared inner products of different rows, and 0 if they are
+        orthogonal.
+
+        References
+        ----------
+        M. F. Hutchinson, A stochastic estimator of the trace of the influence matrix, Comm.
+        Statist. Simulation Comput. 19, 1990.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from infogeo.pullback import PullbackMetric
+        >>> estimate = PullbackMetric(lambda x: x).hutchinson_trace(torch.zeros(1, 2))
+        >>> estimate.values, estimate.standard_errors
+        (tensor([0.5000]), tensor([0.]))
+        """
+        check_count("num_samples", num_samples)
+        if num_samples == 1:
+            raise bad_value("num_samples", "be at least 2, for a standard error", "got 1")
+        check_input(x, check=self.check)
+        gradients = self._gradients(x)
+        with torch.inference_mode(False), torch.enable_grad():
+            products = self._products(x, gradients)
+            samples = squared_lengths(products, num_samples, gradients.num_at_once, generator)
+        samples *= (2.0 * products.log_scale).exp()[:, None]
+        spread, mean = torch.std_mean(samples, dim=1)
+        return TraceEstimate(
+            mean.to(gradients.z.dtype),
+            (spread / math.sqrt(num_samples)).to(gradients.z.dtype),
+            num_samples,
+            self.temperature,
+        )
 
     def rank(self, x, *, rtol=None):
         r"""Return the number of independent directions in which the prediction can move.
@@ -576,9 +645,70 @@ class PullbackMetric:
     leaf_path = leaves.leaf_path
     leaf_curvature = leaves.leaf_curvature
 
+    def _gradients(self, x):
+        """Return the derivatives of the outputs at x, from which rows are pulled back."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            z = self._outputs(leaf)
+        self._check_outputs(z, x)
+        return Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
+
+    def _factor_from(self, gradients):
+        with torch.inference_mode(False), torch.enable_grad():
+            rows, log_scales = apply_head(self.head, gradients.z.detach(), gradients)
+        if self.check:
+            check_gradients(rows)
+        return ScaledFactor(rows, log_scales, self.temperature)
+
+    def _may_take_products(self, gradients, num_values):
+        if self.strategy is None:
+            return gradients.z.shape[1] > _ROWS_PER_PRODUCT * (num_values + 1)
+        return isinstance(self.strategy, Operator)
+
+    def _products(self, x, gradients):
+        if self.check:
+            self.input_metric.check_points(x)
+        return FactorProducts(self, x, gradients)
+
+    def _spectrum_by_products(self, x, gradients, num_values):
+        """Return the spectrum by block Lanczos; None where a free strategy should take rows."""
+        operator = self.strategy or Operator()
+        with torch.inference_mode(False), torch.enable_grad():
+            try:
+                products = self._products(x, gradients)
+                _check_num_values(num_values, (products.num_rows, products.num_columns))
+                ritz = largest(products, num_values, operator)
+                vectors = products.right_vectors(ritz.vectors)
+            except NoForwardModeError as error:
+                if self.strategy is None:
+                    return None
+                raise error
+        scale = (2.0 * products.log_scale).exp()[:, None]
+        dtype = gradients.z.dtype
+        spectrum = Spectrum(
+            (scale * ritz.values).to(dtype),
+            self.input_metric.push(x.detach().to(dtype), vectors).reshape(
+                len(x), num_values, *x.shape[1:]
+            ),
+            self.temperature,
+            (scale * ritz.errors).to(dtype),
+        )
+        if ritz.is_converged:
+            return spectrum
+        if self.strategy is None:
+            return None
+        raise SolveError(
+            f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
+            f"largest error relative to the value is {ritz.relative_error:.1e}. Raise max_steps or "
+            "rtol of Operator(), or use strategy=Loop(); error.result holds what was found.",
+            spectrum,
+        )
+
     def _relative_factor(self, x):
         """Return the factor of the metric in orthonormal frames of the input metric."""
-        factor = self.scaled_factor(x)
+        return self._relative(x, self.scaled_factor(x))
+
+    def _relative(self, x, factor):
         if self.check:
             self.input_metric.check_points(x)
         rows = self.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
@@ -613,17 +743,38 @@ class PullbackMetric:
         gate(self.check, **{"model(x)": (rule, z.detach())})
 
     def _pushed(self, x, v):
-        """Return A(z) J v, shape (batch, r): from one jvp where every operation has one."""
+        """Return A(z) J v, shape (batch, r)."""
+        try:
+            z, tangent = self._push(x, v)
+        except NoForwardModeError:
+            factor = self.scaled_factor(x)
+            rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
+            return factor.log_scales.exp() * rows[..., 0]
+        rows, log_scales = apply_head(self.head, z, Tangent(tangent))
+        return log_scales.exp() * rows[..., 0]
+
+    def _push(self, x, v):
+        """Return z and J v, shape (batch, m), from one jvp, or else from two vjps."""
         for push in (push_forward, push_by_two_backwards):
             try:
                 with torch.inference_mode(False), torch.enable_grad():
                     leaf = x.detach().clone().requires_grad_()
                     z, tangent = push(self._outputs, leaf, v.detach().to(leaf.dtype).clone())
-            except RuntimeError:  # an operation without a forward-mode or a second derivative
+            except RuntimeError as failed:  # no forward-mode, or no second derivative
+                error = failed
                 continue
             self._check_outputs(z, x)
-            rows, log_scales = apply_head(self.head, z, Tangent(tangent))
-            return log_scales.exp() * rows[..., 0]
-        factor = self.scaled_factor(x)
-        rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
-        return factor.log_scales.exp() * rows[..., 0]
+            return z, tangent
+        raise NoForwardModeError(
+            "strategy=Operator() needs forward-mode derivatives of the model, or second ones, and "
+            f"there are none: {str(error).splitlines()[0]} Use strategy=Loop()."
+        ) from error
+
+
+_ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+
+
+def _check_num_values(num_values, shape):
+    limit = min(shape)
+    if num_values > limit:
+        raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
