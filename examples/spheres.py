@@ -321,8 +321,11 @@ def main():
     for num in size.num_moments:
         found["second moments"] = second_moments(num, size.dim, generator)
         print(f"second moments of {num}: {share_in_range(found['second moments']):.1%} in range")
+    assert share_in_range(found["Gaussian start"]) < 0.5, "trained, and out of range"
+    assert share_in_range(found["second moments"]) == 1.0
     c, certificate = two_examples(size.dim, generator)
     print(f"1-Lipschitz, two examples: threshold {c:.12f}, certificate {certificate:.12f}")
+    assert abs(certificate - 0.15) < 1e-12
     for rate in (0.4, 0.5, 0.6, 0.7, 0.8):
         (plain, largest), (scaled, _) = (
             sign_flips(rate, scale_first=scale_first) for scale_first in (False, True)
@@ -331,8 +334,11 @@ def main():
             f"learning rate {rate}: |w| up to {largest:.2f}, {plain} flips by Bjorck, {scaled} "
             "when scaled first"
         )
+        assert (plain > 0) == (largest > math.sqrt(3.0))
+        assert scaled == 0
     sphere, groupsort, margins, frozen, lengths = ellipsoid_study(size, generator)
     print(f"ellipsoids: best sphere {sphere:.2%} errors, GroupSort network {groupsort:.3%}")
+    assert groupsort < 0.02 < 0.2 < sphere
     print(f"   certified radii from {margins.min():.3f}, median {np.median(margins):.3f}")
     draw_alphas(axes[0, 0], found)
     draw_history(axes[0, 1], histories)
