@@ -135,7 +135,7 @@ def draw(ax, recipe, curve):
 
 def main():
     """Train with both losses from all seeds, print the table and draw the first seed's curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder with MNIST's test images; digits without it")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each loss")
     arguments = parser.parse_args()

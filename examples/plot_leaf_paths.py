@@ -1,4 +1,5 @@
-"""Four ways from one image to another, as a classifier sees them.
+"""Four ways from one image to another, as a classifier sees them
+==============================================================
 
 The straight line; the leaf path, which moves only where the prediction moves; a path as short as
 the distance of the predictions allows; and the kernel walk, which goes as near to the second image
@@ -142,7 +143,7 @@ def draw(metric, x0, x1, shortest):
 
 def main():
     """Train, count, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="a folder with MNIST's test images")
     folder = parser.parse_args().data
     torch.manual_seed(0)

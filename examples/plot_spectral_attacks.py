@@ -251,7 +251,7 @@ def compare_penalties(data, num_epochs, radius):
 
 def main():
     """Train, attack, draw the figure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="folder with the test images of MNIST")
     parser.add_argument("--penalties", action="store_true", help="train with penalties, too")
     options = parser.parse_args()

@@ -1,5 +1,5 @@
 r"""Adversarial spheres: no error in a million examples, and errors all the same
-==========================================================================
+============================================================================
 
 Two concentric spheres in many dimensions, of radii 1 and 1.3, and a quadratic network
 f(x) = w \|Wx\|² + b that has to tell them apart. All it needs is that the 500 numbers

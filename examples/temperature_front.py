@@ -1,5 +1,5 @@
 """Accuracy or robustness: one number decides, the temperature of the loss
-======================================================================
+=======================================================================
 
 Trains the same 1-Lipschitz network with the tau-cross-entropy for a range of tau. A network whose
 slope is bounded cannot raise its logits at will: tau decides how much of a margin the loss asks

@@ -286,6 +286,14 @@ def test_maxent_proves_that_there_is_none(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["certificate"] == {"shows": -1.0}
 
 
+def test_maxent_says_why_it_could_not_decide(tmp_path, capsys):
+    assert run_maxent(tmp_path, DIE.replace("4.5", "5.99999999999999")) == 2
+    said = capsys.readouterr().err
+    assert "No solution, and no proof that there is none" in said
+    assert "range is the target of feature shows: 9.8e-15 from it" in said
+    assert "range is [1, 6]" in said
+
+
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [

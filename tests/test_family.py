@@ -1051,6 +1051,42 @@ def test_gradients_of_the_closed_forms():
     torch.testing.assert_close(gradient[0], eta, rtol=1e-13, atol=1e-15)
 
 
+def test_gradients_of_the_solved_maps():
+    torch = pytest.importorskip("torch")
+    rng, F, C = draw(0, num_features=2, num_outcomes=5)
+    E = ExponentialFamily(torch.tensor(F), torch.tensor(C))
+    theta = torch.tensor(rng.normal(size=(2, 2)))
+    eta = E.expectation_parameters(theta).requires_grad_()
+    p = torch.tensor(rng.dirichlet(np.full(5, 2.0), size=2), requires_grad=True)
+    inputs = [torch.tensor(x, requires_grad=True) for x in (F, C)] + [eta[0].detach()]
+    inputs[2].requires_grad_()
+
+    def fields(found):
+        return found.probabilities, found.theta, found.value, found.log_partition, found.entropy
+
+    def normalised(p):
+        return p / p.sum(-1, keepdim=True)
+
+    def of_family(F, C, eta):
+        family = ExponentialFamily(F, C)
+        return family.natural_parameters(eta), family.negative_entropy(eta)
+
+    for function, arguments in (
+        (E.natural_parameters, [eta]),
+        (E.negative_entropy, [eta]),
+        (E.expectation_fisher_information, [eta]),
+        (of_family, inputs),
+        (lambda p: fields(m_projection(normalised(p), E)), [p]),
+        (lambda F, C: fields(m_projection(p.detach()[0], ExponentialFamily(F, C))), inputs[:2]),
+        (lambda p, F, b: fields(e_projection(normalised(p), MixtureFamily(F, b))),
+         [p, inputs[0], inputs[2]]),
+        (lambda F, C, b: fields(intersection(ExponentialFamily(F, C), MixtureFamily(F, b))),
+         inputs),
+    ):  # fmt: skip
+        arguments = [x.detach().requires_grad_() for x in arguments]
+        assert torch.autograd.gradcheck(function, arguments)
+
+
 def test_gradients_reach_features_and_base():
     torch = pytest.importorskip("torch")
     rng, F, C = draw(0, num_features=2, num_outcomes=4)

@@ -72,6 +72,22 @@ def test_a_penalty_too_large_for_float64_is_not_called_solved(rng):
     assert caught.value.result.status is Status.UNDECIDED
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_large_penalties_of_targets_out_of_reach(seed):
+    # theta is of the size of the penalty, and the steps go from vertex to vertex.
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        shape = (int(rng.integers(1, 7)), int(rng.integers(3, 20)))
+        F, C = rng.normal(size=shape), rng.normal(size=shape[1])
+        b = rng.normal(size=shape[0]) * 2.0
+        found = c_maximize(F, b, log_base=C, penalty=1e6)
+        assert found.status is Status.CONVERGED
+        assert found.error_bound < 1e-2
+        miss = F @ found.probabilities - b
+        slack = 1e-12 + float(found.error_bound) * np.abs(F).max()
+        np.testing.assert_allclose(miss, -found.theta / 1e6, rtol=0, atol=min(slack, 1e-8))
+
+
 def test_contradictions_have_a_price(rng):
     # The same feature with two targets: the optimum is that of their mean, at twice the price.
     row = rng.normal(size=12)

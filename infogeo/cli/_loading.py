@@ -119,16 +119,16 @@ class Batches(Sequence):
     """The batches of the inputs in a file, each read and converted when it is asked for."""
 
     def __init__(self, path, size, model):
-        self._array, self._size, self._dtype = _read_inputs(path), size, _dtype_of(model)
+        self._array, self.size, self._dtype = _read_inputs(path), size, _dtype_of(model)
         self.input_shape = self._array.shape[1:]
 
     def __len__(self):
-        return -(-len(self._array) // self._size)
+        return -(-len(self._array) // self.size)
 
     def __getitem__(self, k):
         if not 0 <= k < len(self):
             raise IndexError(k)
-        return self.rows(slice(k * self._size, (k + 1) * self._size))
+        return self.rows(slice(k * self.size, (k + 1) * self.size))
 
     def rows(self, which):
         # A copy, in the byte order of this machine: the file is mapped for reading only.

@@ -3,6 +3,7 @@
 import argparse
 import io
 import math
+import re
 from pathlib import Path
 
 from infogeo.cli._common import UsageError, replacing, require
@@ -55,29 +56,41 @@ def _run_maxent(options):
     outcomes, prior, features, targets = _read_problem(options.problem)
     import numpy as np
 
+    from infogeo import SolveError
     from infogeo.maxent import c_maximize
 
     with np.errstate(divide="ignore"):
         base = np.log(np.array(prior))
-    found = c_maximize(
-        np.array(list(features.values())),
-        np.array(list(targets.values())),
-        log_base=base,
-        throw=False,
-    )
-    is_infeasible = found.status.name == "INFEASIBLE"
-    if not found.status.is_solution and not is_infeasible:
-        raise UsageError(
-            f"infogeo maxent: {options.problem}: {found.status.value}: to rounding, features are "
-            "nearly dependent or targets nearly at the edge of what they allow. Leave out features "
-            "that others determine, or move the targets inwards"
+    try:
+        found = c_maximize(
+            np.array(list(features.values())), np.array(list(targets.values())), log_base=base
         )
+    except SolveError as error:
+        found = error.result
+        if found.status.name != "INFEASIBLE":
+            words = _with_names(str(error), list(features), outcomes)
+            raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
+    is_infeasible = found.status.name == "INFEASIBLE"
     if options.plot and not is_infeasible:
         with replacing(options.plot) as partial:
             _draw(partial, options.plot.suffix.lower()[1:], outcomes, prior, found.probabilities)
     show = _as_json if options.json else _as_table
     print(show(found, outcomes, list(features), is_infeasible))
     return 1 if is_infeasible else 0
+
+
+def _with_names(text, features, outcomes):
+    """Put names for the numbers that the solver's messages give."""
+
+    def listed(match):
+        names = features if match["noun"] == "feature" else outcomes
+        named = [names[int(number)] for number in match["numbers"].split(", ")]
+        return f"{match['noun']}{match['plural']} {', '.join(named)}"
+
+    text = re.sub(r"F\[(\d+)\]", lambda match: f"({features[int(match[1])]})", text)
+    text = re.sub(r"targets\[(\d+)\]", lambda match: f"target {features[int(match[1])]}", text)
+    numbers = r"(?P<noun>feature|outcome)(?P<plural>s?) (?P<numbers>\d+(, \d+)*)"
+    return re.sub(numbers, listed, text)
 
 
 def _as_json(found, outcomes, names, is_infeasible):

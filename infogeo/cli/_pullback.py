@@ -179,6 +179,20 @@ class _Explorer:
         x = self._inputs.rows(indices).to(self._device)
         return x, self._metric.spectrum(x, num_values=1)
 
+    def spectra(self, indices):
+        """Return inputs and their three largest eigenvalues, measured in batches."""
+        import torch
+
+        from infogeo._result import Spectrum
+
+        parts, step = [], self._inputs.size
+        for first in range(0, len(indices), step):
+            x = self._inputs.rows(indices[first : first + step]).to(self._device)
+            found = self._metric.spectrum(x)
+            parts.append((x.cpu(), found.values[:, :3].cpu(), found.vectors[:, :3].cpu()))
+        x, values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
+        return x, Spectrum(values, vectors, self._metric.temperature)
+
 
 def _torchrun_shard():
     rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")

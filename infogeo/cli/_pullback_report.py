@@ -9,25 +9,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from infogeo import plot
-from infogeo.plot import report
+from infogeo.plot import explorer, report
 
 _BLUE, _INK = "#0072B2", "0.25"
 _STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
 _QUANTILES = {"smallest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
 _NUM_EXAMPLES = 4
 _NUM_LISTED = 10
+_NUM_MAPPED = 400
 _UNIT = "rad per unit of input"
 
 
-def write(scan, explorer=None):
+def write(scan, samples=None):
     """Write summary.json, report.html and the figures into the folder of a complete scan.
 
     Parameters
     ----------
     scan : infogeo.pullback.Scan
         With the columns log_eigenvalues, rank, and logits for categorical predictions.
-    explorer : object or None
-        Its ``top(indices)`` returns inputs and their spectra. None: no maps are drawn.
+    samples : object or None
+        Its ``top(indices)`` and ``spectra(indices)`` return inputs and their spectra, of one and of
+        three directions. None: no inputs are shown.
 
     Returns
     -------
@@ -50,13 +52,14 @@ def write(scan, explorer=None):
     }
     with style.context(_STYLE):  # whatever style the user has set
         images = {"sensitivities": report.to_png(_draw_sensitivities(logs, doubt))}
-        if explorer is not None:
-            images["maps"] = report.to_png(_draw_maps(explorer, order, predicted, doubt))
+        if samples is not None:
+            images["maps"] = report.to_png(_draw_maps(samples, order, predicted, doubt))
     for name, png in images.items():
         report.write_file(scan.folder / f"{name}.png", png)
     text = json.dumps(summary, indent=2) + "\n"
     report.write_file(scan.folder / "summary.json", text)
-    report.write_file(scan.folder / "report.html", _page(scan, summary, images))
+    map_of_predictions = None if logits is None else _map(samples, logits, order)
+    report.write_file(scan.folder / "report.html", _page(scan, summary, images, map_of_predictions))
     return summary
 
 
@@ -134,7 +137,7 @@ def _log_scale(set_scale, values):
         set_scale("log", nonpositive="mask")
 
 
-def _draw_maps(explorer, order, predicted, doubt):
+def _draw_maps(samples, order, predicted, doubt):
     num = min(_NUM_EXAMPLES, len(order))
     middle = max(0, (len(order) - num) // 2)
     rows = {
@@ -145,7 +148,7 @@ def _draw_maps(explorer, order, predicted, doubt):
     figure = Figure(figsize=(2.6 * num + 0.6, 8.6), layout="constrained")
     axes = figure.subplots(len(rows), num, squeeze=False)
     for axes_row, (name, indices) in zip(axes, rows.items(), strict=True):
-        x, spectrum = explorer.top(indices)
+        x, spectrum = samples.top(indices)
         draw = _draw_image if _are_images(x) else _draw_profile
         for k, ax in enumerate(axes_row):
             draw(x, spectrum, k, ax, is_last=k == num - 1)
@@ -189,7 +192,17 @@ def _draw_profile(x, spectrum, k, ax, *, is_last):
 # ---------------------------------------------------------------- the report
 
 
-def _page(scan, summary, images):
+def _map(samples, logits, order):
+    """Return the interactive map: of all predictions, or of those spread over the sensitivities."""
+    count = min(_NUM_MAPPED, len(order))
+    if count < 2:
+        return None
+    chosen = np.sort(order[np.linspace(0, len(order) - 1, count).round().astype(int)])
+    x, spectrum = (None, None) if samples is None else samples.spectra(chosen)
+    return explorer.explorer(logits[chosen], inputs=x, spectrum=spectrum, numbers=chosen)
+
+
+def _page(scan, summary, images, map_of_predictions):
     blocks = [
         report.section(
             "How sensitive the predictions are",
@@ -217,6 +230,21 @@ def _page(scan, summary, images):
                     "sensitive ones. The sign of a direction is arbitrary.",
                     description="directions of the input that move the prediction most",
                 ),
+            )
+        )
+    if map_of_predictions is not None:
+        count = min(_NUM_MAPPED, summary["inputs"])
+        blocks.append(
+            report.section(
+                "Look for yourself",
+                report.paragraph(
+                    "The predictions"
+                    + ("" if count == summary["inputs"] else f" at {count} of the inputs")
+                    + ". Point at one to see its input; click to see the directions that it is "
+                    "most sensitive to, and to walk to its nearest predictions. The arrow keys go "
+                    "from one to the next."
+                ),
+                map_of_predictions,
             )
         )
     blocks.append(report.section("The most sensitive inputs", _table_of_inputs(summary)))

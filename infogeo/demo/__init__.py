@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from infogeo.demo.figures import draw_all
+from infogeo.demo.figures import draw_all, draw_maps
 from infogeo.demo.findings import results, summary, write
 from infogeo.demo.stages import Settings, measure
 
@@ -41,7 +41,7 @@ def run(folder, settings=None, *, progress=lambda stage, fraction: None):
     with _timed(seconds, "figures"):
         images = draw_all(outcome, progress=lambda part: progress(stage, 0.75 + 0.25 * part))
     found = results(outcome, settings, seconds)
-    write(Path(folder), found, images)
+    write(Path(folder), found, images, draw_maps(outcome))
     progress(stage, 1.0)
     return found
 

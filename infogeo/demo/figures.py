@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 
 from infogeo import plot
 from infogeo.demo.stages import INPUT_UNIT, NUM_DIGITS
-from infogeo.plot import report
+from infogeo.plot import explorer, report
 
 __all__ = ["draw_all"]
 
@@ -309,3 +309,29 @@ def draw_all(outcome, *, progress=lambda fraction: None):
             progress(len(images) / len(_FIGURES))
             images[name] = report.to_png(draw(outcome))
     return images
+
+
+def draw_maps(outcome):
+    """Return the interactive map of each network's predictions.
+
+    Parameters
+    ----------
+    outcome : infogeo.demo.stages.Outcome
+        The numbers.
+
+    Returns
+    -------
+    dict of str to str
+        HTML by the network's key.
+    """
+    images, labels = outcome.digits.test
+    return {
+        key: explorer.explorer(
+            classifier.logits,
+            inputs=images,
+            spectrum=outcome.sensitivity[key].spectrum,
+            labels=labels.tolist(),
+            positions=outcome.distances[key].embedding,
+        )
+        for key, classifier in outcome.classifiers.items()
+    }

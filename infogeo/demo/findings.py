@@ -1,5 +1,6 @@
 """What the demo found: the numbers of results.json, the text on the terminal and the report."""
 
+import html
 import json
 import platform
 from dataclasses import asdict
@@ -261,7 +262,7 @@ _DESCRIPTIONS = {
 }
 
 
-def write(folder, found, images):
+def write(folder, found, images, maps):
     """Write the report, the numbers and the figures, each file whole or not at all.
 
     Parameters
@@ -272,17 +273,19 @@ def write(folder, found, images):
         The results.
     images : dict of str to bytes
         The figures.
+    maps : dict of str to str
+        The interactive maps of the predictions, HTML by the network's key.
     """
     files = {
         **{f"{name}.png": png for name, png in images.items()},
         "results.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
-        "report.html": _page(found, images),
+        "report.html": _page(found, images, maps),
     }
     for name, content in files.items():
         report.write_file(folder / name, content)
 
 
-def _page(found, images):
+def _page(found, images, maps):
     def figure(name, caption):
         return report.figure(images[name], caption=caption, description=_DESCRIPTIONS[name])
 
@@ -291,6 +294,7 @@ def _page(found, images):
         *_introduction(found),
         _training_section(found, figure),
         _distances_section(found, figure),
+        _maps_section(found, maps),
         _sensitivity_section(found, figure),
         _die_section(found, figure),
         _projection_section(found, figure),
@@ -384,6 +388,21 @@ def _distances_section(found, figure):
             "which images lie apart from their digit, and towards which other digit. The second "
             "map starts from the first one, so that they can be compared.",
         ),
+    )
+
+
+def _maps_section(found, maps):
+    blocks = []
+    for key, block in maps.items():
+        blocks += [f"<h3>{html.escape(found['networks'][key]['name'])}</h3>", block]
+    return report.section(
+        "Look for yourself",
+        report.paragraph(
+            "The same two maps. Point at an image to see what the network says about it; click to "
+            "keep it, to see the directions that its prediction is most sensitive to, and to walk "
+            "to its nearest predictions. The arrow keys go from one to the next."
+        ),
+        *blocks,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import linalg, optimize, special
+from scipy import optimize, special
 from scipy.spatial import distance
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -19,6 +19,7 @@ from infogeo._result import Projection, Spectrum
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
 from infogeo.neighbors import pairwise_distance
+from infogeo.plot.explorer import embed
 from infogeo.pullback import PullbackMetric
 
 __all__ = [
@@ -372,7 +373,7 @@ def compare_predictions(classifier, images, labels, *, start=None):
     matrix = pairwise_distance(z, space=logits)
     is_pair = np.triu(np.ones(matrix.shape, bool), 1)
     is_different = labels[:, None] != labels
-    embedding = _embed(matrix, start)
+    embedding = embed(matrix, start=start)
     embedded = distance.cdist(embedding, embedding)
     bound = certificates.drift_bound(
         distance.cdist(images.reshape(len(images), -1), images.reshape(len(images), -1)),
@@ -410,30 +411,6 @@ def _class_means(matrix, labels):
     counts = member.sum(0)
     pairs = np.outer(counts, counts) - np.diag(counts)  # an image is not paired with itself
     return member.T @ matrix @ member / pairs
-
-
-def _embed(matrix, start, num_steps=300):
-    """Place points in the plane so that their distances are near the given ones.
-
-    Each step is a Guttman transform, which lowers the squared error of the distances (I. Borg
-    and P. Groenen, Modern Multidimensional Scaling, 2005, chapter 8).
-    """
-    points = _classical_scaling(matrix) if start is None else start
-    for _ in range(num_steps):
-        now = distance.cdist(points, points)
-        ratio = np.divide(matrix, now, out=np.zeros_like(now), where=now > 0.0)
-        points = (ratio.sum(1, keepdims=True) * points - ratio @ points) / len(points)
-    if start is not None:
-        turn, _ = linalg.orthogonal_procrustes(points, start)
-        points = points @ turn
-    return points
-
-
-def _classical_scaling(matrix):
-    squares = matrix**2
-    rows = squares.mean(0)
-    values, vectors = np.linalg.eigh(-0.5 * (squares - rows - rows[:, None] + rows.mean()))
-    return vectors[:, -2:] * np.sqrt(values[-2:])
 
 
 # ---------------------------------------------------------------- stage 3: sensitivity

@@ -5,7 +5,7 @@ features) is left to the solve of a single problem; nothing is decided here but 
 Arrays have the members of the batch along their first axis.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._newton import CLOSE
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._reduce import minimum_norm, reduce_features
 
 # Members with more numbers than this gain nothing from company.
 LARGEST_MEMBER = 20_000
@@ -37,7 +38,8 @@ class Members:
     error_bound: np.ndarray
     dual_gap: np.ndarray
     steps: np.ndarray
-    scale: np.ndarray  # (n, m): the reduced features are F / scale
+    scale: np.ndarray  # (n, m): the reduced features are F / scale; or (n, m, r) of a Reduced
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,55 @@ def solve_members(problem, controls):
             yield _solve_block(problem.member(slice(first, first + size)), first, controls)
 
 
+def solve_dependent(problem, index, controls):
+    """Yield those of some members, of the same dependent features, that converge, as `Members`.
+
+    Which features follow from the others is found once. Members whose targets do not follow too,
+    to rounding, are left to the solve of a single problem.
+    """
+    allowed = ~np.isneginf(problem.base[index])
+    F = problem.features[0]
+    if (allowed != allowed[0]).any():
+        return
+    one = problem.member(index[0])
+    inside = np.ascontiguousarray(F[:, allowed[0]])
+    reduced, _ = reduce_features(
+        replace(one, features=inside, base=one.base[allowed[0]], start=None)
+    )
+    combinations, kept = reduced.combinations, reduced.kept
+    if combinations.shape[1] == 0 or kept.size == 0:
+        return
+    b = problem.targets[index]
+    blur = problem.roundoff * np.abs(b) + EPS * np.abs(inside).max(axis=-1)
+    misses = b @ combinations - combinations.T @ inside.mean(axis=-1)
+    follows = (np.abs(misses) <= CAUTION * (blur @ np.abs(combinations))).all(axis=-1)
+    index, b = index[follows], b[follows]
+    start = None
+    if problem.start is not None:  # the parameters without the others that give the same members
+        others = np.delete(np.arange(F.shape[0]), kept)
+        weights = np.linalg.solve(combinations[others], problem.start[index][:, others].T)
+        start = (problem.start[index] - (combinations @ weights).T)[:, kept]
+    independent = replace(
+        problem,
+        features=np.broadcast_to(F[kept], (index.size, kept.size, F.shape[1])),
+        targets=b[:, kept],
+        base=problem.base[index],
+        start=start,
+    )
+    widen = minimum_norm(np.eye(F.shape[0])[:, kept], combinations)
+    for members in solve_members(independent, controls):
+        theta, targets = members.theta @ widen.T, b[members.index]
+        psi = members.log_partition - _sums(members.theta * targets[:, kept])
+        yield replace(
+            members,
+            index=index[members.index],
+            theta=theta,
+            log_partition=psi + _sums(theta * targets),
+            residual=np.abs(members.probabilities @ F.T - targets).max(axis=-1, initial=0.0),
+            scale=widen / members.scale[:, None, :],
+        )
+
+
 def _solve_block(problem, first, controls):
     F, b, C = problem.features, problem.targets, problem.base
     is_excluded = np.isneginf(C)
@@ -133,6 +184,7 @@ def _solve_block(problem, first, controls):
         dual_gap=size[is_proved] ** 2,
         steps=(steps + more)[is_proved],
         scale=block.scale,
+        rank=theta.shape[-1],
     )
 
 
@@ -233,7 +285,8 @@ def _certify(block, origin, whiteners, steps_before, controls):
     """
     whitened = whiteners @ block.rows
     whitened -= _apply(whiteners, origin.gradient)[:, :, None]
-    lever = 2.0 * np.sqrt(np.square(whitened).sum(axis=1).max(axis=-1, initial=0.0))
+    norms = np.sqrt(np.square(whitened).sum(axis=1))
+    lever = 2.0 * norms.max(axis=-1, initial=0.0)
     point, tol = origin, controls.tol
     max_steps = controls.max_steps - steps_before
     decrement = _norms(_apply(whiteners, origin.gradient))
@@ -251,7 +304,8 @@ def _certify(block, origin, whiteners, steps_before, controls):
     is_finite = np.isfinite(block.base)
     change = np.where(is_finite, point.logits - origin.logits, 0.0)
     shift = _norms(_apply(whiteners, point.gradient - origin.gradient))
-    rounding, rounding_of_logs = _rounding(block, point, whiteners, is_finite)
+    norms += shift[:, None]
+    rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, is_finite)
     size, x, bound = bound_of(
         decrement, rounding, rounding_of_logs, lever, shift, np.ptp(change, axis=-1)
     )
@@ -260,16 +314,17 @@ def _certify(block, origin, whiteners, steps_before, controls):
     return point, bound, size, steps, is_proved
 
 
-def _rounding(block, point, whiteners, is_finite):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
+def _rounding(block, point, whiteners, norms, is_finite):
+    """Bound the rounding errors as `infogeo.maxent._proofs.rounding_of` does."""
     size = np.abs(block.rows)
     weights = (point.t.shape[-1] + 2) * np.abs(point.t)
     terms = 6.0 + np.abs(block.base) + np.abs(point.logits - point.value[:, None])
     of_logs = EPS * np.where(is_finite, terms + _combine(weights, size), 0.0)
     # Sums of a few terms are not pairwise.
-    of_sums = 32.0 * EPS * _means(size, point.p) + 2.0 * _means(size, point.p * of_logs)
-    of_gradient = _apply(np.abs(whiteners), block.blur + of_sums)
-    return _norms(of_gradient), of_logs.max(axis=-1, initial=0.0) + _sums(point.p * of_logs)
+    of_gradient = _apply(np.abs(whiteners), block.blur + 48.0 * EPS * _means(size, point.p))
+    weighted = point.p * of_logs
+    rounding = _norms(of_gradient) + 2.0 * _sums(norms * weighted)
+    return rounding, of_logs.max(axis=-1, initial=0.0) + _sums(weighted)
 
 
 # ---------------------------------------------------------------- small linear algebra

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from infogeo._result import SolveError, Status
-from infogeo.maxent._features import heights, ranges
+from infogeo.maxent._features import heights
 
 
 def diagnose(problem, reduced, outcome, allowed):
@@ -28,6 +28,8 @@ def diagnose(problem, reduced, outcome, allowed):
             f"{found}: to rounding, {_combination(eta)} is the same for every outcome, and its "
             "target differs from that by little more than rounding. Leave one of them out."
         )
+    if outcome.was_limited:
+        found += ", and the search for a face of two million numbers or more was not begun"
     if outcome.vanishing is not None and outcome.vanishing.any():
         numbers = np.flatnonzero(allowed)[outcome.vanishing]
         largest = outcome.point.p[outcome.vanishing].max()
@@ -50,11 +52,17 @@ def diagnose(problem, reduced, outcome, allowed):
 
 def _edges(problem):
     """Name the features whose targets are the ends of their ranges."""
-    low, high = ranges(problem.features)
+    low, high = problem.ranges
     margin = np.minimum(high - problem.targets, problem.targets - low)
     numbers = np.flatnonzero((margin <= 1e-9 * (high - low)) & (high > low))
     if numbers.size == 0:
         return ""
+    if numbers.size == 1:
+        i = numbers[0]
+        return (
+            f"At the end of its range is the target of feature {i}: {margin[i]:.1e} from it, where "
+            f"the range is [{low[i]:.6g}, {high[i]:.6g}]. "
+        )
     return f"At the end of its range is the target of {_listed(numbers, 'feature')}. "
 
 
@@ -63,7 +71,7 @@ def _diagnose_infeasible(problem, eta, allowed):
     where = "every outcome" if allowed.all() else "every outcome that log_base allows"
     if numbers.size == 1:
         i = numbers[0]
-        low, high = (float(ends[i]) for ends in ranges(problem.features))
+        low, high = (float(ends[i]) for ends in problem.ranges)
         return (
             f"No distribution satisfies the constraints: targets[{i}] = {problem.targets[i]:.6g} "
             f"is outside the range [{low:.6g}, {high:.6g}] of feature {i} over {where}."

@@ -12,7 +12,6 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
-from infogeo.maxent._features import ranges
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import farkas_values, is_proof, simplified
 
@@ -25,7 +24,7 @@ _LARGEST_PROGRAM = 2_000_000
 
 def edge_direction(problem):
     """Return the eta of all targets that are an end of the range of their feature, or None."""
-    low, high = ranges(problem.features)
+    low, high = problem.ranges
     rounding = problem.roundoff * np.abs(problem.targets)
     at_low = problem.targets - low <= rounding
     at_high = high - problem.targets <= rounding
@@ -115,7 +114,7 @@ def exposed_outcomes(problem, eta, *, is_edge=False):
     """
     values, slack = farkas_values(problem, eta)
     if not is_edge and np.count_nonzero(eta) > 1:
-        size = np.maximum(*np.abs(ranges(problem.features))) + np.abs(problem.targets)
+        size = np.maximum(*np.abs(problem.ranges)) + np.abs(problem.targets)
         slack = slack + CAUTION * max(problem.roundoff, EPS) * float(np.abs(eta) @ size)
     on_face = values <= slack
     if on_face.all() or not on_face.any() or not (values >= -slack).all():
@@ -154,7 +153,7 @@ def _nearest(problem, reduced, normals, guess):
     """Return the eta of the normals nearest to the guess; None if it is 0."""
     normal = normals @ (normals.T @ guess)
     eta = reduced.theta(normal)
-    low, high = ranges(problem.features)
+    low, high = problem.ranges
     weight = np.abs(eta) * (high - low)
     eta[weight < 1e-12 * weight.max()] = 0.0  # dust of the arithmetic
     largest = np.abs(eta).max()

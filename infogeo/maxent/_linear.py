@@ -5,6 +5,9 @@ import math
 import numpy as np
 import scipy.linalg
 
+# Outcomes that are worked on together: a few rows of that many numbers stay in the cache.
+_BLOCK = 4096
+
 
 def power_of_two(x):
     """Return powers of two of the size of x, by which scaling is exact; 1 where x is 0."""
@@ -58,21 +61,67 @@ def _split(x, bits, num_parts, axis):
     return parts
 
 
+def blocks(rows):
+    """Yield slices of outcomes, and an array to fill of the shape of the rows there."""
+    num_outcomes = rows.shape[1]
+    size = num_outcomes if num_outcomes < 2 * _BLOCK else _BLOCK
+    buffer = np.empty((rows.shape[0], size))
+    for first in range(0, num_outcomes, size):
+        last = min(first + size, num_outcomes)
+        yield slice(first, last), buffer[:, : last - first]
+
+
+def mean_of(rows, weights):
+    """Return the weighted sums of the rows, added pairwise: accurate where they nearly cancel."""
+    parts = [
+        np.multiply(rows[:, block], weights[block], out=terms).sum(axis=-1)
+        for block, terms in blocks(rows)
+    ]
+    return parts[0] if len(parts) == 1 else np.stack(parts, axis=-1).sum(axis=-1)
+
+
 def covariance_of(rows, weights, mean):
     """Return the covariance of the rows, without letting it cancel."""
-    second = (rows * weights) @ rows.T
+    roots = np.sqrt(weights)
+    second = np.zeros((mean.size, mean.size))
+    for block, scaled in blocks(rows):
+        np.multiply(rows[:, block], roots[block], out=scaled)
+        second += scaled @ scaled.T  # of a matrix and itself: half the work
     covariance = second - np.outer(mean, mean)
     if (np.diagonal(covariance) > 0.01 * np.diagonal(second)).all():
         return covariance
-    roots = (rows - mean[:, None]) * np.sqrt(weights)
-    return roots @ roots.T
+    centred = (rows - mean[:, None]) * roots
+    return centred @ centred.T
+
+
+def norms_of(whitener, rows, mean):
+    """Return the norms of whitener @ (rows - mean) for every outcome."""
+    squares = np.empty(rows.shape[1])
+    centre = (whitener @ mean)[:, None]
+    for block, whitened in blocks(rows):
+        np.matmul(whitener, rows[:, block], out=whitened)
+        whitened -= centre
+        np.einsum("ij,ij->j", whitened, whitened, out=squares[block])
+    return np.sqrt(squares)
+
+
+def sizes_of(rows, left, right):
+    """Return left @ |rows| and |rows| @ right."""
+    combined_sizes, sums = np.empty(rows.shape[1]), np.zeros(rows.shape[0])
+    for block, size in blocks(rows):
+        np.abs(rows[:, block], out=size)
+        np.matmul(left, size, out=combined_sizes[block])
+        sums += size @ right[block]
+    return combined_sizes, sums
 
 
 def whitener_of(reduced, point):
     """Return W with W'W the inverse of the Hessian, and whether it is known well enough."""
     rows, ridge = reduced.rows, np.broadcast_to(reduced.ridge, point.t.shape)
     try:
-        covariance = covariance_of(rows, point.p, point.mean)
+        covariance = reduced.covariance
+        if covariance is None or point.t.any():
+            covariance = covariance_of(rows, point.p, point.mean)
         lower = np.linalg.cholesky(covariance + np.diag(ridge) if ridge.any() else covariance)
         diagonal = np.diagonal(lower)
         is_reliable = diagonal.size == 0 or bool(diagonal.min() > 1e-3 * diagonal.max())
@@ -83,7 +132,10 @@ def whitener_of(reduced, point):
         if ridge.any():
             roots = np.hstack([roots, np.diag(np.sqrt(ridge))])
         lower, is_reliable = _orthogonal_factor(roots)
-    return solve_lower(lower, np.eye(lower.shape[0])), is_reliable
+    if lower.size == 0:
+        return lower, is_reliable
+    inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=1)
+    return inverse, is_reliable
 
 
 def _orthogonal_factor(roots):

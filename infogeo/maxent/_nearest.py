@@ -19,13 +19,18 @@ def nearest_expectations(F, b, allowed):
     """
     nearest = np.empty(b.shape)
     for k in np.ndindex(b.shape[:-1]):
-        nearest[k] = _nearest(F[k][:, allowed[k]], b[k])
+        inside = F[k][:, allowed[k]]
+        spread = np.ptp(inside, axis=-1)
+        reached = nearest_point(inside, b[k], np.where(spread > 0.0, spread, 1.0))
+        nearest[k] = b[k] if reached is None else np.where(spread > 0.0, reached, inside[:, 0])
     return nearest
 
 
-def _nearest(F, b):
-    spread = np.ptp(F, axis=-1)
-    unit = np.where(spread > 0.0, spread, 1.0)
+def nearest_point(F, b, unit):
+    """Return the point of the convex hull of the F_y nearest to b in some units; None if it is b.
+
+    F, b, unit : arrays of shapes (m, c), (m,), (m,)
+    """
     above = (F - b[:, None]) / unit[:, None]
     # The least of |above u|^2 + (sum u - 1)^2 over u >= 0 is along the nearest point.
     system = np.vstack([above, np.ones(F.shape[1])])
@@ -33,4 +38,4 @@ def _nearest(F, b):
     reached = F @ (u / u.sum())
     violation = (reached - b) / unit
     is_met = np.linalg.norm(violation) <= 1e-12 * (1.0 + np.linalg.norm(b / unit))
-    return b if is_met else np.where(spread > 0.0, reached, F[:, 0])
+    return None if is_met else reached

@@ -1,5 +1,6 @@
 """What the parts of the solve hand to each other."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ import numpy as np
 import scipy.linalg
 
 from infogeo._result import Status
+from infogeo.maxent._features import ranges
+from infogeo.maxent._linear import mean_of
 
 EPS = float(np.finfo(np.float64).eps)
 # How often over a rounding error has to be exceeded before it counts as more than rounding.
@@ -39,6 +42,11 @@ class Problem:
     start: np.ndarray | None = None  # (m,): natural parameters to start from
     penalty: np.ndarray | None = None  # (m,): weights of the squared violations, if they may be
 
+    @functools.cached_property
+    def ranges(self):
+        """The smallest and the largest value of every feature, each (m,)."""
+        return ranges(self.features)
+
     def member(self, k):
         """Return a member, or a slice, of a batch."""
         start = None if self.start is None else self.start[k]
@@ -59,6 +67,8 @@ class Reduced:
     combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
     ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
+    kept: np.ndarray | None = None  # (r,): the features that the others follow from
+    covariance: np.ndarray | None = None  # (r, r): of the rows at t = 0, where it is known
 
     def theta(self, t):
         """Return the natural parameters of the user's features."""
@@ -152,6 +162,5 @@ def evaluate(problem, reduced, t, *, accurate=False):
     p = np.exp(logits - top)
     total = float(p.sum())
     p /= total
-    # numpy.sum adds pairwise: worth its time where the gradient nearly cancels.
-    mean = (reduced.rows * p).sum(axis=-1) if accurate else reduced.rows @ p
+    mean = mean_of(reduced.rows, p) if accurate else reduced.rows @ p
     return Point(t, logits, top + math.log(total), p, mean, mean + reduced.ridge * t)

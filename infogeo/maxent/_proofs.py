@@ -1,16 +1,16 @@
 """Proofs: the bound on the error of every log-probability, and Farkas' vectors."""
 
-import math
-
 import numpy as np
 
 from infogeo._result import Status
-from infogeo.maxent._features import heights, is_sparse, ranges
-from infogeo.maxent._linear import solve_lower
+from infogeo.maxent._features import heights, is_sparse
+from infogeo.maxent._linear import norms_of, sizes_of, solve_lower
 from infogeo.maxent._problem import CAUTION, EPS, Outcome, evaluate
 
 # The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
 LARGEST_CERTIFIED = 0.1
+# So far from the optimum, as a change of log-probabilities, sums need not be accurate.
+_ACCURATE_FROM = 1e-4
 # A proof of more features times outcomes is not searched for features it does without.
 _LARGEST_SIMPLIFICATION = 100_000_000
 
@@ -21,23 +21,26 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     The steps re-use the covariance at the origin. A change of all log-probabilities by at most
     `drift` changes covariances by at most exp(drift): the bound holds at the last point.
     """
-    whitened = whitener @ reduced.rows
-    whitened -= (whitener @ origin.mean)[:, None]
-    lever = 2.0 * math.sqrt(np.einsum("ij,ij->j", whitened, whitened).max())
+    norms = norms_of(whitener, reduced.rows, origin.mean)
+    lever = 2.0 * float(norms.max())
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
     if decrement * lever > LARGEST_CERTIFIED:
         return None
-    while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
+    is_accurate = is_noise = False
+    while steps < max_steps and not (is_accurate and decrement * lever <= 1e-4 * tol):
         step = whitener.T @ (whitener @ point.gradient)
-        trial = evaluate(problem, reduced, point.t - step, accurate=True)
+        # The last point has to be accurate, those before only as far as they are from it.
+        is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == max_steps
+        trial = evaluate(problem, reduced, point.t - step, accurate=is_last)
         trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
-        if steps > 0 and trial_decrement > 0.5 * decrement:
+        is_noise = steps > 0 and trial_decrement > 0.5 * decrement
+        if is_noise and is_accurate:
             break
-        point, decrement, steps = trial, trial_decrement, steps + 1
+        point, decrement, steps, is_accurate = trial, trial_decrement, steps + 1, is_last
     drift = float(np.ptp(point.logits - origin.logits))
     shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
-    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener)
+    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
     size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
     if x > LARGEST_CERTIFIED:
         return None
@@ -76,24 +79,28 @@ def is_best_possible(decrement, rounding, lever, tol):
     return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
 
 
-def rounding_of(problem, reduced, point, whitener):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
-    of_sums, of_logs = rounding_of_gradient(problem, reduced, point)
+def rounding_of(problem, reduced, point, whitener, norms):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability.
+
+    `norms`, (c,), are those of the whitened rows less their means: what the errors of the logits
+    do to the mean is no more than their sum, weighted by the probabilities.
+    """
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
     to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
     of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
-    return float(np.linalg.norm(of_gradient)), float(of_logs.max() + point.p @ of_logs)
+    weighted = point.p * of_logs
+    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float(norms @ weighted)
+    return rounding, float(of_logs.max() + weighted.sum())
 
 
-def rounding_of_gradient(problem, reduced, point):
-    """Bound the rounding errors of the gradient, beside those of the targets, and of the logs."""
-    size = np.abs(reduced.rows)
-    mean_size = size @ point.p
+def rounding_of_terms(problem, reduced, point):
+    """Bound the rounding errors of the gradient as a sum for exact logits, and of the logits."""
     weights = (point.t.size + 2) * np.abs(point.t)
-    terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value) + weights @ size
-    of_logs = EPS * terms
-    # The sums are pairwise, for which a factor of 32 is plenty.
-    of_mean = 32.0 * EPS * mean_size + 2.0 * (size @ (point.p * of_logs))
-    return of_mean + 2.0 * EPS * reduced.ridge * np.abs(point.t), of_logs
+    terms, of_means = sizes_of(reduced.rows, weights, point.p)
+    terms += 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value)
+    # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
+    of_sums = 48.0 * EPS * of_means + 2.0 * EPS * reduced.ridge * np.abs(point.t)
+    return of_sums, EPS * terms
 
 
 def is_stuck(problem, reduced, point, reach):
@@ -105,7 +112,8 @@ def is_stuck(problem, reduced, point, reach):
     violation = np.abs(reduced.lower @ point.gradient)
     if (violation > 1e-4 + reduced.blur).any():
         return False
-    of_sums, _ = rounding_of_gradient(problem, reduced, point)
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
+    of_sums += 2.0 * (np.abs(reduced.rows) @ (point.p * of_logs))
     return is_converged_to_rounding(
         violation, reduced.blur + np.abs(reduced.lower) @ of_sums, reach
     )
@@ -173,7 +181,7 @@ def simplified(problem, eta):
     if is_sparse(F):
         eta = _without_dust(problem, eta)
     values, slack = farkas_values(problem, eta)
-    low, high = ranges(F)
+    low, high = problem.ranges
     kept, used = eta.copy(), np.flatnonzero(eta)
     if used.size * values.size > _LARGEST_SIMPLIFICATION:
         used = used[:0]

@@ -36,7 +36,7 @@ def reduce_features(problem):
     or at odds with those of the features that determine it.
     """
     F, b = problem.features, problem.targets
-    low, high = F.min(axis=-1), F.max(axis=-1)
+    low, high = problem.ranges
     rounding = problem.roundoff * np.abs(b)
     blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
     # A target at the end of its range may be exact (0, of a feature that is never negative), but
@@ -54,11 +54,9 @@ def reduce_features(problem):
     rescale = (unit / scale)[varying]
     rows = rows if varying.size == b.size else rows[varying]
     rows *= rescale[:, None]
+    covariance = covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale)
     basis, dependent, mixture, lower = _independent(
-        rows,
-        weights,
-        covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale),
-        (blur / scale)[varying],
+        rows, weights, covariance, (blur / scale)[varying]
     )
     kept = varying[basis]
     combinations = np.zeros((b.size, dependent.size))
@@ -69,15 +67,18 @@ def reduce_features(problem):
     transform = np.zeros((b.size, kept.size))
     inverse = solve_lower(lower, np.eye(kept.size))
     transform[kept] = inverse.T / scale[kept, None]
-    if not (is_identity(lower) and np.array_equal(kept, varying)):
+    are_combined = not (is_identity(lower) and np.array_equal(kept, varying))
+    if are_combined:
         rows = combined(inverse, F[kept], b[kept], scale[kept])
     reduced = Reduced(
         rows=rows,
-        transform=_minimum_norm(transform, combinations),
+        transform=minimum_norm(transform, combinations),
         lower=lower,
         blur=(rounding / scale + at_end * EPS)[kept],
         combinations=combinations,
         unmet=np.abs(disagreement) > CAUTION * (blur @ np.abs(combinations)),
+        kept=kept,
+        covariance=None if are_combined or problem.base.any() else covariance,
     )
     certificate = range_certificate(problem, low, high, blur)
     if certificate is None:
@@ -137,7 +138,7 @@ def _independent(rows, weights, covariance, blur):
     return basis, dependent, mixture, lower * blur[basis, None]
 
 
-def _minimum_norm(transform, combinations):
+def minimum_norm(transform, combinations):
     """Remove from the natural parameters what does not act on the distribution."""
     if combinations.shape[1] == 0:
         return transform

@@ -9,6 +9,7 @@ from infogeo._result import Status
 from infogeo.maxent._diagnosis import diagnose
 from infogeo.maxent._face import edge_direction, exposed_outcomes, joined, search
 from infogeo.maxent._features import is_sparse, on_outcomes, violations
+from infogeo.maxent._nearest import nearest_point
 from infogeo.maxent._newton import newton
 from infogeo.maxent._problem import Found, Outcome, Solution, evaluate
 from infogeo.maxent._proofs import is_proof
@@ -65,7 +66,10 @@ def _solve_allowed(problem, controls):
     everywhere = np.ones(problem.base.size, dtype=bool)
     reduced, certificate = _reduce(problem)
     if problem.penalty is not None:
-        return Found(problem, reduced, approach(problem, reduced, controls), everywhere)
+        outcome = approach(problem, reduced, controls)
+        if not (outcome.status.is_solution or sparse):
+            outcome = _from_nearest(problem, reduced, outcome, controls)
+        return Found(problem, reduced, outcome, everywhere)
     origin = (evaluate_sparse if sparse else evaluate)(
         problem, reduced, np.zeros(reduced.blur.size)
     )
@@ -90,6 +94,21 @@ def _solve_allowed(problem, controls):
             return _solve_on_face(problem, reduced, outcome, seen.eta, on_face, controls)
         outcome = replace(outcome, was_limited=seen.was_limited)
     return Found(problem, reduced, outcome, everywhere)
+
+
+def _from_nearest(problem, reduced, outcome, controls):
+    """Try again from the limit of large penalties, where the violations are the least there are.
+
+    Its dual is nearly a maximum of linear functions, from one to the next of which steps from
+    afar go in turn.
+    """
+    F, b = problem.features, problem.targets
+    nearest = nearest_point(F, b, np.sqrt(1.0 / problem.penalty))
+    if nearest is None:
+        return outcome
+    start = problem.penalty * (b - nearest)
+    again = newton(replace(problem, start=start), reduced, controls)
+    return again if again.status.is_solution else outcome
 
 
 def _may_be_on_a_face(outcome):

@@ -15,7 +15,7 @@ import scipy.sparse
 
 from infogeo._array import bad_value
 from infogeo._result import Status
-from infogeo.maxent._features import heights, ranges
+from infogeo.maxent._features import heights
 from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._newton import CLOSE, step_length
 from infogeo.maxent._problem import CAUTION, EPS, Outcome, Point
@@ -156,7 +156,7 @@ class SparseReduced:
 def reduce_sparse(problem):
     """Scale the features; return also a certificate if a target is out of reach for its feature."""
     F, b = problem.features, problem.targets
-    low, high = ranges(F)
+    low, high = problem.ranges
     rounding = problem.roundoff * np.abs(b)
     spread = np.where(high > low, high - low, 1.0)
     ridge = np.zeros(b.size) if problem.penalty is None else 1.0 / problem.penalty

@@ -1,0 +1,201 @@
+// The map of predictions: hovering shows an input, a click its directions and nearest neighbours.
+// The section before this script brings its data as JSON; nothing is loaded from elsewhere.
+"use strict";
+(() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  const SIZE = 520, PAD = 14;
+
+  const make = (tag, parent, attributes = {}, text = null) => {
+    const isShape = ["svg", "text", "circle", "rect", "title", "g"].includes(tag);
+    const node = isShape ? document.createElementNS(SVG, tag) : document.createElement(tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== null) node.textContent = text;
+    if (parent) parent.appendChild(node);
+    return node;
+  };
+
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+  const percent = (p) => p >= 0.9995 && p < 1 ? "> 99.9 %" : `${(100 * p).toFixed(1)} %`;
+
+  // Purple and orange are told apart by all readers; white is no change.
+  const tint = (v) => {
+    const [r, g, b] = v < 0 ? [94, 60, 153] : [230, 97, 1];
+    const s = Math.min(1, Math.abs(v));
+    return [255 + s * (r - 255), 255 + s * (g - 255), 255 + s * (b - 255)];
+  };
+
+  const drawPixels = (parent, data, k, scale, description) => {
+    const { height, width, channels } = data.images;
+    const node = make("canvas", parent, { width, height, role: "img", "aria-label": description });
+    node.style.width = `${scale * width}px`;
+    node.style.height = `${scale * height}px`;
+    const context = node.getContext("2d"), image = context.createImageData(width, height);
+    for (let i = 0; i < width * height; i++) {
+      const rgb = data.colours(k, i, channels);
+      for (let j = 0; j < 3; j++) image.data[4 * i + j] = rgb[j];
+      image.data[4 * i + 3] = 255;
+    }
+    context.putImageData(image, 0, 0);
+    return node;
+  };
+
+  class Explorer {
+    constructor(root) {
+      this.root = root;
+      this.data = JSON.parse(root.querySelector("script").textContent);
+      this.points = [];
+      this.selected = null;
+      if (this.data.images) {
+        this.data.images.pixels = bytes(this.data.images.pixels);
+        if (this.data.directions) this.data.directions.pixels = bytes(this.data.directions.pixels);
+      }
+      this.frame = make("div", root, { class: "frame" });
+      this.drawMap();
+      this.panel = make("div", this.frame, { class: "panel", "aria-live": "polite" });
+      this.showHint();
+      const asked = location.hash.match(/^#input-(\d+)$/);
+      if (asked) this.select(this.data.numbers.indexOf(Number(asked[1])));
+    }
+
+    drawMap() {
+      const { positions, predicted, labels, classes, colours, numbers } = this.data;
+      const reach = Math.max(1e-12, ...positions.flat().map(Math.abs));
+      const place = (v) => SIZE / 2 + (v / reach) * (SIZE / 2 - PAD);
+      const map = make("svg", this.frame, {
+        viewBox: `0 0 ${SIZE} ${SIZE}`, role: "group", tabindex: "0",
+        "aria-label": "map of predictions: arrow keys go from one to the next",
+      });
+      make("rect", map, { width: SIZE, height: SIZE, class: "paper" });
+      positions.forEach(([x, y], k) => {
+        const isWrong = labels !== null && labels[k] !== predicted[k];
+        const point = make("g", map, {
+          class: "point" + (isWrong ? " wrong" : ""), "data-input": numbers[k],
+          transform: `translate(${place(x).toFixed(1)} ${(SIZE - place(y)).toFixed(1)})`,
+        });
+        make("circle", point, { r: 8, class: "halo" });
+        const name = classes[predicted[k]];
+        if (name.length <= 2)
+          make("text", point, { fill: colours[predicted[k]] }, name);
+        else make("circle", point, { r: 3.6, fill: colours[predicted[k]] });
+        point.addEventListener("mouseenter", () => this.selected === null && this.show(k, false));
+        point.addEventListener("click", () => this.select(k));
+        this.points.push(point);
+      });
+      map.addEventListener("click", (event) => {
+        if (event.target.classList.contains("paper")) this.select(null);
+      });
+      map.addEventListener("mouseleave", () => this.selected === null && this.showHint());
+      map.addEventListener("keydown", (event) => this.onKey(event));
+      this.drawLegend();
+    }
+
+    drawLegend() {
+      const { classes, predicted, colours, labels } = this.data;
+      const legend = make("p", this.root, { class: "legend" });
+      [...new Set(predicted)].sort((a, b) => a - b).slice(0, 20).forEach((k) => {
+        const entry = make("span", legend);
+        make("b", entry, { style: `color: ${colours[k]}` }, "\u25cf ");
+        entry.append(classes[k]);
+      });
+      if (labels !== null && this.points.some((p) => p.classList.contains("wrong")))
+        make("span", legend, {}, "ring: predicted wrong");
+    }
+
+    onKey(event) {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") this.select(null);
+      if (step === undefined) return;
+      event.preventDefault();
+      const n = this.points.length, from = this.selected === null ? (step > 0 ? -1 : 0) : this.selected;
+      this.select((from + step + n) % n);
+    }
+
+    select(k) {
+      if (k === -1) return;
+      if (k !== null) this.points[k].parentNode.append(this.points[k]);  // above the others
+      this.points.forEach((point, i) => point.classList.toggle("selected", i === k));
+      this.selected = k;
+      if (k === null) this.showHint();
+      else this.show(k, true);
+    }
+
+    showHint() {
+      this.panel.replaceChildren();
+      make("p", this.panel, { class: "hint" },
+        "Each sign is an input, placed so that distances in the plane are near the Fisher-Rao " +
+        "distances between predictions. Point at one to see it; click for the directions it is " +
+        "sensitive to and its nearest predictions.");
+    }
+
+    show(k, isSelected) {
+      const { classes, predicted, labels, numbers } = this.data;
+      this.panel.replaceChildren();
+      const title = make("h3", this.panel, {}, `input ${numbers[k]}`);
+      if (labels !== null) title.append(`, ${classes[labels[k]]}`);
+      const row = make("div", this.panel, { class: "row" });
+      if (this.data.images) this.drawImage(row, k, 140);
+      this.drawBars(row, k);
+      make("p", this.panel, { class: "verdict" },
+        `predicted: ${classes[predicted[k]]} (${percent(this.data.probabilities[k][0][1])})`);
+      if (!isSelected) return;
+      if (this.data.speeds) this.drawDirections(k);
+      this.drawNearest(k);
+    }
+
+    drawImage(parent, k, size) {
+      const { images, numbers } = this.data, { pixels, height, width } = images;
+      const start = k * height * width * images.channels;
+      const data = { images, colours: (_, i, channels) => channels === 3
+        ? [0, 1, 2].map((j) => pixels[start + j * height * width + i])
+        : Array(3).fill(pixels[start + i]) };
+      return drawPixels(parent, data, k, size / Math.max(height, width), `input ${numbers[k]}`);
+    }
+
+    drawBars(parent, k) {
+      const bars = make("div", parent, { class: "bars" });
+      for (const [number, p] of this.data.probabilities[k]) {
+        const bar = make("div", bars, { class: "bar" });
+        make("span", bar, { class: "name" }, this.data.classes[number]);
+        const track = make("span", bar, { class: "track" });
+        make("span", track, {
+          class: "fill",
+          style: `width: ${(100 * p).toFixed(2)}%; background: ${this.data.colours[number]}`,
+        });
+        make("span", bar, { class: "value" }, percent(p));
+      }
+    }
+
+    drawDirections(k) {
+      make("h4", this.panel, {}, "most sensitive directions (rad per unit of input)");
+      const row = make("div", this.panel, { class: "row directions" });
+      this.data.speeds[k].forEach((speed, j) => {
+        const cell = make("figure", row);
+        if (this.data.directions) this.drawDirection(cell, k, j);
+        make("figcaption", cell, {}, speed.toPrecision(3));
+      });
+    }
+
+    drawDirection(parent, k, j) {
+      const { images, directions } = this.data, { height, width } = images;
+      const start = (k * directions.count + j) * height * width;
+      const data = { images, colours: (_, i) => tint((directions.pixels[start + i] - 128) / 127) };
+      drawPixels(parent, data, k, 96 / Math.max(height, width), `direction ${j + 1}`);
+    }
+
+    drawNearest(k) {
+      make("h4", this.panel, {}, "nearest predictions (rad)");
+      const row = make("div", this.panel, { class: "row nearest" });
+      for (const [other, distance] of this.data.nearest[k]) {
+        const { numbers, classes, predicted } = this.data;
+        const cell = make("button", row, { type: "button", "data-input": numbers[other] });
+        if (this.data.images) this.drawImage(cell, other, 56);
+        make("span", cell, {}, `${numbers[other]}: ${classes[predicted[other]]}`);
+        make("span", cell, {}, distance.toPrecision(3));
+        cell.addEventListener("click", () => this.select(other));
+      }
+    }
+  }
+
+  new Explorer(document.currentScript.previousElementSibling);
+})();

@@ -1,0 +1,168 @@
+"""The interactive map: what the page is told, and what a browser makes of it."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from infogeo import logits, neighbors, pullback
+from infogeo.plot import explorer, report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture
+def example(rng):
+    """Return logits, images, their spectrum and labels of twelve inputs."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(20, 3)).double()
+    x = torch.tensor(rng.random((12, 4, 5)))
+    spectrum = pullback.PullbackMetric(model).spectrum(x)
+    z = model(x).detach()
+    return 4.0 * z, x, spectrum, (z.argmax(-1) + (torch.arange(12) == 3)).remainder(3).tolist()
+
+
+def told(block):
+    """Return what the page is told."""
+    (content,) = re.findall(r'<script type="application/json">(.*?)</script>', block, re.DOTALL)
+    return json.loads(content)
+
+
+def test_numbers_of_the_page_are_those_of_the_library(example):
+    z, x, spectrum, labels = example
+    data = told(explorer.explorer(z, inputs=x, spectrum=spectrum, labels=labels))
+    matrix = neighbors.pairwise_distance(z.numpy(), space=logits)
+    for i, row in enumerate(data["nearest"]):
+        order = np.argsort(np.where(np.arange(12) == i, np.inf, matrix[i]), kind="stable")
+        assert [j for j, _ in row] == order[:5].tolist()
+        np.testing.assert_allclose([d for _, d in row], matrix[i, order[:5]], rtol=1e-5)
+    p = logits.to_simplex(z)
+    for i, row in enumerate(data["probabilities"]):
+        assert [k for k, _ in row] == p[i].argsort(descending=True).tolist()
+        np.testing.assert_allclose(sum(value for _, value in row), 1.0, atol=3e-6)
+    np.testing.assert_allclose(data["speeds"], spectrum.values[:, :3].sqrt(), rtol=1e-3)
+    placed = np.array(data["positions"])
+    in_plane = np.linalg.norm(placed[:, None] - placed, axis=-1)
+    assert np.corrcoef(in_plane.ravel(), matrix.ravel())[0, 1] > 0.95
+
+
+def test_pixels_are_those_of_the_images(example):
+    z, x, spectrum, _ = example
+    data = told(explorer.explorer(z, inputs=x, spectrum=spectrum))
+    shown = np.frombuffer(base64.b64decode(data["images"]["pixels"]), np.uint8).reshape(12, 4, 5)
+    ink = (x - x.min()) / (x.max() - x.min())
+    np.testing.assert_allclose(shown, 255.0 * (1.0 - ink), atol=1.0)
+    drawn = np.frombuffer(base64.b64decode(data["directions"]["pixels"]), np.uint8)
+    drawn = (drawn.reshape(12, -1, 4, 5)[:, 0].astype(float) - 128.0) / 127.0
+    top = spectrum.vectors[:, 0].numpy()
+    np.testing.assert_allclose(drawn, top / np.abs(top).max((1, 2), keepdims=True), atol=0.01)
+
+
+def test_large_and_coloured_images_are_averaged_down(rng):
+    images = rng.random((2, 3, 130, 100))
+    data = told(explorer.explorer([[1.0, 0.0], [0.0, 1.0]], inputs=images))
+    assert (data["images"]["height"], data["images"]["width"]) == (43, 33)
+    assert data["images"]["channels"] == 3
+    pixels = base64.b64decode(data["images"]["pixels"])
+    first = images[0, 0, :3, :3].mean()
+    low, high = (f(told_average(images)) for f in (np.min, np.max))
+    assert pixels[0] == round(255.0 * (first - low) / (high - low))
+
+
+def told_average(images):
+    return images[..., :129, :99].reshape(2, 3, 43, 3, 33, 3).mean((3, 5))
+
+
+def test_text_cannot_leave_its_element():
+    name = "</script><script>alert(1)</script>"
+    block = explorer.explorer([[1.0, 0.0], [0.0, 1.0]], classes=[name, "b"])
+    assert block.count("</script>") == 2
+    assert told(block)["classes"][0] == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"z": [[1.0, 0.0]]}, "two or more rows"),
+        ({"z": [[1.0, np.nan], [0.0, 1.0]]}, "NaN"),
+        ({"z": np.eye(3), "labels": [0]}, "labels must have 3 entries: it has 1"),
+        ({"z": np.eye(3), "classes": ["a"]}, "classes must have 3 entries"),
+        ({"z": np.eye(3), "inputs": np.zeros((2, 4, 4))}, "inputs must have 3 entries"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        explorer.explorer(**arguments)
+
+
+def in_browser(path, address, script=""):
+    """Return the page's content after a browser has run it, and a script of ours."""
+    path.write_text(path.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    run = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={path.parent / 'browser'}",
+            "--dump-dom",
+            f"file://{path}{address}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return re.sub(r"<script.*?</script>", "", run.stdout, flags=re.DOTALL)
+
+
+@pytest.fixture
+def page(example, tmp_path):
+    z, x, spectrum, labels = example
+    block = explorer.explorer(
+        z, inputs=x, spectrum=spectrum, labels=labels, classes=["cat", "dog", "eel"]
+    )
+    path = tmp_path / "page.html"
+    path.write_text(report.page("Map", block))
+    return path
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_browser_shows_what_is_pointed_at_and_selected(page, example):
+    z = example[0]
+    nothing = in_browser(page, "")
+    assert nothing.count('data-input="') == 12
+    assert "Point at one" in nothing
+    assert nothing.count('class="point wrong"') == 1
+    selected = in_browser(page, "#input-7")
+    assert "<h3>input 7" in selected
+    assert "most sensitive directions" in selected
+    assert selected.count("<canvas") == 1 + min(3, example[2].values.shape[1]) + 5
+    name = ["cat", "dog", "eel"][int(z[7].argmax())]
+    assert f"predicted: {name}" in selected
+    pointed = in_browser(
+        page,
+        "",
+        "document.querySelector('[data-input=\"4\"]').dispatchEvent(new MouseEvent('mouseenter'))",
+    )
+    assert "<h3>input 4" in pointed
+    assert "most sensitive directions" not in pointed
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_clicks_and_keys_walk_from_one_to_the_next(page, example):
+    nearest = told(page.read_text())["nearest"][2][0][0]
+    walked = in_browser(page, "#input-2", "document.querySelector('.nearest button').click()")
+    assert f"<h3>input {nearest}" in walked
+    key = "new KeyboardEvent('keydown', {key: 'ArrowRight'})"
+    page.write_text(
+        page.read_text().replace("document.querySelector('.nearest button').click()", "")
+    )
+    next_one = in_browser(page, "#input-2", f"document.querySelector('svg').dispatchEvent({key})")
+    assert "<h3>input 3" in next_one
