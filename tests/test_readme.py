@@ -26,8 +26,9 @@ def test_code_prints_what_the_readme_says(code, output):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_prints_what_the_page_says(page):
-    """The blocks of a page go on from one another."""
+def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    """The blocks of a page go on from one another; they write into the current folder."""
+    monkeypatch.chdir(tmp_path)
     text, names = page.read_text(), {}
     blocks = WITH_OUTPUT.findall(text)
     assert len(blocks) == text.count("```python")
