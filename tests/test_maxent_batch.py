@@ -137,3 +137,43 @@ def test_a_batch_is_much_faster_than_a_loop(rng):
     for k in range(20):
         max_entropy(F[k], b[k])
     assert together < (time.perf_counter() - start) / 20 / 10
+
+
+def test_a_batch_of_the_same_dependent_features(rng):
+    # Margins of a table, one of them doubled: rank 5 of 8. Two members contradict themselves.
+    F = np.vstack([np.repeat(np.eye(3), 4, axis=1), np.tile(np.eye(4), 3), np.ones((1, 12)) * 0.3])
+    F[7] += 2.0 * F[1]
+    C = np.where(np.arange(12) == 5, -np.inf, rng.normal(size=(40, 12)))
+    p = rng.dirichlet(np.ones(11), size=40)
+    b = np.insert(p, 5, 0.0, axis=1) @ F.T
+    b[3, 7] += 1e-6
+    b[9, 0] += 0.1
+    start = rng.normal(size=(40, 8))
+    batch = c_maximize(F, b, log_base=C, initial_theta=start, throw=False)
+    for k in range(40):
+        single = c_maximize(F, b[k], log_base=C[k], initial_theta=start[k], throw=False)
+        assert batch.member_status[k] is single.status
+        assert (single.status is Status.INFEASIBLE) == (k in (3, 9))
+        if k in (3, 9):
+            continue
+        assert batch.rank[k] == single.rank == 5
+        for name in ("probabilities", "theta", "log_partition", "value", "entropy"):
+            together, alone = getattr(batch, name)[k], getattr(single, name)
+            np.testing.assert_allclose(together, alone, rtol=1e-11, atol=1e-12)
+        assert batch.residual[k] < 1e-14
+        assert batch.error_bound[k] < 1e-10
+
+
+def test_gradients_of_a_batch_of_dependent_features(rng):
+    torch = pytest.importorskip("torch")
+    rows = rng.normal(size=(2, 6))
+    F = torch.tensor(np.vstack([rows, rows.sum(0)]))
+    C = torch.tensor(rng.normal(size=(3, 6)), requires_grad=True)
+    b = torch.tensor(rng.dirichlet(np.full(6, 2.0), size=3) @ rows.T, requires_grad=True)
+
+    def solve(b, C):
+        targets = torch.cat([b, b.sum(-1, keepdim=True)], dim=-1)
+        found = c_maximize(F, targets, log_base=C)
+        return found.probabilities, found.theta, found.value
+
+    assert torch.autograd.gradcheck(solve, (b, C))

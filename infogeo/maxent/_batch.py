@@ -5,7 +5,7 @@ features) is left to the solve of a single problem; nothing is decided here but 
 Arrays have the members of the batch along their first axis.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._newton import CLOSE
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._reduce import minimum_norm, reduce_features
 
 # Members with more numbers than this gain nothing from company.
 LARGEST_MEMBER = 20_000
@@ -37,7 +38,8 @@ class Members:
     error_bound: np.ndarray
     dual_gap: np.ndarray
     steps: np.ndarray
-    scale: np.ndarray  # (n, m): the reduced features are F / scale
+    scale: np.ndarray  # (n, m): the reduced features are F / scale; or (n, m, r) of a Reduced
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,55 @@ def solve_members(problem, controls):
             yield _solve_block(problem.member(slice(first, first + size)), first, controls)
 
 
+def solve_dependent(problem, index, controls):
+    """Yield those of some members, of the same dependent features, that converge, as `Members`.
+
+    Which features follow from the others is found once. Members whose targets do not follow too,
+    to rounding, are left to the solve of a single problem.
+    """
+    allowed = ~np.isneginf(problem.base[index])
+    F = problem.features[0]
+    if (allowed != allowed[0]).any():
+        return
+    one = problem.member(index[0])
+    inside = np.ascontiguousarray(F[:, allowed[0]])
+    reduced, _ = reduce_features(
+        replace(one, features=inside, base=one.base[allowed[0]], start=None)
+    )
+    combinations, kept = reduced.combinations, reduced.kept
+    if combinations.shape[1] == 0 or kept.size == 0:
+        return
+    b = problem.targets[index]
+    blur = problem.roundoff * np.abs(b) + EPS * np.abs(inside).max(axis=-1)
+    misses = b @ combinations - combinations.T @ inside.mean(axis=-1)
+    follows = (np.abs(misses) <= CAUTION * (blur @ np.abs(combinations))).all(axis=-1)
+    index, b = index[follows], b[follows]
+    start = None
+    if problem.start is not None:  # the parameters without the others that give the same members
+        others = np.delete(np.arange(F.shape[0]), kept)
+        weights = np.linalg.solve(combinations[others], problem.start[index][:, others].T)
+        start = (problem.start[index] - (combinations @ weights).T)[:, kept]
+    independent = replace(
+        problem,
+        features=np.broadcast_to(F[kept], (index.size, kept.size, F.shape[1])),
+        targets=b[:, kept],
+        base=problem.base[index],
+        start=start,
+    )
+    widen = minimum_norm(np.eye(F.shape[0])[:, kept], combinations)
+    for members in solve_members(independent, controls):
+        theta, targets = members.theta @ widen.T, b[members.index]
+        psi = members.log_partition - _sums(members.theta * targets[:, kept])
+        yield replace(
+            members,
+            index=index[members.index],
+            theta=theta,
+            log_partition=psi + _sums(theta * targets),
+            residual=np.abs(members.probabilities @ F.T - targets).max(axis=-1, initial=0.0),
+            scale=widen / members.scale[:, None, :],
+        )
+
+
 def _solve_block(problem, first, controls):
     F, b, C = problem.features, problem.targets, problem.base
     is_excluded = np.isneginf(C)
@@ -133,6 +184,7 @@ def _solve_block(problem, first, controls):
         dual_gap=size[is_proved] ** 2,
         steps=(steps + more)[is_proved],
         scale=block.scale,
+        rank=theta.shape[-1],
     )
 
 

@@ -67,6 +67,7 @@ class Reduced:
     combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
     ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
+    kept: np.ndarray | None = None  # (r,): the features that the others follow from
     covariance: np.ndarray | None = None  # (r, r): of the rows at t = 0, where it is known
 
     def theta(self, t):

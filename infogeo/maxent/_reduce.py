@@ -72,11 +72,12 @@ def reduce_features(problem):
         rows = combined(inverse, F[kept], b[kept], scale[kept])
     reduced = Reduced(
         rows=rows,
-        transform=_minimum_norm(transform, combinations),
+        transform=minimum_norm(transform, combinations),
         lower=lower,
         blur=(rounding / scale + at_end * EPS)[kept],
         combinations=combinations,
         unmet=np.abs(disagreement) > CAUTION * (blur @ np.abs(combinations)),
+        kept=kept,
         covariance=None if are_combined or problem.base.any() else covariance,
     )
     certificate = range_certificate(problem, low, high, blur)
@@ -137,7 +138,7 @@ def _independent(rows, weights, covariance, blur):
     return basis, dependent, mixture, lower * blur[basis, None]
 
 
-def _minimum_norm(transform, combinations):
+def minimum_norm(transform, combinations):
     """Remove from the natural parameters what does not act on the distribution."""
     if combinations.shape[1] == 0:
         return transform

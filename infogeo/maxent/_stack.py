@@ -6,7 +6,7 @@ import numpy as np
 from array_api_compat import device
 
 from infogeo._result import Projection, Status
-from infogeo.maxent._batch import solve_members
+from infogeo.maxent._batch import solve_dependent, solve_members
 from infogeo.maxent._box import solve_box
 from infogeo.maxent._problem import Problem
 from infogeo.maxent._single import solve
@@ -44,7 +44,7 @@ class Solutions:
         for name in ("probabilities", "theta", "steps", *_NUMBERS):
             getattr(self, name)[index] = getattr(members, name)
         self.support[index] = allowed[index]
-        self.rank[index] = members.theta.shape[-1]
+        self.rank[index] = members.rank
         self.status[index] = Status.CONVERGED
         for k, scale in zip(index, members.scale, strict=True):
             self.transforms[k] = scale
@@ -77,6 +77,10 @@ def solve_all(problem, controls, lower=None, upper=None, solver=None):
         allowed = ~np.isneginf(problem.base)
         for members in solve_members(problem, controls):
             solutions.put_members(members, allowed)
+        left = np.flatnonzero(np.equal(solutions.status, None))
+        if left.size > 1 and problem.features.strides[0] == 0:
+            for members in solve_dependent(problem, left, controls):
+                solutions.put_members(members, allowed)
     for k in np.flatnonzero(np.equal(solutions.status, None)):
         member = problem.member(k)
         if lower is None:
