@@ -89,7 +89,7 @@ def attacked_risks(f, x, y, eps):
 
 def draw(ax, title, risk):
     """Draw a risk over the threshold, for all radii, and its lowest points."""
-    t = np.sort(np.append(np.linspace(-3.0, 2.0, 2_001), BAYES))
+    t = np.sort(np.append(np.linspace(-5.0, 2.0, 2_001), BAYES))
     for eps, colour in zip(RADII, COLOURS, strict=True):
         values = risk(t, eps)
         ax.plot(t, values, color=colour, label=f"{eps:.1f}")
@@ -97,7 +97,7 @@ def draw(ax, title, risk):
         ax.plot(t[lowest], values[lowest], "o", color=colour, clip_on=False, zorder=3)
     ax.axvline(BAYES, color="0.6", linewidth=1.0, linestyle=":")
     ax.annotate("Bayes", (BAYES, 0.93), (4, 0), textcoords="offset points", color="0.35")
-    ax.set(title=title, xlabel="threshold t along the mean", xlim=(-3.0, 2.0), ylim=(0.0, 1.0))
+    ax.set(title=title, xlabel="threshold t along the mean", xlim=(-5.0, 2.0), ylim=(0.0, 1.0))
     ax.spines[["top", "right"]].set_visible(False)
 
 
@@ -137,7 +137,7 @@ def main():
     draw(ax[0], "usual adversarial risk", usual_risk)
     draw(ax[1], "label change excluded", honest_risk)
     ax[0].set(ylabel="risk")
-    ax[1].legend(title="eps", frameon=False, loc="lower right")
+    ax[1].legend(title="eps", frameon=False, loc="upper left")
     figure.savefig("label_change.png", dpi=110)
 
 
