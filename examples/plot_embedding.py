@@ -1,5 +1,5 @@
 """Pre-training an embedding: an objective that constants minimise, and a corrected one
-======================================================================================
+====================================================================================
 
 An embedding e is to bring inputs of one class together. The mean of |e(x) - e(x')| over pairs
 of one class is least, 0, for every constant e, and a Lipschitz constraint does not help: constants
