@@ -1,5 +1,5 @@
 """One rectangle, three metrics: curvature 0, 1/4 and -1/2
-========================================================
+=======================================================
 
 A pair of numbers (a, b) in a rectangle can be read as the means of two measurements of known
 deviation, as the probabilities of two of three outcomes, or as mean and deviation of a normal

@@ -100,6 +100,7 @@ def study_drawing(model, x, digits, ax):
         total = certificates.total_variation_bound(RADII, lipschitz_constant=scale)
         ax[1].plot(RADII, total, "--", color=colour, label=f"L = {scale:g}")
         gain = (bound - certified).max()
+        assert (bound < certified)[(RADII > 0.0) & (certified > 0.1)].all()
         line = f"L = {scale:4g}: right {bound[0]:.4f} of the draws, most gained {gain:+.3f}"
         for radius in (0.1, 0.4):
             index = round(radius / 0.025)

@@ -1,5 +1,5 @@
 """Rejecting what has no certificate
-==================================
+=================================
 
 A classifier that may reject has one class more. An input is accepted if the margin certifies the
 radius eps, and then this holds for every attacker: whatever is accepted within eps of an image has

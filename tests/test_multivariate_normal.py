@@ -504,8 +504,7 @@ def test_fit(rng):
 
 
 def test_fit_with_shrinkage(rng):
-    from sklearn.covariance import LedoitWolf
-
+    LedoitWolf = pytest.importorskip("sklearn.covariance").LedoitWolf
     samples = rng.normal(size=(10, 12))
     with pytest.raises(ValueError, match=r"samples must span all coordinates.*singular.*shrinkage"):
         MultivariateNormal.fit(samples)

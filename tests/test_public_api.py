@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 from numpydoc.validate import validate
@@ -331,3 +333,35 @@ def test_public_modules_say_what_they_export(name):
     assert module.__doc__
     for exported in getattr(module, "__all__", ()):
         assert hasattr(module, exported)
+
+
+def listed_in_reference():
+    """Return what docs/api.rst lists below each module."""
+    listed, module = {}, None
+    for line in (
+        (Path(infogeo.__file__).parent.parent / "docs" / "api.rst").read_text().splitlines()
+    ):
+        if line.startswith(".. currentmodule:: "):
+            module = line.removeprefix(".. currentmodule:: ")
+        elif re.fullmatch(r"   \w+", line):
+            listed.setdefault(module, set()).add(line.strip())
+    return listed
+
+
+# Commands, what they are made of, and functions that are documented as methods.
+NOT_IN_THE_REFERENCE = re.compile(
+    r"infogeo\.(cli|demo(\.\w+)?|plot\.report|pullback\.(leaves|paths))\.\w+"
+)
+
+
+def test_reference_lists_what_there_is():
+    listed = listed_in_reference()
+    names = {name for module in listed.values() for name in module}
+    for module, members in listed.items():
+        for name in members:
+            assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"
+    for dotted in public_objects():
+        module, _, name = dotted.rpartition(".")
+        is_function_or_class = module in set(public_modules())
+        if is_function_or_class and not NOT_IN_THE_REFERENCE.fullmatch(dotted):
+            assert name in names, f"docs/api.rst lacks {dotted}"

@@ -67,10 +67,10 @@ class Arcsine(nn.Module):
     Notes
     -----
     With one feature, a binary classifier: between -pi/2 and pi/2 the Fisher-Rao distance of two
-    predictions is the distance of their features, and the certificate |z| is the distance to the
-    prediction 1/2. With k features there are :math:`2^k` classes, the binary numbers of k digits
-    with that of the first feature first; the predictions form a submanifold that is flat. Behind
-    a network that preserves the norms of gradients the pulled-back metric is a projector.
+    predictions is the distance of their features, and the certificate, abs(z), is the distance to
+    the prediction 1/2. With k features there are :math:`2^k` classes, the binary numbers of k
+    digits with that of the first feature first; the predictions form a submanifold that is flat.
+    Behind a network that preserves the norms of gradients the pulled-back metric is a projector.
 
     Beyond -pi/2 and pi/2 the predictions turn back, still isometrically. Where features go that
     far, ``nn.Hardtanh(-math.pi / 2, math.pi / 2)`` stops them: it is 1-Lipschitz as well.

@@ -40,7 +40,8 @@ def solve(problem, controls):
 def solve_sparse(features, problem, controls):
     """Solve one problem with sparse features; `problem` holds everything else."""
     found = solve(replace(problem, features=features), controls)
-    if found.status is Status.UNDECIDED and problem.features.size <= _LARGEST_DENSE:
+    is_open = found.status in (Status.UNDECIDED, Status.MAX_STEPS)
+    if is_open and problem.features.size <= _LARGEST_DENSE:
         return solve(replace(problem, features=features.toarray()), controls)
     return found
 

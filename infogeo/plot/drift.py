@@ -52,10 +52,13 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
     for q in quantiles:
         at = float(np.quantile(d, q))
         ax.plot([at], [1.0 - q], "o", color=_MARK, markersize=5)
+        is_left = at < 0.55 * float(d[-1])  # else there is no room to the right
         ax.annotate(
             f"{q:.4g} quantile: {at:.3g}",
             (at, 1.0 - q),
-            xytext=(7, 4),
+            xytext=(7, 4) if is_left else (-7, -4),
+            ha="left" if is_left else "right",
+            va="bottom" if is_left else "top",
             textcoords="offset points",
             fontsize=9,
         )
