@@ -504,7 +504,7 @@ def _mean(metric, x, penalty):
 def _pull(z, x, weights):
     """Return J' weights, differentiable."""
     (pulled,) = torch.autograd.grad(z, x, weights, create_graph=True)
-    return pulled
+    return pulled.to(z.dtype)  # z is float32 at least: squares of half precision overflow
 
 
 def _signed_sum(head, z, generator):

@@ -224,6 +224,16 @@ def test_pairwise_radius_is_exact_for_linear_classifiers(rng):
         assert radius == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.float64, 1e-170), (np.float32, 1e-25)])
+@pytest.mark.parametrize("library", [np, torch])
+def test_pairwise_radius_of_tiny_rows_is_finite(library, dtype, size):
+    """Squares of the rows underflow: parallel rows would have an infinite radius."""
+    weight = library.asarray(np.array([[size, 0.0], [-size, 0.0]], dtype))
+    z = library.asarray(np.array([size, -size], dtype))
+    radius = certificates.pairwise_radius(z, weight, lipschitz_constant=1.0)
+    assert float(radius) == pytest.approx(1.0, rel=1e-6)
+
+
 Z = [[3.0, -1.0, 1.0], [1e-9, 0.0, -2.0], [800.0, 0.0, -800.0], [0.25, -INF, 0.0]]
 
 
@@ -621,6 +631,18 @@ BAD_ARGUMENTS = [
      "target must hold classes as integers from 0 on: it has the entry 0.5."),
     (lambda: certificates.coverage([[1.0, 2.0]], [1, 0], 1.0, lipschitz_constant=1.0), ValueError,
      "their shapes are (1, 2) and (2,)."),
+    (lambda: certificates.coverage([[1.0, 2.0]], [2], 1.0, lipschitz_constant=1.0), ValueError,
+     "target must hold classes from 0 to 1: it has the entry 2."),
+    (lambda: smoothing.votes(nn.Identity(), F[None] + math.nan, std=1.0, num_samples=5),
+     ValueError, "x must be finite"),
+    (lambda: smoothing.votes(lambda x: x * math.nan, F[None], std=1.0, num_samples=5),
+     ValueError, "model must return logits: it returned NaN."),
+    (lambda: smoothing.votes(lambda x: (x,), F[None], std=1.0, num_samples=5), TypeError,
+     "model must return a tensor of logits: it returned tuple."),
+    (lambda: smoothing.votes(lambda x: x[:, :1], F[None], std=1.0, num_samples=5), ValueError,
+     "with batch = 5 here and c at least 2: it returned shape (5, 1)."),
+    (lambda: smoothing.votes(nn.BatchNorm1d(4), F[None], std=1.0, num_samples=5), ValueError,
+     "is a BatchNorm1d in training mode. Call model.eval() first."),
     (lambda: smoothing.votes(nn.Identity(), F, std=1.0, num_samples=5), ValueError,
      "x must be a batch of inputs: got shape (4,)."),
     (lambda: smoothing.votes(nn.Identity(), F[None], std=0.0, num_samples=5), ValueError,

@@ -363,6 +363,11 @@ def test_input_metrics_on_a_gpu(name):
             "positive definite: its smallest eigenvalue is -1",
         ),
         (
+            lambda: input_metrics.full([[0.0, 0.0], [0.0, 0.0]]),
+            ValueError,
+            "positive definite: its smallest eigenvalue is 0",
+        ),
+        (
             lambda: PullbackMetric(net(), input_metric=torch.eye(2)),
             TypeError,
             "input_metric must be an infogeo.pullback.InputMetric: got Tensor.*full",

@@ -36,6 +36,25 @@ AT_KINKS = {
     "clamp": (lambda x: x.clamp(0, 1), [[0.5, 3.0]], [[0.0, 1.0]], 2, "clamp"),
     "clip above": (lambda x: x.clamp(max=1), [[0.5, 3.0]], [[0.0, 1.0]], 1, "clamp"),
     "floor": (torch.floor, [[0.5, 3.5]], [[0.0, 1.5]], 1, "floor"),
+    "fraction": (torch.frac, [[0.5, 3.5]], [[1.0, 1.5]], 1, "frac"),
+    "remainder": (lambda x: x % 2, [[0.5, -1.0]], [[0.0, -2.0]], 2, "remainder"),
+    "fmod": (lambda x: torch.fmod(x, 2), [[0.0, -1.0]], [[4.0, -2.0]], 2, "fmod"),
+    "floor of a ratio": (lambda x: x * (x // 2), [[1.0, -1.0]], [[4.0, 1.0]], 1, "floor_divide"),
+    "rounded ratio": (
+        lambda x: x * torch.div(x, 2, rounding_mode="trunc"), [[1.0, 0.0]], [[4.0, 0.0]], 1, "div",
+    ),
+    "integer": (lambda x: x * x.int(), [[0.5, 1.5]], [[0.5, 2.0]], 1, "_to_copy"),
+    "step": (lambda x: x * torch.heaviside(x, x), [[1.0, -1.0]], [[0.0, 1.0]], 1, "heaviside"),
+    "range": (
+        lambda x: torch.stack(x.aminmax(dim=1), 1), [[1.0, 2, 3]], [[2.0, 3, 3]], 2, "aminmax",
+    ),
+    "maximum norm": (
+        lambda x: x.norm(p=np.inf, dim=1)[:, None], [[0.0, 2.0]], [[-2.0, 2.0]], 2,
+        "linalg_vector_norm",
+    ),
+    "absolute sum": (
+        lambda x: x.norm(p=1, dim=1)[:, None], [[1.0, 2.0]], [[0.0, 2.0]], 1, "linalg_vector_norm",
+    ),
     "maximum": (lambda x: torch.maximum(x, x.flip(1)), [[1.0, 2.0]], [[1.0, 1.0]], 2, "maximum"),
     "where": (lambda x: torch.where(x > 1, x, 0 * x), [[0.0, 2.0]], [[1.0, 2.0]], 1, "gt"),
     "mask": (lambda x: x * (x <= 1), [[0.0, 2.0]], [[1.0, 2.0]], 1, "le"),
@@ -82,7 +101,11 @@ def test_kinks_are_found_where_they_are(name):
 
 @pytest.mark.parametrize(
     "function",
-    [torch.tanh, nn.GELU(), nn.ELU(), nn.CELU(0.3), nn.SiLU(), nn.Softplus(), lambda x: x**3],
+    [
+        *(torch.tanh, nn.GELU(), nn.ELU(), nn.CELU(0.3), nn.SiLU(), nn.Softplus()),
+        *(lambda x: x**3, lambda x: x / 2, lambda x: (x + 1).norm(dim=1)[:, None]),
+        lambda x: x.to(F32),
+    ],
 )
 def test_smooth_functions_have_none(function):
     x = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=F64)

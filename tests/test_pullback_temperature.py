@@ -98,6 +98,29 @@ def test_rows_in_blocks_and_masked_classes_are_those_of_the_others():
     assert other.loss_after == pytest.approx(fit.loss_after, rel=1e-13)
 
 
+@pytest.mark.parametrize("factor", [2.0**-1000, 2.0**-530, 2.0**530, 2.0**1000])
+def test_the_size_of_logits_does_not_matter(factor):
+    z, labels = sample()
+    fit, other = fit_temperature(z, labels), fit_temperature(factor * z, labels)
+    assert other.status is Status.CONVERGED
+    assert other.temperature / factor == pytest.approx(fit.temperature, rel=1e-13)
+    assert other.standard_error / factor == pytest.approx(fit.standard_error, rel=1e-11)
+    assert other.loss_after == pytest.approx(fit.loss_after, rel=1e-13)
+
+
+@pytest.mark.parametrize("gap", [1e-15, 1e-60, 1e-200])
+def test_almost_separated_labels(gap):
+    """gap sigmoid(gap / T) = sigmoid(-1 / T): Newton's steps alone are 1 each in 1 / T."""
+    fit = fit_temperature([[0.0, gap], [0.0, 1.0]], [0, 1])
+    with mpmath.workdps(30):
+        g = mpmath.mpf(gap)
+        beta = mpmath.findroot(
+            lambda b: mpmath.log(g / (1 + mpmath.exp(-g * b))) + mpmath.log1p(mpmath.exp(b)),
+            -mpmath.log(g / 2),
+        )
+        assert fit.temperature == pytest.approx(float(1 / beta), rel=1e-13)
+
+
 BOUNDARY = {
     "separated": ([[0.0, 1.0], [3.0, 1.0]], [1, 0], 0.0, 0.0, "largest logit.*more held-out data"),
     "tied": ([[1.0, 1.0], [3.0, 1.0]], [1, 0], 0.0, 0.5 * math.log(2.0), "largest logit"),

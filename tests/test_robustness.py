@@ -595,3 +595,15 @@ def test_wrong_arguments(name):
     call, error, message = WRONG[name]
     with pytest.raises(error, match=f"^{message}"):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_penalties_of_half_precision_do_not_overflow(dtype):
+    """Logits 300 (x, -x) at a tie: the trace 300^2 is above the largest number of float16."""
+    net = linear([[300.0], [-300.0]], dtype=dtype)
+    x = torch.zeros(2, 1, dtype=dtype)
+    trace = robustness.trace_penalty(net, x)
+    assert trace.dtype == F32
+    assert float(trace.detach()) == pytest.approx(300.0**2, rel=1e-2)
+    penalty = robustness.isometry_penalty(net, x, radius=1.0)
+    assert float(penalty.detach()) == pytest.approx(300.0**4, rel=1e-2)

@@ -310,7 +310,7 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
         raise TypeError(f"x must be a floating-point torch tensor: got {kind}.")
     if x.ndim < 2 or x.numel() == 0:
         raise bad_value("x", "be a batch of inputs", f"got shape {tuple(x.shape)}")
-    _check_rows_are_independent(model)
+    check_rows_are_independent(model)
 
     def flat(point):
         return model(point[None]).flatten()
@@ -523,7 +523,7 @@ def _check_affine(flat, linear, zero):
             )
 
 
-def _check_rows_are_independent(model):
+def check_rows_are_independent(model):
     if not isinstance(model, nn.Module):
         return
     for path, module in model.named_modules():

@@ -11,7 +11,7 @@ from typing import Any
 
 from array_api_compat import device as device_of
 
-from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, top_two
+from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, norm, top_two
 
 __all__ = [
     "Coverage",
@@ -198,7 +198,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     predicted, is_top = xp.argmax(z, axis=-1), _is_top(z, xp)
     gaps = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1, keepdims=True) - z
     norms = xp.stack(
-        [xp.linalg.vector_norm(weight - weight[k : k + 1, :], axis=-1) for k in range(num_classes)]
+        [norm(weight - weight[k : k + 1, :], xp) for k in range(num_classes)]  # never underflows
     )
     flat = xp.reshape(predicted, (-1,))
     norms = xp.reshape(xp.take(norms, flat, axis=0), z.shape)
@@ -534,6 +534,12 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
             "logits and target",
             "have one row and one class for each input",
             f"their shapes are {tuple(z.shape)} and {tuple(target.shape)}",
+        )
+    if check and bool(xp.any(target >= z.shape[1])):
+        raise bad_value(
+            "target",
+            f"hold classes from 0 to {z.shape[1] - 1}",
+            f"it has the entry {float(xp.max(target)):g}",
         )
     top, second = top_two(z, xp)
     is_right = xp.astype(xp.argmax(z, axis=-1), z.dtype) == target

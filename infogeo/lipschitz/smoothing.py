@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from infogeo._array import Rule, bad_value, finite_number, gate
+from infogeo._array import REAL, Rule, bad_value, finite_number, gate
 from infogeo._extras import missing
 from infogeo.lipschitz.certificates import NON_NEGATIVE, POSITIVE
 
@@ -22,6 +22,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.smoothing") from None
 
+from infogeo.lipschitz._bounds import check_rows_are_independent
 from infogeo.lipschitz._checks import check_size
 
 __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
@@ -74,7 +75,9 @@ def votes(model, x, *, std, num_samples, generator=None, chunk_size=4096):
     Raises
     ------
     TypeError, ValueError
-        Something else than a floating-point tensor; std or a size that is not positive.
+        Something else than a floating-point tensor; NaN or infinite inputs; std or a size that is
+        not positive; a network in training mode, or one that does not return logits of at least
+        two classes for each input.
 
     Examples
     --------
@@ -92,6 +95,8 @@ def votes(model, x, *, std, num_samples, generator=None, chunk_size=4096):
     std = _positive_number("std", std)
     check_size("num_samples", num_samples, 1)
     check_size("chunk_size", chunk_size, 1)
+    gate(True, x=(REAL, x))
+    check_rows_are_independent(model)
     rows = x.detach().split(chunk_size)
     with torch.no_grad():
         return torch.cat(
@@ -108,10 +113,25 @@ def _votes(model, x, std, num_samples, generator, chunk_size):
             (num_copies, *x.shape), dtype=x.dtype, device=x.device, generator=generator
         )
         z = model((x + std * noise).flatten(0, 1))
+        _check_outputs(z, num_copies * len(x))
         classes = z.argmax(-1).reshape(num_copies, len(x)).mT
         ones = torch.ones_like(classes)
         counts = counts + classes.new_zeros(len(x), z.shape[-1]).scatter_add(-1, classes, ones)
     return counts
+
+
+def _check_outputs(z, num_inputs):
+    if not isinstance(z, torch.Tensor):
+        raise TypeError(f"model must return a tensor of logits: it returned {type(z).__name__}.")
+    if z.ndim != 2 or len(z) != num_inputs or z.shape[1] < 2:
+        raise bad_value(
+            "model",
+            f"return logits of shape (batch, c), with batch = {num_inputs} here and c at least 2",
+            f"it returned shape {tuple(z.shape)}",
+            "A classifier with one output z has the logits torch.stack((-z, z), dim=-1).",
+        )
+    if bool(z.isnan().any()):  # argmax takes NaN for the largest
+        raise bad_value("model", "return logits", "it returned NaN")
 
 
 def certify(counts, *, std, confidence=0.999, check=True):

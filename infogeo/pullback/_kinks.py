@@ -1,6 +1,7 @@
 """Where a network is not differentiable: ties of a maximum, kinks of an activation."""
 
 import contextlib
+import math
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -139,7 +140,8 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__.rstrip("_")
-        x = args[0].detach().clone() if name in _PIECES else None  # it may be worked on in place
+        has_pieces = name in _PIECES and args and isinstance(args[0], torch.Tensor)
+        x = args[0].detach().clone() if has_pieces else None  # it may be worked on in place
         output = func(*args, **(kwargs or {}))
         if x is not None:
             piece = _PIECES[name](x, output, _arguments(func, args, kwargs or {}))
@@ -237,9 +239,46 @@ def _reduction(extreme):
     return piece
 
 
+def _both_extremes(x, output, arguments):
+    axis = tuple(range(x.ndim)) if arguments["dim"] is None else arguments["dim"]
+    is_smallest, is_largest = (x == f(x, axis, keepdim=True) for f in (torch.amin, torch.amax))
+    return _Sides(is_smallest.to(torch.int8) + 2 * is_largest.to(torch.int8))
+
+
+def _norm(x, output, arguments):
+    order, axis = arguments["ord"], arguments["dim"]
+    if order == 1.0:
+        return _Sides(x > 0.0)
+    if abs(order) != math.inf:
+        return None
+    extreme = torch.amax if order > 0.0 else torch.amin
+    size, axis = x.abs(), tuple(range(x.ndim)) if axis is None else axis
+    return _Sides(x.sign() * (size == extreme(size, axis, keepdim=True)))
+
+
+def _remainder(rounding):
+    def piece(x, output, arguments):
+        return _Sides(rounding(x / arguments["other"]))
+
+    return piece
+
+
+def _divided(x, output, arguments):
+    is_rounded = arguments.get("rounding_mode") is not None
+    return _Sides(output.detach().clone()) if is_rounded else None
+
+
+def _converted(x, output, arguments):
+    is_rounded = x.is_floating_point() and not (output.is_floating_point() or output.is_complex())
+    return _Sides(output.detach().clone()) if is_rounded else None
+
+
 _PIECES = {
     **dict.fromkeys(
-        ("relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise", "abs", "sign", "sgn"),
+        (
+            *("relu", "leaky_relu", "_prelu_kernel", "rrelu_with_noise"),
+            *("abs", "sign", "sgn", "signbit", "heaviside"),
+        ),
         _split_at(0.0),
     ),
     **dict.fromkeys(("hardswish", "hardsigmoid"), _split_at(-3.0, 3.0)),
@@ -250,9 +289,17 @@ _PIECES = {
     **dict.fromkeys(("softshrink", "hardshrink"), _shrink),
     "elu": _elu,
     **dict.fromkeys(
-        ("gt", "ge", "lt", "le", "floor", "ceil", "round", "trunc", "bucketize", "searchsorted"),
+        (
+            *("gt", "ge", "lt", "le", "bucketize", "searchsorted"),
+            *("floor", "ceil", "round", "trunc", "floor_divide"),
+        ),
         _discrete,
     ),
+    "frac": lambda x, output, arguments: _Sides(x.trunc()),
+    "remainder": _remainder(torch.floor),
+    "fmod": _remainder(torch.trunc),
+    "div": _divided,
+    "_to_copy": _converted,
     **dict.fromkeys(
         ("max_pool2d_with_indices", "adaptive_max_pool2d", "fractional_max_pool2d"), _pooling(2)
     ),
@@ -260,7 +307,10 @@ _PIECES = {
         ("max_pool3d_with_indices", "adaptive_max_pool3d", "fractional_max_pool3d"), _pooling(3)
     ),
     **dict.fromkeys(("max", "argmax", "sort", "topk", "cummax"), _selection(torch.amax)),
-    **dict.fromkeys(("min", "argmin", "kthvalue", "median", "cummin"), _selection(torch.amin)),
+    **dict.fromkeys(("min", "argmin", "cummin"), _selection(torch.amin)),
+    **dict.fromkeys(("kthvalue", "median", "nanmedian"), _selection(torch.amin)),
     "amax": _reduction(torch.amax),
     "amin": _reduction(torch.amin),
+    "aminmax": _both_extremes,
+    "linalg_vector_norm": _norm,
 }

@@ -302,6 +302,7 @@ def _cholesky(h):
     if h.shape[-1] != h.shape[-2]:
         raise bad_value("matrix", "be square", f"its shape is {tuple(h.shape[-2:])}")
     size = h.abs().amax((-2, -1), keepdim=True)
+    size = torch.where(size > 0.0, size, 1.0)
     asymmetry = float(((h - h.mT).abs() / size).amax()) if h.numel() else 0.0
     if not asymmetry <= 64.0 * torch.finfo(h.dtype).eps:
         raise bad_value(

@@ -90,18 +90,26 @@ def fit_temperature(logits, labels, *, throw=True, check=True):
         raise bad_value(
             "logits", "have shape (n, c), a row for each sample", f"its shape is {z.shape}"
         )
-    losses = _Losses(z, _checked_labels(labels, z))
-    limit = losses.limit()
+    labels = _checked_labels(labels, z)
+    unit = _power_of_2_near(z)
+    losses = _Losses(z / unit, labels)
+    before, limit = losses.at(unit)[0], losses.limit()
     if limit is None:
         beta = losses.solve()
         loss, _, curvature = losses.at(beta)
-        error = 1.0 / (beta**2 * math.sqrt(curvature * len(z)))
-        return Calibration(1.0 / beta, error, losses.at(1.0)[0], loss, Status.CONVERGED)
+        error = unit / beta / (beta * math.sqrt(curvature * len(z)))
+        return Calibration(unit / beta, error, before, loss, Status.CONVERGED)
     temperature, loss, message = limit
-    result = Calibration(temperature, math.nan, losses.at(1.0)[0], loss, Status.BOUNDARY)
+    result = Calibration(temperature, math.nan, before, loss, Status.BOUNDARY)
     if throw:
         raise SolveError(f"No temperature fits these labels best: {message}", result)
     return result
+
+
+def _power_of_2_near(z):
+    """Return the unit in which the largest logit is about 1: squares of gaps then stay in range."""
+    largest = np.max(np.abs(z), where=np.isfinite(z), initial=0.0)
+    return 2.0 ** np.clip(np.frexp(largest)[1], -1000, 1000) if largest > 0.0 else 1.0
 
 
 def _on_host(x):
@@ -186,15 +194,18 @@ class _Losses:
             low /= 4.0
         while self.at(high)[1] < 0.0:
             high *= 4.0
-        beta = math.sqrt(low * high)
+        beta, last = math.sqrt(low * high), math.inf
         for _ in range(200):
             _, slope, curvature = self.at(beta)
             if slope == 0.0:
                 break
             low, high = (beta, high) if slope < 0.0 else (low, beta)
             step = beta - slope / curvature if curvature > 0.0 else math.nan
-            following = step if low < step < high else 0.5 * (low + high)
-            if abs(following - beta) <= 2.0**-52 * beta:
+            # Where the slope falls off exponentially, Newton's steps are short and do not end.
+            is_fast = low < step < high and abs(step - beta) <= 0.5 * last
+            following = step if is_fast else 0.5 * (low + high)
+            last = abs(following - beta)
+            if last <= 2.0**-52 * beta:
                 break
             beta = following
         return beta
