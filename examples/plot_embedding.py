@@ -1,13 +1,15 @@
 """Pre-training an embedding: an objective that constants minimise, and a corrected one
 ====================================================================================
 
-An embedding e is to bring inputs of one class together. The mean of |e(x) - e(x')| over pairs
-of one class is least, 0, for every constant e, and a Lipschitz constraint does not help: constants
-are Lipschitz. Corrected, e is to keep pairs of different classes apart at the same time,
+An embedding e is to bring inputs of one class together. The mean distance of e(x) and e(y) over
+pairs of one class is least, 0, for constants, and a Lipschitz constraint does not help: constants
+are Lipschitz. Corrected, e is to keep pairs of different classes apart at the same time: maximise
 
-    maximise  E |e(x) - e(x')| over different classes  -  E |e(x) - e(x')| over one class,
+.. code-block:: text
 
-over 1-Lipschitz e: the constraint is what keeps it bounded. Constants have the value 0 and the
+    mean distance over different classes  -  mean distance over one class
+
+over 1-Lipschitz e. The constraint is what keeps it bounded. Constants have the value 0 and the
 identity, the pixels themselves, a positive one. Pairs of the digits 0 to 5 are for pre-training.
 What it is worth is how well one labelled image of each class classifies others, of the digits that
 pairs were seen of and of the digits 6 to 9.

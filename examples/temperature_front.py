@@ -123,7 +123,7 @@ def draw(taus, accuracies, axes):
 
 def main():
     """Train for all tau, print the table and draw the front."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder with MNIST's test images; digits without it")
     parser.add_argument("--seeds", type=int, default=1, help="runs for each tau")
     arguments = parser.parse_args()

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from infogeo import logits, simplex
-from infogeo.interop.torch import DistanceMeter, DistanceSummary, FisherRaoLoss, JeffreysLoss
+from infogeo import logits, robustness, simplex
+from infogeo.interop.torch import (
+    DistanceMeter,
+    DistanceSummary,
+    FisherRaoLoss,
+    IsometryPenalty,
+    JeffreysLoss,
+    TracePenalty,
+)
 
 
 @pytest.fixture
@@ -115,3 +122,16 @@ def test_meter_that_saw_nothing_says_so():
     meter.update(torch.zeros(0, 3), torch.zeros(0, 3))
     with pytest.raises(RuntimeError, match="call update first"):
         meter.compute()
+
+
+def test_penalties_are_those_of_robustness_and_reach_the_parameters():
+    torch.manual_seed(0)
+    model, x = torch.nn.Linear(5, 3).double(), torch.rand(4, 5).double()
+    ours = IsometryPenalty(radius=0.3, temperature=2.0)(model, x)
+    assert ours == robustness.isometry_penalty(model, x, radius=0.3, temperature=2.0)
+    ours.backward()
+    assert model.weight.grad.abs().sum() > 0.0
+    torch.manual_seed(1)
+    trace = TracePenalty(temperature=2.0)(model, x)
+    torch.manual_seed(1)
+    assert trace == robustness.trace_penalty(model, x, temperature=2.0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from infogeo import logits, simplex
+from infogeo import logits, robustness, simplex
 from infogeo._array import bad_value
 from infogeo._extras import missing
 
@@ -11,7 +11,14 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.interop.torch") from None
 
-__all__ = ["DistanceMeter", "DistanceSummary", "FisherRaoLoss", "JeffreysLoss"]
+__all__ = [
+    "DistanceMeter",
+    "DistanceSummary",
+    "FisherRaoLoss",
+    "IsometryPenalty",
+    "JeffreysLoss",
+    "TracePenalty",
+]
 
 
 class _Loss(torch.nn.Module):
@@ -168,6 +175,88 @@ def _log_of_certainty(z, target):
         )
     w = torch.full_like(z, -torch.inf, requires_grad=False)
     return w.scatter(-1, target.long().unsqueeze(-1), 0.0)
+
+
+class IsometryPenalty(torch.nn.Module):
+    """How far a network is from a partial isometry, as a module to be added to a loss.
+
+    Parameters
+    ----------
+    radius : float
+        Inputs may change by this much; see `infogeo.robustness.isometry_penalty`.
+    temperature : float
+        The logits are divided by it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.interop.torch import IsometryPenalty
+    >>> model, x = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = model(x).logsumexp(-1).mean() + 0.1 * IsometryPenalty(radius=0.5)(model, x)
+    >>> loss.backward()
+    """
+
+    def __init__(self, *, radius, temperature=1.0):
+        super().__init__()
+        self.radius, self.temperature = radius, temperature
+
+    def forward(self, model, x):
+        """Return the penalty, differentiable by the model's parameters.
+
+        Parameters
+        ----------
+        model : torch.nn.Module or callable
+            Maps inputs to logits.
+        x : torch.Tensor, shape (batch, ...)
+            Inputs.
+
+        Returns
+        -------
+        torch.Tensor
+            One number.
+        """
+        return robustness.isometry_penalty(
+            model, x, radius=self.radius, temperature=self.temperature
+        )
+
+
+class TracePenalty(torch.nn.Module):
+    """The mean trace of the pulled-back metric, as a module to be added to a loss.
+
+    Parameters
+    ----------
+    temperature : float
+        The logits are divided by it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.interop.torch import TracePenalty
+    >>> model, x = torch.nn.Linear(4, 3), torch.rand(2, 4)
+    >>> loss = model(x).logsumexp(-1).mean() + 0.1 * TracePenalty()(model, x)
+    >>> loss.backward()
+    """
+
+    def __init__(self, *, temperature=1.0):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, model, x):
+        """Return an unbiased estimate of the mean trace: `infogeo.robustness.trace_penalty`.
+
+        Parameters
+        ----------
+        model : torch.nn.Module or callable
+            Maps inputs to logits.
+        x : torch.Tensor, shape (batch, ...)
+            Inputs.
+
+        Returns
+        -------
+        torch.Tensor
+            One number.
+        """
+        return robustness.trace_penalty(model, x, temperature=self.temperature)
 
 
 @dataclass(frozen=True)

@@ -338,11 +338,18 @@ def _to_device_of(model, x):
 class _Remembering(PullbackMetric):
     """The metric, whose factor at a batch is computed once for all quantities."""
 
-    def scaled_factor(self, x):
-        known = self.__dict__.get("_known")
+    def _gradients(self, x):
+        known = self.__dict__.get("_known_gradients")
         if known is None or known[0] is not x:
-            known = (x, super().scaled_factor(x))
-            self.__dict__["_known"] = known
+            known = (x, super()._gradients(x))
+            self.__dict__["_known_gradients"] = known
+        return known[1]
+
+    def _factor_from(self, gradients):
+        known = self.__dict__.get("_known_factor")
+        if known is None or known[0] is not gradients:
+            known = (gradients, super()._factor_from(gradients))
+            self.__dict__["_known_factor"] = known
         return dataclasses.replace(known[1], rows=known[1].rows.clone())
 
 
