@@ -21,7 +21,7 @@ from infogeo._array import LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gat
 from infogeo._result import Attack
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
-from infogeo.pullback._derivatives import Tangent, apply_head
+from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 
 __all__ = [
     "Attack",
@@ -503,7 +503,7 @@ def _mean(metric, x, penalty):
 
 def _pull(z, x, weights):
     """Return J' weights, differentiable."""
-    (pulled,) = torch.autograd.grad(z, x, weights, create_graph=True)
+    pulled = pull_back(z, x, weights, create_graph=True)
     return pulled.to(z.dtype)  # z is float32 at least: squares of half precision overflow
 
 

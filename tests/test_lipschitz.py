@@ -955,6 +955,18 @@ def test_certificates_do_not_need_torch():
     assert float(run.stdout) == pytest.approx(1 / math.sqrt(2.0))
 
 
+def test_replaced_forward_methods_are_refused():
+    """As tools for offloading do it: the module is no longer what its class says."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    for module in (model[0], model[1]):
+        module.forward = lambda x: 100.0 * x
+        for function in (layers.lipschitz_bound, layers.freeze):
+            with pytest.raises(TypeError, match="whose forward was replaced"):
+                function(model)
+        del module.forward
+    assert layers.lipschitz_bound(model) > 0.0
+
+
 def test_hooks_are_refused():
     layer = nn.Linear(3, 3)
     layer.register_forward_hook(lambda module, inputs, output: 10 * output)

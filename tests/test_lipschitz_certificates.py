@@ -588,6 +588,14 @@ def test_sampling_bound_of_coins_by_enumeration(n):
             assert stats.binom.pmf(k, n, p)[is_far].sum() <= 1 - confidence
 
 
+@pytest.mark.parametrize("confidence", [1e-12, 1e-33, 1e-300])
+def test_sampling_bound_of_no_confidence(confidence):
+    """The root tends to where its equation has slope 0."""
+    limit = 2 * math.acos(math.exp(-0.5 / 10))
+    found = smoothing.sampling_bound(10, 2, confidence=confidence)
+    assert found == pytest.approx(limit, rel=1e-5)
+
+
 def test_sampling_bound_solves_its_equation():
     for n, c, confidence in ((1000, 10, 0.999), (50, 2, 0.5), (10**7, 1000, 1 - 1e-12)):
         distance = smoothing.sampling_bound(n, c, confidence=confidence)

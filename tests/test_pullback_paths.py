@@ -1,5 +1,6 @@
 """Lengths, distances and leaves: closed cases, orders of convergence, invariances."""
 
+import itertools
 import math
 
 import numpy as np
@@ -132,6 +133,42 @@ def test_segment_length_says_how_accurate_it_is():
         assert abs(float(found.value) - 2.5) <= float(found.error) <= 3.0 * rtol * 2.5
         counts.append(int(found.num_segments))
     assert counts[0] < counts[1] < counts[2] < 1e4
+
+
+def length_by_quadrature(metric, corners):
+    """Gauss-Legendre on 16 parts of each segment between the corners, where the speed is smooth."""
+    nodes, weights = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(40))
+    s = (torch.arange(16.0, dtype=F64)[:, None] + 0.5 + 0.5 * nodes).flatten() / 16.0
+    total = 0.0
+    for a, b in itertools.pairwise(corners):
+        x = torch.lerp(a, b, s[:, None])
+        total += float(metric.norm(x, (b - a).expand_as(x)) @ weights.repeat(16)) / 32.0
+    return total
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_segment_length_through_a_relu_network(seed):
+    """Saturated predictions run to and fro on one geodesic: turns hide between a few points."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 3)).double()
+    x0, x1 = 5.0 * torch.randn(6, 2, dtype=F64), 5.0 * torch.randn(6, 2, dtype=F64)
+    metric = PullbackMetric(net)
+    found = metric.segment_length(x0, x1)
+    for i in range(6):
+        a, b = net[0](torch.stack([x0[i], x1[i]])).detach()
+        kinks = a / (a - b)
+        kinks = kinks[(kinks > 0.0) & (kinks < 1.0)].sort().values[:, None]
+        corners = torch.cat([x0[i : i + 1], torch.lerp(x0[i], x1[i], kinks), x1[i : i + 1]])
+        exact = length_by_quadrature(metric, corners)
+        assert abs(float(found.value[i]) - exact) <= 2e-5 * exact
+
+
+def test_segment_length_of_fast_oscillations():
+    net = lambda x: 20.0 * torch.cat([torch.sin(50 * x), torch.cos(90 * x), 0 * x], 1)  # noqa: E731
+    metric, x1 = PullbackMetric(net), torch.full((1, 1), 3.0, dtype=F64)
+    exact = length_by_quadrature(metric, torch.linspace(0.0, 3.0, 201, dtype=F64)[:, None])
+    found = metric.segment_length(torch.zeros_like(x1), x1, num_segments=100)
+    assert float(found.value) == pytest.approx(exact, rel=1e-5)
 
 
 def test_segment_length_of_a_batch_is_that_of_its_members():

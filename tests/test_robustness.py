@@ -607,3 +607,12 @@ def test_penalties_of_half_precision_do_not_overflow(dtype):
     assert float(trace.detach()) == pytest.approx(300.0**2, rel=1e-2)
     penalty = robustness.isometry_penalty(net, x, radius=1.0)
     assert float(penalty.detach()) == pytest.approx(300.0**4, rel=1e-2)
+
+
+def test_penalties_of_what_torch_cannot_differentiate():
+    x = random(2, 3)
+    for model in (lambda x: x.detach(), lambda x: torch.zeros_like(x, requires_grad=True) * 1.0):
+        with pytest.raises(ValueError, match="model must be differentiable by torch"):
+            robustness.trace_penalty(model, x)
+        with pytest.raises(ValueError, match="model must be differentiable by torch"):
+            robustness.isometry_penalty(model, x, radius=1.0)

@@ -464,6 +464,11 @@ def _check_hooks(module, path):
             "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
             "successors in torch.nn.utils.parametrizations."
         )
+    if "forward" in vars(module):
+        raise TypeError(
+            "model must have the forward methods of its classes: "
+            f"{_named(path, module)} whose forward was replaced. Delete that attribute."
+        )
 
 
 def _is_linear(module):

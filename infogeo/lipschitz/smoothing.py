@@ -292,6 +292,8 @@ def sampling_bound(num_samples, num_outcomes, *, confidence=0.999):
     target = -math.log1p(-_confidence(confidence)) / (num_outcomes - 1)
     u = 1.0 + target + math.sqrt(2.0 * target)  # above the root of u - log u = 1 + target
     for _ in range(50):
+        if u <= 1.0:  # where the root is to rounding, and the slope 0
+            break
         u -= (u - math.log(u) - 1.0 - target) / (1.0 - 1.0 / u)  # a convex function: from above
     divergence = u * (num_outcomes - 1) / num_samples
     return 4.0 * math.asin(math.sqrt(-0.5 * math.expm1(-0.5 * divergence)))

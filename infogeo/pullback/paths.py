@@ -333,6 +333,7 @@ def _shorter(a, length_of_a, b, length_of_b):
 
 _MAX_HALVINGS = 20
 _LASTING = 0.75
+_SMALL = 0.1
 _PATH_RTOL = 1e-4
 _ROUNDING = 8.0
 
@@ -345,7 +346,8 @@ def _polygon_length(metric, corners, rtol):
 
     A turn between the middle and an end shows in none of three distances, only as a difference of
     the halves. Halving a smooth piece halves that difference, relative to the length; around a
-    turn it lasts, and no more than it is missing.
+    turn it lasts, and no more than it is missing. That is to be relied on where the difference was
+    small before: a turn near a quarter makes it fall from almost all of the length to nothing.
     """
     batch = corners.shape[1]
     starts, ends = corners[:-1].flatten(0, 1), corners[1:].flatten(0, 1)
@@ -372,7 +374,8 @@ def _polygon_length(metric, corners, rtol):
         allowed = torch.maximum(allowed, rounding[member])
         gap = (first - second).abs()
         imbalance = gap / torch.where(value > 0.0, value, 1.0)
-        may_turn = imbalance > _LASTING * imbalance_of_parent
+        is_rough = (imbalance_of_parent > _SMALL) & (gap > _ROUNDING * rounding[member])
+        may_turn = (imbalance > _LASTING * imbalance_of_parent) | is_rough
         doubt = torch.maximum(third.abs(), torch.where(may_turn, gap, 0.0))
         go_on = (doubt > allowed) & (halving < _MAX_HALVINGS - 1)
         is_done = ~go_on
