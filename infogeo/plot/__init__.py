@@ -11,6 +11,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
+from infogeo.plot.curves import balls, family, geodesics, level_sets
 from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
@@ -18,12 +19,16 @@ from infogeo.plot.pullback import ellipses, filmstrip, spectrum
 from infogeo.plot.simplex import simplex, to_ternary
 
 __all__ = [
+    "balls",
     "distances",
     "distances_by_class",
     "ellipses",
+    "family",
     "filmstrip",
     "geodesic_circle",
+    "geodesics",
     "half_plane",
+    "level_sets",
     "normal_ellipses",
     "sensitivity",
     "simplex",
