@@ -588,6 +588,16 @@ def test_sampling_bound_of_coins_by_enumeration(n):
             assert stats.binom.pmf(k, n, p)[is_far].sum() <= 1 - confidence
 
 
+@pytest.mark.parametrize("counts", [[[2**25 + 3, 7]], [[2**24, 2**24 + 1, 0]]])
+def test_certify_counts_every_vote(counts):
+    """In float32, of more than 2^24 votes the last ones are lost, and the class with them."""
+    found, exact = (smoothing.certify(c, std=1.0) for c in (torch.tensor(counts), np.array(counts)))
+    assert found.predicted.tolist() == exact.predicted.tolist() == [np.argmax(counts)]
+    assert found.probability.dtype == torch.float32
+    assert found.probability.tolist() == exact.probability.astype(np.float32).tolist()
+    assert found.radius.tolist() == exact.radius.astype(np.float32).tolist()
+
+
 @pytest.mark.parametrize("confidence", [1e-12, 1e-33, 1e-300])
 def test_sampling_bound_of_no_confidence(confidence):
     """The root tends to where its equation has slope 0."""

@@ -180,19 +180,21 @@ def certify(counts, *, std, confidence=0.999, check=True):
     >>> found.radius.round(4)
     array([0.9794, 0.    ])
     """
+    exact = counts.detach().cpu() if hasattr(counts, "detach") else counts
+    exact = np.asarray(exact, dtype=float)  # float32 holds no more than 2^24 votes
     xp, counts = gate(check, counts=(COUNTS, counts))
     std = _positive_number("std", std)
     alpha = (1.0 - _confidence(confidence)) / counts.shape[-1]
-    k, n = xp.max(counts, axis=-1), xp.sum(counts, axis=-1)
-    host = [np.asarray(v.detach().cpu() if hasattr(v, "detach") else v, float) for v in (k, n)]
-    lower = special.betaincinv(host[0], host[1] - host[0] + 1.0, alpha)
+    k, n = exact.max(-1), exact.sum(-1)
+    lower = special.betaincinv(k, n - k + 1.0, alpha)
     radius = std * np.maximum(special.ndtri(lower), 0.0)
 
-    def back(value):
+    def back(value, dtype):
         device = counts.device if hasattr(counts, "detach") else None
-        return xp.asarray(value, dtype=counts.dtype, device=device)
+        return xp.asarray(value, dtype=dtype, device=device)
 
-    return Smoothed(xp.argmax(counts, axis=-1), back(lower), back(radius))
+    predicted = back(exact.argmax(-1), xp.argmax(counts, axis=-1).dtype)
+    return Smoothed(predicted, back(lower, counts.dtype), back(radius, counts.dtype))
 
 
 def drift_bound(radius, *, std, check=True):
