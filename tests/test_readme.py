@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -35,6 +36,7 @@ def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
     assert len(blocks) == text.count("```python")
     for code, output in blocks:
         assert_prints(code, output, names)
+    plt.close("all")
 
 
 def assert_prints(code, output, names):
