@@ -84,6 +84,13 @@ def _check_output(options):
     known = (".csv",) if options.nearest else (".csv", ".npy")
     if options.output is not None and options.output.suffix.lower() not in known:
         raise UsageError(f"infogeo distance: {options.output} must end in {' or '.join(known)}")
+    inputs = [Path(name) for name in (options.a, options.b) if name is not None]
+    if options.output is not None and any(_is_same(options.output, path) for path in inputs):
+        raise UsageError(f"infogeo distance: {options.output} is an input: write to another file")
+
+
+def _is_same(path, other):
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 # ---------------------------------------------------------------- answers

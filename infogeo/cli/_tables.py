@@ -265,11 +265,19 @@ def _parse(lines, chosen, width, first):
                 raise ValueError(f"row {number} has {len(row)} cells, the first {width}") from None
             for i in chosen:
                 if not _is_number(row[i]):
-                    raise ValueError(
-                        f"row {number} has {row[i].strip()!r} in column {i + 1}, which is no "
-                        "number. If it names the row, give --id and the column's name"
-                    ) from None
+                    raise ValueError(_explain_cell(number, row[i].strip(), i, width)) from None
         raise
+
+
+def _explain_cell(number, text, column, width):
+    if not text:
+        return f"row {number} has an empty cell in column {column + 1}"
+    if width == 1 and (";" in text or "\t" in text):
+        return f"its cells must be separated by commas: row {number} is {text[:40]!r}"
+    return (
+        f"row {number} has {text[:40]!r} in column {column + 1}, which is no number. If it names "
+        "the row, give --id and the column's name"
+    )
 
 
 def _is_number(cell):
