@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +90,7 @@ def save(result, path):
                 tree["arrays"] = {name: _as_json(array) for name, array in arrays.items()}
                 file.write(json.dumps(tree, allow_nan=False).encode())
             file.close()
+            partial.chmod(0o666 & ~_umask())  # temporary files are their owner's alone
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -136,10 +136,19 @@ def load(path):
         if tree["format"] != _FORMAT:
             raise ValueError(f"its format is {tree['format']}, this version reads {_FORMAT}")
         return _decoded(tree["content"], arrays)
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what a damaged file makes of readers and constructors is open
         raise ValueError(
             f"{path} must be a file that infogeo.save has written: {error or type(error).__name__}."
         ) from None
+
+
+def _umask():
+    """Return the permissions that new files lack; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _suffix(path):
@@ -217,7 +226,7 @@ def _made(kind, fields, arrays):
 
 
 def _read_npz(path):
-    with np.load(path, allow_pickle=False) as archive:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return json.loads(str(arrays.pop(_HEADER))), arrays
 

@@ -166,3 +166,17 @@ def test_clicks_and_keys_walk_from_one_to_the_next(page, example):
     )
     next_one = in_browser(page, "#input-2", f"document.querySelector('svg').dispatchEvent({key})")
     assert "<h3>input 3" in next_one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"labels": [0, 7]}, "labels must hold numbers of classes, from 0 to 1: entry 1 is 7"),
+        ({"labels": [0, -1]}, "labels must hold"),
+        ({"positions": [[np.nan, 0.0], [0.0, 0.0]]}, "positions must hold two finite numbers"),
+        ({"positions": [0.0, 1.0]}, "positions must hold two finite numbers"),
+    ],
+)
+def test_what_a_page_could_not_show_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        explorer.explorer([[0.0, 1.0], [1.0, 0.0]], **arguments)

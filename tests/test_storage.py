@@ -1,5 +1,6 @@
 """What is saved comes back bit for bit; what is no such file says so; nothing is unpickled."""
 
+import contextlib
 import dataclasses
 import json
 import pickle
@@ -164,3 +165,38 @@ def test_what_cannot_be_saved_says_what_can(tmp_path):
         infogeo.save(Normal(0.0, 1.0), tmp_path / "x.pickle")
     with pytest.raises(FileNotFoundError):
         infogeo.load(tmp_path / "none.npz")
+
+
+def test_files_have_the_permissions_of_others(tmp_path):
+    (tmp_path / "other").touch()
+    infogeo.save(Normal(0.0, 1.0), tmp_path / "x.npz")
+    assert (tmp_path / "x.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        100_000 * "[",
+        '{"format": 1, "content": 1, "arrays": []}',
+        '{"format": 1, "content": {"kind": "Normal", "fields": [1]}, "arrays": {}}',
+        '{"format": 1, "content": {"float": "0x1p99999"}, "arrays": {}}',
+    ],
+)
+def test_crooked_trees_are_refused(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"must be a file that infogeo\.save has written"):
+        infogeo.load(path)
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    infogeo.save(Normal(np.zeros(3), np.ones(3)), path)
+    whole = path.read_bytes()
+    start = whole.index(b"PK\x01\x02")  # the table of contents: versions, flags, methods
+    for place in range(start, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(OSError, ValueError):  # anything else fails the test
+            infogeo.load(path)

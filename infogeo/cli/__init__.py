@@ -6,6 +6,7 @@ heavy is imported before a command runs.
 """
 
 import argparse
+import errno
 import os
 import sys
 
@@ -48,8 +49,12 @@ def main(arguments=None):
     0
     """
     try:
+        if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is escaped
+            sys.stdout.reconfigure(errors="backslashreplace")
         options = _build_parser().parse_args(arguments)
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
     except UsageError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -57,10 +62,21 @@ def main(arguments=None):
         print("infogeo: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has seen enough, as in: infogeo distance A B | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        print(f"infogeo: cannot write: {error.strerror}", file=sys.stderr)
+        _forget_output()
+        return 2
     except SystemExit as stop:  # --help and --version are done
         return int(stop.code or 0)
+
+
+def _forget_output():
+    """Let what is still to be written go nowhere, or Python tries again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _build_parser():

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import warnings
 
 from infogeo._progress import progress_bar
 from infogeo.cli._common import UsageError, folder_name, replacing, require, writable_folder
@@ -261,7 +262,9 @@ def _table(entries, title):
     cells = [[title, *(column.replace("_", " ") for column in columns)]]
     for name, fields in entries:
         values = [fields[column] for column in columns]
-        cells.append([name, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)])
+        texts = [name, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)]
+        # Terminals obey some characters.
+        cells.append([text if text.isprintable() else repr(text) for text in texts])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -303,5 +306,7 @@ def _write_figure(path, rows):
     names = [rows.classes[i] for i in _groups(rows).tolist()]
     plot.distances_by_class(rows.distances, names, ax=right)
     right.set_xlabel(groups)
-    figure.savefig(path, dpi=150, format="png")
+    with warnings.catch_warnings():  # about letters that the font lacks
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(path, dpi=150, format="png")
     plt.close(figure)

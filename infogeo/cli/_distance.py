@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def _check_output(options):
 
 
 def _is_same(path, other):
-    return path.exists() and other.exists() and path.samefile(other)
+    # Unlike Path.exists, these take names that no file can have.
+    return os.path.exists(path) and os.path.exists(other) and path.samefile(other)
 
 
 # ---------------------------------------------------------------- answers

@@ -6,6 +6,7 @@ import pickle
 import sys
 import warnings
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -69,7 +70,7 @@ def _call_factory(name):
             f"infogeo: --model {name}: there is no module {error.name}, neither installed "
             "nor in the current folder"
         ) from None
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UsageError(
             f"infogeo: --model {name}: {type(error).__name__}: {first_line(error)}"
         ) from None
@@ -144,6 +145,8 @@ def _read_inputs(path):
         if path.suffix.lower() == ".npy":
             array = np.lib.format.open_memmap(path, mode="r")  # which refuses objects
         else:
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is no npz file")
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
                 if len(content.files) != 1:
                     names = ", ".join(content.files)
@@ -159,7 +162,7 @@ def _read_inputs(path):
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise UsageError(f"infogeo: cannot read {path}: {reason}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"infogeo: {path}: {first_line(error)}") from None
     return array
 

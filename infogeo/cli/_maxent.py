@@ -28,7 +28,12 @@ A csv file has one row for each outcome, and a last row "target":
   6,1,6
   target,,4.5
 
-The column prior may be left out. Exit status: 0 if there is such a distribution, 1 if it is proved
+The column prior may be left out. So it is used:
+
+  infogeo maxent die.toml
+  infogeo maxent die.csv --json --plot die.png
+
+Exit status: 0 if there is such a distribution, 1 if it is proved
 that there is none, 2 if the file is wrong or nothing was decided.
 """
 

@@ -18,6 +18,9 @@ A scan that was stopped goes on where it was when the same command is given agai
 share one with --shard 0/2 and --shard 1/2, or under torchrun, which numbers them by itself. Where
 they share the folder, too, the last one writes the report; else --merge brings folders together.
 
+  infogeo pullback --model package.models:make --weights w.pt --inputs x.npy -o scan
+  infogeo pullback --merge scan-0 scan-1 -o scan
+
 Exit status: 0 if all is well, 2 if something has to be put right.
 """
 

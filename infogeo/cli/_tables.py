@@ -8,7 +8,9 @@ import contextlib
 import csv
 import itertools
 import re
+import tokenize
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,7 +92,8 @@ class Table:
         with _FileErrors(self.path):
             for ids, values in self._read(rows or self.block_rows):
                 values = values if order is None else values[:, order]
-                values = values.astype(np.float64) if values.dtype.kind in "iu" else values
+                if values.dtype.kind in "iu" or values.dtype.itemsize > 8:  # long doubles
+                    values = values.astype(np.float64)
                 names = ids or [str(row) for row in range(first, first + len(values))]
                 yield Block(first, names, values)
                 first += len(values)
@@ -137,15 +140,27 @@ class _FileErrors:
     def __exit__(self, kind, error, trace):
         if isinstance(error, OSError) and error.strerror:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
-        if isinstance(error, OSError | ValueError | zipfile.BadZipFile | EOFError | csv.Error):
-            raise UsageError(f"{self.path}: {error}") from None
+        if isinstance(error, _UNREADABLE):
+            raise UsageError(f"{self.path}: {error or kind.__name__}") from None
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,  # numpy, of a damaged header
+    NotImplementedError,  # zipfile, of what it cannot unpack
+)
 
 
 # ---------------------------------------------------------------- arrays
 
 
 def _open_npy(name, array, id_column):
-    values = np.load(name, mmap_mode="r", allow_pickle=False)
+    values = np.lib.format.open_memmap(name, mode="r")  # which refuses objects
     _require_table(values.shape, values.dtype)
 
     def read(rows):
@@ -157,7 +172,9 @@ def _open_npy(name, array, id_column):
 
 def _open_npz(name, array, id_column):
     with zipfile.ZipFile(name) as archive:
-        names = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        names = [entry[:-4] for entry in archive.namelist() if entry.endswith(".npy")]
+        if not names:
+            raise ValueError("it holds no arrays")
         if array is None and len(names) != 1:
             raise ValueError(f"it holds {', '.join(names)}: name one of them, {name}:{names[0]}")
         array = names[0] if array is None else array
@@ -177,7 +194,7 @@ def _open_npz(name, array, id_column):
                 size = count * shape[1] * dtype.itemsize
                 data = member.read(size)
                 if len(data) < size:
-                    raise ValueError(f"it breaks off in row {first + len(data) // shape[1]}")
+                    raise ValueError(f"it breaks off in row {first + len(data) * count // size}")
                 yield None, np.frombuffer(data, dtype).reshape(count, shape[1])
 
     return _Source(None, shape[1], shape[0], False, read)
@@ -217,13 +234,19 @@ def _require_table(shape, dtype):
 
 def _open_csv(name, array, id_column):
     with open(name, encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), None)
+        reader = csv.reader(file)
+        header = next((row for row in reader if any(cell.strip() for cell in row)), None)
+        num_lines = reader.line_num  # a name in quotes may have several
     if header is None:
         raise ValueError("it is empty")
     header = [cell.strip() for cell in header]
     # Classes that are called 0, 1, 2, ... are names too.
     has_names = not all(map(_is_number, header)) or header == [str(i) for i in range(len(header))]
     if has_names:
+        if "" in header[1:]:  # a name that is missing, or a number of a file without names
+            raise ValueError(
+                f"column {header.index('', 1) + 1} has no name or number in its line 1"
+            )
         _require_distinct(header)
         if id_column is None and header[0] == "":  # so pandas writes an index
             id_column = ""
@@ -237,7 +260,7 @@ def _open_csv(name, array, id_column):
 
     def read(rows):
         with open(name, encoding="utf-8-sig", newline="") as file:
-            lines = itertools.islice(file, int(has_names), None)
+            lines = itertools.islice(file, num_lines if has_names else 0, None)
             first = 0
             while block := list(itertools.islice(lines, rows)):
                 block = [line for line in block if line.strip()]
@@ -396,7 +419,7 @@ def read_column(path):
     name, suffix = str(path), Path(path).suffix.lower()
     with _FileErrors(path):
         if suffix == ".npy":
-            values = np.load(name, allow_pickle=False)
+            values = np.lib.format.open_memmap(name, mode="r")
             if values.ndim != 1 or values.dtype.kind not in "iuUb":
                 raise ValueError(
                     f"it must be one row of whole numbers or text: its shape is {values.shape}, "

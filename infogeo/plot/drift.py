@@ -114,9 +114,14 @@ def distances_by_class(d, classes, *, ax=None):
     ax.plot([], [], color=_LINE, linewidth=7, label="middle half, median in white")
     ax.plot([], [], "o", color=_MARK, markersize=4, label="largest")
     ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    long = max(map(len, names)) * len(names) > 60
+    shown = [_shortened(name) for name in names]
+    long = max(map(len, shown)) * len(shown) > 60
     ax.set_xticks(
-        range(len(names)), names, rotation=60 if long else 0, ha="right" if long else "center"
+        range(len(shown)),
+        shown,
+        parse_math=False,
+        rotation=60 if long else 0,
+        ha="right" if long else "center",
     )
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(bottom=0.0)
@@ -134,6 +139,11 @@ def _shown(d, classes):
         return names
     medians = {name: np.median(d[classes == name]) for name in names}
     return sorted(names, key=medians.get, reverse=True)[:_MOST_CLASSES]
+
+
+def _shortened(name):
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= 24 else f"{name[:23]}\u2026"
 
 
 def _distances(d):

@@ -87,6 +87,7 @@ def explorer(
     for name in ("positions", "labels", "numbers"):
         if data[name] is not None:
             _require_length(name, data[name], len(z))
+    _require_classes(data["labels"], len(classes))
     images = None if inputs is None else _as_images(_on_host(inputs))
     if images is not None:
         _require_length("inputs", images, len(z))
@@ -153,8 +154,21 @@ def _require_length(name, values, length):
         raise bad_value(name, f"have {length} entries", f"it has {len(values)}")
 
 
+def _require_classes(labels, num_classes):
+    for i, label in enumerate(labels or ()):
+        if not 0 <= label < num_classes:
+            raise bad_value(
+                "labels",
+                f"hold numbers of classes, from 0 to {num_classes - 1}",
+                f"entry {i} is {label}",
+            )
+
+
 def _rounded(x, digits):
-    return np.round(np.asarray(x, dtype=float), digits).tolist()
+    x = _on_host(x).astype(float)
+    if x.shape[1:] != (2,) or not np.isfinite(x).all():
+        raise bad_value("positions", "hold two finite numbers for each row", f"got {x.shape}")
+    return np.round(x, digits).tolist()
 
 
 def _colours(num_classes):
