@@ -3,13 +3,12 @@
 import dataclasses
 import importlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from infogeo._files import replacing
 from infogeo._result import Status
 
 # What can be saved, and the module that it is found in.
@@ -79,21 +78,12 @@ def save(result, path):
         )
     arrays = {}
     tree = {"format": _FORMAT, "content": _encoded(result, "", arrays)}
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=suffix, delete=False
-    ) as file:
-        partial = Path(file.name)
-        try:
-            if suffix == ".npz":
-                np.savez(file, **{_HEADER: np.array(json.dumps(tree))}, **arrays)
-            else:
-                tree["arrays"] = {name: _as_json(array) for name, array in arrays.items()}
-                file.write(json.dumps(tree, allow_nan=False).encode())
-            file.close()
-            partial.chmod(0o666 & ~_umask())  # temporary files are their owner's alone
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with replacing(path) as partial, open(partial, "xb") as file:
+        if suffix == ".npz":
+            np.savez(file, **{_HEADER: np.array(json.dumps(tree))}, **arrays)
+        else:
+            tree["arrays"] = {name: _as_json(array) for name, array in arrays.items()}
+            file.write(json.dumps(tree, allow_nan=False).encode())
 
 
 def load(path):
@@ -142,13 +132,6 @@ def load(path):
         raise ValueError(
             f"{path} must be a file that infogeo.save has written: {error or type(error).__name__}."
         ) from None
-
-
-def _umask():
-    """Return the permissions that new files lack; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _suffix(path):

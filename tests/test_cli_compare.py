@@ -1,6 +1,8 @@
 """infogeo compare: the drift between two versions of a model, with an exit status for CI."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -118,3 +120,19 @@ def test_what_is_wrong_takes_one_line(drift, arguments, message, capsys):
 def test_probabilities_are_expected_without_logits(drift, capsys):
     assert cli.main(["compare", "old.csv", "new.csv"]) == 2
     assert "give --logits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", [[], ["--json"]])
+def test_a_closed_pipe_does_not_hide_that_it_failed(drift, output):
+    arguments = "old.csv new.csv --logits --fail-above 0.001 " + " ".join(output)
+    run = subprocess.run(
+        f"set -o pipefail; '{sys.executable}' -m infogeo compare {arguments} | true; "
+        "echo ${PIPESTATUS[0]}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.stdout.split() == ["1"]
+    assert "Traceback" not in run.stderr

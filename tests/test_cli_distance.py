@@ -136,6 +136,22 @@ def test_classes_may_have_numbers_for_names(files, capsys, tmp_path):
     assert len(rows) == 7
 
 
+@pytest.mark.parametrize(
+    ("text", "num_rows"),
+    [
+        ("0,1\n0.2,0.8\n", 1),  # names, as pandas writes them
+        ("1,2,3\n0.2,0.3,0.5\n", 1),
+        ("0,1\n1,0\n0,1\n", 3),  # certain predictions
+        ("1,0\n0,1\n", 2),
+        ("0.2,0.8\n0,1\n", 2),
+    ],
+)
+def test_numbers_in_the_first_line(files, text, num_rows, capsys):
+    write("x.csv", text)
+    _, rows = distances(capsys, "x.csv", "x.csv")
+    assert len(rows) == num_rows
+
+
 def test_rows_have_names_of_their_own(files, capsys):
     frame = pd.DataFrame(files[0], columns=list("wxyz"))
     frame.insert(2, "file", [f"{i}.png" for i in range(7)])

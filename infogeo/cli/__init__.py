@@ -7,12 +7,11 @@ heavy is imported before a command runs.
 
 import argparse
 import errno
-import os
 import sys
 
 from infogeo import __version__
 from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
-from infogeo.cli._common import UsageError
+from infogeo.cli._common import UsageError, forget_output
 
 __all__ = ["main"]
 
@@ -62,21 +61,16 @@ def main(arguments=None):
         print("infogeo: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has seen enough, as in: infogeo distance A B | head
-        _forget_output()
+        forget_output()
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
         print(f"infogeo: cannot write: {error.strerror}", file=sys.stderr)
-        _forget_output()
+        forget_output()
         return 2
     except SystemExit as stop:  # --help and --version are done
         return int(stop.code or 0)
-
-
-def _forget_output():
-    """Let what is still to be written go nowhere, or Python tries again as it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _build_parser():

@@ -4,9 +4,11 @@ import argparse
 import contextlib
 import errno
 import os
+import sys
 import tempfile
 from pathlib import Path
 
+from infogeo import _files
 from infogeo._extras import is_installed
 
 
@@ -74,29 +76,25 @@ def writable_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Give the name of a file beside `path` that takes its place once it is whole."""
+    """Give the name of a file that takes the place of `path` once it is whole."""
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            partial = Path(file.name)
+        with _files.replacing(path) as partial:
+            yield partial
     except OSError as error:
-        raise UsageError(f"cannot write to {path.parent}: {error.strerror}") from None
-    try:
-        yield partial
-        partial.chmod(0o666 & ~_umask())
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
 
 
-def _umask():
-    """Return the permissions that new files lack; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def say(text):
+    """Print the answer; if nobody reads it any more, the exit status still tells."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        forget_output()
+
+
+def forget_output():
+    """Let what is still to be written go nowhere, or Python tries again as it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _remove_empty(folders):

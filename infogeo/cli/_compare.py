@@ -6,7 +6,7 @@ import json
 import warnings
 
 from infogeo._progress import progress_bar
-from infogeo.cli._common import UsageError, folder_name, replacing, require, writable_folder
+from infogeo.cli._common import UsageError, folder_name, replacing, require, say, writable_folder
 
 _EXAMPLES = """\
 OLD and NEW are tables of predictions on the same inputs, row beside row: csv, npy, npz or parquet,
@@ -99,7 +99,7 @@ def _run(options):
                 _write(folder, rows, summary)
     except UsageError as error:
         raise UsageError(f"infogeo compare: {error}") from None
-    print(json.dumps(summary, indent=2) if options.json else _in_words(summary, options.output))
+    say(json.dumps(summary, indent=2) if options.json else _in_words(summary, options.output))
     return 1 if summary.get("passed") is False else 0
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-from infogeo.cli._common import UsageError, replacing, require
+from infogeo.cli._common import UsageError, replacing, require, say
 
 _FORMATS = """\
 A toml file names features, their values for every outcome, and their targets:
@@ -80,7 +80,7 @@ def _run_maxent(options):
         with replacing(options.plot) as partial:
             _draw(partial, options.plot.suffix.lower()[1:], outcomes, prior, found.probabilities)
     show = _as_json if options.json else _as_table
-    print(show(found, outcomes, list(features), is_infeasible))
+    say(show(found, outcomes, list(features), is_infeasible))
     return 1 if is_infeasible else 0
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from infogeo._progress import progress_bar
-from infogeo.cli._common import UsageError, first_line, folder_name, require, writable_folder
+from infogeo.cli._common import UsageError, first_line, folder_name, require, say, writable_folder
 
 _EXPLANATION = """\
 The factory is a function without arguments that returns a torch.nn.Module whose outputs are logits,
@@ -95,7 +95,7 @@ def _run(options):
         from infogeo.cli import _pullback_report
 
         summary = _pullback_report.write(found, explorer)
-    print(json.dumps(summary, indent=2) if options.json else _pullback_report.as_text(summary))
+    say(json.dumps(summary, indent=2) if options.json else _pullback_report.as_text(summary))
     return 0
 
 
@@ -113,7 +113,7 @@ def _say_what_is_missing(found, options):
         f"{total - len(found.missing)} of {total} batches are in {found.folder}: the others are "
         "missing. When all parts are scanned, the last one writes the report, or --merge does."
     )
-    print(json.dumps(fields, indent=2) if options.json else text)
+    say(json.dumps(fields, indent=2) if options.json else text)
     return 0
 
 

@@ -237,11 +237,11 @@ def _open_csv(name, array, id_column):
         reader = csv.reader(file)
         header = next((row for row in reader if any(cell.strip() for cell in row)), None)
         num_lines = reader.line_num  # a name in quotes may have several
+        second = next((row for row in reader if any(cell.strip() for cell in row)), None)
     if header is None:
         raise ValueError("it is empty")
     header = [cell.strip() for cell in header]
-    # Classes that are called 0, 1, 2, ... are names too.
-    has_names = not all(map(_is_number, header)) or header == [str(i) for i in range(len(header))]
+    has_names = not all(map(_is_number, header)) or _are_numbered_classes(header, second)
     if has_names:
         if "" in header[1:]:  # a name that is missing, or a number of a file without names
             raise ValueError(
@@ -274,6 +274,16 @@ def _open_csv(name, array, id_column):
                 first += len(values)
 
     return _Source(columns, len(chosen), None, id_column is not None, read)
+
+
+def _are_numbered_classes(header, second):
+    """Tell whether numbers are names: 0, 1, 2, ... or 1, 2, 3, ..."""
+    counted = [[str(i) for i in range(first, first + len(header))] for first in (0, 1)]
+    if header not in counted:
+        return False
+    # Of two classes, 0 and 1 may also be a prediction that is certain, among others.
+    certain = ({"0", "1"}, {"0"}, {"1"})
+    return len(header) > 2 or second is None or {cell.strip() for cell in second} not in certain
 
 
 def _parse(lines, chosen, width, first):

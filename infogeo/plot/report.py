@@ -7,8 +7,9 @@ under a heading and `page` makes the file. All text is escaped.
 import base64
 import html
 import io
-import os
 from pathlib import Path
+
+from infogeo._files import replacing
 
 __all__ = ["figure", "page", "paragraph", "section", "table", "to_png", "write_file"]
 
@@ -244,11 +245,6 @@ def write_file(path, content):
     """
     path = Path(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(data)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
     return path
