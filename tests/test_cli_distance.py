@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from infogeo import cli, logits, neighbors, simplex
 from infogeo.cli import _tables
@@ -40,6 +42,97 @@ def distances(capsys, *arguments):
     assert cli.main(["distance", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     return lines[0], [line.split(",") for line in lines[1:]]
+
+
+@pytest.fixture
+def lists(files):
+    """Write the second table as one column of lists, among others as data sets have them."""
+    kinds = {"list": pa.list_(pa.float64()), "large": pa.large_list(pa.float64())}
+    kinds["fixed"] = pa.list_(pa.float64(), 4)
+    names = pa.array([f"im{i}" for i in range(7)]).dictionary_encode()
+    for name, kind in kinds.items():
+        p = pa.array(files[1].tolist(), type=kind)
+        parquet.write_table(pa.table({"p": p}), f"{name}.parquet")
+        both = pa.table({"file": names, "label": pa.array(range(7)), "p": p})
+        parquet.write_table(both, f"{name}.all.parquet", row_group_size=2)
+    return files
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 100])
+@pytest.mark.parametrize("kind", ["list", "large", "fixed"])
+def test_parquet_columns_of_lists(lists, kind, rows_at_once, capsys, monkeypatch):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 4 * rows_at_once)
+    expected = simplex.fisher_rao_distance(*lists)
+    _, rows = distances(capsys, "a.npy", f"{kind}.parquet")
+    np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=1e-15)
+    whole = f"{kind}.all.parquet:p"
+    _, rows = distances(capsys, whole, "--nearest", "1", "--id", "file")
+    assert [row[0] for row in rows] == [f"im{i}" for i in range(7)]
+    assert cli.main(["compare", "a.npy", whole, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(summary["mean_distance"], expected.mean(), rtol=1e-14)
+
+
+def test_parquet_columns_with_dictionaries(files, capsys):
+    """Of numbers, as writers make them of few values, and of the names of the rows."""
+    p = np.eye(4)[[0, 3, 1, 2, 0, 0, 1]].T
+    columns = {f"c{i}": pa.array(column).dictionary_encode() for i, column in enumerate(p)}
+    columns["file"] = pa.array([f"{i % 2}.png" for i in range(7)]).dictionary_encode()
+    parquet.write_table(pa.table(columns), "x.parquet", use_dictionary=True)
+    _, rows = distances(capsys, "x.parquet", "x.parquet", "--id", "file")
+    assert [row[0] for row in rows] == [f"{i % 2}.png" for i in range(7)]
+    np.testing.assert_array_equal([float(row[1]) for row in rows], 0.0)
+
+
+@pytest.mark.parametrize("name", ["columns.parquet", "lists.parquet"])
+def test_parquet_with_one_group_of_rows_is_not_held_as_a_whole(files, name, rng):
+    p = rng.random((100_000, 50))
+    if name == "lists.parquet":
+        table = pa.table({"p": pa.FixedSizeListArray.from_arrays(p.ravel(), 50)})
+    else:
+        table = pa.table({str(i): column for i, column in enumerate(p.T)})
+    parquet.write_table(table, name, use_dictionary=False)
+    del table
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in _tables.Table(name).blocks(rows=1000)]
+    assert len(held) == 100
+    assert max(held) < p.nbytes / 2
+
+
+def write_parquet(**columns):
+    parquet.write_table(pa.table(columns), "x.parquet")
+
+
+P2 = [[0.5, 0.5]] * 3
+
+
+@pytest.mark.parametrize("command", ["distance", "compare"])
+@pytest.mark.parametrize(
+    ("columns", "name", "words"),
+    [
+        ({"p": P2, "label": [0, 1, 2]}, "", "the predictions, name it: x.parquet:p"),
+        ({"p": [[0.5, 0.5], [1.0], *P2]}, "", "column p has 1 numbers in row 1 and 2 in row 0"),
+        ({"p": [[0.5, 0.5], None]}, "", "column p has 0 numbers in row 1 and 2 in row 0"),
+        ({"p": [None, [0.5, 0.5]]}, "", "column p has no numbers in row 0"),
+        ({"p": [[0.5, 0.5], [None, 1.0]]}, "", "there are NaN"),
+        ({"p": [[0.5, 0.6]] * 2}, "", "x.parquet: each row must hold probabilities"),
+        ({"p": [["a", "b"]]}, "", "column p must hold numbers: it is of type string"),
+        ({"p": [P2]}, "", "column p must hold numbers: it is of type list<"),
+        ({"p": [{"cat": 0.5, "dog": 0.5}]}, "", "Write its entries as columns of numbers"),
+        ({"p": [{str(i): 0.5 for i in range(99)}]}, "", "it is of type struct<0: double, "),
+        ({"p": P2, "x": [1.0] * 3}, ":x", "column x must hold lists of numbers: it is of type d"),
+        ({"p": P2}, ":q", "it has no column q: its columns are p"),
+        ({"p": pa.array([], pa.list_(pa.float64()))}, "", "x.parquet: it has no rows"),
+        ({"w": ["a", "b"], "x": [0.5, 0.5]}, "", "If it names the rows, give --id"),
+        ({"w": [True]}, "", "column w must hold numbers: it is of type bool"),
+    ],
+)
+def test_parquet_columns_that_are_no_predictions(files, columns, name, words, command, capsys):
+    write_parquet(**columns)
+    assert cli.main([command, f"x.parquet{name}", f"x.parquet{name}"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[")]
+    assert words in line
+    assert len(line) < 300
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 100])
@@ -150,6 +243,31 @@ def test_numbers_in_the_first_line(files, text, num_rows, capsys):
     write("x.csv", text)
     _, rows = distances(capsys, "x.csv", "x.csv")
     assert len(rows) == num_rows
+
+
+@pytest.mark.parametrize("command", ["distance", "compare"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0.3,NA,0.7\n0.2,0.2,0.6\n", "line 1 has 'NA' in column 2, which is no number, and 0.3"),
+        ("1.0,0.0,O.0\n1.0,0.0,0.0\n", "line 1 has 'O.0' in column 3, which is no number, and 1.0"),
+        ("a.png,0.5,0.5\nb.png,1,0\n", "line 1 has 'a.png' in column 1"),
+    ],
+)
+def test_a_first_line_with_a_gap_is_not_a_line_of_names(files, text, words, command, capsys):
+    assert cli.main([command, write("x.csv", text), "x.csv"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert "Mend the number" in line
+
+
+@pytest.mark.parametrize("header", ["0,1,NA", "file,0.5,1.5,2.5", ",0.5,1.5,2.5", "NA,None,nan"])
+def test_numbers_beside_words_that_are_names(files, header, capsys):
+    has_ids = header.count(",") == 3
+    write("x.csv", f"{header}\n" + 2 * ("z.png,0.2,0.3,0.5\n" if has_ids else "0.2,0.3,0.5\n"))
+    options = ["--id", "file"] if header.startswith("file") else []
+    _, rows = distances(capsys, "x.csv", "x.csv", *options)
+    assert [row[1] for row in rows] == ["0.0", "0.0"]
 
 
 def test_rows_have_names_of_their_own(files, capsys):

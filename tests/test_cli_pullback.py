@@ -34,6 +34,18 @@ class Net(torch.nn.Module):
 def make():
     return Net()
 
+class Mortal(Net):
+    # Dies once, at the second batch.
+
+    def forward(self, x):
+        if abs(float(x.flatten()[0]) - 0.4) < 1e-6 and not os.path.exists("died"):
+            open("died", "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+def mortal():
+    return Mortal()
+
 def warm():
     return PullbackMetric(Net(), temperature=4.0)
 
@@ -236,6 +248,28 @@ def test_torchrun_and_a_kill(place):
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "11 inputs, temperature 1")
     assert_same("out", "whole")
     assert (place / "out" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no torchrun")
+def test_torchrun_itself_starts_killed_processes_again(place):
+    launcher = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1".split()
+    command = [*launcher, "-m", "infogeo", *arguments("--json", model="nets_of_the_test:mortal")]
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (place / "died").exists()
+    assert (place / "out" / "report.html").exists()
+    assert not list((place / "out").glob(".*.partial"))
+    # Another class of the same layers: the weights are the same, the settings tell them apart.
+    assert cli.main(arguments("-o", "whole")) == 0
+    assert_same("out", "whole")
 
 
 def test_torchrun_environment_that_is_wrong(place, capsys, monkeypatch):

@@ -102,6 +102,50 @@ def test_frames_are_compared_by_names_and_keep_their_index():
     assert isinstance(infogeo.fisher_rao_distance(pl.from_pandas(a), pl.from_pandas(a)), pl.Series)
 
 
+def test_series_are_compared_by_names():
+    p, q = pd.Series(P, index=list("xyz")), pd.Series(Q, index=list("xyz"))
+    expected = simplex.fisher_rao_distance(P, Q)
+    assert infogeo.fisher_rao_distance(p, q[["z", "x", "y"]]) == expected
+    frame = pd.DataFrame([P, Q], columns=list("zyx"), index=["one", "two"])
+    d = infogeo.fisher_rao_distance(p, frame)
+    assert list(d.index) == ["one", "two"]
+    np.testing.assert_array_equal(d, simplex.fisher_rao_distance(P[::-1], [P, Q]))
+    assert infogeo.fisher_rao_distance(pl.Series(P), pl.Series(Q)) == expected
+
+
+class Derived(distributions.Categorical):
+    pass
+
+
+class Masked(distributions.Categorical):
+    """Mends the probabilities that torch has made; the first ones stay its parameter."""
+
+    def __init__(self, probs, mask):
+        super().__init__(probs=probs)
+        kept = self.probs * mask
+        self.probs = kept / kept.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("a", "expected"),
+    [
+        (Derived(probs=tensor(P)), P),
+        (Derived(logits=tensor(P).log()), P),
+        (Masked(tensor(P), tensor([1.0, 1.0, 0.0])), [0.4, 0.6, 0.0]),
+    ],
+)
+@pytest.mark.parametrize("cls", [Derived, distributions.Categorical])
+def test_classes_that_users_derive_from_those_of_torch(a, expected, cls):
+    d = infogeo.fisher_rao_distance(a, cls(probs=tensor(Q)))
+    np.testing.assert_allclose(float(d), simplex.fisher_rao_distance(expected, Q), rtol=1e-14)
+
+
+def test_masked_classes_stay_at_zero():
+    """torch clips zeros when it makes logits of probabilities."""
+    left, right = (Masked(tensor(P), tensor(mask)) for mask in ([1.0, 0, 0], [0.0, 1, 1]))
+    assert float(infogeo.fisher_rao_distance(left, right)) == np.pi
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
@@ -111,6 +155,7 @@ def test_frames_are_compared_by_names_and_keep_their_index():
         (distributions.Poisson(1.0), distributions.Poisson(2.0), "must be one of these"),
         ("a", P, "must be an array"),
         (pd.DataFrame([P]), np.array([P]), "must be a data frame"),
+        (pd.Series(P), P, "must be a data frame"),
         (np.array(P), tensor(P), "same library"),
     ],
 )

@@ -62,6 +62,60 @@ def test_mean_of_a_square_frame_has_one_number_for_each_class(rng):
     assert list(mean.index) == ["cat", "dog", "eel"]
 
 
+def test_a_series_is_one_distribution_by_name(old):
+    row = old.loc["c"].iloc[::-1]
+    d = frames.apply(simplex.fisher_rao_distance, old, row)
+    assert list(d.index) == list("abcd")
+    expected = simplex.fisher_rao_distance(old.to_numpy(), old.loc["c"].to_numpy())
+    np.testing.assert_array_equal(d, expected)
+    kl = frames.apply(simplex.kl_divergence, row, old)
+    np.testing.assert_array_equal(kl, simplex.kl_divergence(row.to_numpy()[::-1], old.to_numpy()))
+    middle = frames.apply(simplex.m_geodesic, row, old.loc["a"], t=0.5)
+    assert list(middle.index) == ["eel", "dog", "cat"]
+    np.testing.assert_allclose(middle, 0.5 * (old.loc["c"] + old.loc["a"])[middle.index])
+
+
+def test_a_mean_is_compared_with_every_row(old):
+    d = frames.apply(simplex.fisher_rao_distance, old, frames.reduce(simplex.m_mean, old))
+    expected = simplex.fisher_rao_distance(old.to_numpy(), old.mean().to_numpy())
+    np.testing.assert_allclose(d, expected, rtol=1e-12)
+
+
+def test_a_row_of_a_frame_with_other_columns_has_objects(old):
+    row = old.assign(file="x.png").loc["b"].drop("file")
+    assert row.dtype == object
+    assert frames.apply(simplex.fisher_rao_distance, row, old.loc["b"]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: s.rename({"dog": "wolf"}), ValueError, "frame 2 .* lacks dog and has wolf"),
+        (lambda s: pd.concat([s, s]), ValueError, "each of its classes once: cat, dog, eel repeat"),
+        (lambda s: s.to_numpy(), TypeError, "frame 2 must be .* got ndarray. Make a frame"),
+        (lambda s: pl.Series(s.to_list()), TypeError, "frame 2 must be .* got Series. Make a"),
+        (lambda s: pl.DataFrame(dict(s)), TypeError, "got both pandas and polars"),
+        (lambda s: s.astype(str), TypeError, "numbers only"),
+    ],
+)
+def test_what_does_not_fit_a_series_is_named(old, change, error, message):
+    with pytest.raises(error, match=message):
+        frames.apply(simplex.fisher_rao_distance, old.loc["a"], change(old.loc["a"]))
+
+
+def test_functions_of_the_wrong_kind_for_series(old):
+    with pytest.raises(ValueError, match=r"fisher_information returned shape \(2, 2\)"):
+        frames.apply(simplex.fisher_information, old.loc["a"])
+    with pytest.raises(TypeError, match="must be a data frame"):
+        frames.reduce(simplex.m_mean, old.loc["a"])
+
+
+def test_errors_list_a_few_of_many_columns(rng):
+    wide = pd.DataFrame(rng.dirichlet(np.ones(300), 2)).astype(str)
+    with pytest.raises(TypeError, match=r"3: str, 4: str and 295 more\.$"):
+        frames.apply(simplex.entropy, wide)
+
+
 def test_pairwise_distances_are_labelled_on_both_sides(old, new):
     d = frames.pairwise_distance(old, new)
     assert (list(d.index), list(d.columns)) == (list("abcd"), list("dbca"))
@@ -98,7 +152,7 @@ def _renamed(frame):
     [
         (_renamed, ValueError, "lacks dog and has wolf besides"),
         (lambda f: f.drop("b"), ValueError, "rows of the first frame: it lacks b and has none"),
-        (lambda f: f[["cat", "dog", "eel", "eel"]], ValueError, "columns once: eel repeat"),
+        (lambda f: f[["cat", "dog", "eel", "eel"]], ValueError, "classes once: eel repeat"),
         (lambda f: pd.concat([f, f]), ValueError, "rows once: a, b, c, d repeat"),
         (lambda f: f.assign(dog="x"), TypeError, "numbers only: its columns are cat: float64"),
         (lambda f: f.assign(dog=True), TypeError, "numbers only"),

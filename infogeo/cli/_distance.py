@@ -12,8 +12,9 @@ from infogeo.cli._common import UsageError, replacing
 
 _EXAMPLES = """\
 Tables have one row for each prediction and one column for each class: csv (with names or without),
-npy, npz (FILE.npz:NAME if it holds several arrays), parquet. Columns with names are compared by
-name. Row by row, files may be larger than memory.
+npy, npz (FILE.npz:NAME if it holds several arrays), parquet (FILE.parquet:COLUMN for a column with
+the whole prediction in each row, as a list). Columns with names are compared by name. Row by row,
+files may be larger than memory.
 
   infogeo distance old.csv new.csv                      a distance for each row
   infogeo distance old.npy new.npy --logits -o d.npy    of logits, into an array

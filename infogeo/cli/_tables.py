@@ -121,9 +121,9 @@ class Table:
 
 
 def _split(path):
-    """Split FILE.npz:NAME into the file and the array."""
+    """Split FILE.npz:NAME into the file and the array, FILE.parquet:COLUMN into file and column."""
     name, colon, array = str(path).rpartition(":")
-    if colon and name.lower().endswith(".npz"):
+    if colon and name.lower().endswith((".npz", ".parquet")):
         return name, array
     return str(path), None
 
@@ -247,9 +247,10 @@ def _open_csv(name, array, id_column):
             raise ValueError(
                 f"column {header.index('', 1) + 1} has no name or number in its line 1"
             )
-        _require_distinct(header)
         if id_column is None and header[0] == "":  # so pandas writes an index
             id_column = ""
+        _require_names(header, id_column)
+        _require_distinct(header)
     if id_column is not None and (not has_names or id_column not in header):
         seen = (
             f"its columns are {', '.join(header[:8])}" if has_names else "its columns have no names"
@@ -284,6 +285,24 @@ def _are_numbered_classes(header, second):
     # Of two classes, 0 and 1 may also be a prediction that is certain, among others.
     certain = ({"0", "1"}, {"0"}, {"1"})
     return len(header) > 2 or second is None or {cell.strip() for cell in second} not in certain
+
+
+def _require_names(header, id_column):
+    """Refuse a first line that holds a prediction with a gap in it: fractions beside text."""
+    cells = [(i, cell) for i, cell in enumerate(header, start=1) if cell != id_column]
+    number = next((cell for _, cell in cells if _is_fraction(cell)), None)
+    if number is None or all(_is_number(cell) for _, cell in cells):
+        return
+    i, text = next((i, cell) for i, cell in cells if not _is_number(cell))
+    raise ValueError(
+        f"its line 1 has {text[:40]!r} in column {i}, which is no number, and {number[:40]}, which "
+        "is no name. Mend the number or, if the columns have no names, put a line of names above. "
+        "If a column names the rows, give --id and its name"
+    )
+
+
+def _is_fraction(cell):
+    return "." in cell and _is_number(cell)
 
 
 def _parse(lines, chosen, width, first):
@@ -326,47 +345,121 @@ def _is_number(cell):
 _PANDAS_INDEX = "__index_level_0__"
 
 
-def _open_parquet(name, array, id_column):
+def _open_parquet(name, lists, id_column):
+    """Open a table of columns; or the column `lists`, or the only one, with a list in each row."""
     try:
-        from pyarrow import ArrowInvalid, parquet
+        from pyarrow import ArrowInvalid
     except ModuleNotFoundError:
         raise UsageError(
             f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'"
         ) from None
     try:
-        file = parquet.ParquetFile(name)
+        with _parquet_file(name) as file:
+            schema, total = file.schema_arrow, file.metadata.num_rows
     except ArrowInvalid as error:
         raise ValueError(str(error)) from None
-    with file:
-        schema, total = file.schema_arrow, file.metadata.num_rows
     _require_distinct(schema.names)
     if id_column is None and _PANDAS_INDEX in schema.names:
         id_column = _PANDAS_INDEX
-    if id_column is not None and id_column not in schema.names:
-        raise ValueError(
-            f"it has no column {id_column}: its columns are {', '.join(schema.names[:8])}"
-        )
-    columns = [column for column in schema.names if column != id_column]
-    for column in columns:
-        kind = schema.field(column).type
-        if not (str(kind).startswith(("float", "double", "halffloat", "int", "uint"))):
+    for column in (id_column, lists):
+        if column is not None and column not in schema.names:
             raise ValueError(
-                f"column {column} must hold numbers: it is of type {kind}. If it names the rows, "
-                "give --id and its name"
+                f"it has no column {column}: its columns are {', '.join(schema.names[:8])}"
             )
+    columns = [column for column in schema.names if column != id_column]
+    kinds = {column: schema.field(column).type for column in columns}
+    if lists is None and len(columns) == 1 and _is_list(kinds[columns[0]]):
+        lists = columns[0]
+    if lists is not None:
+        return _open_lists(name, lists, schema.field(lists).type, id_column, total)
+    for column, kind in kinds.items():
+        _require_numbers(name, column, kind)
 
     def read(rows):
-        with parquet.ParquetFile(name) as file:
-            for batch in file.iter_batches(batch_size=rows):
-                ids = (
-                    None
-                    if id_column is None
-                    else [str(cell) for cell in batch.column(id_column).to_pylist()]
-                )
-                arrays = [batch.column(column).to_numpy(zero_copy_only=False) for column in columns]
-                yield ids, np.stack(arrays, axis=-1)
+        for batch, ids in _parquet_batches(name, rows, columns, id_column):
+            arrays = [batch.column(column).to_numpy(zero_copy_only=False) for column in columns]
+            yield ids, np.stack(arrays, axis=-1)
 
     return _Source(columns, len(columns), total, id_column is not None, read)
+
+
+def _open_lists(name, column, kind, id_column, total):
+    """Open a column that holds a whole prediction in each row, as data sets of models do."""
+    if not _is_list(kind):
+        raise ValueError(
+            f"column {column} must hold lists of numbers: it is of type {_short(kind)}"
+        )
+    _require_numbers(name, column, kind.value_type)
+    if total == 0:
+        raise ValueError("it has no rows")
+    first, _ = next(_parquet_batches(name, 1, [column], None))
+    (width,) = _lengths(first.column(column))
+    if width == 0:
+        raise ValueError(f"column {column} has no numbers in row 0")
+
+    def read(rows):
+        start = 0
+        for batch, ids in _parquet_batches(name, rows, [column], id_column):
+            lengths = _lengths(batch.column(column))
+            (others,) = np.nonzero(lengths != width)
+            if others.size:
+                raise ValueError(
+                    f"column {column} has {lengths[others[0]]} numbers in row {start + others[0]} "
+                    f"and {width} in row 0"
+                )
+            numbers = batch.column(column).flatten().to_numpy(zero_copy_only=False)
+            yield ids, numbers.reshape(-1, width)
+            start += len(lengths)
+
+    return _Source(None, int(width), total, id_column is not None, read)
+
+
+def _lengths(lists):
+    from pyarrow import compute
+
+    return compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+
+
+def _parquet_file(name):
+    from pyarrow import parquet
+
+    # Read through small buffers: by default a group of rows, often all of them, is held at once.
+    return parquet.ParquetFile(name, buffer_size=2**16, pre_buffer=False)
+
+
+def _parquet_batches(name, rows, columns, id_column):
+    """Yield some rows at a time of the columns asked for, and the names of the rows."""
+    wanted = columns if id_column is None else [*columns, id_column]
+    with _parquet_file(name) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=wanted):
+            is_named = id_column is not None
+            ids = [str(cell) for cell in batch.column(id_column).to_pylist()] if is_named else None
+            yield batch, ids
+
+
+def _is_list(kind):
+    from pyarrow import types
+
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
+def _require_numbers(name, column, kind):
+    from pyarrow import types
+
+    if types.is_integer(kind) or types.is_floating(kind):
+        return
+    if _is_list(kind) and types.is_floating(kind.value_type):
+        way_out = f"If its lists are the predictions, name it: {name}:{column}"
+    elif types.is_nested(kind):
+        way_out = "Write its entries as columns of numbers"
+    else:
+        way_out = "If it names the rows, give --id and its name"
+    raise ValueError(f"column {column} must hold numbers: it is of type {_short(kind)}. {way_out}")
+
+
+def _short(kind):
+    text = str(kind)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _require_distinct(names):

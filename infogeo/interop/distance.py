@@ -19,14 +19,16 @@ def fisher_rao_distance(a, b, *, check=True):
     a, b : array, Normal, MultivariateNormal, distribution of torch or scipy, or data frame
         Two of one kind. Plain arrays (and lists) are probabilities, shape (..., c). Distributions
         are those of `infogeo.interop.distributions.from_distribution`. Data frames of pandas or
-        polars hold probabilities, one class to each column.
+        polars hold probabilities, one class to each column; a series of pandas is one distribution,
+        with the classes in its index, for two series or beside every row of a frame. Classes are
+        compared by name.
     check : bool
         Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
     array, shape (...)
-        In radians of the sphere of radius 2 for probabilities; of the library of the input. For
+        In radians of the sphere of radius 2 for probabilities; of the library of the input. With
         data frames a series, with the index of the first.
 
     Raises
@@ -60,7 +62,7 @@ def fisher_rao_distance(a, b, *, check=True):
     >>> bool(np.isclose(d, np.sqrt(2.0) * np.log(2.0), rtol=1e-15))
     True
     """
-    if frames.is_frame(a) or frames.is_frame(b):
+    if frames.has_names(a) or frames.has_names(b):
         return frames.apply(simplex.fisher_rao_distance, a, b, check=check)
     if _has_logits(a) and _has_logits(b):
         return logits.fisher_rao_distance(a.logits, b.logits, check=check)
@@ -74,8 +76,8 @@ def fisher_rao_distance(a, b, *, check=True):
 
 
 _KNOWN = (
-    "two arrays of probabilities, two data frames of them, and two categorical, two Bernoulli, "
-    "two univariate normal or two multivariate normal distributions of infogeo, "
+    "two arrays of probabilities, two data frames or series of them, and two categorical, two "
+    "Bernoulli, two univariate normal or two multivariate normal distributions of infogeo, "
     "torch.distributions or scipy.stats"
 )
 
@@ -85,7 +87,8 @@ def _has_logits(value):
     distributions = sys.modules.get("torch.distributions")
     if distributions is None or not isinstance(value, distributions.Categorical):
         return False
-    return value._param is not vars(value).get("probs")
+    given = vars(value)
+    return "logits" in given and given.get("_param") is given["logits"]
 
 
 def _point_and_space(value, check):
@@ -104,7 +107,10 @@ def _point_and_space(value, check):
 
 
 def _is_distribution(value):
-    return type(value).__module__.split(".")[:2] in (["torch", "distributions"], ["scipy", "stats"])
+    distributions = sys.modules.get("torch.distributions")
+    if distributions is not None and isinstance(value, distributions.Distribution):
+        return True  # by its class, or one that was derived from it
+    return type(value).__module__.split(".")[:2] == ["scipy", "stats"]
 
 
 def _is_joint(distribution):

@@ -3,6 +3,7 @@
 Neither library is imported here: a frame of one of them comes with its library.
 """
 
+import itertools
 import sys
 from collections import Counter
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from infogeo import neighbors, simplex
 
-__all__ = ["apply", "is_frame", "pairwise_distance", "reduce"]
+__all__ = ["apply", "has_names", "is_frame", "pairwise_distance", "reduce"]
 
 
 def is_frame(value):
@@ -31,7 +32,30 @@ def is_frame(value):
     >>> is_frame(np.eye(2))
     False
     """
-    return any(isinstance(value, kind) for kind in _frame_types())
+    return any(isinstance(value, kind) for kind in _types("DataFrame", "pandas", "polars"))
+
+
+def has_names(value):
+    """Tell whether something has names that say which class each of its numbers is for.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Whether it is a data frame, whose columns are the classes, or a series of pandas, one
+        distribution whose index has them. Series of polars have no names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> has_names(pd.Series({"cat": 0.5, "dog": 0.5})), has_names([0.5, 0.5])
+    (True, False)
+    """
+    return is_frame(value) or _is_series(value)
 
 
 def apply(function, *frames, **arguments):
@@ -42,21 +66,23 @@ def apply(function, *frames, **arguments):
     function : callable
         Takes one array of shape (n, c) for each frame and returns one of shape (n,) or (n, c): the
         distances, divergences and geodesics of `infogeo.simplex` and `infogeo.logits`.
-    *frames : pandas.DataFrame or polars.DataFrame
+    *frames : pandas.DataFrame, polars.DataFrame or pandas.Series
         All of one library, with the same columns (in any order) and the same rows: those of
-        pandas are matched by their index, those of polars by their position.
+        pandas are matched by their index, those of polars by their position. A series of pandas is
+        one distribution, with the classes in its index, beside every row of the frames.
     **arguments : object
         Further arguments of the function.
 
     Returns
     -------
     series or data frame
-        Of the same library, with the rows (and columns) of the first frame.
+        Of the same library, with the rows (and columns) of the first frame. Of series alone: a
+        number, or a series with the index of the first.
 
     Raises
     ------
     TypeError
-        Something that is no data frame; frames of two libraries; columns that hold no numbers.
+        Something that is neither; frames of two libraries; columns that hold no numbers.
     ValueError
         Columns or rows that differ; a function that does not keep the rows.
 
@@ -70,11 +96,17 @@ def apply(function, *frames, **arguments):
     a.png    1.5708
     b.png    0.0000
     Name: fisher_rao_distance, dtype: float64
+    >>> apply(simplex.fisher_rao_distance, old, new.loc["b.png"]).round(4)
+    a.png    1.5708
+    b.png    0.0000
+    Name: fisher_rao_distance, dtype: float64
     """
-    first = frames[0] if frames else None
-    arrays = [_values(frame, first, f"frame {i}") for i, frame in enumerate(frames, start=1)]
+    first = next(itertools.chain(filter(is_frame, frames), frames), None)
+    arrays = [_argument(frame, first, f"frame {i}") for i, frame in enumerate(frames, start=1)]
     result = np.asarray(function(*arrays, **arguments))
     name = getattr(function, "__name__", None)
+    if _is_series(first):
+        return _of_series(first, result, name)
     if result.shape == (len(first),):
         return _series(first, result, name)
     if result.shape == (len(first), len(first.columns)):
@@ -178,14 +210,31 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     return type(a)({str(j): result[:, j] for j in range(len(other))})
 
 
-def _frame_types():
-    """Return the frame classes of the libraries that are loaded."""
-    libraries = (sys.modules.get(name) for name in ("pandas", "polars"))
-    return [library.DataFrame for library in libraries if hasattr(library, "DataFrame")]
+def _types(name, *libraries):
+    """Return the classes of that name of the libraries that are loaded."""
+    loaded = (sys.modules.get(library) for library in libraries)
+    return [getattr(library, name) for library in loaded if hasattr(library, name)]
+
+
+def _is_series(value):
+    return any(isinstance(value, kind) for kind in _types("Series", "pandas"))
 
 
 def _is_pandas(frame):
     return hasattr(frame, "index")
+
+
+def _argument(frame, first, name):
+    """Return the numbers of a frame, or those of a series, in the order of the first frame's."""
+    table = _as_row(first) if _is_series(first) else first
+    if not _is_series(frame):
+        return _values(frame, table, name)
+    return _values(_as_row(frame), table, name, same_rows=False)[0]
+
+
+def _as_row(series):
+    # In a row of a frame with columns of several kinds the numbers are objects.
+    return series.to_frame().T.infer_objects()
 
 
 def _values(frame, first, name, *, same_rows=True):
@@ -193,14 +242,14 @@ def _values(frame, first, name, *, same_rows=True):
     if not is_frame(frame):
         raise TypeError(
             f"{name} must be a data frame of pandas or polars: got {type(frame).__name__}. "
-            "An array has no names to compare: make a frame of it, or arrays of all (to_numpy)."
+            "Make a frame of it, with a name for each class, or arrays of all (to_numpy)."
         )
     if _is_pandas(frame) != _is_pandas(first):
         raise TypeError(
             f"{name} must be a frame of the library of the first: got both pandas and polars. "
             "Convert one of them: frame.to_pandas() or polars.from_pandas(frame)."
         )
-    _require_same_labels(name, "columns", list(first.columns), list(frame.columns))
+    _require_same_labels(name, "classes", list(first.columns), list(frame.columns))
     if same_rows:
         frame = _with_rows_of(frame, first, name)
     frame = frame[list(first.columns)]
@@ -208,8 +257,8 @@ def _values(frame, first, name, *, same_rows=True):
     if values.dtype.kind == "O" and _is_pandas(frame) and _has_numbers_only(frame):
         values = frame.to_numpy(dtype=float, na_value=np.nan)  # nullable columns
     if values.dtype.kind not in "fiu":
-        kinds = ", ".join(f"{column}: {frame[column].dtype}" for column in frame.columns)
-        raise TypeError(f"{name} must hold numbers only: its columns are {kinds}.")
+        kinds = [f"{column}: {frame[column].dtype}" for column in frame.columns]
+        raise TypeError(f"{name} must hold numbers only: its columns are {_listed(kinds)}.")
     return values
 
 
@@ -250,6 +299,18 @@ def _listed(labels):
     if not labels:
         return "none"
     return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+
+
+def _of_series(first, values, name):
+    """Return what a function has made of series: a number, or a distribution like the first."""
+    if values.shape == ():
+        return values[()]
+    if values.shape == first.shape:
+        return type(first)(values, index=first.index, name=name)
+    raise ValueError(
+        f"function must return one number or one distribution of {len(first)} classes for series: "
+        f"{name} returned shape {values.shape}. Pass arrays (to_numpy)."
+    )
 
 
 def _series(first, values, name):

@@ -8,12 +8,12 @@ import contextlib
 import json
 import os
 import re
-import socket
-import uuid
 import zipfile
 from pathlib import Path
 
 import numpy as np
+
+from infogeo._files import partial_beside
 
 DIGEST = "_digest"  # the entry of a part that says of which inputs it is
 _MANIFEST = "scan.json"
@@ -144,8 +144,7 @@ def _short(value):
 def _whole_file(path, *, may_replace=True):
     """Give a file to write that gets its name when it is whole."""
     Path(path.parent).mkdir(parents=True, exist_ok=True)
-    maker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    partial = path.with_name(f".{path.name}.{maker}.partial")
+    partial = partial_beside(path)
     try:
         with open(partial, "xb") as file:
             yield file
