@@ -67,3 +67,11 @@ def lib(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20261123)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-baselines",
+        action="store_true",
+        help="draw the baselines of tests/test_plot_images.py anew: look at them afterwards",
+    )

@@ -120,6 +120,22 @@ def test_simplex_is_equilateral_and_labelled():
     }
 
 
+@pytest.mark.parametrize("names", [("$a", "b$ $", "100 %"), ("x" * 60, "two words " * 9, "c\nd")])
+def test_simplex_shows_any_name(names):
+    ax = plot.simplex(labels=names)
+    ax.figure.canvas.draw()  # long names once left no room for the triangle
+    shown = [text.get_text() for text in ax.texts if hasattr(text, "xy")]
+    assert ax.get_window_extent().width > 0.5 * ax.figure.bbox.width
+    assert max(len(row) for text in shown for row in text.splitlines()) <= 16
+    for name, text in zip(names, shown, strict=True):
+        assert text.replace("\n", " ")[:5] == repr(name)[:5] if "\n" in name else name[:5]
+
+
+def test_simplex_sets_mathematics():
+    ax = plot.simplex(axes(), labels=("$p_1$", "$p_2$", "$p_3$"))
+    assert all(text.get_parse_math() for text in ax.texts)
+
+
 def test_simplex_numbers_lie_on_the_lines_they_name():
     """A number stands outside the triangle where its outcome has that probability."""
     ax = plot.simplex(axes())
@@ -213,6 +229,11 @@ def test_sensitivity_takes_torch_with_gradients(rng):
     found = Spectrum(torch.tensor(numbers.values), torch.tensor(numbers.vectors), 1.0)
     ax = plot.sensitivity(x, found, ax=axes())
     np.testing.assert_array_equal(ax.images[1].get_array(), numbers.vectors[0, 0, 0])
+
+
+def test_sensitivity_of_a_zero_that_was_rounded(rng):
+    found = Spectrum(np.array([[-1e-20]]), rng.standard_normal((1, 1, 3, 3)), 1.0)
+    assert "moves 0 rad" in plot.sensitivity(rng.random((1, 3, 3)), found, ax=axes()).get_title()
 
 
 def test_sensitivity_of_a_constant_image_and_no_direction():

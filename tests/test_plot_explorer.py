@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -76,6 +77,52 @@ def test_large_and_coloured_images_are_averaged_down(rng):
 
 def told_average(images):
     return images[..., :129, :99].reshape(2, 3, 43, 3, 33, 3).mean((3, 5))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_missing_pixels_are_marked_and_change_no_other(rng, channels):
+    images = rng.random((2, channels, 6, 5))
+    holed = images.copy()
+    holed[0, 0, 2, 3], holed[1, -1, 0, 0] = np.nan, np.inf
+    z = [[1.0, 0.0], [0.0, 1.0]]
+    whole, data = (told(explorer.explorer(z, inputs=x))["images"] for x in (images, holed))
+    assert whole["missing"] is None
+    missing = np.frombuffer(base64.b64decode(data["missing"]), np.uint8).reshape(2, 6, 5)
+    assert [tuple(at) for at in np.argwhere(missing)] == [(0, 2, 3), (1, 0, 0)]
+    before, after = (np.frombuffer(base64.b64decode(d["pixels"]), np.uint8) for d in (whole, data))
+    seen = np.isfinite(holed).ravel()
+    low, high = holed[np.isfinite(holed)].min(), holed[np.isfinite(holed)].max()
+    assert (low, high) == (images.min(), images.max())
+    np.testing.assert_array_equal(after[seen], before[seen])
+
+
+def test_averages_are_over_what_is_there(rng):
+    images = rng.random((2, 96, 96))
+    images[0, :2, :2] = np.nan
+    images[1, 0, 0] = -np.inf
+    data = told(explorer.explorer([[1.0, 0.0], [0.0, 1.0]], inputs=images))["images"]
+    missing = np.frombuffer(base64.b64decode(data["missing"]), np.uint8).reshape(2, 48, 48)
+    assert [tuple(at) for at in np.argwhere(missing)] == [(0, 0, 0)]
+    pixels = np.frombuffer(base64.b64decode(data["pixels"]), np.uint8).reshape(2, 48, 48)
+    means = images.reshape(2, 48, 2, 48, 2).mean((2, 4))
+    means[1, 0, 0] = (images[1, 0, 1] + images[1, 1, 0] + images[1, 1, 1]) / 3.0
+    low, high = np.nanmin(means), np.nanmax(means)
+    ink = 255 - pixels.astype(float)
+    np.testing.assert_allclose(ink[1], 255.0 * (means[1] - low) / (high - low), atol=0.51)
+
+
+def test_images_without_a_single_value_are_all_missing():
+    x = np.full((2, 3, 3), np.nan)
+    data = told(explorer.explorer([[1.0, 0.0], [0.0, 1.0]], inputs=x))["images"]
+    assert set(base64.b64decode(data["missing"])) == {1}
+
+
+@pytest.mark.parametrize("name", ["values", "vectors"])
+def test_a_spectrum_has_to_be_finite(example, name):
+    z, x, spectrum, _ = example
+    getattr(spectrum, name)[3] = math.nan
+    with pytest.raises(ValueError, match=f"spectrum.{name} must be finite"):
+        explorer.explorer(z, inputs=x, spectrum=spectrum)
 
 
 def test_text_cannot_leave_its_element():
@@ -166,6 +213,26 @@ def test_clicks_and_keys_walk_from_one_to_the_next(page, example):
     )
     next_one = in_browser(page, "#input-2", f"document.querySelector('svg').dispatchEvent({key})")
     assert "<h3>input 3" in next_one
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_a_browser_leaves_missing_pixels_transparent(example, tmp_path):
+    z, x, *_ = example
+    x[5, 1, 2] = math.nan
+    path = tmp_path / "page.html"
+    path.write_text(report.page("Map", explorer.explorer(z, inputs=x)))
+    alphas = (
+        "const c = document.querySelector('canvas'), a = []; "
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; "
+        "for (let i = 3; i < d.length; i += 4) a.push(d[i]); document.title = a.join(' ')"
+    )
+    for chosen in (5, 6):
+        shown = in_browser(path, f"#input-{chosen}", alphas)
+        (title,) = re.findall("<title>(.*?)</title>", shown)
+        expected = np.full((4, 5), 255)
+        expected[1, 2] = 0 if chosen == 5 else 255
+        assert [int(alpha) for alpha in title.split()] == expected.ravel().tolist()
+        assert (f"input {chosen}, hatched where missing" in shown) == (chosen == 5)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Filmstrips, spectra and ellipses show what they were given."""
 
+import itertools
 import math
 
 import numpy as np
@@ -62,9 +63,20 @@ def test_filmstrip_keeps_colours():
     assert ax.images[1].get_array()[0, 0].tolist() == [1.0, 0.0, 0.0]
 
 
+def test_captions_stay_above_their_frames():
+    captions = ["automobile, 99 %", "$5 off", "a"] * 3
+    for ax in (None, plt.figure(figsize=(5.0, 2.0)).subplots()):
+        ax = plot.filmstrip(np.zeros((9, 4, 4)), captions=captions, ax=ax)
+        ax.figure.canvas.draw()
+        boxes = [text.get_window_extent() for text in ax.texts]
+        assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert [text.get_text() for text in ax.texts][1] == "$5\noff"
+
+
 @pytest.mark.parametrize(
     ("points", "options", "error", "message"),
     [
+        (np.zeros((0, 1, 4, 4)), {}, ValueError, "points must hold images"),
         (np.zeros((3, 4)), {}, ValueError, "points must hold images"),
         (np.zeros((3, 2, 4, 4)), {}, ValueError, "with 1 or 3 channels"),
         (np.full((3, 4, 4), np.nan), {}, ValueError, "points must"),
@@ -93,6 +105,21 @@ def test_spectrum_shows_quantiles_and_leaves_out_zeros():
     assert wide.ymax > narrow.ymax > 1.0
     np.testing.assert_allclose(narrow.ymax, 10.0, rtol=1e-6)
     assert ax.get_legend().get_texts()[0].get_text() == "net"
+
+
+def test_a_spectrum_of_zeros_is_told():
+    ax = plot.spectrum(Spectrum(np.zeros((4, 3)), None, 1.0), ax=axes())
+    ax.figure.canvas.draw()  # which a logarithmic scale without numbers refuses
+    assert ax.get_legend().get_texts()[0].get_text() == "eigenvalues: all 0"
+    plot.spectrum(Spectrum(np.ones((4, 3)), None, 1.0), label="net", ax=ax)
+    assert ax.get_yscale() == "log"
+
+
+def test_one_eigenvalue_has_one_place():
+    ax = plot.spectrum(Spectrum(np.ones((4, 1)), None, 1.0), ax=axes())
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1.0]
 
 
 def test_spectrum_bad_input():

@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
-from infogeo.plot.curves import balls, family, geodesics, level_sets
+from infogeo.plot.curves import balls, family, geodesics, level_sets, means
 from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
@@ -29,6 +29,7 @@ __all__ = [
     "geodesics",
     "half_plane",
     "level_sets",
+    "means",
     "normal_ellipses",
     "sensitivity",
     "simplex",

@@ -1,21 +1,33 @@
-"""What lies on a ternary diagram: geodesics, balls, level sets, families."""
+"""What lies on a ternary diagram: geodesics, balls, means, level sets, families."""
+
+import itertools
+import math
 
 import numpy as np
+from matplotlib.colors import to_rgba_array
 from scipy import linalg
 
 from infogeo import simplex as geometry
-from infogeo._array import PROBABILITIES, bad_value, gate
+from infogeo._array import POSITIVE, PROBABILITIES, bad_value, gate, on_host
 from infogeo.family import ExponentialFamily, MixtureFamily, e_projection
+from infogeo.mean import frechet_mean
+from infogeo.plot._style import BLUE, GEODESICS, GREEN, INK, VERMILLION
 from infogeo.plot.simplex import simplex, to_ternary
 
-__all__ = ["balls", "family", "geodesics", "level_sets"]
+__all__ = ["balls", "family", "geodesics", "level_sets", "means"]
 
-_KINDS = {  # name: (function, colour of Okabe and Ito, line)
-    "Fisher-Rao": (geometry.fisher_rao_geodesic, "#0072b2", "-"),
-    "e": (geometry.e_geodesic, "#d55e00", "--"),
-    "m": (geometry.m_geodesic, "#009e73", ":"),
+_FUNCTIONS = {
+    "Fisher-Rao": geometry.fisher_rao_geodesic,
+    "e": geometry.e_geodesic,
+    "m": geometry.m_geodesic,
+}
+_MARKS = {  # largest first, so that all are seen where they agree
+    "m mean": ("^", 13.0, GREEN),
+    "e mean": ("s", 9.0, VERMILLION),
+    "Frechet mean": ("o", 6.0, BLUE),
 }
 _NUM_POINTS = 201
+_NUM_CORNERS = 361  # of a circle
 _GRID = 241  # points to a side of the triangle that level sets are drawn from
 _LARGEST_EXPONENT = 60.0  # e^-60 is nothing to be seen
 
@@ -49,16 +61,16 @@ def geodesics(p, q, *, ax=None):
     ends = np.stack([_point("p", p), _point("q", q)])
     ax = simplex() if ax is None else ax
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
-    for name, (curve, colour, line) in _KINDS.items():
+    for name, (colour, line) in GEODESICS.items():
         if name == "e" and (ends == 0.0).any():
             continue
-        points = to_ternary(curve(*ends, t))
+        points = to_ternary(_FUNCTIONS[name](*ends, t))
         ax.plot(*points.T, line, color=colour, linewidth=1.8, label=f"{name} geodesic")
     ax.plot(*to_ternary(ends).T, "o", color="0.1", markersize=5, label="_ends")
     return ax
 
 
-def level_sets(function, levels, *, ax=None, colors="0.35"):
+def level_sets(function, levels, *, ax=None, colors=INK):
     """Draw where a function of distributions over three outcomes has given values.
 
     Parameters
@@ -81,7 +93,7 @@ def level_sets(function, levels, *, ax=None, colors="0.35"):
     Raises
     ------
     ValueError
-        A function that does not return one number for each distribution.
+        A function that does not return one finite number for each distribution.
 
     Examples
     --------
@@ -93,18 +105,27 @@ def level_sets(function, levels, *, ax=None, colors="0.35"):
     i, j = np.triu_indices(_GRID)
     p = np.stack([i, j - i, _GRID - 1.0 - j], axis=-1) + 1.0 / 3.0  # no point lies on a face
     p /= p.sum(axis=-1, keepdims=True)
-    values = np.asarray(function(p))
+    values = np.asarray(on_host(function(p)))
     if values.shape != (len(p),):
         raise bad_value(
             "function",
             "return one number for each distribution",
             f"for shape {p.shape} it returned shape {values.shape}",
         )
-    ax.tricontour(*to_ternary(p).T, values, levels=levels, colors=colors, linewidths=1.3)
+    if not np.isfinite(values).all():
+        raise bad_value(
+            "function",
+            "return finite numbers inside the triangle",
+            f"{np.count_nonzero(~np.isfinite(values))} of {len(p)} are not finite",
+            "A divergence from a distribution on a face is infinite: move it off the face.",
+        )
+    ax.tricontour(
+        *to_ternary(p).T, values, levels=levels, colors=colors, linewidths=1.3, linestyles="solid"
+    )
     return ax
 
 
-def balls(center, radii, *, ax=None, colors="0.35"):
+def balls(center, radii, *, ax=None, colors=INK):
     """Draw Fisher-Rao circles around a distribution over three outcomes.
 
     Parameters
@@ -112,11 +133,11 @@ def balls(center, radii, *, ax=None, colors="0.35"):
     center : array, shape (3,)
         Probabilities.
     radii : sequence of float
-        In radians of the sphere of radius 2, ascending.
+        In radians of the sphere of radius 2, positive.
     ax : matplotlib.axes.Axes or None
         From `simplex`; None makes a new one.
     colors : color or sequence of colors
-        As matplotlib's ``tricontour`` takes them.
+        One for all, or one for each radius in turn.
 
     Returns
     -------
@@ -126,7 +147,7 @@ def balls(center, radii, *, ax=None, colors="0.35"):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities of three outcomes.
+        Entries that are not probabilities of three outcomes; radii that are not positive.
 
     Examples
     --------
@@ -134,8 +155,80 @@ def balls(center, radii, *, ax=None, colors="0.35"):
     >>> ax = plot.balls([0.2, 0.3, 0.5], [0.25, 0.5, 0.75])
     """
     center = _point("center", center)
-    ax = level_sets(lambda p: geometry.fisher_rao_distance(p, center), radii, ax=ax, colors=colors)
+    _, radii = gate(True, radii=(POSITIVE, radii))
+    radii = np.atleast_1d(np.asarray(on_host(radii), dtype=float))
+    ax = simplex() if ax is None else ax
+    for radius, color in zip(radii, itertools.cycle(to_rgba_array(colors)), strict=False):
+        points = to_ternary(_circle(center, radius), check=False)
+        ax.plot(*points.T, color=color, linewidth=1.3, label="_circle")
     ax.plot(*to_ternary(center), "o", color="0.1", markersize=4, label="_center")
+    return ax
+
+
+def _circle(center, radius):
+    """Return a circle, with NaN where it is outside the triangle; its ends lie on the edges."""
+    root = np.sqrt(center)
+    _, _, directions = np.linalg.svd(root[None])
+    along, (a, b) = math.cos(0.5 * radius) * root, math.sin(0.5 * radius) * directions[1:]
+    size = np.hypot(a, b)
+    is_met = (size > 0.0) & (np.abs(along) <= size)  # the circle meets this edge's great circle
+    half = np.arccos(-along[is_met] / size[is_met])
+    middle = np.arctan2(b, a)[is_met]
+    ends = np.concatenate([middle - half, middle + half]) % (2.0 * math.pi)
+    angle = np.sort(np.concatenate([np.linspace(0.0, 2.0 * math.pi, _NUM_CORNERS), ends]))[:, None]
+    u = along + np.cos(angle) * a + np.sin(angle) * b
+    is_inside = (u > -1e-12).all(axis=-1, keepdims=True)  # the ends themselves are rounded
+    return np.where(is_inside, np.maximum(u, 0.0) ** 2, np.nan)
+
+
+def means(points, *, weights=None, ax=None):
+    """Draw distributions over three outcomes with their Frechet mean, e-mean and m-mean.
+
+    Parameters
+    ----------
+    points : array, shape (n, 3)
+        Probabilities. Without an outcome that all of them have there is no e-mean, and none is
+        drawn.
+    weights : array, shape (n,), or None
+        Not negative. None: equal weights. A point's area is in proportion to its weight.
+    ax : matplotlib.axes.Axes or None
+        From `simplex`; None makes a new one.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The means are labelled for a legend, in the colours of `geodesics`. The smaller lies on
+        the larger mark, so that means that agree are seen together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities of three outcomes; weights that do not belong to them.
+
+    Examples
+    --------
+    >>> from infogeo import plot
+    >>> ax = plot.means([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.01, 0.01, 0.98]])
+    >>> legend = ax.legend()
+    """
+    _, points = gate(True, points=(PROBABILITIES, points))
+    points = np.asarray(on_host(points), dtype=float)
+    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+        raise bad_value("points", "have shape (n, 3)", f"its shape is {points.shape}")
+    share = np.ones(len(points)) if weights is None else np.asarray(on_host(weights), dtype=float)
+    if share.shape != (len(points),):
+        raise bad_value("weights", f"have shape ({len(points)},)", f"its shape is {share.shape}")
+    found = {"m mean": geometry.m_mean(points, weights=share)}
+    if (points[share > 0.0] > 0.0).all(axis=0).any():
+        found["e mean"] = geometry.e_mean(points, weights=share)
+    found["Frechet mean"] = frechet_mean(points, weights=share).point
+    ax = simplex() if ax is None else ax
+    area = 26.0 * share / share[share > 0.0].mean()
+    ax.scatter(*to_ternary(points).T, s=area, color=INK, alpha=0.7, linewidths=0.0, label="_points")
+    for name, mean in found.items():
+        marker, size, color = _MARKS[name]
+        style = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.8}
+        ax.plot(*to_ternary(mean), marker, color=color, label=name, zorder=3, **style)
     return ax
 
 
@@ -213,7 +306,7 @@ def _segment(member):
 
 def _point(name, p):
     _, p = gate(True, **{name: (PROBABILITIES, p)})
-    p = np.asarray(p.detach().cpu() if hasattr(p, "detach") else p, dtype=float)
+    p = np.asarray(on_host(p), dtype=float)
     if p.shape != (3,):
         raise bad_value(name, "have shape (3,)", f"its shape is {p.shape}")
     return p / p.sum()

@@ -2,13 +2,16 @@
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from infogeo._array import REAL, bad_value, gate
+from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo.plot._style import BLUE, VERMILLION, open_axes, shortened
 
 __all__ = ["distances", "distances_by_class"]
 
-_LINE, _MARK = "#0072b2", "#d55e00"  # blue and vermilion of Okabe and Ito
 _MOST_CLASSES = 40
+_NAME_LENGTH = 24
+_FEW = 50  # distances; their shares are one or two decades, and powers of 10 say little
 
 
 def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
@@ -19,7 +22,8 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
     d : array, shape (n,)
         Distances, at least one.
     quantiles : tuple of float
-        Which quantiles to mark, in (0, 1).
+        Which quantiles to mark, in (0, 1). One above all but the largest of the distances lies
+        below the axes and is not seen.
     ax : matplotlib.axes.Axes or None
         Where to draw; None makes a new figure.
 
@@ -45,14 +49,18 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
         _, ax = plt.subplots(figsize=(5.0, 4.0), layout="constrained")
     # The k-th smallest of n is exceeded by n - k; the largest, by none, ends the curve.
     share = np.arange(d.size - 1, -1, -1) / d.size
-    ax.step(np.r_[0.0, d], np.r_[1.0, share], where="post", color=_LINE, linewidth=1.6)
+    ax.step(np.r_[0.0, d], np.r_[1.0, share], where="post", color=BLUE, linewidth=1.6)
     ax.set_yscale("log")
-    ax.set_ylim(0.6 / d.size, 1.25)
+    ax.set_ylim(min(0.6 / d.size, 0.4), 1.25)
+    if d.size <= _FEW:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlim(0.0, 1.05 * float(d[-1]) or 1.0)
     for q in quantiles:
         at = float(np.quantile(d, q))
-        ax.plot([at], [1.0 - q], "o", color=_MARK, markersize=5)
-        is_left = at < 0.55 * float(d[-1])  # else there is no room to the right
+        ax.plot([at], [1.0 - q], "o", color=VERMILLION, markersize=5)
+        is_left = at < 0.55 * ax.get_xlim()[1]  # else there is no room to the right
         ax.annotate(
             f"{q:.4g} quantile: {at:.3g}",
             (at, 1.0 - q),
@@ -64,7 +72,7 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
         )
     ax.set_xlabel("Fisher-Rao distance (rad)")
     ax.set_ylabel("share of rows further apart")
-    ax.grid(True, color="0.9", linewidth=0.6)
+    open_axes(ax)
     return ax
 
 
@@ -76,7 +84,8 @@ def distances_by_class(d, classes, *, ax=None):
     d : array, shape (n,)
         Distances, at least one.
     classes : list of str, of length n
-        The class of each. Of more than 40 those with the largest medians are shown.
+        The class of each. Of more than 40 those with the largest medians are shown, and the
+        figure says so. Long names lose their middle.
     ax : matplotlib.axes.Axes or None
         Where to draw; None makes a new figure.
 
@@ -108,13 +117,24 @@ def distances_by_class(d, classes, *, ax=None):
     names = _shown(d, classes)
     for place, name in enumerate(names):
         low, middle, high = np.quantile(d[classes == name], [0.25, 0.5, 0.75])
-        ax.plot([place, place], [low, high], color=_LINE, linewidth=7, solid_capstyle="butt")
+        ax.plot([place, place], [low, high], color=BLUE, linewidth=7, solid_capstyle="butt")
         ax.plot([place], [middle], "_", color="white", markersize=8, markeredgewidth=2)
-        ax.plot([place], [d[classes == name].max()], "o", color=_MARK, markersize=4)
-    ax.plot([], [], color=_LINE, linewidth=7, label="middle half, median in white")
-    ax.plot([], [], "o", color=_MARK, markersize=4, label="largest")
-    ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
-    shown = [_shortened(name) for name in names]
+        ax.plot(
+            [place], [d[classes == name].max()], "o", color=VERMILLION, markersize=4, clip_on=False
+        )
+    ax.plot([], [], color=BLUE, linewidth=7, label="middle half, median in white")
+    ax.plot([], [], "o", color=VERMILLION, markersize=4, label="largest")
+    num_classes = len(set(classes.tolist()))
+    ax.legend(
+        title=f"{len(names)} of {num_classes} classes" if len(names) < num_classes else None,
+        fontsize=9,
+        title_fontsize=9,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=2,
+        frameon=False,
+    )
+    shown = [shortened(name, _NAME_LENGTH) for name in names]
     long = max(map(len, shown)) * len(shown) > 60
     ax.set_xticks(
         range(len(shown)),
@@ -126,7 +146,7 @@ def distances_by_class(d, classes, *, ax=None):
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(bottom=0.0)
     ax.set_ylabel("Fisher-Rao distance (rad)")
-    ax.grid(True, axis="y", color="0.9", linewidth=0.6)
+    open_axes(ax, grid="y")
     return ax
 
 
@@ -141,14 +161,9 @@ def _shown(d, classes):
     return sorted(names, key=medians.get, reverse=True)[:_MOST_CLASSES]
 
 
-def _shortened(name):
-    name = name if name.isprintable() else repr(name)
-    return name if len(name) <= 24 else f"{name[:23]}\u2026"
-
-
 def _distances(d):
     _, d = gate(True, d=(REAL, d))
-    d = np.asarray(d.detach().cpu() if hasattr(d, "detach") else d, dtype=float)
+    d = np.asarray(on_host(d), dtype=float)
     if d.ndim != 1 or d.size == 0:
         raise bad_value("d", "be one row of distances", f"its shape is {d.shape}")
     return d

@@ -34,7 +34,7 @@
     for (let i = 0; i < width * height; i++) {
       const rgb = data.colours(k, i, channels);
       for (let j = 0; j < 3; j++) image.data[4 * i + j] = rgb[j];
-      image.data[4 * i + 3] = 255;
+      image.data[4 * i + 3] = data.isMissing(i) ? 0 : 255;
     }
     context.putImageData(image, 0, 0);
     return node;
@@ -47,7 +47,9 @@
       this.points = [];
       this.selected = null;
       if (this.data.images) {
-        this.data.images.pixels = bytes(this.data.images.pixels);
+        const { images } = this.data;
+        images.pixels = bytes(images.pixels);
+        if (images.missing) images.missing = bytes(images.missing);
         if (this.data.directions) this.data.directions.pixels = bytes(this.data.directions.pixels);
       }
       this.frame = make("div", root, { class: "frame" });
@@ -144,12 +146,18 @@
     }
 
     drawImage(parent, k, size) {
-      const { images, numbers } = this.data, { pixels, height, width } = images;
-      const start = k * height * width * images.channels;
-      const data = { images, colours: (_, i, channels) => channels === 3
-        ? [0, 1, 2].map((j) => pixels[start + j * height * width + i])
-        : Array(3).fill(pixels[start + i]) };
-      return drawPixels(parent, data, k, size / Math.max(height, width), `input ${numbers[k]}`);
+      const { images, numbers } = this.data, { pixels, height, width, missing } = images;
+      const area = height * width, start = k * area * images.channels;
+      const data = {
+        images,
+        colours: (_, i, channels) => channels === 3
+          ? [0, 1, 2].map((j) => pixels[start + j * area + i])
+          : Array(3).fill(pixels[start + i]),
+        isMissing: (i) => missing !== null && missing[k * area + i] === 1,
+      };
+      const note = missing?.subarray(k * area, (k + 1) * area).includes(1) ? ", hatched where missing" : "";
+      return drawPixels(
+        parent, data, k, size / Math.max(height, width), `input ${numbers[k]}${note}`);
     }
 
     drawBars(parent, k) {
@@ -179,7 +187,11 @@
     drawDirection(parent, k, j) {
       const { images, directions } = this.data, { height, width } = images;
       const start = (k * directions.count + j) * height * width;
-      const data = { images, colours: (_, i) => tint((directions.pixels[start + i] - 128) / 127) };
+      const data = {
+        images,
+        colours: (_, i) => tint((directions.pixels[start + i] - 128) / 127),
+        isMissing: () => false,
+      };
       drawPixels(parent, data, k, 96 / Math.max(height, width), `direction ${j + 1}`);
     }
 

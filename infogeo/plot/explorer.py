@@ -12,7 +12,7 @@ from scipy import linalg
 from scipy.spatial import distance
 
 from infogeo import logits
-from infogeo._array import LOGITS, bad_value, gate
+from infogeo._array import LOGITS, REAL, bad_value, gate, on_host
 from infogeo.neighbors import pairwise_distance
 
 __all__ = ["embed", "explorer"]
@@ -36,8 +36,10 @@ def explorer(
         Logits of the predictions, a few hundred at most to be told apart.
     inputs : array, shape (n, h, w) or (n, channels, h, w), or None
         Images. Large ones are averaged down. None, or of another shape: no images are shown.
+        Pixels that are not finite count as missing: they are hatched, and neither averages nor
+        the range of brightness take part of them.
     spectrum : infogeo.pullback.Spectrum or None
-        Of the inputs.
+        Of the inputs; finite.
     labels : sequence of int, of length n, or None
         True classes.
     classes : sequence of str, of length c, or None
@@ -146,7 +148,7 @@ def _classical_scaling(matrix):
 
 
 def _on_host(x):
-    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    return np.asarray(on_host(x))
 
 
 def _require_length(name, values, length):
@@ -203,30 +205,44 @@ def _as_images(x):
 
 
 def _averaged(x):
+    """Return means of square blocks, over what is finite in them; NaN where nothing is."""
     step = math.ceil(max(x.shape[-2:]) / _LARGEST_SIDE)
     if step == 1:
         return x
+    is_seen = np.isfinite(x)
+    total, count = _block_sums(np.where(is_seen, x, 0.0), step), _block_sums(is_seen, step)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _block_sums(x, step):
     height, width = (side // step * step for side in x.shape[-2:])
     blocks = x[..., :height, :width].reshape(
         *x.shape[:-2], height // step, step, width // step, step
     )
-    return blocks.mean(axis=(-3, -1))
+    return blocks.sum(axis=(-3, -1))
 
 
 def _packed_images(images):
-    low, high = float(images.min()), float(images.max())
-    levels = np.rint(255.0 * (images - low) / ((high - low) or 1.0)).astype(np.uint8)
+    is_seen = np.isfinite(images)
+    seen = images[is_seen] if is_seen.any() else np.zeros(1)
+    low, high = float(seen.min()), float(seen.max())
+    shares = (np.where(is_seen, images, low) - low) / ((high - low) or 1.0)
+    levels = np.rint(255.0 * shares).astype(np.uint8)
     if images.shape[1] == 1:
         levels = 255 - levels  # ink on paper
+    is_missing = ~is_seen.all(axis=1)
     return {
         "channels": images.shape[1],
         "height": images.shape[2],
         "width": images.shape[3],
-        "pixels": base64.b64encode(levels.tobytes()).decode("ascii"),
+        "pixels": _base64(levels),
+        "missing": _base64(is_missing.astype(np.uint8)) if is_missing.any() else None,
     }
 
 
 def _sensitivity(spectrum, images, num_inputs):
+    for name in ("values", "vectors"):
+        gate(True, **{f"spectrum.{name}": (REAL, getattr(spectrum, name))})
     values, vectors = _on_host(spectrum.values)[:, :3], _on_host(spectrum.vectors)[:, :3]
     _require_length("spectrum.values", values, num_inputs)
     speeds = [[float(f"{v:.4g}") for v in row] for row in np.sqrt(values).tolist()]
@@ -238,8 +254,11 @@ def _sensitivity(spectrum, images, num_inputs):
     vectors = _averaged(vectors)
     size = np.abs(vectors).max(axis=(-2, -1), keepdims=True)
     levels = np.rint(128.0 + 127.0 * vectors / np.where(size > 0.0, size, 1.0)).astype(np.uint8)
-    pixels = base64.b64encode(np.ascontiguousarray(levels).tobytes()).decode("ascii")
-    return {"speeds": speeds, "directions": {"count": vectors.shape[1], "pixels": pixels}}
+    return {"speeds": speeds, "directions": {"count": vectors.shape[1], "pixels": _base64(levels)}}
+
+
+def _base64(levels):
+    return base64.b64encode(np.ascontiguousarray(levels).tobytes()).decode("ascii")
 
 
 def _html(data):

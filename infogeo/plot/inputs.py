@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib import pyplot as plt
 
-from infogeo._array import REAL, bad_value, gate
+from infogeo._array import REAL, bad_value, gate, on_host
 
 __all__ = ["sensitivity"]
 
@@ -101,7 +101,8 @@ def _select(x, spectrum, index, component):
         image = image.mean(axis=0)
         strongest = np.abs(direction).argmax(axis=0, keepdims=True)
         direction = np.take_along_axis(direction, strongest, axis=0)[0]
-    return image, direction, values[index, component]
+    value = max(float(values[index, component]), 0.0)  # a zero may be rounded
+    return image, direction, value
 
 
 def _check_index(name, value, length):
@@ -111,4 +112,4 @@ def _check_index(name, value, length):
 
 def _on_host(name, values):
     _, array = gate(True, **{name: (REAL, values)})
-    return np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    return np.asarray(on_host(array))

@@ -10,6 +10,7 @@ from infogeo import _array, _points
 from infogeo._array import POSITIVE, bad_value
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
+from infogeo.plot._style import open_axes
 
 __all__ = ["geodesic_circle", "half_plane", "normal_ellipses"]
 
@@ -71,9 +72,7 @@ def half_plane(ax=None, *, mean_limits=(-3.0, 3.0), max_std=3.0):
     ax.set_ylim(0.0, max_std)
     ax.set_xlabel("mean")
     ax.set_ylabel("standard deviation")
-    ax.grid(color="0.9", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     ax.format_coord = _format_position
     return ax
 
@@ -157,7 +156,7 @@ def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", 
     Returns
     -------
     matplotlib.axes.Axes
-        With equal scales on both axes. A dot marks each mean.
+        With equal scales on both axes, named if they are new. A dot marks each mean.
 
     Raises
     ------
@@ -177,7 +176,9 @@ def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", 
     _, scale = _array.gate(check, scale=(POSITIVE, scale))
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 4.2), layout="constrained")
+        ax.set(xlabel="first coordinate", ylabel="second coordinate")
     ax.set_aspect("equal")
+    open_axes(ax)
     angle = np.linspace(0.0, 2.0 * math.pi, _NUM_CORNERS)
     circle = float(scale) * np.stack([np.cos(angle), np.sin(angle)])
     colors = [color] * len(mean) if color is not None else _sequence(cmap, len(mean))

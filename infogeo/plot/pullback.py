@@ -7,11 +7,14 @@ from matplotlib import pyplot as plt
 
 from infogeo import _array
 from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo.plot._style import BLUE, as_text, open_axes
 
 __all__ = ["ellipses", "filmstrip", "spectrum"]
 
-_BLUE = "#0072B2"
 _GAP = 0.12  # between frames, in widths of a frame
+_LETTER = 6.0  # points: the width of a letter of a caption, by and large
+_LINE = 12.0  # points: the height of a line of it
+_MOST_MARKS = 60
 
 
 def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
@@ -23,7 +26,8 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
         The images of one path: of a batch of paths, ``path.points[:, i]``. With 1 channel or
         without, ink is dark; 3 channels are red, green and blue.
     captions : sequence of str or None
-        A text above each image, for instance its predicted class.
+        A text above each image, for instance its predicted class; in several lines if the frames
+        are narrow, without its middle if these are more than three.
     num_frames : int or None
         Show as many of the images, the first and the last among them, evenly chosen; None for all.
     limits : (float, float) or None
@@ -61,10 +65,13 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
     low, high = _limits(limits, images)
     height, width = images.shape[1:3]
     pitch = (1.0 + _GAP) * width
+    size = 12.0 / max(len(shown), 8)  # inches
+    if ax is not None:
+        size = ax.get_window_extent().width / ax.figure.dpi / len(shown)
+    texts = [] if captions is None else [_caption(captions[k], 72.0 * size) for k in shown]
     if ax is None:
-        size = 12.0 / max(len(shown), 8)
-        room = 0.0 if captions is None else 0.3
-        figure_size = (size * len(shown), size * height / width + room)
+        num_lines = max((text["text"].count("\n") + 1 for text in texts), default=0)
+        figure_size = (size * len(shown), size * height / width + num_lines * _LINE / 72.0 + 0.13)
         _, ax = plt.subplots(figsize=figure_size, layout="constrained")
     for place, k in enumerate(shown):
         left = place * pitch
@@ -76,10 +83,14 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
         )
         box = [left, left, left + width, left + width, left], [0.0, height, height, 0.0, 0.0]
         ax.plot(*box, color="0.6", linewidth=0.6, clip_on=False)
-        if captions is not None:
+        if texts:
             middle = left + 0.5 * width
             ax.annotate(
-                str(captions[k]), (middle, 0.0), (0, 3), textcoords="offset points", ha="center"
+                **texts[place],
+                xy=(middle, 0.0),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
             )
     ax.set_xlim(0.0, (len(shown) - 1) * pitch + width)
     ax.set_ylim(height, 0.0)
@@ -88,7 +99,7 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
     return ax
 
 
-def spectrum(spectrum, *, label=None, color=_BLUE, ax=None):
+def spectrum(spectrum, *, label=None, color=BLUE, ax=None):
     r"""Show the eigenvalues of a pullback metric over a batch, on a logarithmic scale.
 
     Parameters
@@ -106,7 +117,8 @@ def spectrum(spectrum, *, label=None, color=_BLUE, ax=None):
     -------
     matplotlib.axes.Axes
         For each place in the descending order the median over the batch, with dark and light
-        bands for the middle half and the middle 90 % of it. Eigenvalues that are 0 are left out.
+        bands for the middle half and the middle 90 % of it. Eigenvalues that are 0 are left out;
+        if all are, the legend says so.
 
     Raises
     ------
@@ -135,20 +147,22 @@ def spectrum(spectrum, *, label=None, color=_BLUE, ax=None):
         bottom = np.where(is_seen, np.maximum(bottom, smallest), np.nan)
         top = np.where(is_seen, top, np.nan)
         ax.fill_between(places, bottom, top, color=color, alpha=alpha, linewidth=0.0)
+    if (high > smallest).any():
+        ax.set_yscale("log")
+    else:  # which a logarithmic scale could not show
+        label = f"{label or 'eigenvalues'}: all 0"
     median = np.where(median > smallest, median, np.nan)
-    ax.plot(places, median, "o-", color=color, markersize=4.0, linewidth=1.4, label=label)
-    ax.set_yscale("log")
+    marks = "o-" if len(places) <= _MOST_MARKS else "-"
+    ax.plot(places, median, marks, color=color, markersize=4.0, linewidth=1.4, label=label)
     ax.set(xlabel="place, from the largest", ylabel="eigenvalue (rad² per squared unit)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.grid(color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    open_axes(ax)
     if label is not None:
         ax.legend(frameon=False)
     return ax
 
 
-def ellipses(metric, xs, *, radius=None, reach=None, color=_BLUE, ax=None):
+def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
     r"""Draw how far each input of a plane can move until its prediction has moved by a radius.
 
     .. math:: \{x + v : v' G(x) \, v = \mathrm{radius}^2\}
@@ -212,6 +226,7 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=_BLUE, ax=None):
     ax.plot(*centers.T, ".", color="0.25", markersize=2.5)
     ax.set_aspect("equal")
     ax.set(xlabel="first input", ylabel="second input")
+    open_axes(ax)
     if is_automatic:
         ax.set_title(f"inputs at {float(radius):.3g} rad", fontsize=10)
     return ax
@@ -220,11 +235,17 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=_BLUE, ax=None):
 # ---------------------------------------------------------------- images
 
 
+def _caption(caption, room):
+    """Return a caption in lines that fit into so many points."""
+    width = max(3, int(room / (1.0 + _GAP) / _LETTER))
+    return as_text(str(caption), width=width, most=3 * width)
+
+
 def _images(points):
     images = _on_host("points", points)
-    if images.ndim == 4 and images.shape[1] in (1, 3):
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.size > 0:
         return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
-    if images.ndim != 3 or 0 in images.shape:
+    if images.ndim != 3 or images.size == 0:
         raise bad_value(
             "points",
             "hold images, shape (n, height, width) or (n, channels, height, width) with 1 or 3 "

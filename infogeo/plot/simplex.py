@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from infogeo._array import PROBABILITIES, bad_value, gate
+from infogeo.plot._style import INK, as_text
 
 __all__ = ["simplex", "to_ternary"]
 
 _HEIGHT = math.sqrt(3.0) / 2.0
 _GRID = (0.2, 0.4, 0.6, 0.8)
 _TICK_LENGTH = 0.018
-_INK = "0.35"
+_LABEL_WIDTH, _LABEL_LENGTH = 16, 40  # in letters: of a line, of all lines
 
 
 def to_ternary(p, *, check=True):
@@ -65,7 +66,8 @@ def simplex(ax=None, *, labels=("0", "1", "2")):
     ax : matplotlib.axes.Axes or None
         Where to draw; None makes a new figure.
     labels : sequence of str
-        Names of the three outcomes: lower left, lower right, top.
+        Names of the three outcomes: lower left, lower right, top. Long ones take several lines,
+        very long ones lose their middle.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def simplex(ax=None, *, labels=("0", "1", "2")):
     >>> line, = ax.plot(*points.T, "o-")
     >>> ax.figure.savefig("ternary.png")  # doctest: +SKIP
     """
-    labels = tuple(labels)
+    labels = tuple(map(str, labels))
     if len(labels) != 3:
         raise bad_value("labels", "name the 3 outcomes", f"got {len(labels)}")
     if ax is None:
@@ -108,18 +110,15 @@ def simplex(ax=None, *, labels=("0", "1", "2")):
 
 def _draw_border(ax, labels):
     corners = to_ternary(np.eye(3)[[0, 1, 2, 0]])
-    ax.plot(*corners.T, color=_INK, linewidth=1.2, zorder=1.5, label="_border")
-    offsets = ((-7, -12), (7, -12), (0, 8))
-    alignments = (("right", "center"), ("left", "center"), ("center", "bottom"))
-    for label, corner, offset, (horizontal, vertical) in zip(
-        labels, corners, offsets, alignments, strict=False
-    ):
+    ax.plot(*corners.T, color=INK, linewidth=1.2, zorder=1.5, label="_border")
+    places = (((0, -17), "top"), ((0, -17), "top"), ((0, 8), "bottom"))
+    for label, corner, (offset, vertical) in zip(labels, corners, places, strict=False):
         ax.annotate(
-            label,
-            corner,
-            offset,
+            **as_text(label, width=_LABEL_WIDTH, most=_LABEL_LENGTH),
+            xy=corner,
+            xytext=offset,
             textcoords="offset points",
-            ha=horizontal,
+            ha="center",
             va=vertical,
             fontsize=12,
         )
@@ -134,14 +133,16 @@ def _draw_level(ax, level):
         ends[:, outcome] = level
         ends[0, before] = ends[1, after] = rest
         start, end = to_ternary(ends)
-        ax.plot(*zip(start, end, strict=True), color="0.85", linewidth=0.8, zorder=0.5)
+        ax.plot(
+            *zip(start, end, strict=True), color="0.85", linewidth=0.8, zorder=0.5, label="_grid"
+        )
         outward = (start - end) / rest  # a line's length is what the other two share
         tick = start + _TICK_LENGTH * outward
-        ax.plot(*zip(start, tick, strict=True), color=_INK, linewidth=0.8, zorder=1.5)
+        ax.plot(*zip(start, tick, strict=True), color=INK, linewidth=0.8, zorder=1.5, label="_tick")
         ax.text(
             *(start + 2.6 * _TICK_LENGTH * outward),
             f"{level:g}",
-            color=_INK,
+            color=INK,
             fontsize=9,
             ha="center",
             va="center",
