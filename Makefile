@@ -22,8 +22,9 @@ lint: .venv/dev.stamp
 bench: .venv-bench/bench.stamp
 	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds
 
+# On one thread: the examples train small networks, for which two only wait for each other.
 docs: .venv/docs.stamp
-	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:
 	rm -rf .venv .venv-bench out docs/_build .pytest_cache .mypy_cache .ruff_cache

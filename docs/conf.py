@@ -28,6 +28,9 @@ numpydoc_show_class_members = False
 suppress_warnings = ["ref.term", "ref.ref", "config.cache"]
 html_theme = "pydata_sphinx_theme"
 html_title = "infogeo"
+html_theme_options = {"header_links_before_dropdown": 4}
+# Pages without pages below them need no list of those.
+html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}
 
 
 def written_figures(block, block_vars, gallery_conf):
@@ -47,6 +50,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",  # all of them run
     "image_scrapers": (written_figures,),
+    "default_thumb_file": str(Path(__file__).parent / "figures" / "start_maxent.png"),
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

@@ -83,6 +83,7 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     coarseness = [0.0] * len(arrays)
     xp = _uniform_namespace(arrays)
     if xp is None:
+        _check_labels(names, rules, arrays)
         xp, arrays, coarseness = _unify(names, arrays)
     _check_shapes(names, rules, arrays)
     if check and not _is_tracing():
@@ -272,6 +273,31 @@ def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> N
                 )
         elif shape != arrays[j].shape:
             _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
+
+
+def _check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
+    """Refuse frames of pandas and polars whose columns would be matched by their positions."""
+    first: dict[str, int] = {}
+    labels = [_labels(value) for value in given]
+    for i, rule in enumerate(rules):
+        if not rule.events or not labels[i]:
+            continue
+        j = first.setdefault(rule.events, i)
+        for a, b in zip(labels[j], labels[i], strict=False):
+            if a != b:
+                raise ValueError(
+                    f"{names[j]} and {names[i]} must have the same columns in the same order: "
+                    f"{names[j]} has {a!r} where {names[i]} has {b!r}. "
+                    "infogeo.interop.frames.apply matches them by name."
+                )
+
+
+def _labels(value: Any) -> list[Any]:
+    """Return the columns of a data frame, the index of a series of pandas; nothing of others."""
+    columns = getattr(value, "columns", None)
+    if columns is None and hasattr(value, "ndim"):
+        columns = getattr(value, "index", None)
+    return [] if columns is None or callable(columns) else list(columns)
 
 
 def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: tuple) -> None:

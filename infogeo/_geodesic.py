@@ -32,7 +32,7 @@ def require_inside(time: Array, xp: Namespace) -> None:
         raise bad_value(
             "v",
             "keep the geodesic inside the simplex up to time 1",
-            f"one leaves it at time {float(xp.min(time)):.6g}",
+            f"one leaves it at time {float(_array.on_host(xp.min(time))):.6g}",
             "Scale v by less than its boundary_time.",
         )
 

@@ -808,7 +808,7 @@ def _require_equal(check, name, x, y, xp):
         raise bad_value(
             f"a.{name} and b.{name}",
             "be the same",
-            f"they differ by up to {float(xp.max(xp.abs(x - y))):.3g}",
+            f"they differ by up to {float(_array.on_host(xp.max(xp.abs(x - y)))):.3g}",
             "fisher_rao_distance has no such condition.",
         )
 

@@ -467,7 +467,7 @@ def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
 
 def _require_components(a, b):
     shapes = [tuple(mean.shape) for mean, _ in (a, b)]
-    if not (shapes[0] and shapes[1] and shapes[0][-1] == shapes[1][-1]):
+    if not (shapes[0] and shapes[1] and shapes[0][-1] == shapes[1][-1] > 0):
         raise ValueError(
             "a and b must have the same components along the last axis: their batch shapes are "
             f"{shapes[0]} and {shapes[1]}."

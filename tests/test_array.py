@@ -70,6 +70,17 @@ def test_logits_in_half_precision():
         torch.testing.assert_close(d, logits.fisher_rao_distance(z, torch.zeros(3)))
 
 
+def test_columns_with_names_are_not_matched_by_position():
+    pandas = pytest.importorskip("pandas")
+    p = pandas.DataFrame([P, Q], columns=["a", "b", "c"])
+    for q in (p[["c", "b", "a"]], p[["c", "b", "a"]].iloc[0]):
+        with pytest.raises(ValueError, match=r"p has 'a' where q has 'c'.*frames\.apply"):
+            fisher_rao_distance(p, q)
+    np.testing.assert_array_equal(fisher_rao_distance(p, p.iloc[0])[0], 0.0)
+    weights = pandas.Series([0.5, 0.5], index=["x.png", "y.png"])  # of rows, not of classes
+    np.testing.assert_allclose(simplex.m_mean(p, weights=weights), np.mean([P, Q], axis=0))
+
+
 def test_frames_are_read_as_numpy():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([P, Q])

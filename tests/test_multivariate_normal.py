@@ -806,3 +806,12 @@ def test_velocities_refuse_tensors_that_want_gradients(tensors):
     a, b = MultivariateNormal(*arrays[:2]), MultivariateNormal(*arrays[2:])
     with pytest.raises(ValueError, match="must not require a gradient here"):
         mvn.log_map(a, b)
+
+
+def test_covariances_that_differ_are_refused_where_gradients_are_wanted():
+    torch = pytest.importorskip("torch")
+    location, cov = torch.zeros(2), torch.eye(2)
+    a = MultivariateNormal(location, cov)
+    b = MultivariateNormal(location, (2.0 * cov).requires_grad_())
+    with pytest.raises(ValueError, match="differ by up to 1"):
+        mvn.fixed_covariance_distance(a, b)

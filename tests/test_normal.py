@@ -1115,3 +1115,9 @@ def test_libraries_do_not_mix():
     meta = Normal(torch.zeros(2, device="meta"), torch.ones(2, device="meta"))
     with pytest.raises(TypeError, match=r"a\.mean and b\.mean must be on the same device"):
         normal.fisher_rao_distance(tensors, meta)
+
+
+def test_no_components_are_refused():
+    none = normal.Normal(np.zeros((3, 0)), np.ones((3, 0)))
+    with pytest.raises(ValueError, match="same components along the last axis"):
+        normal.diagonal_fisher_rao_distance(none, none)

@@ -832,3 +832,10 @@ def test_six_decimals_of_a_csv_are_enough_rounding_to_pass(rng):
     assert np.abs(p.sum(-1) - 1).max() > 1e-6
     d = simplex.fisher_rao_distance(p, q)
     assert max(relative_error(d[i], exact_distance(p[i], q[i])) for i in range(20)) < 1e-14
+
+
+def test_a_geodesic_that_leaves_is_refused_where_gradients_are_wanted():
+    torch = pytest.importorskip("torch")
+    v = torch.tensor([-4.0, 4.0], requires_grad=True)
+    with pytest.raises(ValueError, match="leaves it at time"):
+        simplex.exp_map(torch.tensor([0.5, 0.5]), v)
