@@ -161,6 +161,20 @@ def test_a_full_device_is_one_line():
     assert done.stderr.splitlines()[-1] == "infogeo: cannot write: No space left on device"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_closed_streams(closed, folder):
+    done = subprocess.run(
+        f'"{sys.executable}" -m infogeo distance p.npy p.npy {closed}',
+        shell=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
 def test_single_precision_in_the_other_byte_order_agrees_with_the_library(capsys):
     q = np.roll(P, 1, axis=-1)
     np.save("x.npy", P.astype(">f4"))

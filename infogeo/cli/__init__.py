@@ -11,7 +11,7 @@ import sys
 
 from infogeo import __version__
 from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
-from infogeo.cli._common import UsageError, forget_output
+from infogeo.cli._common import UsageError, forget_output, open_closed_streams
 
 __all__ = ["main"]
 
@@ -48,6 +48,7 @@ def main(arguments=None):
     0
     """
     try:
+        open_closed_streams()
         if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is escaped
             sys.stdout.reconfigure(errors="backslashreplace")
         options = _build_parser().parse_args(arguments)

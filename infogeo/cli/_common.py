@@ -97,6 +97,13 @@ def forget_output():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def open_closed_streams():
+    """Give what the shell has closed, as >&- does, somewhere to go."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, to the end
+
+
 def _remove_empty(folders):
     for folder in folders:
         with contextlib.suppress(OSError):
