@@ -19,8 +19,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Writes the tables of docs/ anew, if nothing fails.
 bench: .venv-bench/bench.stamp
-	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds --docs
 
 docs: .venv/docs.stamp
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
