@@ -14,8 +14,8 @@ from infogeo.normal import Normal
 
 KINDS = {  # name: (function, colour, line style)
     "Fisher-Rao": ("fisher_rao_geodesic", "#0072B2", "-"),
-    "m-geodesic": ("m_geodesic", "#D55E00", "--"),
-    "e-geodesic": ("e_geodesic", "#009E73", "-."),
+    "e-geodesic": ("e_geodesic", "#D55E00", "--"),
+    "m-geodesic": ("m_geodesic", "#009E73", ":"),
 }
 UNIVARIATE = Normal(-2.0, 0.35), Normal(2.0, 0.8)
 BIVARIATE = (

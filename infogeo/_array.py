@@ -594,6 +594,15 @@ def norm(x: Array, xp: Namespace) -> Array:
     return xp.where(is_zero, xp.zeros_like(root), xp.squeeze(scale, axis=-1) * root)
 
 
+def far_squared_chord(num_outcomes: int) -> float:
+    """Return from where on a squared chord keeps its digits in 2 - 2 sum sqrt(p q).
+
+    The distance is at most ten times less exact than the sum. Longer sums are less exact
+    themselves, so that they may lose less.
+    """
+    return 0.1 if num_outcomes <= 100 else 0.2
+
+
 def angle_of_chord(chord: Array, xp: Namespace) -> Array:
     """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
     if xp is numpy_namespace:

@@ -17,13 +17,20 @@ def progress_bar():
 
 
 @contextlib.contextmanager
-def terminal_bar(stage):
-    """Give ``progress(done, total)``: a bar for people, nothing elsewhere."""
+def bar_for_people():
+    """Give ``progress(stage, fraction)``: a bar for people, nothing elsewhere."""
     if _shows_bars():
         with _bar() as progress:
-            yield lambda done, total: progress(stage, done / max(total, 1))
+            yield progress
     else:
-        yield lambda done, total: None
+        yield lambda stage, fraction: None
+
+
+@contextlib.contextmanager
+def terminal_bar(stage):
+    """Give ``progress(done, total)``: a bar for people, nothing elsewhere."""
+    with bar_for_people() as progress:
+        yield lambda done, total: progress(stage, done / max(total, 1))
 
 
 def _shows_bars():

@@ -10,6 +10,8 @@ vector return the representative with E_p[v] = 0, which is the score.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from infogeo import _array, _divergence, _geodesic
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
 
@@ -396,7 +398,7 @@ def fisher_rao_distance(z, w, *, check=True):
     '5.000000e-11'
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.angle_of_chord(_array.by_blocks(_chord, z, w, xp), xp)
+    return _array.angle_of_chord(_chord(z, w, xp), xp)
 
 
 def fisher_rao_squared_distance(z, w, *, check=True):
@@ -427,15 +429,80 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.squared_angle_of_chord(_array.by_blocks(_squared_chord, z, w, xp), xp)
+    return _array.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
 
 
 def _chord(z, w, xp):
+    """Return |sqrt p - sqrt q|, to full relative precision."""
+    if isinstance(z, np.ndarray):
+        return _array.by_blocks(_chord_of_block, z, w, xp)
     return _array.norm(_root_difference(z, w, xp), xp)
 
 
 def _squared_chord(z, w, xp):
+    if isinstance(z, np.ndarray):
+        return _chord(z, w, xp) ** 2
     return xp.sum(_root_difference(z, w, xp) ** 2, axis=-1)
+
+
+def _chord_of_block(z, w, xp):
+    """Return the chord with numpy's ufuncs, from one sum of roots where the pair is far."""
+    *batch, length = z.shape
+    z, w = z.reshape(-1, length), w.reshape(-1, length)
+    ones = _array.ones(length, z.dtype)
+    p, q = _roots(z), _roots(w)
+    affinity = (p * q).dot(ones)
+    p *= p
+    q *= q
+    total = q.dot(ones)
+    mean = np.sqrt(p.dot(ones) * total)
+    squared = 2.0 * (mean - affinity) / mean
+    rows = np.flatnonzero(squared < _array.far_squared_chord(length))
+    if rows.size == len(squared):
+        return _near_chord(z, w, q, total, xp).reshape(batch)
+    chord = np.sqrt(np.maximum(squared, 0.0))
+    if rows.size:
+        chord[rows] = _near_chord(*(x.take(rows, axis=0) for x in (z, w, q, total)), xp)
+    return chord.reshape(batch)
+
+
+def _roots(z):
+    """Return the square roots of probabilities up to a constant."""
+    root = z - z.max(-1, keepdims=True)
+    root *= 0.5
+    return np.exp(root, out=root)
+
+
+def _near_chord(z, w, q, total, xp):
+    """Return the chord from z - w; q are the probabilities of w up to a factor, with their sum.
+
+    With v = log(p / q) up to a constant, E_q[v] = 0, h = exp(v / 2) - 1 and
+    g^2 = 1 + E_q[(2 + h) h], the change of the normaliser, it is the root of E_q[(h + 1 - g)^2]
+    over g. Rows with a mask, or with v so large that a tail of q may count, take the other form.
+    """
+    ones = _array.ones(z.shape[-1], z.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        v, rounding = _two_difference(z, w)
+        v -= ((q * v).dot(ones) / total)[:, None]
+        v += rounding
+        is_tame = v.max(-1) < 40.0
+        v *= 0.5
+        h = np.expm1(v, out=v)
+        terms = h + 2.0
+        terms *= h
+        terms *= q
+        change = terms.dot(ones) / total
+        growth = np.sqrt(1.0 + change)
+        h -= (change / (1.0 + growth))[:, None]
+        np.multiply(h, h, out=terms)
+        terms *= q
+        squared = terms.dot(ones) / total
+        is_tame &= squared > np.finfo(z.dtype).tiny * 1e20
+        chord = np.sqrt(squared) / growth
+    if not is_tame.all():
+        others = ~is_tame
+        chord[others] = _array.norm(_root_difference(z[others], w[others], xp), xp)
+    return chord
 
 
 def _root_difference(z, w, xp):
@@ -1209,7 +1276,7 @@ def hellinger_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return xp.clip(math.sqrt(0.5) * _array.by_blocks(_chord, z, w, xp), max=1.0)
+    return xp.clip(math.sqrt(0.5) * _chord(z, w, xp), max=1.0)
 
 
 def bhattacharyya_coefficient(z, w, *, check=True):

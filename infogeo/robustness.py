@@ -490,6 +490,8 @@ def trace_penalty(
 def _mean(metric, x, penalty):
     """Return the mean of penalty(z, x) over the batch, with a graph if the caller has one."""
     check_input(x, check=metric.check)
+    if len(x) == 0:
+        raise bad_value("x", "hold at least one input", f"its shape is {tuple(x.shape)}")
     keeps_graph = torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
         leaf = x.clone()

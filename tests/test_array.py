@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from infogeo import _array, logits
+from infogeo import _array, logits, simplex
 from infogeo._array import LOGITS, NEGATIVE, POSITIVE, PROBABILITIES, REAL, UNIT_INTERVAL, gate
 from infogeo.simplex import fisher_rao_distance
 
@@ -237,6 +237,29 @@ def test_dask_stays_lazy():
     d = fisher_rao_distance(p, p)
     assert isinstance(d, dask_array.Array)
     np.testing.assert_array_equal(d.compute(), np.zeros(8))
+
+
+@pytest.mark.parametrize("space", [simplex, logits])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda space, p, q: space.fisher_rao_distance(p, q),
+        lambda space, p, q: space.kl_divergence(p, q),
+        lambda space, p, q: space.fisher_rao_geodesic(p, q, 0.3),
+        lambda space, p, q: space.e_geodesic(p, q, 0.3),
+        lambda space, p, q: space.m_mean(p),
+        lambda space, p, q: space.e_mean(p),
+        lambda space, p, q: space.log_map(p, q),
+    ],
+)
+def test_dask_may_have_chunks_of_outcomes(rng, space, call):
+    dask_array = pytest.importorskip("dask.array")
+    p, q = rng.dirichlet(np.ones(7), (2, 9))
+    if space is logits:
+        p, q = np.log(p), np.log(q)
+    lazy = call(space, *(dask_array.from_array(x, chunks=(4, 3)) for x in (p, q)))
+    assert isinstance(lazy, dask_array.Array)
+    np.testing.assert_allclose(lazy.compute(), call(space, p, q), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -308,6 +308,7 @@ def test_maxent_says_why_it_could_not_decide(tmp_path, capsys):
         (DIE.replace("shows =", "x =", 1), "a.toml", "must be both a feature and a target"),
         (DIE.replace('"two"', '"one"'), "a.toml", "two outcomes have the same name"),
         ("prior = [0,0,0,0,0,0]" + DIE, "a.toml", "not 0 everywhere"),
+        (DIE.replace("4.5", "1e308"), "a.toml", "that of feature shows is 1e+308"),
         ("", "a.csv", 'it needs a first column "outcome"'),
         (DIE_CSV.replace("6,1,6", "6,1"), "a.csv", "row 6 has 2 cells, the header 3"),
         (DIE_CSV.replace("6,1,6", "6,1,x"), "a.csv", "shows must hold numbers: got 'x'"),

@@ -66,6 +66,34 @@ def test_archives_without_arrays(make, name, words, capsys):
     assert words in refused(capsys, "distance", name, "p.npy")
 
 
+def test_arrays_that_are_no_tables_of_numbers(folder, capsys):
+    np.save("x.npy", np.array([[1, "a"]], dtype=object))
+    assert "must hold real numbers: its entries are object" in refused(
+        capsys, "distance", "x.npy", "p.npy"
+    )
+    (folder / "x.npy").write_bytes((folder / "p.npy").read_bytes()[:-1])
+    assert "its 5 rows are not all there" in refused(capsys, "distance", "x.npy", "p.npy")
+
+
+def test_text_in_another_encoding(folder, capsys):
+    (folder / "x.csv").write_text("a,b,c\n" + ROWS, encoding="utf-16")
+    assert "x.csv: it is no text in UTF-8" in refused(capsys, "distance", "x.csv", "p.npy")
+    (folder / "x.toml").write_text("[features]\n", encoding="utf-16")
+    assert "x.toml: it is no text in UTF-8" in refused(capsys, "maxent", "x.toml")
+
+
+def test_errors_are_one_line_that_names_the_command(folder, capsys):
+    for command, *arguments in (
+        ("distance", "p.npy", "--nearest", "9"),
+        ("distance", "p.npy", "x.npy"),
+        ("compare", "p.npy", "p.npy", "-o", "p.npy"),
+    ):
+        assert cli.main([command, *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"infogeo {command}: ")
+        assert line.count("infogeo") == 1
+
+
 def test_labels_that_are_an_archive(capsys):
     _text_in_a_zip("x.npy")
     assert "x.npy: the magic" in refused(capsys, "compare", "p.npy", "p.npy", "--labels", "x.npy")

@@ -4,9 +4,11 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +63,7 @@ def broken():
 number = 3
 """
 NUM_INPUTS = 11
+SCALE = Path(__file__).parent.parent / "docs" / "scale.md"
 
 
 @pytest.fixture
@@ -253,10 +256,12 @@ def test_torchrun_and_a_kill(place):
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no torchrun")
 def test_torchrun_itself_starts_killed_processes_again(place):
-    launcher = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1".split()
-    command = [*launcher, "-m", "infogeo", *arguments("--json", model="nets_of_the_test:mortal")]
+    """With the line of the documentation, but for smaller batches."""
+    (line,) = re.findall(r"^torchrun (--standalone .*)$", SCALE.read_text(), flags=re.MULTILINE)
+    (place / "nets.py").write_text("from nets_of_the_test import mortal as make")
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
     done = subprocess.run(
-        [sys.executable, *command],
+        [*torchrun, *line.split(), "--batch-size", "4"],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         cwd=place,
         capture_output=True,
@@ -267,7 +272,6 @@ def test_torchrun_itself_starts_killed_processes_again(place):
     assert (place / "died").exists()
     assert (place / "out" / "report.html").exists()
     assert not list((place / "out").glob(".*.partial"))
-    # Another class of the same layers: the weights are the same, the settings tell them apart.
     assert cli.main(arguments("-o", "whole")) == 0
     assert_same("out", "whole")
 

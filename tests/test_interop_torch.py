@@ -99,6 +99,30 @@ def test_refusals_say_what_to_do(z):
         FisherRaoLoss()(z, torch.ones(6, 4))
 
 
+@pytest.mark.parametrize(
+    ("target", "kind", "words"),
+    [
+        (torch.tensor([0, 4]), ValueError, "classes from 0 to 3: its entries range from 0 to 4"),
+        (torch.tensor([0, -100]), ValueError, "Leave out samples that are to be ignored"),
+        (torch.tensor([0.0, 1.0]), ValueError, r"Use target\.long\(\)"),
+        (torch.eye(4, dtype=torch.int64)[:2], ValueError, r"target\.argmax\(-1\) if it is one-hot"),
+        ([0, 1], TypeError, "target must be a torch tensor: got list"),
+    ],
+)
+def test_targets_that_are_no_classes(target, kind, words):
+    with pytest.raises(kind, match=words):
+        FisherRaoLoss()(torch.zeros(2, 4), target)
+
+
+def test_no_samples_have_a_sum_and_no_mean():
+    z, target = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, dtype=torch.int64)
+    assert FisherRaoLoss(reduce=torch.sum)(z, target) == 0.0
+    with pytest.raises(ValueError, match="z must hold at least one prediction"):
+        FisherRaoLoss()(z, target)
+    with pytest.raises(ValueError, match="z must hold at least one prediction"):
+        JeffreysLoss()(z, torch.zeros(0, 4))
+
+
 def test_meter_says_what_one_large_batch_says(z, rng):
     w = torch.tensor(rng.normal(0.0, 3.0, (6, 4)))
     meter, other = DistanceMeter(), DistanceMeter()

@@ -125,9 +125,23 @@ def test_bjorck_finds_the_polar_factor(shape):
 
 @given(hnp.arrays(np.float64, (5, 4), elements=st.floats(-10, 10)), st.integers(1, 12))
 def test_bjorck_is_1_lipschitz_after_any_number_of_steps(weight, num_steps):
-    if np.abs(weight).max() > 1e-6:
-        found = layers.Bjorck(num_steps)(torch.from_numpy(weight))
-        assert np.linalg.norm(found.numpy(), 2) <= 1 + 1e-14
+    found = layers.Bjorck(num_steps)(torch.from_numpy(weight))
+    assert np.linalg.norm(found.numpy(), 2) <= 1 + 1e-14
+
+
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e30])
+def test_bjorck_of_matrices_of_any_size(size):
+    weight = torch.tensor([[2.0, 1.0], [0.0, 1.0]])
+    assert torch.allclose(layers.Bjorck()(size * weight), layers.Bjorck()(weight), atol=1e-2)
+
+
+def test_bjorck_of_zero_is_zero_and_training_goes_on():
+    weight = torch.zeros(3, 2, requires_grad=True)
+    found = layers.Bjorck()(weight)
+    found.sum().backward()
+    assert not found.any()
+    assert torch.isfinite(weight.grad).all()
+    assert weight.grad.all()
 
 
 @pytest.mark.parametrize(
@@ -344,6 +358,14 @@ def test_norm_pool_at_the_ends_of_the_range():
     x = torch.tensor([0.0, 0.0, 3.0, 4.0], requires_grad=True)
     layers.NormPool(2)(x).sum().backward()
     torch.testing.assert_close(x.grad, torch.tensor([0.0, 0.0, 0.6, 0.8]))
+
+
+def test_norm_pool_has_second_derivatives_at_zero_too():
+    x = torch.tensor([0.0, 0.0, 3.0, 4.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(layers.NormPool(2)(x).sum(), x, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope @ torch.ones(4), x)
+    # The Hessian of the norm is (1 - u u') / |x|, u = x / |x|.
+    torch.testing.assert_close(curvature, torch.tensor([0.0, 0.0, 0.16, -0.12]) / 5.0)
 
 
 def test_absolute_value_preserves_gradients_at_zero_too():

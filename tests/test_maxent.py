@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -667,3 +669,19 @@ def test_unchecked_values_prove_nothing():
     found = max_entropy([[1.0, 2.0, NAN]], 1.5, check=False, throw=False)
     assert found.status is Status.UNDECIDED
     assert found.certificate is None
+
+
+@pytest.mark.parametrize("size", [1e-304, 1e-200, 1e160, 1e305])
+def test_features_of_any_size_up_to_the_ends_of_the_range(size):
+    found = max_entropy(size * FACES[None], [4.5 * size])
+    np.testing.assert_allclose(
+        found.probabilities, max_entropy(FACES[None], [4.5]).probabilities, rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("size", [1e-308, 1e308])
+def test_features_that_overflow_are_refused(size, wrap):
+    features = wrap(np.array([[0.0, 1.0, 1.0], [size, 0.2 * size, -size]]))
+    with pytest.raises(ValueError, match=re.escape(f"feature 1 is {size:g}")):
+        max_entropy(features, [0.5, 0.0])

@@ -42,6 +42,12 @@ def test_the_conditions_of_a_penalty(rng, penalty, shape):
     assert found.error_bound < 1e-8 * (1.0 + penalty)  # log-probabilities are of that size
 
 
+def test_penalties_of_features_whose_squares_overflow():
+    found = c_maximize(1e160 * DIE, [4.5e160], penalty=1e-300)
+    expected = c_maximize(DIE, [4.5], penalty=1e20)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-9)
+
+
 def test_bounds_of_a_penalty_hold(rng):
     # theta and p known; the targets made from them in extended precision.
     for _ in range(20):

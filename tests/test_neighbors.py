@@ -5,6 +5,7 @@ import tracemalloc
 import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -241,6 +242,31 @@ def test_bad_input_gets_a_clear_message(call, error, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="GPU")),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_outcomes", [3, 50])
+def test_tensors_stay_on_their_device(rng, num_outcomes, dtype, device):
+    p = torch.tensor(rng.dirichlet(np.ones(num_outcomes), 12_000), dtype=dtype, device=device)
+    rtol = {torch.float32: 1e-4, torch.float64: 1e-10}[dtype]
+    wide = p.cpu().double().numpy()
+    exact = simplex.fisher_rao_distance(wide[:100, None], wide[100:])
+    d, found = pairwise_distance(p[:100], p[100:]), nearest(p[:100], p[100:], num_neighbors=3)
+    row = simplex.fisher_rao_distance(p[0], p[100:])
+    for seen in (d, found.distances, found.indices, row):
+        assert seen.device.type == device
+    np.testing.assert_allclose(d.cpu(), exact, rtol=rtol)
+    np.testing.assert_allclose(row.cpu(), exact[0], rtol=rtol)
+    np.testing.assert_allclose(found.distances.cpu(), np.sort(exact)[:, :3], rtol=rtol)
+    at = np.take_along_axis(exact, found.indices.cpu().numpy(), axis=1)
+    np.testing.assert_allclose(at, np.sort(exact)[:, :3], rtol=rtol)
+
+
 # ---------------------------------------------------------------- dask
 
 
@@ -264,10 +290,22 @@ def test_dask_stays_lazy_and_agrees(rng):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the cluster's own, from its processes and at its end
-def test_a_cluster_takes_data_larger_than_a_worker():
+def test_a_cluster_takes_a_file_larger_than_a_worker(rng, tmp_path):
     distributed = pytest.importorskip("distributed")
     dask_array = pytest.importorskip("dask.array")
-    limit = 400 * 2**20
+    limit, shape, num_rows = 400 * 2**20, (600_000, 100), 10_000
+    file = np.lib.format.open_memmap(tmp_path / "p.npy", "w+", np.float64, shape)
+    assert file.nbytes > limit
+    for first in range(0, shape[0], num_rows):
+        x = rng.exponential(size=(num_rows, shape[1]))
+        file[first : first + num_rows] = x / x.sum(axis=1, keepdims=True)
+    file.flush()
+    few = np.array(file[:20])
+
+    def block(file, block_info=None):
+        (start, stop), _ = block_info[None]["array-location"]
+        return np.array(np.load(file, mmap_mode="r")[start:stop])
+
     with (
         distributed.LocalCluster(
             n_workers=2,
@@ -278,13 +316,8 @@ def test_a_cluster_takes_data_larger_than_a_worker():
         ) as cluster,
         distributed.Client(cluster),
     ):
-        state = dask_array.random.RandomState(0)
-        z = state.normal(size=(600_000, 100), chunks=(10_000, 100))
-        assert z.nbytes > limit
-        z = z - z.max(axis=1, keepdims=True)
-        p = dask_array.exp(z)
-        p = p / p.sum(axis=1, keepdims=True)
-        few = p[:20].compute()
+        chunks = (shape[0] // num_rows * (num_rows,), shape[1])
+        p = dask_array.map_blocks(block, str(tmp_path / "p.npy"), chunks=chunks, dtype=float)
         far = simplex.fisher_rao_distance(p, few[0].tolist()).max()
         found = neighbors.nearest(dask_array.from_array(few), p, num_neighbors=2)
         indices, distances, far = distributed.get_client().gather(

@@ -59,7 +59,7 @@ def test_no_e_geodesic_to_a_face():
 def test_circles_have_their_radius_and_end_on_edges(center, radius):
     points = line(plot.balls(center, [radius]), "_circle")
     is_drawn = np.isfinite(points).all(-1)
-    assert is_drawn.sum() > 20
+    assert is_drawn.sum() >= 9
     d = simplex.fisher_rao_distance(np.maximum(points[is_drawn], 0.0), center, check=False)
     np.testing.assert_allclose(d, radius, rtol=1e-7)
     gaps = is_drawn[1:] != is_drawn[:-1]

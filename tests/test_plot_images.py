@@ -207,6 +207,9 @@ def test_what_moves_or_changes_its_colour_is_seen(name):
         assert difference(name, to_png(figure)) > TOLERANCE, f"{mark} moved"
         mark.set_transform(place)
     for mark in marks(name, figure):
-        mark.set(alpha=0.6) if mark in figure.axes[0].images else mark.set(color="#cc79a7")
+        if mark in figure.axes[0].images:
+            mark.set_data(1.0 - mark.get_array())
+        else:
+            mark.set(color="#cc79a7")
         png = to_png(figure)
         assert difference(name, png) > TOLERANCE, f"{mark} in another colour"

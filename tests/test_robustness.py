@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from infogeo import robustness, simplex
-from infogeo.lipschitz import certificates
+from infogeo.lipschitz import certificates, layers
 from infogeo.pullback import heads
 
 F32, F64 = torch.float32, torch.float64
@@ -616,3 +616,22 @@ def test_penalties_of_what_torch_cannot_differentiate():
             robustness.trace_penalty(model, x)
         with pytest.raises(ValueError, match="model must be differentiable by torch"):
             robustness.isometry_penalty(model, x, radius=1.0)
+
+
+def test_penalties_of_no_inputs_are_refused():
+    model, x = nn.Linear(4, 3), torch.zeros(0, 4)
+    with pytest.raises(ValueError, match="x must hold at least one input"):
+        robustness.isometry_penalty(model, x, radius=0.5)
+    with pytest.raises(ValueError, match="x must hold at least one input"):
+        robustness.trace_penalty(model, x)
+
+
+def test_penalties_of_a_network_whose_features_are_all_zero_can_be_trained():
+    model = nn.Sequential(nn.Linear(4, 8), layers.NormPool(2), nn.Linear(4, 3))
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    x = torch.rand(5, 4)
+    (
+        robustness.isometry_penalty(model, x, radius=0.5) + robustness.trace_penalty(model, x)
+    ).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -66,6 +66,28 @@ def test_near_points_against_60_digits(rng, num_outcomes, excess, separation, to
     assert relative_error(d, exact_distance(p, q)) < tolerance
 
 
+@pytest.mark.parametrize("far_share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("layout", ["rows", "columns", "broadcast", "float32"])
+def test_near_and_far_rows_of_a_batch(rng, layout, far_share):
+    # The two take different formulas; the border lies at distances of 0.63 and, beyond 100
+    # outcomes, 0.9.
+    for num_outcomes in (3, 10, 150):
+        p, q = rng.dirichlet(np.ones(num_outcomes), (2, 200))
+        weight = np.where(np.arange(200) < 200 * far_share, 1.0, rng.uniform(0.1, 0.9, 200) ** 4)
+        q = p + weight[:, None] * (q - p)
+        if layout == "columns":
+            p, q = np.asfortranarray(p), np.asfortranarray(q)
+        if layout == "broadcast":
+            p = p[17]
+        if layout == "float32":
+            p, q = p.astype(np.float32), q.astype(np.float32)
+        d = simplex.fisher_rao_distance(p, q)
+        p = np.broadcast_to(p, q.shape)
+        for i in range(0, 200, 9):
+            tolerance = 2e-6 if layout == "float32" else 1e-14
+            assert relative_error(d[i], exact_distance(p[i], q[i])) < tolerance
+
+
 @pytest.mark.parametrize(
     ("separation", "excess", "tolerance"),
     [(None, 5e-7, 1e-14), (1e-8, 0.0, 1e-14), (1e-8, 5e-7, 1e-14), (1e-12, 5e-7, 1e-11)],
@@ -166,7 +188,7 @@ def test_batches_broadcast(lib, rng):
     d = lib.to_numpy(simplex.fisher_rao_distance(lib.array(p), lib.array(q)))
     assert d.shape == (5, 3)
     expected = [[simplex.fisher_rao_distance(a, b) for b in q] for a in p[:, 0]]
-    np.testing.assert_allclose(d, expected, rtol=1e-15)
+    np.testing.assert_allclose(d, expected, rtol=1e-14)
 
 
 @given(distributions())

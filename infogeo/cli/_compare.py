@@ -5,7 +5,7 @@ import csv
 import json
 import warnings
 
-from infogeo._progress import progress_bar
+from infogeo._progress import bar_for_people
 from infogeo.cli._common import UsageError, folder_name, replacing, require, say, writable_folder
 
 _EXAMPLES = """\
@@ -91,14 +91,15 @@ def _run(options):
     if options.output is not None:
         require("infogeo compare -o", matplotlib="plot")
     try:
-        with progress_bar() as progress:
+        with bar_for_people() as progress:
             rows = _measure(options, progress)
         summary = _summary(rows, options)
         if options.output is not None:
             with writable_folder(options.output) as folder:
                 _write(folder, rows, summary)
     except UsageError as error:
-        raise UsageError(f"infogeo compare: {error}") from None
+        said = str(error).removeprefix("infogeo: ")
+        raise UsageError(f"infogeo compare: {said}") from None
     say(json.dumps(summary, indent=2) if options.json else _in_words(summary, options.output))
     return 1 if summary.get("passed") is False else 0
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from infogeo._progress import progress_bar
+from infogeo._progress import bar_for_people
 from infogeo.cli._common import UsageError, replacing
 
 _EXAMPLES = """\
@@ -70,7 +70,7 @@ def _run(options):
     try:
         a = _tables.Table(options.a, options.id)
         b = None if options.b is None else _tables.Table(options.b, options.id)
-        with progress_bar() as progress:
+        with bar_for_people() as progress:
             labels, answers = _answers(options, a, b, progress)
             if options.output is None:
                 show = _print_json if options.json else _print_csv

@@ -70,6 +70,9 @@ def _run_maxent(options):
         found = c_maximize(
             np.array(list(features.values())), np.array(list(targets.values())), log_base=base
         )
+    except ValueError as error:
+        words = _with_names(str(error), list(features), outcomes)
+        raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
     except SolveError as error:
         found = error.result
         if found.status.name != "INFEASIBLE":
@@ -77,8 +80,12 @@ def _run_maxent(options):
             raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
     is_infeasible = found.status.name == "INFEASIBLE"
     if options.plot and not is_infeasible:
-        with replacing(options.plot) as partial:
-            _draw(partial, options.plot.suffix.lower()[1:], outcomes, prior, found.probabilities)
+        try:
+            with replacing(options.plot) as partial:
+                kind = options.plot.suffix.lower()[1:]
+                _draw(partial, kind, outcomes, prior, found.probabilities)
+        except UsageError as error:
+            raise UsageError(f"infogeo maxent: {error}") from None
     show = _as_json if options.json else _as_table
     say(show(found, outcomes, list(features), is_infeasible))
     return 1 if is_infeasible else 0
@@ -210,7 +217,11 @@ def _read_problem(path):
         _check_problem(outcomes, prior, features, targets)
     except OSError as error:
         raise UsageError(f"infogeo maxent: cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # of toml and of text that is not utf-8, too
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"infogeo maxent: {path}: it is no text in UTF-8: save it as such"
+        ) from None
+    except ValueError as error:  # of toml, too
         raise UsageError(f"infogeo maxent: {path}: {error}") from None
     return outcomes, prior, features, targets
 

@@ -7,6 +7,8 @@ is unpickled, and of files larger than memory only a block is held at a time.
 import contextlib
 import csv
 import itertools
+import math
+import os
 import re
 import tokenize
 import zipfile
@@ -140,6 +142,8 @@ class _FileErrors:
     def __exit__(self, kind, error, trace):
         if isinstance(error, OSError) and error.strerror:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
+        if isinstance(error, UnicodeDecodeError):
+            raise UsageError(f"{self.path}: it is no text in UTF-8: save it as such") from None
         if isinstance(error, _UNREADABLE):
             raise UsageError(f"{self.path}: {error or kind.__name__}") from None
 
@@ -160,8 +164,12 @@ _UNREADABLE = (
 
 
 def _open_npy(name, array, id_column):
-    values = np.lib.format.open_memmap(name, mode="r")  # which refuses objects
-    _require_table(values.shape, values.dtype)
+    with open(name, "rb") as file:
+        shape, dtype, _ = _npy_header(file)
+        _require_table(shape, dtype)
+        if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"it breaks off: its {shape[0]} rows are not all there")
+    values = np.lib.format.open_memmap(name, mode="r")
 
     def read(rows):
         for first in range(0, len(values), rows):
@@ -270,7 +278,9 @@ def _open_csv(name, array, id_column):
                 values = _parse(block, chosen, len(header), first)
                 ids = None
                 if id_column is not None:
-                    ids = [row[header.index(id_column)].strip() for row in csv.reader(block)]
+                    cells = list(csv.reader(block))
+                    _check_widths(cells, len(header), first)
+                    ids = [row[header.index(id_column)].strip() for row in cells]
                 yield ids, values
                 first += len(values)
 
@@ -307,18 +317,32 @@ def _is_fraction(cell):
 
 def _parse(lines, chosen, width, first):
     """Return the numbers of some lines, or say in which row they break off."""
+    # Of chosen columns numpy does not see what lies beyond them.
+    columns = chosen if len(chosen) < width else None
     try:
-        return np.loadtxt(
-            lines, delimiter=",", usecols=chosen, ndmin=2, comments=None, quotechar='"'
+        values = np.loadtxt(
+            lines, delimiter=",", usecols=columns, ndmin=2, comments=None, quotechar='"'
         )
     except ValueError:
         for number, row in enumerate(csv.reader(lines), start=first):
-            if len(row) != width:
-                raise ValueError(f"row {number} has {len(row)} cells, the first {width}") from None
+            _check_widths([row], width, number)
             for i in chosen:
                 if not _is_number(row[i]):
                     raise ValueError(_explain_cell(number, row[i].strip(), i, width)) from None
         raise
+    if values.shape[1] != len(chosen):
+        _check_widths(csv.reader(lines), width, first)
+    return values
+
+
+def _check_widths(rows, width, first):
+    for number, row in enumerate(rows, start=first):
+        if len(row) == width:
+            continue
+        text = ",".join(row)
+        if width == 1 and (";" in text or "\t" in text):
+            raise ValueError(_explain_cell(number, text, 0, width))
+        raise ValueError(f"row {number} has {len(row)} cells, the first {width}")
 
 
 def _explain_cell(number, text, column, width):
@@ -337,7 +361,7 @@ def _is_number(cell):
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # 1_000 is a number for Python alone
 
 
 # ---------------------------------------------------------------- parquet
@@ -569,6 +593,7 @@ def value_errors(first, **tables):
 _IN_A_FILE = {
     " in its last axis": "",
     "use infogeo.logits": "give --logits",
+    "num_neighbors must be an integer": "--nearest must be a whole number",
     "Divide by p.sum(-1, keepdims=True) if": "Divide each row by its sum if",
     "it has NaN": "there are NaN",
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from infogeo import logits, robustness, simplex
-from infogeo._array import bad_value
+from infogeo._array import bad_value, is_readable
 from infogeo._extras import missing
 
 try:
@@ -58,8 +58,9 @@ class _Loss(torch.nn.Module):
         torch.Tensor
             One number, if `reduce` makes one.
         """
+        _check_samples(z, target, self.reduce)
         if not target.is_floating_point():
-            w = _log_of_certainty(z, target)
+            w = _log_of_certainty(z, target, self.check)
         elif self.target_space is logits:
             w = target
         else:
@@ -153,6 +154,7 @@ class JeffreysLoss(_Loss):
         TypeError
             Class numbers.
         """
+        _check_tensors(z, target)
         if not target.is_floating_point():
             raise TypeError(
                 "target must hold distributions: the Jeffreys divergence to a certain class is "
@@ -164,15 +166,44 @@ class JeffreysLoss(_Loss):
         return logits.jeffreys_divergence(z, w, check=self.check)
 
 
-def _log_of_certainty(z, target):
+def _check_tensors(z, target):
+    for name, value in (("z", z), ("target", target)):
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{name} must be a torch tensor: got {type(value).__name__}.")
+
+
+def _check_samples(z, target, reduce):
+    """Refuse what has no mean, and distributions that are none."""
+    _check_tensors(z, target)
+    if z.numel() == 0 and reduce is torch.mean:
+        raise bad_value("z", "hold at least one prediction", f"its shape is {tuple(z.shape)}")
+    if target.is_floating_point() and target.shape[-1:] != z.shape[-1:]:
+        raise bad_value(
+            "target",
+            "hold class numbers as integers, or distributions over the classes of z",
+            f"the shape of z is {tuple(z.shape)}, that of target {tuple(target.shape)}",
+            "Use target.long() if these are class numbers.",
+        )
+
+
+def _log_of_certainty(z, target, check):
     """Return logits of the distributions that are certain of a class: 0 there, -inf elsewhere."""
     if target.shape != z.shape[:-1]:
         raise bad_value(
             "target",
             "hold one class for each row of z",
             f"their shapes are {tuple(target.shape)} and {tuple(z.shape)}",
-            "Classes lie along the last axis of z.",
+            "Classes lie along the last axis of z. Use target.argmax(-1) if it is one-hot.",
         )
+    if check and target.numel() and is_readable(target):
+        smallest, largest = int(target.min()), int(target.max())
+        if smallest < 0 or largest >= z.shape[-1]:
+            raise bad_value(
+                "target",
+                f"hold classes from 0 to {z.shape[-1] - 1}",
+                f"its entries range from {smallest} to {largest}",
+                "Leave out samples that are to be ignored.",
+            )
     w = torch.full_like(z, -torch.inf, requires_grad=False)
     return w.scatter(-1, target.long().unsqueeze(-1), 0.0)
 

@@ -239,8 +239,12 @@ class NormPool(nn.Module):
         """
         groups = _groups(x, self)
         scale = groups.detach().abs().amax(-1, keepdim=True)  # squares under- and overflow
-        scale = torch.where(scale > 0.0, scale, 1.0)
-        return torch.linalg.vector_norm(groups / scale, dim=-1) * scale[..., 0]
+        is_zero = scale == 0.0
+        scale = torch.where(is_zero, 1.0, scale)
+        squares = (groups / scale).square().sum(-1)
+        # The root of 0 would have derivatives, the second too, that are infinite times 0.
+        root = torch.sqrt(torch.where(is_zero[..., 0], 1.0, squares))
+        return torch.where(is_zero[..., 0], 0.0, root * scale[..., 0])
 
     def extra_repr(self):
         """Return what `repr` shows between the brackets.

@@ -200,7 +200,7 @@ class Bjorck(nn.Module):
         Parameters
         ----------
         weight : torch.Tensor, shape (..., out_features, in_features)
-            Any matrix but 0.
+            Any matrix. Of 0, which has no polar factor, the result is 0.
 
         Returns
         -------
@@ -209,8 +209,11 @@ class Bjorck(nn.Module):
         """
         check_precision(weight)
         size = weight.abs()
-        bound = torch.sqrt(size.sum(-1).amax(-1) * size.sum(-2).amax(-1))
-        a = weight / bound[..., None, None]
+        rows, columns = size.sum(-1).amax(-1), size.sum(-2).amax(-1)
+        is_zero = rows == 0.0
+        # Roots first: the product of the two would under- and overflow.
+        roots = [torch.sqrt(torch.where(is_zero, 1.0, norm)) for norm in (rows, columns)]
+        a = weight / roots[0][..., None, None] / roots[1][..., None, None]
         for _ in range(self.num_steps):
             a = _parseval_step(a, 0.5)
         return a

@@ -22,6 +22,7 @@ from infogeo.maxent._arguments import (
     broadcast,
     check_controls,
     check_exclusive,
+    check_sizes,
     roundoff_of,
     to_host,
 )
@@ -208,6 +209,7 @@ def c_maximize(
     if low is not None and not (low <= high).all():
         raise bad_value("lower", "be at most upper", f"by {(low - high).max():.6g} it is above")
     problem = Problem(F_host, b_host, C_host, roundoff, start, weights)
+    check_sizes(replace(problem, features=sparse) if is_sparse else problem, check)
     controls = Controls(tol, max_steps, callback)
     if is_sparse:
         solutions = solve_all(problem, controls, solver=partial(solve_sparse, sparse))

@@ -69,6 +69,24 @@ def check_controls(tol, max_steps):
         raise bad_value("max_steps", "be a positive integer", f"got {max_steps!r}")
 
 
+def check_sizes(problem, check):
+    """Refuse features whose differences or whose reciprocals may overflow."""
+    low, high = problem.ranges
+    size = np.maximum(np.maximum(np.abs(low), np.abs(high)), np.abs(problem.targets))
+    wrong = (size > _LARGEST) | ((size < _SMALLEST) & (size > 0.0))
+    if check and wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise bad_value(
+            "features",
+            f"be of sizes between {_SMALLEST:g} and {_LARGEST:g}, with their targets",
+            f"that of feature {index[-1]} is {size[index]:.6g}",
+            "Use other units for it and its target.",
+        )
+
+
+_SMALLEST, _LARGEST = 1e-304, 1e306
+
+
 def roundoff_of(x):
     """Return the relative rounding error that x may carry from its dtype; 0 if it has none."""
     if not is_array_api_obj(x):

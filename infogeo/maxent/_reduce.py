@@ -16,8 +16,11 @@ def scale_features(problem):
     """
     F, b = problem.features, problem.targets
     weights = reference_weights(problem.base)
-    spread = np.sqrt(np.square(F - (F @ weights)[:, None]) @ weights)
-    scale = power_of_two(np.hypot(spread, np.sqrt(1.0 / problem.penalty)))
+    low, high = problem.ranges
+    unit = power_of_two(high - low)  # without it, squares under- and overflow
+    spread = unit * np.sqrt(np.square((F - (F @ weights)[:, None]) / unit[:, None]) @ weights)
+    slack = 1.0 / np.sqrt(problem.penalty)
+    scale = power_of_two(np.hypot(spread, slack))
     return Reduced(
         rows=(F - b[:, None]) / scale[:, None],
         transform=np.diag(1.0 / scale),
@@ -25,7 +28,7 @@ def scale_features(problem):
         blur=problem.roundoff * np.abs(b) / scale,
         combinations=np.zeros((b.size, 0)),
         unmet=np.zeros(0, dtype=bool),
-        ridge=1.0 / (problem.penalty * scale**2),
+        ridge=(slack / scale) ** 2,
     )
 
 

@@ -12,7 +12,7 @@ from infogeo.plot._style import BLUE, as_text, open_axes
 __all__ = ["ellipses", "filmstrip", "spectrum"]
 
 _GAP = 0.12  # between frames, in widths of a frame
-_LETTER = 6.0  # points: the width of a letter of a caption, by and large
+_LETTER = 5.6  # points: the width of a letter of a caption, by and large
 _LINE = 12.0  # points: the height of a line of it
 _MOST_MARKS = 60
 
@@ -70,8 +70,9 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
         size = ax.get_window_extent().width / ax.figure.dpi / len(shown)
     texts = [] if captions is None else [_caption(captions[k], 72.0 * size) for k in shown]
     if ax is None:
-        num_lines = max((text["text"].count("\n") + 1 for text in texts), default=0)
-        figure_size = (size * len(shown), size * height / width + num_lines * _LINE / 72.0 + 0.13)
+        lines = [_LINE * (text["text"].count("\n") + 1) + 9.0 for text in texts]
+        room = max(lines, default=0.0) / 72.0
+        figure_size = (size * len(shown), size * height / width + room)
         _, ax = plt.subplots(figsize=figure_size, layout="constrained")
     for place, k in enumerate(shown):
         left = place * pitch
