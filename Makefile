@@ -44,7 +44,7 @@ clean:
 	$(BIN)/$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
-.venv-bench/bench.stamp: pyproject.toml constraints-bench.txt
+.venv-bench/bench.stamp: pyproject.toml constraints-bench.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/$(PIP) -c constraints-bench.txt -e '.[all]' -r benchmarks/requirements.txt
 	$(BENCH)/$(PIP) -c constraints-bench.txt --no-deps pyBregMan  # asks for numpy < 2, works with 2
