@@ -172,6 +172,8 @@ def _draw(path, kind, outcomes, prior, probabilities):
     """Draw bars, or lines if there are many outcomes, with the prior as a mark or a line."""
     from matplotlib.figure import Figure
 
+    from infogeo.plot._style import BLUE, VERMILLION
+
     q = [x / max(prior) for x in prior]  # large ones might overflow
     q = [x / sum(q) for x in q]
     is_wide = len(outcomes) > 12
@@ -180,15 +182,15 @@ def _draw(path, kind, outcomes, prior, probabilities):
     where = range(len(outcomes))
     if len(outcomes) <= _MOST_NAMED:
         ax.bar(where, probabilities, color="#56B4E9", label="p*")
-        ax.plot(where, q, "_", color="#D55E00", markersize=16, markeredgewidth=2, label="prior")
+        ax.plot(where, q, "_", color=VERMILLION, markersize=16, markeredgewidth=2, label="prior")
         shown = [_shortened(name) for name in outcomes]
         is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
         turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
         ax.set_xticks(where, shown, parse_math=False, **turn)
         ax.set_xlabel("outcome")
     else:
-        ax.plot(where, probabilities, color="#0072B2", label="p*")
-        ax.plot(where, q, color="#D55E00", linestyle="--", linewidth=1.0, label="prior")
+        ax.plot(where, probabilities, color=BLUE, label="p*")
+        ax.plot(where, q, color=VERMILLION, linestyle="--", linewidth=1.0, label="prior")
         ax.set_xlabel("outcome, by its row")
     ax.set_ylabel("probability")
     ax.set_ylim(bottom=0.0)

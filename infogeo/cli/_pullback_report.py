@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from infogeo import plot
 from infogeo.plot import explorer, report
+from infogeo.plot._style import BLUE
 
-_BLUE, _INK = "#0072B2", "0.25"
+_INK = "0.25"
 _STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
 _QUANTILES = {"smallest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
 _NUM_EXAMPLES = 4
@@ -115,11 +116,11 @@ def _draw_sensitivities(logs, doubt):
     values = np.exp(logs)
     shares = 100.0 * (np.arange(len(values)) + 1.0) / len(values)
     shown = np.sort(values)
-    axes[0].step(shown[shown > 0.0], shares[shown > 0.0], color=_BLUE, linewidth=2.0, where="post")
+    axes[0].step(shown[shown > 0.0], shares[shown > 0.0], color=BLUE, linewidth=2.0, where="post")
     axes[0].set(xlabel=f"sensitivity √λ ({_UNIT})", ylabel="% of inputs below", ylim=(0.0, 102.0))
     if doubt is not None:
         size = float(np.clip(4000.0 / len(logs), 2.0, 16.0))
-        axes[1].scatter(doubt, values, s=size, color=_BLUE, alpha=0.5, linewidths=0.0)
+        axes[1].scatter(doubt, values, s=size, color=BLUE, alpha=0.5, linewidths=0.0)
         axes[1].set(
             xlabel="1 − probability of the predicted class", ylabel=f"sensitivity √λ ({_UNIT})"
         )
@@ -179,7 +180,7 @@ def _are_images(x):
 def _draw_profile(x, spectrum, k, ax, *, is_last):
     """Show the direction at an input that is no image, entry by entry."""
     direction = spectrum.vectors[k, 0].reshape(-1).cpu().numpy()
-    ax.bar(np.arange(len(direction)), direction, width=0.8, color=_BLUE)
+    ax.bar(np.arange(len(direction)), direction, width=0.8, color=BLUE)
     ax.axhline(0.0, color=_INK, linewidth=0.8)
     speed = math.sqrt(float(spectrum.values[k, 0]))
     ax.set_title(f"prediction moves {speed:.3g} rad\nper unit of input", fontsize=10)

@@ -11,20 +11,21 @@ from matplotlib.patheffects import withStroke
 from infogeo import plot
 from infogeo.demo.stages import INPUT_UNIT, NUM_DIGITS
 from infogeo.plot import explorer, report
+from infogeo.plot._style import BLUE, GREEN, VERMILLION
 
 __all__ = ["draw_all"]
 
-_BLUE, _VERMILLION, _GREEN, _ORANGE, _INK = "#0072B2", "#D55E00", "#009E73", "#E69F00", "0.25"
-_COLOURS = {"lipschitz": _BLUE, "relu": _VERMILLION}
+_ORANGE, _INK = "#E69F00", "0.25"
+_COLOURS = {"lipschitz": BLUE, "relu": VERMILLION}
 # Okabe and Ito's colours; the digits themselves are the markers, so that colour is only a help.
 _DIGIT_COLOURS = (
     "#000000",
-    "#E69F00",
+    _ORANGE,
     "#56B4E9",
-    "#009E73",
+    GREEN,
     "#A89B00",
-    "#0072B2",
-    "#D55E00",
+    BLUE,
+    VERMILLION,
     "#CC79A7",
     "#7F7F7F",
     "#5D3A9B",
@@ -145,10 +146,10 @@ def _draw_spectrum(outcome):
     left.set(xlabel="number of the eigenvalue", ylabel="eigenvalue (rad² per unit²)")
     left.legend(frameon=False, loc="center right")
     bound = math.sqrt(outcome.sensitivity["lipschitz"].eigenvalue_bound)
-    right.axvline(bound, color=_BLUE, linewidth=1.2, linestyle="--")
+    right.axvline(bound, color=BLUE, linewidth=1.2, linestyle="--")
     right.annotate(
         "bound of the\n1-Lipschitz\nnetwork",
-        (bound, 30.0), (-6, 0), textcoords="offset points", ha="right", va="center", color=_BLUE,
+        (bound, 30.0), (-6, 0), textcoords="offset points", ha="right", va="center", color=BLUE,
     )  # fmt: skip
     right.set_xscale("log")
     right.set(
@@ -215,7 +216,7 @@ def _draw_loaded_die(outcome):
     figure = _figure(6.0, 3.4)
     ax = figure.subplots()
     faces = np.arange(1, 7)
-    bars = ax.bar(faces, die.projection.probabilities, color=_BLUE, width=0.7)
+    bars = ax.bar(faces, die.projection.probabilities, color=BLUE, width=0.7)
     ax.bar_label(bars, fmt="%.5f", fontsize=10, padding=2)
     ax.axhline(1.0 / 6.0, color=_INK, linewidth=1.0, linestyle="--", zorder=0)
     ax.text(0.5, 1.0 / 6.0, "fair die", ha="left", va="bottom", color=_INK)
@@ -233,13 +234,13 @@ def _draw_three_digits(outcome):
     ax = plot.simplex(right, labels=names)
     best = three.projection.probabilities
     known = f"$M_D$: {three.target:g} loops on average"
-    ax.plot(*plot.to_ternary(three.mixture_points).T, color=_BLUE, linewidth=2.2, label=known)
+    ax.plot(*plot.to_ternary(three.mixture_points).T, color=BLUE, linewidth=2.2, label=known)
     tilted = "$E_C$: the prediction, tilted"
-    ax.plot(*plot.to_ternary(three.family_points).T, color=_VERMILLION, linewidth=2.2, label=tilted)
+    ax.plot(*plot.to_ternary(three.family_points).T, color=VERMILLION, linewidth=2.2, label=tilted)
     for p, marker, size, colour, name in (
-        (three.prediction, "o", 8.0, _VERMILLION, "$q$: the prediction"),
+        (three.prediction, "o", 8.0, VERMILLION, "$q$: the prediction"),
         (best, "*", 17.0, "black", "$p^*$: the nearest to $q$ in $M_D$"),
-        (three.drawn_point, "s", 7.5, _BLUE, "$p$: another point of $M_D$"),
+        (three.drawn_point, "s", 7.5, BLUE, "$p$: another point of $M_D$"),
     ):
         ax.plot(
             *plot.to_ternary(p), marker, markersize=size, color=colour, markeredgecolor="white",
@@ -263,7 +264,7 @@ def _draw_frequencies(outcome):
     ax = figure.subplots()
     series = (
         ("predicted: $q$", frequencies.predicted, _ORANGE),
-        ("corrected: $p^*$", frequencies.projection.probabilities, _BLUE),
+        ("corrected: $p^*$", frequencies.projection.probabilities, BLUE),
         ("true: $p$", frequencies.truth, _INK),
     )
     for k, (name, values, colour) in enumerate(series):
