@@ -19,8 +19,9 @@ lint: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Writes the tables of docs/ anew, if nothing fails.
 bench: .venv-bench/bench.stamp
-	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds
+	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds --docs
 
 # On one thread: the examples train small networks, for which two only wait for each other.
 docs: .venv/docs.stamp
@@ -44,7 +45,7 @@ clean:
 	$(BIN)/$(PIP) -c constraints.txt -e '.[docs]'
 	@touch $@
 
-.venv-bench/bench.stamp: pyproject.toml constraints-bench.txt
+.venv-bench/bench.stamp: pyproject.toml constraints-bench.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BENCH)/$(PIP) -c constraints-bench.txt -e '.[all]' -r benchmarks/requirements.txt
 	$(BENCH)/$(PIP) -c constraints-bench.txt --no-deps pyBregMan  # asks for numpy < 2, works with 2

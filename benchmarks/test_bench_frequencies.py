@@ -70,6 +70,6 @@ SOLVERS = {
 def test_match_frequencies(benchmark, num_rows, who):
     solve, dtype = SOLVERS[who]
     p, f, log_q = problem(num_rows, dtype)
-    benchmark.group = f"known frequencies, {num_rows:,} rows of 10 classes (error: worst log p)"
+    benchmark.group = f"{num_rows:,} predictions"
     found = benchmark.pedantic(solve, args=(p, f), rounds=3, warmup_rounds=1)
     benchmark.extra_info["error"] = float(np.abs(np.log(found, dtype=np.float64) - log_q).max())

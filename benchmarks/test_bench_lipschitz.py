@@ -17,6 +17,7 @@ from infogeo.lipschitz import layers, losses  # noqa: E402
 
 WIDTHS = (784, 256, 256, 10)
 BATCH_SIZE = 128
+UNCONSTRAINED = "linear layers without a constraint"
 
 
 def infogeo_linear(parametrization):
@@ -41,7 +42,7 @@ def orthogonium_linear(params):
 
 
 LINEAR = {
-    "infogeo": infogeo_linear(layers.QR),
+    "infogeo, QR": infogeo_linear(layers.QR),
     "infogeo, Cayley": infogeo_linear(layers.Cayley),
     "infogeo, Bjorck": infogeo_linear(layers.Bjorck),
     "torch, matrix exponential": torch_linear("matrix_exp"),
@@ -52,7 +53,7 @@ LINEAR = {
     "orthogonium, QR": orthogonium_linear("QR_ORTHO_PARAMS"),
     "orthogonium, exponential": orthogonium_linear("EXP_ORTHO_PARAMS"),
     "orthogonium, Cholesky": orthogonium_linear("CHOLESKY_ORTHO_PARAMS"),
-    "plain linear layers": nn.Linear,
+    UNCONSTRAINED: nn.Linear,
 }
 
 
@@ -78,7 +79,7 @@ def test_training_step(benchmark, who):
 
     benchmark.group = "step of training, 784-256-256-10 MLP, batch of 128"
     benchmark.pedantic(step, rounds=20, warmup_rounds=5)
-    if who != "plain linear layers":
+    if who != UNCONSTRAINED:
         net.eval()
         values = [torch.linalg.svdvals(layer.weight.detach().double()) for layer in net[::2]]
         benchmark.extra_info["error"] = float((torch.cat(values) - 1.0).abs().max())

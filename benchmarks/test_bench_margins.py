@@ -75,7 +75,7 @@ def test_margins_of_all_pairs(benchmark, name, who):
     if who == "dit" and name == "the same, strong interactions":
         pytest.skip("no answer after eight minutes")
     pairs, margins, p = problem(*PROBLEMS[name])
-    benchmark.group = f"margins of all pairs, {name} (error: of the worst log-probability)"
+    benchmark.group = name
     solve = SOLVERS[who]
     rounds = 1 if who == "dit" else 5
     found = benchmark.pedantic(solve, args=(pairs, margins, p), rounds=rounds, warmup_rounds=1)

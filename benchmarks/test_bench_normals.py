@@ -114,7 +114,7 @@ def test_one_pair(benchmark, d, who):
         pytest.skip("minutes for one pair")
     (mean_a, cov_a), (mean_b, cov_b) = pairs(1, d)
     call = PEERS[who](mean_a[0], cov_a[0], mean_b[0], cov_b[0])
-    benchmark.group = f"one pair of normals in {d} dimensions"
+    benchmark.group = f"one pair, {d} dimensions"
     rounds = {"infogeo": 30, "fisherrao": 30}.get(who, 1)
     found = benchmark.pedantic(call, rounds=rounds, warmup_rounds=int(rounds > 1))
     with mpmath.workdps(30):
@@ -147,6 +147,6 @@ def test_many_pairs(benchmark, d, who):
     (mean_a, cov_a), (mean_b, cov_b) = pairs(10_000, d)
     batches = mean_a, cov_a, mean_b, cov_b
     call, rounds = (in_one_call, 3) if who == "infogeo" else (in_a_loop, 1)
-    benchmark.group = f"10,000 pairs of normals in {d} dimensions, built and compared"
+    benchmark.group = f"10,000 pairs, {d} dimensions"
     found = benchmark.pedantic(call, args=batches, rounds=rounds)
     benchmark.extra_info["error"] = worst_miss(*batches, found)

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from infogeo.pullback import Loop, Operator, PullbackMetric  # noqa: E402
+from infogeo.pullback import Loop, Operator, PullbackMetric, input_metrics  # noqa: E402
 
 
 def mlp(*widths):
@@ -71,9 +71,9 @@ def largest_by_dense_metric(model, x):
 
 METHODS = {
     "infogeo": largest_by_infogeo,
-    "torch.func.jacrev and SVD": largest_by_jacrev,
-    "torch.autograd.functional.jacobian and SVD": largest_by_functional_jacobian,
-    "torch.func.jacrev and the dense metric": largest_by_dense_metric,
+    "`torch.func.jacrev` and an SVD": largest_by_jacrev,
+    "`torch.autograd.functional.jacobian` and an SVD": largest_by_functional_jacobian,
+    "`torch.func.jacrev` and the dense metric": largest_by_dense_metric,
 }
 
 
@@ -84,7 +84,7 @@ def test_largest_eigenvalue(benchmark, scale, who):
     with torch.no_grad():
         model[-1].weight *= scale
     kind = "natural" if scale == 1.0 else "saturated"
-    benchmark.group = f"largest eigenvalue, 64 inputs of a 784-256-256-10 MLP, {kind} logits"
+    benchmark.group = f"{kind} logits"
     with torch.no_grad() if who == "infogeo" else torch.enable_grad():
         rounds = 3 if "dense" in who else 20
         found = benchmark.pedantic(METHODS[who], args=(model, x), rounds=rounds, warmup_rounds=1)
@@ -104,16 +104,25 @@ def one_forward_and_all_backwards(model, x):
         torch.autograd.grad(z[:, i].sum(), y, retain_graph=True)
 
 
+def one_forward_and_a_batch_of_backwards(model, x):
+    """The same, all rows at once."""
+    y = x.clone().requires_grad_()
+    z = model(y)
+    seeds = torch.eye(z.shape[1])[:-1, None].expand(-1, len(x), -1)
+    torch.autograd.grad(z, y, seeds, is_grads_batched=True)
+
+
 COSTS = {
     "infogeo": lambda model, x: PullbackMetric(model).scaled_factor(x),
-    "infogeo, spectrum": lambda model, x: PullbackMetric(model).spectrum(x),
-    "one forward and c - 1 backwards": one_forward_and_all_backwards,
-    "torch.func.vmap(jacrev)": lambda model, x: torch.func.vmap(
+    "limit, in a loop": one_forward_and_all_backwards,
+    "limit, as one batch": one_forward_and_a_batch_of_backwards,
+    "`vmap(jacrev)`": lambda model, x: torch.func.vmap(
         torch.func.jacrev(lambda y: model(y[None])[0])
     )(x),
-    "torch.autograd.functional.jacobian": lambda model, x: torch.autograd.functional.jacobian(
+    "`autograd.functional.jacobian`": lambda model, x: torch.autograd.functional.jacobian(
         lambda y: model(y).sum(0), x
     ),
+    "infogeo, all eigenvalues": lambda model, x: PullbackMetric(model).spectrum(x),
 }
 
 
@@ -123,8 +132,65 @@ COSTS = {
 def test_cost_of_the_factor(benchmark, net, batch, who):
     model, shape = NETS[net]
     x = torch.rand(batch, *shape)
-    benchmark.group = f"factor, {batch} inputs of the {net}"
+    benchmark.group = f"{net}, {batch} input{'s' * (batch > 1)}"
     benchmark.pedantic(COSTS[who], args=(model, x), rounds=40, warmup_rounds=3)
+
+
+# ---------------------------------------------------------------- input metrics
+
+
+def pixels_and_deviations(x):
+    return torch.stack([x[:, :392], 0.5 + x[:, 392:]], dim=1)
+
+
+# The metric, what makes inputs of its space from pixels, and the diagonal of h^-1 (or all of it).
+WEIGHTS = 1.0 + torch.arange(784.0) / 784.0
+INPUT_METRICS = {
+    "`euclidean`": (input_metrics.euclidean, lambda x: x, torch.ones_like),
+    "`diagonal(weights)`": (
+        input_metrics.diagonal(WEIGHTS),
+        lambda x: x,
+        lambda x: (1.0 / WEIGHTS).expand(x.shape),
+    ),
+    "`full(matrix)`": (
+        input_metrics.full(torch.diag(WEIGHTS)),
+        lambda x: x,
+        lambda x: (1.0 / WEIGHTS).expand(x.shape),
+    ),
+    "`full(function)`": (
+        input_metrics.full(lambda x: torch.diag_embed(WEIGHTS.to(x) * (1.0 + x))),
+        lambda x: x,
+        lambda x: 1.0 / (WEIGHTS * (1.0 + x)),
+    ),
+    "`bernoulli`": (input_metrics.bernoulli, lambda x: x, lambda x: x * (1.0 - x)),
+    "`categorical`": (
+        input_metrics.categorical,
+        lambda x: x / x.sum(1, keepdim=True),
+        lambda x: torch.diag_embed(x) - x[..., None] * x[:, None],
+    ),
+    "`normal`": (
+        input_metrics.normal,
+        pixels_and_deviations,
+        lambda x: torch.cat([x[:, 1] ** 2, 0.5 * x[:, 1] ** 2], dim=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("who", INPUT_METRICS)
+def test_input_metrics(benchmark, who):
+    """All eigenvalues relative to the metric; exact ones from float64 rows and a dense h^-1."""
+    input_metric, make_inputs, inverse = INPUT_METRICS[who]
+    model = torch.nn.Sequential(torch.nn.Flatten(), mlp(784, 256, 256, 10))
+    x = make_inputs(torch.rand(64, 784))
+    metric = PullbackMetric(model, input_metric=input_metric)
+    benchmark.group = "all eigenvalues, 64 inputs of a 784-256-256-10 MLP"
+    rounds = 1 if who == "`full(function)`" else 10
+    found = benchmark.pedantic(metric.spectrum, args=(x,), rounds=rounds, warmup_rounds=1)
+    rows, h = PullbackMetric(model.double()).factor(x.double()).flatten(2), inverse(x.double())
+    right = rows * h[:, None] if h.ndim == 2 else rows @ h
+    exact = torch.linalg.eigvalsh(right @ rows.mT).flip(1)
+    error = (found.values - exact)[:, 0].abs() / exact[:, 0]
+    benchmark.extra_info["error"] = float(error.median())
 
 
 # ---------------------------------------------------------------- the whole matrix
@@ -162,7 +228,7 @@ def matrix_by_geomstats(model, x):
 
 MATRICES = {
     "infogeo": matrix_by_infogeo,
-    "torch.func.jacrev and the dense formula": matrix_by_jacrev,
+    "`torch.func.jacrev` and the dense formula": matrix_by_jacrev,
     "geomstats": matrix_by_geomstats,
 }
 
@@ -170,7 +236,7 @@ MATRICES = {
 @pytest.mark.parametrize("who", MATRICES)
 def test_matrix(benchmark, who):
     model, x = mlp(64, 64, 10), torch.rand(64, 64)
-    benchmark.group = "matrix, 64 inputs of a 64-64-10 MLP"
+    benchmark.group = "dense matrix, 64 inputs of a 64-64-10 MLP"
     found = benchmark.pedantic(MATRICES[who], args=(model, x), rounds=5, warmup_rounds=1)
     exact = matrix_by_jacrev(model.double(), x.double())
     error = (found.double() - exact).abs().amax((1, 2)) / exact.abs().amax((1, 2))
@@ -185,19 +251,24 @@ THOUSAND["CNN"] = (cnn(1000), (1, 28, 28))
 
 @pytest.mark.parametrize(
     ("who", "strategy"),
-    [("infogeo", Operator()), ("the rows alone", None), ("rows and all their eigenvalues", Loop())],
+    [
+        ("infogeo (Lanczos)", Operator()),
+        ("all rows, no eigenvalue yet", None),
+        ("all rows and all eigenvalues", Loop()),
+    ],
 )
 @pytest.mark.parametrize("net", THOUSAND)
 def test_largest_of_a_thousand_classes(benchmark, net, who, strategy):
     model, shape = THOUSAND[net]
     x = torch.rand(2, *shape)
-    benchmark.group = f"largest eigenvalue, 2 inputs, 1000 classes, {net}"
+    benchmark.group = f"largest eigenvalue, 1,000 classes, 2 inputs, {net}"
     metric = PullbackMetric(model, strategy=strategy)
-    if who == "the rows alone":
+    if who == "all rows, no eigenvalue yet":
         benchmark.pedantic(metric.scaled_factor, args=(x,), rounds=3, warmup_rounds=1)
         return
     call = lambda: metric.spectrum(x, num_values=1)  # noqa: E731
-    found = benchmark.pedantic(call, rounds=1 if who != "infogeo" else 5, warmup_rounds=0)
+    rounds = 5 if who == "infogeo (Lanczos)" else 1
+    found = benchmark.pedantic(call, rounds=rounds)
     rows = PullbackMetric(model.double()).factor(x.double())
     exact = torch.linalg.svdvals(rows)[:, 0] ** 2
     model.float()
@@ -206,6 +277,7 @@ def test_largest_of_a_thousand_classes(benchmark, net, who, strategy):
 
 # ---------------------------------------------------------------- memory
 
+LOOP = "infogeo, `strategy=Loop()`"
 MEMORY = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -219,8 +291,8 @@ def status(name):
 model = bench.mlp(3072, 512, 512, 10)
 call = {{
     "infogeo": lambda x: bench.PullbackMetric(model).spectrum(x),
-    "infogeo, Loop()": lambda x: bench.PullbackMetric(model, strategy=bench.Loop()).spectrum(x),
-    "dense": lambda x: bench.largest_by_dense_metric(model, x),
+    {loop!r}: lambda x: bench.PullbackMetric(model, strategy=bench.Loop()).spectrum(x),
+    "dense metric": lambda x: bench.largest_by_dense_metric(model, x),
 }}[{who!r}]
 bench.PullbackMetric(model).spectrum(torch.rand(2, 3072))
 x = torch.rand({batch}, 3072)
@@ -231,17 +303,17 @@ print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.parametrize("who", ["infogeo", "infogeo, Loop()", "dense"])
+@pytest.mark.parametrize("who", ["infogeo", LOOP, "dense metric"])
 def test_memory(benchmark, who):
     """Peak memory of a spectrum in a process of its own; time means nothing here."""
-    batch = 4 if who == "dense" else 256
+    batch = 4 if who == "dense metric" else 256
     folder = __file__.rpartition("/")[0]
-    code = MEMORY.format(folder=folder, who=who, batch=batch)
+    code = MEMORY.format(folder=folder, who=who, batch=batch, loop=LOOP)
 
     def run():
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         return float(done.stdout)
 
-    benchmark.group = "peak memory of a spectrum, 3072-512-512-10 MLP (error: MB for each input)"
+    benchmark.group = "a spectrum, 3072-512-512-10 MLP"
     megabytes = benchmark.pedantic(run, rounds=1)
-    benchmark.extra_info["error"] = f"{megabytes / batch:.2f}"
+    benchmark.extra_info["MB for each input"] = f"{megabytes / batch:.2f}"

@@ -629,11 +629,20 @@ def far_squared_chord(num_outcomes: int) -> float:
     return 0.1 if num_outcomes <= 100 else 0.2
 
 
+def clip(x: Array, xp: Namespace, *, min: float | None = None, max: float | None = None) -> Array:
+    """Return x within bounds that are numbers.
+
+    array-api-compat's clip of tensors loses the gradient in version 1.11, does not work under vmap
+    before 1.14, and since then torch.compile cannot trace it with torch 2.5 to 2.8.
+    """
+    return getattr(xp, "clamp", xp.clip)(x, min=min, max=max)  # clamp is torch's own
+
+
 def angle_of_chord(chord: Array, xp: Namespace) -> Array:
     """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
     if xp is numpy_namespace:
         return np.minimum(4.0 * np.arcsin(0.5 * chord), math.pi)
-    return xp.clip(4.0 * xp.asin(0.5 * chord), max=math.pi)  # rounding may add one ulp to pi
+    return clip(4.0 * xp.asin(0.5 * chord), xp, max=math.pi)  # rounding may add one ulp to pi
 
 
 def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:

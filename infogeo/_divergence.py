@@ -9,7 +9,7 @@ sum p (exp(-ratio) - 1 + ratio).
 import math
 from collections.abc import Callable
 
-from infogeo._array import Array, Namespace, bad_value
+from infogeo._array import Array, Namespace, bad_value, clip
 
 
 def alpha(p: Array, q: Array, ratio: Array, order: float, xp: Namespace) -> Array:
@@ -58,7 +58,7 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
     exponent = xp.where(in_p, exponent, nothing)
     far = log_sum_exp(exponent, xp)
     if order == 0.0:
-        return xp.clip(-far, min=0.0)
+        return clip(-far, xp, min=0.0)
     if order > 1e4:
         return far / (order - 1.0)
     # The sum is 1 - order (1 - order) D: near 1 the divergence D has the digits.

@@ -508,7 +508,7 @@ class ExponentialFamily:
         exponent = log_p + e
         far = _array.logsumexp(exponent, xp)[..., 0]
         is_near = far < 1.0
-        growth = xp.exp(xp.clip(exponent, max=40.0))
+        growth = xp.exp(_array.clip(exponent, xp, max=40.0))
         excess = _divergence.kullback_leibler(p, growth, -e, xp)
         near = xp.log1p(xp.where(is_near, excess, xp.zeros_like(excess)))
         return xp.where(is_near, near, far)
@@ -630,7 +630,7 @@ class ExponentialFamily:
         above = log_p - xp.where(inside, C, zero)
         count = xp.sum(xp.astype(inside, zero.dtype), axis=-1, keepdims=True)
         # Where the supports differ the answer is known, and the count may be 0.
-        above = above - xp.sum(above, axis=-1, keepdims=True) / xp.clip(count, min=1.0)
+        above = above - xp.sum(above, axis=-1, keepdims=True) / _array.clip(count, xp, min=1.0)
         rows = _like(self._span.rows, p, xp)
         off = above - _combined(_expectation(above, rows, xp), rows, xp)
         off = xp.where(inside, off, zero)

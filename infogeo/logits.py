@@ -301,7 +301,7 @@ def apply_inverse_fisher(z, g, *, check=True):
     growth = -_array.log_softmax(z, xp)
     # 1 / p may overflow where g is 0, and g / p may although its differences do not.
     top = xp.max(xp.where(g != 0.0, growth, xp.zeros_like(g)), axis=-1, keepdims=True)
-    v = g * xp.exp(xp.clip(growth - top, max=40.0))
+    v = g * xp.exp(_array.clip(growth - top, xp, max=40.0))
     return _array.times_exp(v - xp.mean(v, axis=-1, keepdims=True), top, xp)
 
 
@@ -557,8 +557,8 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     # q exp(v) - q, from expm1 where that cancels, from p where q underflows. Beyond exp(40) the
     # points are far apart, and the other formula takes over.
     growth = of_z.top - of_w.top - xp.log(of_w.total) - mean
-    q_exp_v = of_z.root * of_z.root * xp.exp(xp.clip(growth, max=40.0))
-    change = xp.where(in_both & (v < 1.0), q * xp.expm1(xp.clip(v, max=1.0)), q_exp_v - q)
+    q_exp_v = of_z.root * of_z.root * xp.exp(_array.clip(growth, xp, max=40.0))
+    change = xp.where(in_both & (v < 1.0), q * xp.expm1(_array.clip(v, xp, max=1.0)), q_exp_v - q)
     change = xp.sum(change, axis=-1, keepdims=True)
     is_near = xp.abs(change) < 0.5
     near = v - xp.log1p(xp.where(is_near, change, xp.zeros_like(change)))
@@ -1276,7 +1276,7 @@ def hellinger_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return xp.clip(math.sqrt(0.5) * _chord(z, w, xp), max=1.0)
+    return _array.clip(math.sqrt(0.5) * _chord(z, w, xp), xp, max=1.0)
 
 
 def bhattacharyya_coefficient(z, w, *, check=True):
@@ -1309,7 +1309,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
     of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
     roots = xp.sum(of_z.root * of_w.root, axis=-1)
-    return xp.clip(roots / xp.sqrt(of_z.total * of_w.total)[..., 0], max=1.0)
+    return _array.clip(roots / xp.sqrt(of_z.total * of_w.total)[..., 0], xp, max=1.0)
 
 
 def _divergence_arguments(z, w, xp):

@@ -293,7 +293,9 @@ def _iterate(coefficients, roots, weights, xp):
 
 
 def _after_newton_step(here, roots, weights, xp):
-    step = _inverse_hessian(here, roots, here.descent, xp.clip(here.norm, max=0.01)[..., None], xp)
+    step = _inverse_hessian(
+        here, roots, here.descent, _array.clip(here.norm, xp, max=0.01)[..., None], xp
+    )
     length = _array.norm(step, xp)[..., None]
     x = xp.cos(length) * here.x + _geodesic.sinc(length, xp) * step
     # x itself might have tiny coordinates of the wrong sign. Its image under the map whose fixed
@@ -306,7 +308,7 @@ def _stretch(roots, x, xp):
 
     Powers of 1 - cos phi for near points, where the closed form cancels.
     """
-    cosine = xp.clip(_cosines(roots, x, xp), max=1.0)
+    cosine = _array.clip(_cosines(roots, x, xp), xp, max=1.0)
     is_near = cosine > 0.9
     e = xp.where(is_near, 1.0 - cosine, xp.zeros_like(cosine))
     near, slope = xp.zeros_like(e), xp.zeros_like(e)
@@ -522,13 +524,13 @@ def _next_length(space, here, there, length, xp):
     curvature = squared / xp.where(length > 0.0, length, xp.ones_like(length)) - along
     is_convex = curvature * 1e3 > squared
     following = squared / xp.where(is_convex, curvature, xp.ones_like(curvature))
-    return xp.where(is_convex, xp.clip(following, min=1e-3), xp.ones_like(following))
+    return xp.where(is_convex, _array.clip(following, xp, min=1e-3), xp.ones_like(following))
 
 
 def _norm_in(space, point, v, xp):
     if hasattr(space, "norm"):
         return space.norm(point, v)
-    return _array.safe_sqrt(xp.clip(space.inner_product(point, v, v), min=0.0), xp)
+    return _array.safe_sqrt(_array.clip(space.inner_product(point, v, v), xp, min=0.0), xp)
 
 
 def _inner_in(space, point, u, v, xp):

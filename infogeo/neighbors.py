@@ -431,7 +431,7 @@ def _vertices(x: Array, xp: Namespace) -> _Vertices:
     gap = xp.where(is_close, rest / (1.0 + xp.sqrt(1.0 - rest)), 1.0)
     # Squares that underflow have no digits: such gaps count as larger than they are. Logits
     # that are t below the largest are rounded by t units, and gap is about exp(-t).
-    size = xp.clip(gap, min=float(xp.finfo(x.dtype).smallest_normal) ** 0.9)
+    size = _array.clip(gap, xp, min=float(xp.finfo(x.dtype).smallest_normal) ** 0.9)
     error = _unit_error(x, xp) * (1.0 - xp.log(size) / 16.0) * xp.sqrt(2.0 * size)
     return _Vertices(xp.where(is_close, top, -1), gap, error)
 
@@ -602,7 +602,7 @@ def _scattered(values: Array, flags: Array, new: Array, xp: Namespace) -> Array:
         values[flags] = new
         return values
     rank = xp.cumulative_sum(xp.astype(xp.reshape(flags, (-1,)), xp.int64)) - 1
-    spread = xp.take(new, xp.clip(rank, min=0))
+    spread = xp.take(new, _array.clip(rank, xp, min=0))
     return xp.where(flags, xp.reshape(spread, values.shape), values)
 
 
@@ -824,7 +824,7 @@ def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:
         values[rows] = new
         return values
     place = xp.searchsorted(rows, _count(values.shape[0], values))
-    place = xp.clip(place, max=rows.shape[0] - 1)
+    place = _array.clip(place, xp, max=rows.shape[0] - 1)
     is_new = xp.take(rows, place) == _count(values.shape[0], values)
     return xp.where(is_new[:, None], xp.take(new, place, axis=0), values)
 

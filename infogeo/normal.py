@@ -849,18 +849,18 @@ def _far_exp(x, y, length, is_near, xp):
     rho = xp.where(is_near, xp.ones_like(length), length)
     e, c = xp.where(is_near, xp.ones_like(x), x / rho), xp.where(is_near, xp.zeros_like(y), y / rho)
     tiny = float(xp.finfo(rho.dtype).smallest_normal)
-    root_q = xp.clip(xp.exp(-0.25 * rho), min=tiny)
+    root_q = _array.clip(xp.exp(-0.25 * rho), xp, min=tiny)
     q = root_q * root_q
     rest = -xp.expm1(-2.0 * rho)
     is_up = c > 0.0
     up = e * xp.sqrt(0.5 * rest / (1.0 + xp.where(is_up, c, xp.zeros_like(c))))
     down = xp.sqrt(0.5 * rest * (1.0 - xp.where(is_up, xp.zeros_like(c), c)))
     k = xp.where(is_up, up, down)
-    g = xp.clip(xp.hypot(q * q, k), min=tiny)
+    g = _array.clip(xp.hypot(q * q, k), xp, min=tiny)
     ratio = k / root_q
     is_lost = xp.abs(ratio) * tiny > root_q  # the end's deviation underflows
     ratio = xp.where(is_lost, 1.0 / tiny, ratio / xp.where(is_lost, xp.ones_like(q), root_q))
-    h = xp.clip(xp.hypot(q, ratio), min=tiny)
+    h = _array.clip(xp.hypot(q, ratio), xp, min=tiny)
     return 1.0 / h, 1.0 / h, 0.5 * rest * (e / g), 1.0 / g
 
 

@@ -1448,7 +1448,7 @@ def hellinger_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return xp.clip(math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp), max=1.0)
+    return _array.clip(math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp), xp, max=1.0)
 
 
 def bhattacharyya_coefficient(p, q, *, check=True):
@@ -1481,7 +1481,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
     totals = xp.sum(p, axis=-1) * xp.sum(q, axis=-1)
     roots = xp.sum(_array.safe_sqrt(p, xp) * _array.safe_sqrt(q, xp), axis=-1)
-    return xp.clip(roots / xp.sqrt(totals), max=1.0)
+    return _array.clip(roots / xp.sqrt(totals), xp, max=1.0)
 
 
 def _log_ratio(p, q, xp):
