@@ -28,6 +28,8 @@ numpydoc_show_class_members = False
 suppress_warnings = ["ref.term", "ref.ref", "config.cache"]
 html_theme = "pydata_sphinx_theme"
 html_title = "infogeo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 html_theme_options = {"header_links_before_dropdown": 4}
 # Pages without pages below them need no list of those.
 html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md")}
