@@ -306,7 +306,8 @@ def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: t
             f"{name} and {other} must have the same {events} along the last axis: "
             f"{name} has shape {tuple(shape)} and {other} has {tuple(other_shape)}."
         )
-    for length, other_length in zip(shape[-2::-1], other_shape[-2::-1], strict=False):
+    for k in range(2, min(len(shape), len(other_shape)) + 1):
+        length, other_length = shape[-k], other_shape[-k]
         is_known = length == length and other_length == other_length  # dask may not know: NaN
         if is_known and length != other_length and 1 not in (length, other_length):
             raise ValueError(

@@ -112,7 +112,7 @@ def test_functions_of_the_wrong_kind_for_series(old):
 
 def test_errors_list_a_few_of_many_columns(rng):
     wide = pd.DataFrame(rng.dirichlet(np.ones(300), 2)).astype(str)
-    with pytest.raises(TypeError, match=r"3: str, 4: str and 295 more\.$"):
+    with pytest.raises(TypeError, match=r"3: (str|object), 4: (str|object) and 295 more\.$"):
         frames.apply(simplex.entropy, wide)
 
 

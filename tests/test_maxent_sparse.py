@@ -197,7 +197,7 @@ def hidden_face(rng, num_features, num_outcomes, num_off):
     """
     F = draw(rng, num_features - 2, num_outcomes)[0]
     on = num_outcomes - num_off
-    shown = scipy.sparse.random_array((1, num_outcomes), density=0.2, rng=rng).tocsr()
+    shown = scipy.sparse.random_array((1, num_outcomes), density=0.2, random_state=rng).tocsr()
     excess = scipy.sparse.csr_array(
         (np.full(num_off, 0.5), (np.zeros(num_off, int), np.arange(on, num_outcomes))),
         shape=(1, num_outcomes),
