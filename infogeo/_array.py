@@ -83,7 +83,7 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     coarseness = [0.0] * len(arrays)
     xp = _uniform_namespace(arrays)
     if xp is None:
-        _check_labels(names, rules, arrays)
+        check_labels(names, rules, arrays)
         xp, arrays, coarseness = _unify(names, arrays)
     _check_shapes(names, rules, arrays)
     if check and not _is_tracing():
@@ -275,7 +275,7 @@ def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> N
             _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
 
 
-def _check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
+def check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
     """Refuse frames of pandas and polars whose columns would be matched by their positions."""
     first: dict[str, int] = {}
     labels = [_labels(value) for value in given]

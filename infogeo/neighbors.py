@@ -25,7 +25,16 @@ from array_api_compat import (
 )
 
 from infogeo import _array, logits, simplex
-from infogeo._array import LOGITS, PROBABILITIES, Array, Namespace, Rule, bad_value, gate
+from infogeo._array import (
+    LOGITS,
+    PROBABILITIES,
+    Array,
+    Namespace,
+    Rule,
+    bad_value,
+    check_labels,
+    gate,
+)
 from infogeo._result import Neighbors
 
 __all__ = ["nearest", "pairwise_distance"]
@@ -184,6 +193,7 @@ def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...
                 if len(array.shape) == 1
                 else f"Pass {name}.reshape(-1, {array.shape[-1]}) for a batch with more axes.",
             )
+    check_labels(list(given), [rule] * len(given), list(given.values()))
     any_shape = replace(rule, events="")
     xp, *arrays = gate(False, **{name: (any_shape, value) for name, value in given.items()})
     shapes = {name: tuple(array.shape) for name, array in zip(given, arrays, strict=True)}

@@ -122,6 +122,15 @@ def test_probabilities_are_expected_without_logits(drift, capsys):
     assert "give --logits" in capsys.readouterr().err
 
 
+def test_logits_that_look_like_probabilities_are_pointed_out(tmp_path, capsys):
+    np.save(tmp_path / "p.npy", np.full((3, 2), 0.5))
+    np.save(tmp_path / "z.npy", np.zeros((3, 2)))
+    files = [str(tmp_path / name) for name in ("p.npy", "z.npy")]
+    assert cli.main(["compare", *files, "--logits"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "sum to 1" in line]
+    assert line.startswith(f"infogeo compare: {files[0]}: ")
+
+
 @pytest.mark.parametrize("output", [[], ["--json"]])
 def test_a_closed_pipe_does_not_hide_that_it_failed(drift, output):
     arguments = "old.csv new.csv --logits --fail-above 0.001 " + " ".join(output)

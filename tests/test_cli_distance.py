@@ -169,6 +169,15 @@ def test_logits_and_float32(files, capsys):
     np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=1e-15)
 
 
+def test_logits_that_look_like_probabilities_are_pointed_out(files, capsys):
+    assert cli.main(["distance", "a.csv", "b.z.npy", "--logits"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "sum to 1" in line]
+    assert line.startswith("infogeo distance: a.csv: ")
+    assert line.endswith("leave out --logits")
+    assert cli.main(["distance", "a.z.npy", "b.z.npy", "--logits"]) == 0
+    assert "sum to 1" not in capsys.readouterr().err
+
+
 def test_half_precision_keeps_its_own_tolerance(files, capsys):
     for name, p in zip("ab", files, strict=True):
         np.save(f"{name}.npy", p.astype(np.float16))

@@ -51,6 +51,9 @@ def mortal():
 def warm():
     return PullbackMetric(Net(), temperature=4.0)
 
+def softmax():
+    return torch.nn.Sequential(Net(), torch.nn.Softmax(dim=-1))
+
 def regression():
     return PullbackMetric(Net(), heads.normal_fixed_std(0.5))
 
@@ -397,3 +400,12 @@ def test_out_of_memory(place, capsys, monkeypatch):
     monkeypatch.setattr(pullback.PullbackMetric, "log_spectrum", refuse)
     assert cli.main(arguments()) == 2
     assert "out of memory: give a --batch-size smaller than 4" in capsys.readouterr().err
+
+
+def test_a_model_that_ends_with_a_softmax_is_pointed_out(place, capsys):
+    torch.save({f"0.{k}": v for k, v in torch.load("weights.pt").items()}, "softmax.pt")
+    options = arguments(model="nets_of_the_test:softmax", weights="softmax.pt")
+    assert cli.main(options) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "softmax" in line]
+    assert len(lines) == 1  # of three batches
+    assert lines[0].startswith("infogeo pullback: The outputs of model at x are probabilities")

@@ -832,3 +832,15 @@ def test_models_that_work_in_place_leave_the_input_alone():
     metric.output_distance(x, torch.ones(1, 3))
     assert metric.trace(x).shape == metric.norm(x, x).shape == (1,)
     assert torch.equal(x, torch.tensor([[-1.0, 2.0, 3.0]]))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_model_that_ends_with_a_softmax_is_warned_of(temperature):
+    x = torch.linspace(-1.0, 1.0, 24, dtype=F64).reshape(2, 12)
+    model = nn.Sequential(mlp(), nn.Softmax(dim=-1))
+    with pytest.warns(UserWarning, match="leave out the model's last softmax"):
+        PullbackMetric(model, temperature=temperature).factor(x)
+    # Silent: other heads, one class, logits that happen to be positive.
+    PullbackMetric(model, heads.normal_fixed_std(1.0)).factor(x)
+    PullbackMetric(nn.Sequential(mlp(), nn.Softplus())).factor(x)
+    PullbackMetric(model, check=False).factor(x)

@@ -257,7 +257,9 @@ def test_saturated_predictions_have_a_path(dtype):
     metric = PullbackMetric(lambda x: x @ W.T)
     assert (torch.softmax(x0 @ W.T, -1).amin(-1) < 1e-6).all()
     path = metric.distance(x0, x1)
-    assert (path.length <= 1.01 * path.lower_bound).all()
+    # What is promised: the distance of one pair, 6e-5, is less than its rounding in float32.
+    rounding = 8.0 * torch.finfo(dtype).eps ** 0.5
+    assert (path.length <= 1.01 * path.lower_bound + rounding).all()
     assert path.points.dtype == path.length.dtype == dtype
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from infogeo import _files
@@ -90,6 +91,22 @@ def say(text):
         print(text, flush=True)
     except BrokenPipeError:
         forget_output()
+
+
+@contextlib.contextmanager
+def warnings_in_a_line(command):
+    """Say what the library warns of as people expect it from a command: once, without source."""
+    said = set()
+
+    def show(message, *_):
+        if str(message) not in said:
+            print(f"{command}: {message}", file=sys.stderr)
+        said.add(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def forget_output():

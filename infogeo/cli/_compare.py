@@ -6,7 +6,15 @@ import json
 import warnings
 
 from infogeo._progress import bar_for_people
-from infogeo.cli._common import UsageError, folder_name, replacing, require, say, writable_folder
+from infogeo.cli._common import (
+    UsageError,
+    folder_name,
+    replacing,
+    require,
+    say,
+    warnings_in_a_line,
+    writable_folder,
+)
 
 _EXAMPLES = """\
 OLD and NEW are tables of predictions on the same inputs, row beside row: csv, npy, npz or parquet,
@@ -119,10 +127,19 @@ def _measure(options, progress):
     import numpy as np
 
     from infogeo import logits, simplex
-    from infogeo.cli._tables import Table, paired_blocks, value_errors, wide
+    from infogeo.cli._tables import (
+        Table,
+        paired_blocks,
+        value_errors,
+        warn_of_probabilities,
+        wide,
+    )
 
     space = logits if options.logits else simplex
     a, b = Table(options.old, options.id), Table(options.new, options.id)
+    if options.logits:
+        with warnings_in_a_line("infogeo compare"):
+            warn_of_probabilities(a, b)
     ids, distances, old, new = [], [], [], []
     for x, y in paired_blocks(a, b):
         progress("distances", x.first / a.num_rows if a.num_rows else 0.0)

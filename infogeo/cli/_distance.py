@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from infogeo._progress import bar_for_people
-from infogeo.cli._common import UsageError, replacing
+from infogeo.cli._common import UsageError, replacing, warnings_in_a_line
 
 _EXAMPLES = """\
 Tables have one row for each prediction and one column for each class: csv (with names or without),
@@ -70,6 +70,9 @@ def _run(options):
     try:
         a = _tables.Table(options.a, options.id)
         b = None if options.b is None else _tables.Table(options.b, options.id)
+        if options.logits:
+            with warnings_in_a_line("infogeo distance"):
+                _tables.warn_of_probabilities(a, *filter(None, [b]))
         with bar_for_people() as progress:
             labels, answers = _answers(options, a, b, progress)
             if options.output is None:

@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 
 from infogeo._progress import progress_bar
-from infogeo.cli._common import UsageError, first_line, folder_name, require, say, writable_folder
+from infogeo.cli._common import (
+    UsageError,
+    first_line,
+    folder_name,
+    require,
+    say,
+    warnings_in_a_line,
+    writable_folder,
+)
 
 _EXPLANATION = """\
 The factory is a function without arguments that returns a torch.nn.Module whose outputs are logits,
@@ -84,7 +92,11 @@ def add(commands):
 def _run(options):
     _check_combination(options)
     require("infogeo pullback", torch="torch", matplotlib="plot")
-    with writable_folder(options.output), progress_bar() as progress:
+    with (
+        writable_folder(options.output),
+        progress_bar() as progress,
+        warnings_in_a_line("infogeo pullback"),
+    ):
         progress("loading", 0.0)
         found, explorer = _merge(options), None
         if options.model is not None:

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -566,6 +567,18 @@ def read_column(path):
 def wide(values):
     """Return float32 as float64, which changes no number; half precision keeps its tolerance."""
     return values.astype(np.float64) if values.dtype == np.float32 else values
+
+
+def warn_of_probabilities(*tables):
+    """Warn where the first rows of what is said to hold logits are probabilities."""
+    for table in tables:
+        rows = next(table.blocks(rows=100)).values
+        if table.num_columns > 1 and rows.min() >= 0.0 and abs(rows.sum(-1) - 1.0).max() < 1e-5:
+            warnings.warn(
+                f"{table.path}: the first rows sum to 1, as probabilities do: "
+                "for those leave out --logits",
+                stacklevel=2,
+            )
 
 
 @contextlib.contextmanager

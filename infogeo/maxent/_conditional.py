@@ -244,6 +244,9 @@ def conditional(
     weight = 1.0 if sample_weight is None else sample_weight
     xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
     # Labels and weights are read, wherever they live: their dtypes are not those of the result.
+    if _are_names(labels):
+        rule = "be whole numbers from 0, one for each sample, or a distribution for each"
+        raise TypeError(f"labels must {rule}: they are names. {_NUMBERING}")
     _, y = gate(check, labels=(_LABELS, labels))
     _, w = gate(check, sample_weight=(WEIGHTS, weight))
     check_controls(tol, max_steps)
@@ -255,6 +258,14 @@ def conditional(
 
 
 # ---------------------------------------------------------------- arguments
+
+
+def _are_names(labels):
+    try:
+        first = labels[0] if len(labels) else None
+    except (TypeError, KeyError, IndexError):
+        return False
+    return isinstance(first, str | bytes)
 
 
 def _are_labels(y, coarseness):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -86,6 +87,17 @@ def check_gradients(rows):
             "model",
             "have finite gradients at x",
             f"those at row {int(torch.argwhere(wrong)[0])} of x are NaN or infinite",
+        )
+
+
+def warn_of_probabilities(z):
+    """Warn of logits that are probabilities: of several ones, as one may be so by chance."""
+    is_positive = z.shape[0] > 1 and z.shape[1] > 1 and float(z.min()) >= 0.0
+    if is_positive and float((z.sum(-1) - 1.0).abs().max()) < 1e-5 and float(z.std(0).max()) > 1e-3:
+        warnings.warn(
+            "The outputs of model at x are probabilities: every row sums to 1. The categorical "
+            "head takes logits: leave out the model's last softmax.",
+            stacklevel=2,
         )
 
 

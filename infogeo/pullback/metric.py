@@ -26,6 +26,7 @@ from infogeo.pullback._checks import (
     explain_mismatch,
     require_distance,
     result_dtype,
+    warn_of_probabilities,
 )
 from infogeo.pullback._derivatives import (
     Gradients,
@@ -741,6 +742,8 @@ class PullbackMetric:
             )
         rule = LOGITS if self.head.allows_masks else VECTOR
         gate(self.check, **{"model(x)": (rule, z.detach())})
+        if self.check and self.head is heads.categorical:
+            warn_of_probabilities(z.detach() * self.temperature)
 
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r)."""
