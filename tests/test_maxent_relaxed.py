@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, least_violation, max_entropy
@@ -315,3 +316,24 @@ def test_the_callback_sees_the_steps(rng):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         c_maximize(DIE, **arguments)
+
+
+def test_a_least_violation_that_is_not_least_is_refused(monkeypatch):
+    # Some releases of scipy return such a point without a word.
+    monkeypatch.setattr(scipy.optimize, "nnls", lambda A, b: (np.ones(A.shape[1]), 0.0))
+    with pytest.raises(SolveError, match="the expectations nearest to the targets were not found"):
+        least_violation(DIE, [7.0])
+
+
+@pytest.mark.parametrize("miss", [1e-13, 1e-11, 1e-9, 1e-6])
+def test_targets_barely_out_of_reach_have_a_least_violation(rng, miss):
+    for _ in range(20):
+        F = rng.normal(size=(3, 9))
+        outward = rng.normal(size=3)
+        edge = F[:, (outward @ F).argmax()]
+        found = least_violation(F, edge + miss * outward, throw=False)  # the nearest point is found
+        assert found.status.is_solution or miss < 1e-9
+        assert (
+            not found.status.is_solution
+            or found.residual <= miss * np.abs(outward).max() * (1.0 + 1e-9) + 1e-14
+        )

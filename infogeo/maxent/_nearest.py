@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.optimize
 
+from infogeo._result import SolveError
+
 
 def nearest_expectations(F, b, allowed):
     """Return the point of the convex hull of the F_y nearest to b, for each member of a batch.
@@ -21,7 +23,14 @@ def nearest_expectations(F, b, allowed):
     for k in np.ndindex(b.shape[:-1]):
         inside = F[k][:, allowed[k]]
         spread = np.ptp(inside, axis=-1)
-        reached = nearest_point(inside, b[k], np.where(spread > 0.0, spread, 1.0))
+        unit = np.where(spread > 0.0, spread, 1.0)
+        reached = nearest_point(inside, b[k], unit)
+        if reached is not None and not is_nearest(reached, inside, b[k], unit):
+            raise SolveError(
+                "the expectations nearest to the targets were not found: those of the non-negative "
+                f"least squares of scipy {scipy.__version__} are not. Another release may find them.",
+                None,
+            )
         nearest[k] = b[k] if reached is None else np.where(spread > 0.0, reached, inside[:, 0])
     return nearest
 
@@ -39,3 +48,13 @@ def nearest_point(F, b, unit):
     violation = (reached - b) / unit
     is_met = np.linalg.norm(violation) <= 1e-12 * (1.0 + np.linalg.norm(b / unit))
     return None if is_met else reached
+
+
+def is_nearest(reached, F, b, unit):
+    """Whether no F_y is on the near side of the plane through the point across the violation."""
+    above = (F - b[:, None]) / unit[:, None]
+    violation = (reached - b) / unit
+    length = np.linalg.norm(violation)
+    size = np.linalg.norm(above, axis=0).max()
+    behind = violation @ above - length**2
+    return bool(behind.min() >= -(1e-9 * length + 1e-13 * size) * size)
