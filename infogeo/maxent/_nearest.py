@@ -27,8 +27,8 @@ def nearest_expectations(F, b, allowed):
         reached = nearest_point(inside, b[k], unit)
         if reached is not None and not is_nearest(reached, inside, b[k], unit):
             raise SolveError(
-                "the expectations nearest to the targets were not found: those of the non-negative "
-                f"least squares of scipy {scipy.__version__} are not. Another release may find them.",
+                "the expectations nearest to the targets were not found: non-negative least "
+                f"squares of scipy {scipy.__version__} found others. Another release may do.",
                 None,
             )
         nearest[k] = b[k] if reached is None else np.where(spread > 0.0, reached, inside[:, 0])
