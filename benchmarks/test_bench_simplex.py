@@ -91,6 +91,13 @@ def test_short_rows(benchmark, num_outcomes, who):
     benchmark(DISTANCES[who](*predictions((10_000, num_outcomes), None)))
 
 
+@pytest.mark.parametrize("who", list(DISTANCES)[:3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_near_pairs(benchmark, shape, who):
+    benchmark.group = name_of(shape)
+    benchmark(DISTANCES[who](*predictions(shape, 1e-8)))
+
+
 @pytest.mark.parametrize("who", LOGITS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_distances_from_logits(benchmark, shape, who):
