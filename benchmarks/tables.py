@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass, field
 
 BENCHMARK = re.compile(r"`benchmarks/(test_bench_\w+\.py(?:::\w+)?)`")
+# The space before a unit at the end of a cell: a narrow column must not part the two there.
+UNIT = re.compile(r" (?=(?:s|ms|µs|GB|MiB|%) \|)")
 TABLE = re.compile(r"(?P<above>(?:^(?!\|).+\n)+)\n(?P<rows>(?:^\|.*\n)+)", flags=re.MULTILINE)
 
 
@@ -61,7 +63,8 @@ def body(header, results):
         else:
             cells = [{"work": work} | {result.who: time(result.best) for result in group}]
         lines += ["| " + " | ".join(row.get(name, "") for name in columns) + " |" for row in cells]
-    return [re.sub(r"^\|  ", "| ", line).replace("|  |", "| |") for line in lines]
+    lines = [re.sub(r"^\|  ", "| ", line).replace("|  |", "| |") for line in lines]
+    return [UNIT.sub("\N{NO-BREAK SPACE}", line) for line in lines]
 
 
 def cells_of(result, first):
