@@ -122,8 +122,9 @@ def test_tables_are_written_from_results():
     )
     expected = PAGE.replace("| old | infogeo | 1 s | 1.00 | 0 |\n", first)
     expected = expected.replace("plain |\n|---|---|---|\n", f"plain |\n|---|---|---|\n{second}")
-    assert tables.rewrite(PAGE, RESULTS).replace("\N{NO-BREAK SPACE}", "~") == expected
-    assert tables.rewrite(expected, RESULTS) == expected
+    page = tables.rewrite(PAGE, RESULTS)
+    assert page.replace("\N{NO-BREAK SPACE}", "~") == expected
+    assert tables.rewrite(page, RESULTS) == page
 
 
 def test_tables_without_results_stay_as_they_are():
