@@ -33,7 +33,7 @@ class Result:
 
     def belongs_to(self, name):
         """Return whether this is the named file's or function's."""
-        test = self.test.rpartition("/")[2].partition("[")[0]
+        test = self.test.partition("[")[0].rpartition("/")[2]
         return test == name or test.startswith(f"{name}::")
 
 

@@ -284,7 +284,7 @@ def check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
             continue
         j = first.setdefault(rule.events, i)
         for a, b in zip(labels[j], labels[i], strict=False):
-            if a != b:
+            if [a] != [b]:  # a list equals itself, even one of NaN
                 raise ValueError(
                     f"{names[j]} and {names[i]} must have the same columns in the same order: "
                     f"{names[j]} has {a!r} where {names[i]} has {b!r}. "
@@ -293,8 +293,9 @@ def check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
 
 
 def _labels(value: Any) -> list[Any]:
-    """Return the columns of a data frame, the index of a series of pandas; nothing of others."""
-    columns = getattr(value, "columns", None)
+    """Return the names of the columns of a frame, of the entries of a series of pandas."""
+    is_arrow = hasattr(type(value), "column_names")  # of a table its columns are the data
+    columns = getattr(value, "column_names" if is_arrow else "columns", None)
     if columns is None and hasattr(value, "ndim"):
         columns = getattr(value, "index", None)
     return [] if columns is None or callable(columns) else list(columns)

@@ -222,8 +222,8 @@ def _near_squared_chord(p, q, total, chord_and_excess):
 # The root of p q is wrong where p q underflows. A squared chord below this, times the number of
 # outcomes, may show it.
 _UNDERFLOW = {
-    np.dtype(kind): math.sqrt(2.0 * np.finfo(kind).smallest_subnormal) / np.finfo(kind).eps
-    for kind in (np.float32, np.float64)
+    np.dtype(kind): np.sqrt(2 * np.finfo(kind).smallest_subnormal) / np.finfo(kind).eps
+    for kind in (np.float32, np.float64, np.longdouble)
 }
 
 

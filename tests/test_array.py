@@ -89,6 +89,18 @@ def test_frames_are_read_as_numpy():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([P, Q])
     assert fisher_rao_distance(frame, P).shape == (2,)
+    frame.columns = ["a", "b", np.nan]
+    np.testing.assert_array_equal(fisher_rao_distance(frame, frame), 0.0)
+
+
+def test_tables_of_arrow_are_compared_by_the_names_of_their_columns():
+    pyarrow = pytest.importorskip("pyarrow")
+    p, q = (pyarrow.table({"a": [x], "b": [1.0 - x]}) for x in (0.2, 0.3))
+    np.testing.assert_array_equal(
+        fisher_rao_distance(p, q), [fisher_rao_distance([0.2, 0.8], [0.3, 0.7])]
+    )
+    with pytest.raises(ValueError, match="p has 'a' where q has 'b'"):
+        fisher_rao_distance(p, q.select(["b", "a"]))
 
 
 @pytest.mark.parametrize(

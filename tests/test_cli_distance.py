@@ -178,6 +178,13 @@ def test_logits_that_look_like_probabilities_are_pointed_out(files, capsys):
     assert "sum to 1" not in capsys.readouterr().err
 
 
+def test_halves_whose_sum_overflows_warn_of_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("z.npy", np.full((2, 3), 6e4, np.float16))
+    assert cli.main(["distance", "z.npy", "z.npy", "--logits"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_half_precision_keeps_its_own_tolerance(files, capsys):
     for name, p in zip("ab", files, strict=True):
         np.save(f"{name}.npy", p.astype(np.float16))

@@ -152,6 +152,14 @@ def test_a_die_between_bounds():
     np.testing.assert_array_equal(edge.probabilities, np.eye(6)[5])
 
 
+@pytest.mark.parametrize("size", [2.0**-1000, 2.0**600, 2.0**1000])
+def test_bounds_of_features_whose_squares_under_or_overflow(size):
+    for bounds in ({"lower": 4.5}, {"lower": 1.0, "upper": 3.0}):
+        found = max_entropy(size * DIE, **{name: size * bound for name, bound in bounds.items()})
+        expected = max_entropy(DIE, **bounds).probabilities
+        np.testing.assert_allclose(found.probabilities, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_bounds_meet_the_conditions(seed):
     rng = np.random.default_rng(seed)

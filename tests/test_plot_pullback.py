@@ -73,6 +73,14 @@ def test_captions_stay_above_their_frames():
     assert [text.get_text() for text in ax.texts][1] == "$5\noff"
 
 
+def test_lines_of_captions_are_kept():
+    captions = ["7\n0.93", r"$\alpha$" + "\n$\\beta$", "$5\n$x$"]
+    ax = plot.filmstrip(np.zeros((3, 4, 4)), captions=captions)
+    assert [text.get_text() for text in ax.texts] == captions
+    assert [text.get_parse_math() for text in ax.texts] == [False, True, False]
+    ax.figure.canvas.draw()
+
+
 @pytest.mark.parametrize(
     ("points", "options", "error", "message"),
     [

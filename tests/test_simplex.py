@@ -834,6 +834,14 @@ def test_six_decimals_of_a_csv_are_enough_rounding_to_pass(rng):
     assert max(relative_error(d[i], exact_distance(p[i], q[i])) for i in range(20)) < 1e-14
 
 
+def test_long_doubles_near_and_far():
+    p = np.array([0.5, 0.25, 0.25], np.longdouble)
+    for change in (2.0**-40, 0.25):
+        q = p + change * np.array([1.0, -1.0, 0.0], np.longdouble)
+        d = simplex.fisher_rao_distance(p, q)
+        assert relative_error(d, exact_distance(p, q)) < 1e-15
+
+
 def test_a_geodesic_that_leaves_is_refused_where_gradients_are_wanted():
     torch = pytest.importorskip("torch")
     v = torch.tensor([-4.0, 4.0], requires_grad=True)

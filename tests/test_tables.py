@@ -127,5 +127,10 @@ def test_tables_are_written_from_results():
     assert tables.rewrite(page, RESULTS) == page
 
 
+def test_the_arguments_of_a_benchmark_may_hold_slashes():
+    result = tables.Result("benchmarks/test_bench_a.py::test_one[a/b]", "", "", 1.0, 1.0)
+    assert result.belongs_to("test_bench_a.py::test_one")
+
+
 def test_tables_without_results_stay_as_they_are():
     assert tables.rewrite(PAGE, RESULTS[-1:]) == PAGE

@@ -572,7 +572,7 @@ def wide(values):
 def warn_of_probabilities(*tables):
     """Warn where the first rows of what is said to hold logits are probabilities."""
     for table in tables:
-        rows = next(table.blocks(rows=100)).values
+        rows = next(table.blocks(rows=100)).values.astype(np.float64)  # sums of halves overflow
         if table.num_columns > 1 and rows.min() >= 0.0 and abs(rows.sum(-1) - 1.0).max() < 1e-5:
             warnings.warn(
                 f"{table.path}: the first rows sum to 1, as probabilities do: "

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.optimize
 
 from infogeo._result import Status
+from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import is_proof
 from infogeo.maxent._single import solve
@@ -73,6 +74,9 @@ def _failed(solution, status, steps, certificate, diagnosis):
 def _search(F, C, lower, upper):
     """Return theta near the optimum of the dual, exactly 0 where no bound is met."""
     num_features = F.shape[0]
+    unit = power_of_two(np.abs(F).max(axis=-1))  # without it, squares under- and overflow
+    with np.errstate(over="ignore"):  # bounds far beyond the features
+        F, lower, upper = F / unit[:, None], lower / unit, upper / unit
     shift, scale = F.mean(axis=-1), np.maximum(F.std(axis=-1), 1e-300)
     rows = (F - shift[:, None]) / scale[:, None]
     low, high = (lower - shift) / scale, (upper - shift) / scale

@@ -237,9 +237,13 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
 
 
 def _caption(caption, room):
-    """Return a caption in lines that fit into so many points."""
+    """Return a caption, each of its lines in lines that fit into so many points."""
     width = max(3, int(room / (1.0 + _GAP) / _LETTER))
-    return as_text(str(caption), width=width, most=3 * width)
+    lines = [as_text(line, width=width, most=3 * width) for line in str(caption).split("\n")]
+    return {
+        "text": "\n".join(line["text"] for line in lines),
+        "parse_math": all(line.get("parse_math", True) for line in lines),
+    }
 
 
 def _images(points):
