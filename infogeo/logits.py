@@ -478,12 +478,18 @@ def _near_chord(z, w, q, total, xp):
 
     With v = log(p / q) up to a constant, E_q[v] = 0, h = exp(v / 2) - 1 and
     g^2 = 1 + E_q[(2 + h) h], the change of the normaliser, it is the root of E_q[(h + 1 - g)^2]
-    over g. Rows with a mask, or with v so large that a tail of q may count, take the other form.
+    over g. Rows with a mask of one alone, or with v so large that a tail of q may count, take the
+    other form.
     """
     ones = _array.ones(z.shape[-1], z.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         v, rounding = _two_difference(z, w)
-        v -= ((q * v).dot(ones) / total)[:, None]
+        mean = (q * v).dot(ones) / total
+        if np.isnan(mean).any():
+            is_masked = np.isnan(v)  # in both: q is 0 there
+            v[is_masked] = rounding[is_masked] = 0.0
+            mean = (q * v).dot(ones) / total
+        v -= mean[:, None]
         v += rounding
         is_tame = v.max(-1) < 40.0
         v *= 0.5
@@ -500,7 +506,9 @@ def _near_chord(z, w, q, total, xp):
         is_tame &= squared > np.finfo(z.dtype).tiny * 1e20
         chord = np.sqrt(squared) / growth
     if not is_tame.all():
-        others = ~is_tame
+        is_equal = (z == w).all(-1)
+        chord[is_equal] = 0.0
+        others = ~(is_tame | is_equal)
         chord[others] = _array.norm(_root_difference(z[others], w[others], xp), xp)
     return chord
 

@@ -38,6 +38,22 @@ def test_distance_against_80_digits(rng, num_outcomes, scale, separation):
     assert relative_error(logits.fisher_rao_distance(z, w), exact_distance(z, w)) < 1e-13
 
 
+@pytest.mark.parametrize("constant", [0.0, 300.0])
+@pytest.mark.parametrize("separation", [1e-12, 1e-3, 0.3])
+def test_masks_among_near_pairs(rng, separation, constant):
+    z = rng.normal(size=(8, 6))
+    w = z + separation * rng.normal(size=z.shape) + constant
+    z[:6, 2] = w[:6, 2] = -np.inf
+    z[0, 3] = w[0, 3] = z[1, 4] = w[2, 4] = -np.inf
+    z[3, 5], w[3, 5] = -2000.0, -np.inf
+    w[[4, 6]] = z[[4, 6]]
+    d = logits.fisher_rao_distance(z, w)
+    assert d[4] == d[6] == 0.0
+    for i in (0, 1, 2, 3, 5, 7):
+        assert relative_error(d[i], exact_distance(z[i], w[i])) < 1e-13
+        assert d[i] == pytest.approx(logits.fisher_rao_distance(z[i], w[i]), rel=1e-13)
+
+
 @pytest.mark.parametrize("constant", [-1e4, 1e3, 12345.678])
 def test_the_representative_costs_no_digits(rng, constant):
     z = rng.normal(size=10)
