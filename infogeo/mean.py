@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from infogeo import _array, _divergence, _geodesic, _points, logits, simplex
-from infogeo._array import LOGITS, PROBABILITIES, REAL, WEIGHTS, Array, bad_value, gate
+from infogeo import _array, _divergence, _geodesic, _points, _spaces, simplex
+from infogeo._array import REAL, WEIGHTS, Array, bad_value, gate
 from infogeo._result import Mean, SolveError, Status
 
 __all__ = ["frechet_mean"]
@@ -42,7 +42,7 @@ def frechet_mean(
     ----------
     points : array, shape (..., n, ..., c), or batch of points of the space
         With one axis to average over and any number of batch axes.
-    space : module or object
+    space : module, object or name
         `infogeo.simplex` (points are probabilities), `infogeo.logits`, `infogeo.normal` (points
         are a batch `infogeo.normal.Normal`), or anything with ``exp_map(p, v)``, ``log_map(p, q)``
         and ``norm(p, v)`` or ``inner_product(p, u, v)`` on arrays, whose leading axes broadcast.
@@ -118,8 +118,9 @@ def frechet_mean(
     'converged'
     """
     _require_controls(tol, max_steps)
-    if space is simplex or space is logits:
-        rule = PROBABILITIES if space is simplex else LOGITS
+    space = _spaces.resolve(space)
+    rule = _spaces.rule_of(space)
+    if rule is not None:
         xp, points, weights = _array.gate_mean(check, rule, points, weights, axis)
         _require_readable(points)
         point, norm, steps, is_done = _mean_on_sphere(

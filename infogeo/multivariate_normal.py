@@ -217,6 +217,9 @@ class MultivariateNormal:
         return _points.describe(self)
 
 
+POINTS = MultivariateNormal
+
+
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Tangent:
     """A batch of tangent vectors: velocities of normal distributions.

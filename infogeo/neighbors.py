@@ -24,10 +24,8 @@ from array_api_compat import (
     is_writeable_array,
 )
 
-from infogeo import _array, logits, simplex
+from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import (
-    LOGITS,
-    PROBABILITIES,
     Array,
     Namespace,
     Rule,
@@ -51,7 +49,7 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
         One point per row; for spaces with points of another kind, a batch of n of them.
     b : array, shape (m, c), or None
         The other points. None: the distances within a, symmetric, with 0 on the diagonal.
-    space : module or object
+    space : module, object or name
         What the points are: `infogeo.simplex` (probabilities), `infogeo.logits`, or anything
         with a function ``fisher_rao_distance`` that broadcasts. It is called with
         ``a[i, None, ...]`` and ``b[None, j, ...]`` for slices i and j; batches need a length.
@@ -94,7 +92,7 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     """
     block_size = _checked_block_size(block_size)
     given = {"a": a} if b is None else {"a": a, "b": b}
-    rule = _rule_of(space)
+    space, rule = _space_and_rule(space)
     if rule is None:
         return _pairwise_with(_as_batches(given), space.fisher_rao_distance, block_size)
     _, *points = _gate_rows(check, rule, given)
@@ -115,7 +113,7 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
         stay).
     num_neighbors : int
         How many, from 1 to the number of points to choose from.
-    space : module or object
+    space : module, object or name
         What the points are, as in `pairwise_distance`.
     check : bool
         Verify the values. Shapes and dtypes are always verified. Spaces other than
@@ -151,7 +149,7 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
     array([0.283794, 0.283794, 0.283794, 0.283794])
     """
     given = {"queries": queries} if points is None else {"queries": queries, "points": points}
-    rule = _rule_of(space)
+    space, rule = _space_and_rule(space)
     if rule is None:
         batches = _as_batches(given)
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
@@ -166,18 +164,10 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
 # ---------------------------------------------------------------- arguments
 
 
-def _rule_of(space: Any) -> Rule | None:
-    """Return the gate's rule for points of the space, None for spaces with rules of their own."""
-    if space is simplex:
-        return PROBABILITIES
-    if space is logits:
-        return LOGITS
-    if callable(getattr(space, "fisher_rao_distance", None)):
-        return None
-    raise TypeError(
-        f"space must have a function fisher_rao_distance: got {space!r}. "
-        "Pass a module such as infogeo.simplex, or an object with that function."
-    )
+def _space_and_rule(space: Any) -> tuple[Any, Rule | None]:
+    """Return the space and its rule for arrays, None for spaces with rules of their own."""
+    space = _spaces.with_distance(space)
+    return space, _spaces.rule_of(space)
 
 
 def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]:

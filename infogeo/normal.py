@@ -196,6 +196,9 @@ class Normal:
         return _points.describe(self)
 
 
+POINTS = Normal
+
+
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Tangent:
     """A batch of tangent vectors: velocities of normal distributions.

@@ -1,12 +1,15 @@
 """Losses whose values and gradients are right, and a meter that adds up."""
 
+import copy
+import io
 import math
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
-from infogeo import logits, robustness, simplex
+from infogeo import logits, normal, robustness, simplex
 from infogeo.interop.torch import (
     DistanceMeter,
     DistanceSummary,
@@ -93,8 +96,11 @@ def test_refusals_say_what_to_do(z):
         JeffreysLoss()(z, torch.zeros(6, dtype=torch.int64))
     with pytest.raises(ValueError, match="one class for each row"):
         FisherRaoLoss()(z, torch.zeros(5, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"be infogeo\.simplex or infogeo\.logits"):
-        FisherRaoLoss(target_space="logits")
+    for space in (normal, "normal", DistanceMeter):
+        with pytest.raises(ValueError, match=r"be infogeo\.simplex or infogeo\.logits"):
+            FisherRaoLoss(target_space=space)
+    with pytest.raises(TypeError, match="space must have a function fisher_rao_distance"):
+        DistanceMeter(space=torch)
     with pytest.raises(ValueError, match="probabilities"):
         FisherRaoLoss()(z, torch.ones(6, 4))
 
@@ -159,3 +165,40 @@ def test_penalties_are_those_of_robustness_and_reach_the_parameters():
     trace = TracePenalty(temperature=2.0)(model, x)
     torch.manual_seed(1)
     assert trace == robustness.trace_penalty(model, x, temperature=2.0)
+
+
+def saved_and_loaded(module):
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x)), saved_and_loaded]
+)
+@pytest.mark.parametrize("space", ["logits", "simplex"])
+def test_losses_and_meters_are_copied_pickled_and_saved(space, again, z, rng):
+    """Also as a part of a larger module, as in Lightning, and with what a meter has seen."""
+    q = torch.tensor(rng.dirichlet(np.ones(4), 6))
+    for loss in (FisherRaoLoss(target_space=space), JeffreysLoss(target_space=space)):
+        assert again(loss)(z, q) == loss(z, q)
+        assert again(torch.nn.ModuleList([loss]))[0].target_space == space
+    for penalty in (IsometryPenalty(radius=0.3), TracePenalty()):
+        assert again(penalty).temperature == 1.0
+    meter = DistanceMeter(space=space)
+    meter.update(q, q.roll(1, 0))
+    copied = again(meter)
+    assert copied.compute() == meter.compute()
+    copied.update(q, q)
+    assert (copied.compute().count, meter.compute().count) == (12, 6)
+
+
+def test_meters_take_spaces_of_other_people(z):
+    class Chords:
+        def fisher_rao_distance(self, a, b, *, check=True):
+            return torch.linalg.vector_norm(a - b, dim=-1)
+
+    meter = DistanceMeter(space=Chords())
+    meter.update(torch.zeros(2, 3), torch.ones(2, 3))
+    assert math.isclose(meter.compute().mean, math.sqrt(3.0), rel_tol=1e-6)

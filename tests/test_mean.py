@@ -648,7 +648,7 @@ def test_bad_values(points, options, message):
     [
         ("uniform", {}, "points must be an array"),
         ([["a", "b"]], {}, "points must hold real numbers"),
-        (P, {"space": "simplex"}, "space must have exp_map, log_map and norm or inner_product"),
+        (P, {"space": 3}, "space must have exp_map, log_map and norm or inner_product"),
         (P, {"space": np}, "lacks exp_map, log_map, norm or inner_product"),
         (torch.tensor(P), {"weights": np.ones(2)}, "must come from the same library"),
     ],

@@ -172,7 +172,7 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     ----------
     a, b : pandas.DataFrame or polars.DataFrame
         Of one library, with the same columns in any order. b=None: the rows of a among themselves.
-    space : module
+    space : module or name
         `infogeo.simplex`, or `infogeo.logits` for columns of logits.
     block_size : int or None
         As `infogeo.neighbors.pairwise_distance` takes it.

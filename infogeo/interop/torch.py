@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from infogeo import logits, robustness, simplex
+from infogeo import _spaces, logits, robustness, simplex
 from infogeo._array import bad_value, is_readable
 from infogeo._extras import missing
 
@@ -26,9 +26,9 @@ class _Loss(torch.nn.Module):
 
     Parameters
     ----------
-    target_space : module
+    target_space : module or name
         What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation).
+        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
         Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
@@ -37,11 +37,10 @@ class _Loss(torch.nn.Module):
 
     def __init__(self, *, target_space=simplex, reduce=torch.mean, check=True):
         super().__init__()
-        if target_space not in (simplex, logits):
-            raise bad_value(
-                "target_space", "be infogeo.simplex or infogeo.logits", f"got {target_space!r}"
-            )
-        self.target_space, self.reduce, self.check = target_space, reduce, check
+        target_space = _spaces.of_predictions(target_space, argument="target_space")
+        # By its name, because a module cannot be copied, pickled or saved.
+        self.target_space = _spaces.name_of(target_space)
+        self.reduce, self.check = reduce, check
 
     def forward(self, z, target):
         """Return the reduced divergence.
@@ -61,7 +60,7 @@ class _Loss(torch.nn.Module):
         _check_samples(z, target, self.reduce)
         if not target.is_floating_point():
             w = _log_of_certainty(z, target, self.check)
-        elif self.target_space is logits:
+        elif self.target_space == "logits":
             w = target
         else:
             w = logits.from_simplex(target, check=self.check)
@@ -75,9 +74,9 @@ class FisherRaoLoss(_Loss):
 
     Parameters
     ----------
-    target_space : module
+    target_space : module or name
         What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation).
+        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
         Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
@@ -111,9 +110,9 @@ class JeffreysLoss(_Loss):
 
     Parameters
     ----------
-    target_space : module
+    target_space : module or name
         What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation).
+        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
         Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
@@ -317,8 +316,9 @@ class DistanceMeter(torch.nn.Module):
 
     Parameters
     ----------
-    space : module
-        `infogeo.logits` or `infogeo.simplex`: what the predictions are.
+    space : module, object or name
+        What the predictions are: `infogeo.logits`, `infogeo.simplex`, or anything with a function
+        ``fisher_rao_distance``. Modules are stored by name.
 
     Notes
     -----
@@ -339,7 +339,8 @@ class DistanceMeter(torch.nn.Module):
 
     def __init__(self, *, space=logits):
         super().__init__()
-        self.space = space
+        _spaces.with_distance(space)
+        self.space = _spaces.name_of(space)
         self.reset()
 
     def reset(self):
@@ -355,7 +356,7 @@ class DistanceMeter(torch.nn.Module):
         a, b : torch.Tensor, shape (..., c)
             Predictions.
         """
-        d = self.space.fisher_rao_distance(a, b).double().reshape(-1)
+        d = self._distance(a, b).double().reshape(-1)
         if d.numel() == 0:
             return
         self._count += d.numel()
@@ -377,7 +378,10 @@ class DistanceMeter(torch.nn.Module):
             Their distances.
         """
         self.update(a, b)
-        return self.space.fisher_rao_distance(a, b, check=False)
+        return self._distance(a, b, check=False)
+
+    def _distance(self, a, b, **options):
+        return _spaces.resolve(self.space).fisher_rao_distance(a, b, **options)
 
     def merge(self, other):
         """Add what another meter has seen.

@@ -9,8 +9,8 @@ import scipy.linalg
 import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
-from infogeo import _array, logits, simplex
-from infogeo._array import BLOCK_SIZE, LOGITS, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
+from infogeo import _array, _spaces, logits, simplex
+from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
 from infogeo._result import SolveError, Status
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._gradients import refuse_gradients
@@ -91,7 +91,7 @@ def match_frequencies(
     weights : array, shape (n,), optional
         How much each row counts; divided by their sum in the group. Default: equally. A row of
         weight 0 is changed as the others are, without a say.
-    space : module
+    space : module or name
         What `p` holds: `infogeo.simplex` (probabilities) or `infogeo.logits`. The result holds
         probabilities; the logits are ``p + class_offsets``.
     tol : float
@@ -153,6 +153,7 @@ def match_frequencies(
     >>> found.probabilities.mean(axis=0).round(12)
     array([0.5, 0.5])
     """
+    space = _spaces.of_predictions(space)
     xp, like, targets, masses = _gate(p, frequencies, weights, space, check)
     data = _working_copy(like)
     check_controls(tol, max_steps)
@@ -179,11 +180,8 @@ def match_frequencies(
 
 def _gate(p, frequencies, weights, space, check):
     """Return the namespace, the rows, the frequencies (g, c) and the weights (n,) or None."""
-    if space is not simplex and space is not logits:
-        raise TypeError(f"space must be infogeo.simplex or infogeo.logits: got {space!r}.")
-    rule = LOGITS if space is logits else PROBABILITIES
     given = {} if weights is None else {"weights": (WEIGHTS, weights)}
-    xp, data, *_ = gate(check, p=(rule, p), frequencies=(REAL, frequencies), **given)
+    xp, data, *_ = gate(check, p=(space.POINTS, p), frequencies=(REAL, frequencies), **given)
     if len(data.shape) != 2 or data.shape[0] == 0:
         raise bad_value(
             "p", "have shape (n, c), one prediction per row", f"got shape {tuple(data.shape)}"
