@@ -15,7 +15,7 @@ from scipy.optimize import brentq, minimize
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
-from torch.nn.utils import parametrize  # noqa: E402
+from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 from infogeo.lipschitz import layers  # noqa: E402
 
@@ -489,6 +489,171 @@ def test_the_norm_of_a_circular_convolution_is_that_of_its_symbols():
     assert layers.lipschitz_bound(linear) == pytest.approx(expected, rel=1e-13)
 
 
+class Own(nn.Module):
+    """A layer of the user's own."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.weight = nn.Parameter(torch.randn(4, 4))
+
+    def forward(self, x):
+        return self.function(x, self.weight)
+
+
+def write_every_other(x, w):
+    out = x.new_zeros(x.shape)
+    out[:, ::2] = x[:, ::2]
+    out += 1.0
+    return out
+
+
+def filter_circularly(x, w):
+    return torch.fft.irfft(torch.fft.rfft(x) * torch.fft.rfft(w[0]), n=4)
+
+
+AFFINE = [
+    (nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(2)), (2, 6, 6)),
+    (nn.Sequential(nn.ConvTranspose2d(2, 4, 3, stride=2), nn.PixelShuffle(2)), (2, 3, 3)),
+    (nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.ReflectionPad2d(1)), (1, 3, 3)),
+    (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.ConstantPad1d(1, 3.0), nn.Flatten()), (4,)),
+    (nn.Sequential(nn.Unfold(2), nn.Dropout()), (1, 3, 3)),
+    (Own(lambda x, w: torch.einsum("bi,ij->bj", x, w) / 2 - x.mean(-1, keepdim=True)), (4,)),
+    (Own(lambda x, w: torch.where(w[0] > 0.0, x, -x).flip(-1).cumsum(-1)[:, [0, 2]]), (4,)),
+    (Own(write_every_other), (4,)),
+    (Own(filter_circularly), (4,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("context", [torch.enable_grad, torch.inference_mode])
+@pytest.mark.parametrize(("layer", "shape"), AFFINE, ids=range(len(AFFINE)))
+def test_affine_layers_of_every_kind_as_matrices(layer, shape, context):
+    layer.eval()
+    with context(), torch.autocast("cpu"):
+        linear = layers.as_linear(layer, shape)
+    x = torch.randn(4, *shape)
+    torch.testing.assert_close(linear(x.flatten(1)), layer(x).flatten(1), atol=1e-5, rtol=1e-5)
+
+
+def far_from_its_kink():
+    linear = nn.Linear(4, 4)
+    nn.init.constant_(linear.bias, 1e6)
+    return nn.Sequential(linear, nn.ReLU())
+
+
+class Louder(nn.Linear):
+    def __call__(self, x):
+        return 5.0 * super().__call__(x)
+
+
+class Thrice(nn.Sequential):
+    def __iter__(self):
+        return iter(3 * list(super().__iter__()))
+
+
+def hooked():
+    layer = nn.Linear(4, 4)
+    layer.register_forward_hook(lambda module, inputs, output: 5.0 * output)
+    return layer
+
+
+def replaced(name):
+    layer = nn.Linear(4, 4)
+    setattr(layer, name, lambda x: 5.0 * nn.functional.linear(x, layer.weight))
+    return layer
+
+
+ONLY_LOOK_AFFINE = [
+    (far_from_its_kink(), ValueError, "it takes aten.relu.default of what comes from its input."),
+    (Own(lambda x, w: x.clamp(-1e6, 1e6)), ValueError, "aten.clamp"),
+    (Own(lambda x, w: x if x.sum() < 1e9 else 2.0 * x), ValueError, "aten.lt"),
+    (Own(lambda x, w: x + x * x / 1e30), ValueError, "aten.mul"),
+    (Own(lambda x, w: w[0] / (x + 1e9)), ValueError, "aten.div"),
+    (Own(lambda x, w: torch.div(x, 1e-9, rounding_mode="floor")), ValueError, "aten.div"),
+    (Own(lambda x, w: (1e9 * x).long().float()), ValueError, "aten._to_copy"),
+    (Own(lambda x, w: x.detach()), ValueError, "it differs from W x + b by"),
+    (Own(lambda x, w: (x, x)), TypeError, "layer must return a tensor: it returned tuple."),
+    (nn.BatchNorm1d(4), ValueError, "it is a BatchNorm1d in training mode."),
+    (nn.Sequential(hooked()), TypeError, "layer must have no forward hooks: '0' is a Linear"),
+    (Louder(4, 4), TypeError, "it is a Louder with a __call__ of its own."),
+    (replaced("forward"), TypeError, "it is a Linear whose forward was replaced."),
+    (replaced("_call_impl"), TypeError, "it is a Linear whose _call_impl was replaced."),
+    (nn.Linear(4, 4, dtype=torch.complex64), TypeError, "layer must have real weights"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "error", "message"), ONLY_LOOK_AFFINE)
+def test_what_only_looks_affine_is_refused(layer, error, message):
+    with pytest.raises(error) as caught:
+        layers.as_linear(layer, (4,))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [hooked(), Louder(4, 4), replaced("forward"), replaced("_call_impl"), Thrice(nn.Linear(4, 4)),
+     nn.Linear(4, 4, dtype=torch.complex64)],
+)  # fmt: skip
+def test_bounds_of_what_is_called_in_another_way_are_refused(layer):
+    with pytest.raises(TypeError, match="model must"):
+        layers.lipschitz_bound(layer)
+
+
+def test_hooks_of_all_modules_are_refused():
+    model = nn.Linear(4, 4)
+    hook = torch.nn.modules.module.register_module_forward_hook(lambda module, x, y: 5.0 * y)
+    try:
+        for call in (layers.lipschitz_bound, lambda m: layers.as_linear(m, (4,))):
+            with pytest.raises(TypeError, match="no forward hooks"):
+                call(model)
+    finally:
+        hook.remove()
+
+
+def conv():
+    return nn.Conv2d(2, 3, 3, padding=1)
+
+
+def from_orthogonium():
+    aoc = pytest.importorskip("orthogonium.layers.conv.AOC")
+    return aoc.AdaptiveOrthoConv2d(2, 4, 3, padding=1, padding_mode="circular")
+
+
+def from_torchlip():
+    return pytest.importorskip("deel.torchlip").SpectralConv2d(2, 4, 3, padding=1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (lambda: parametrizations.spectral_norm(conv()), (2, 6, 6)),
+        (lambda: parametrizations.weight_norm(conv()), (2, 6, 6)),
+        (lambda: nn.Sequential(parametrizations.spectral_norm(conv()), nn.Identity()), (2, 6, 6)),
+        (lambda: parametrizations.spectral_norm(nn.Linear(4, 4)), (4,)),
+        (lambda: parametrizations.orthogonal(nn.Linear(4, 4)), (4,)),
+        (lambda: layers.OrthogonalLinear(4, 3), (4,)),
+        (from_orthogonium, (2, 6, 6)),
+        (from_torchlip, (2, 6, 6)),
+    ],
+)  # fmt: skip
+def test_parametrised_layers_are_left_as_they_are(make, shape, training):
+    layer = make().train(training)
+    kind, copied = type(layer), copy.deepcopy(layer)
+    state = copy.deepcopy(layer.state_dict())
+    linear = layers.as_linear(layer, shape)
+    if isinstance(layer, nn.Linear):
+        layers.lipschitz_bound(layer)
+    assert type(layer) is kind
+    assert list(layer.state_dict()) == list(state)
+    assert all(torch.equal(value, state[name]) for name, value in layer.state_dict().items())
+    x = torch.randn(2, *shape)
+    y = layer.eval()(x)
+    assert torch.equal(y, copied.eval()(x))
+    torch.testing.assert_close(linear(x.flatten(1)), y.flatten(1), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_convolutions_of_orthogonium_are_frozen():
     convolutions = pytest.importorskip("orthogonium.layers.conv.AOC")
@@ -539,8 +704,10 @@ BAD_ARGUMENTS = [
     (lambda: layers.freeze(nn.Linear(90, 2), order=math.inf), ValueError,
      "model must have linear layers of maximum norm at most 1: it is a Linear of norm"),
     (lambda: layers.as_linear(nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU()), (1, 4)), ValueError,
-     "layer must be affine: it differs from W x + b by"),
+     "layer must be affine: it takes aten.relu"),
     (lambda: layers.as_linear(layers.GroupSort(), (4,)), ValueError, "layer must be affine"),
+    (lambda: layers.as_linear(nn.Linear(4, 4), (4.0,)), ValueError,
+     "each size in input_shape must be an integer, at least 1: got 4.0."),
     (lambda: layers.as_linear(torch.relu, (1, 4)), TypeError, "layer must be a torch.nn.Module"),
     (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W[0]), ValueError,
      "x must be a batch of inputs: got shape (3,)."),

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
 from infogeo._array import bad_value
@@ -57,11 +58,11 @@ def freeze(model, *, order=2):
     >>> layers.lipschitz_bound(layers.freeze(model)) <= 1.0
     True
     """
-    _check_module(model)
+    check_module(model)
     order = _own_order(order)
     frozen = {}
     for path, module in model.named_modules():
-        _check_hooks(module, path)
+        check_calls(module, path)
         if _is_linear(module):
             frozen[id(module)] = _frozen_linear(module, path, order)
         elif parametrize.is_parametrized(module):
@@ -115,7 +116,7 @@ def lipschitz_bound(model, *, order=2):
     >>> lipschitz_bound(model, order=np.inf)
     36.0
     """
-    _check_module(model)
+    check_module(model)
     return _bound(model, "", _own_order(order))
 
 
@@ -189,73 +190,6 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
         f"got p = {p:g} and q = {q:g}, {_hardness(p, q)}",
         "Use p = 1, q = inf or p = q = 2, or bound it: |W|_pq <= |W|_pr |1|_rq.",
     )
-
-
-def as_linear(layer, input_shape):
-    r"""Write an affine layer, such as a convolution, as an `nn.Linear` on flattened inputs.
-
-    .. math:: W = \frac{\partial y}{\partial x}, \qquad b = y(0)
-
-    The matrix is exact, whatever the padding and the stride, and so is its norm: the way to bounds
-    and to `freeze` for convolutions on images that are not large.
-
-    Parameters
-    ----------
-    layer : torch.nn.Module
-        A layer with y(x) = W x + b: a convolution, a mean over windows, several of them in
-        `nn.Sequential`.
-    input_shape : tuple of int
-        The shape of one input, without the batch axis.
-
-    Returns
-    -------
-    torch.nn.Linear
-        From the flattened inputs to the flattened outputs, of the layer's dtype and device.
-
-    Raises
-    ------
-    TypeError
-        Something else than a layer.
-    ValueError
-        A layer that is not affine.
-
-    Notes
-    -----
-    W has a row for each output and a column for each input. Behind it, `nn.Unflatten` restores the
-    shape.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from torch import nn
-    >>> from infogeo.lipschitz.layers import as_linear, lipschitz_bound
-    >>> mean = as_linear(nn.AvgPool2d(2), (1, 4, 4))
-    >>> mean
-    Linear(in_features=16, out_features=4, bias=True)
-    >>> lipschitz_bound(mean)
-    0.5
-    """
-    _check_module(layer, "layer")
-    layer = _without_parametrizations(layer)
-    shape = tuple(input_shape)
-    like = next(layer.parameters(), torch.empty(()))
-    zero = torch.zeros(shape, dtype=like.dtype, device=like.device)
-
-    def flat(point):
-        return layer(point[None]).flatten()
-
-    with torch.no_grad():
-        bias = flat(zero)
-        is_widening = bias.numel() > zero.numel()
-    derivative = torch.func.jacfwd(flat) if is_widening else torch.func.jacrev(flat)
-    weight = derivative(zero).detach().reshape(bias.numel(), zero.numel())
-    linear = nn.Linear(zero.numel(), bias.numel(), device="meta", dtype=like.dtype)
-    linear = linear.to_empty(device=like.device)
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
-        _check_affine(flat, linear, zero)
-    return linear
 
 
 def jacobian_spectrum(model, x, *, chunk_size=None):
@@ -390,11 +324,13 @@ _CONSTANTS = {
 
 
 def _bound(module, path, order):
-    _check_hooks(module, path)
+    check_calls(module, path)
     if _is_linear(module):
-        weight = module.weight.detach().to("cpu", torch.float64)
+        is_computed = parametrize.is_parametrized(module)  # which may change a state in place
+        layer = copy.deepcopy(module) if is_computed else module
+        weight = layer.weight.detach().to("cpu", torch.float64)
         return _finite_norm(weight, path, module, order)
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+    if isinstance(module, nn.Sequential) and _runs_in_turn(module):
         children = module._modules.items()  # named_children() leaves out repetitions
         paths = [(child, f"{path}.{name}".strip(".")) for name, child in children]
         return math.prod(_bound(child, name, order) for child, name in paths)
@@ -412,6 +348,11 @@ def _bound(module, path, order):
             f"model must be made of modules with a known Lipschitz constant: {seen}. {advice}"
         )
     return constant
+
+
+def _runs_in_turn(module):
+    kind = type(module)
+    return all(getattr(kind, m) is getattr(nn.Sequential, m) for m in ("forward", "__iter__"))
 
 
 def _activation_constant(module, order):
@@ -456,19 +397,39 @@ def _hardness(p, q):
 # ---------------------------------------------------------------- checks
 
 
-def _check_hooks(module, path):
-    """Refuse hooks: they may change outputs; older reparametrisations change weights by them."""
-    if module._forward_hooks or module._forward_pre_hooks:
+def check_calls(module, path, name="model"):
+    """Refuse what changes a module's outputs from outside of its forward method."""
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks,
+        torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks,
+    )  # fmt: skip
+    if any(hooks):  # older reparametrisations change weights by them
         raise TypeError(
-            f"model must have no forward hooks: {_named(path, module)} with one. Remove it "
+            f"{name} must have no forward hooks: {_named(path, module)} with one. Remove it "
             "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
             "successors in torch.nn.utils.parametrizations."
         )
-    if "forward" in vars(module):
+    replaced = [call for call in ("forward", "_call_impl") if call in vars(module)]
+    if replaced:
         raise TypeError(
-            "model must have the forward methods of its classes: "
-            f"{_named(path, module)} whose forward was replaced. Delete that attribute."
+            f"{name} must have the forward methods of its classes: "
+            f"{_named(path, module)} whose {replaced[0]} was replaced. Delete that attribute, "
+            "or pass the module that was compiled, scripted or wrapped."
         )
+    kind, own = type(module), module._parameters.values()
+    if any(getattr(kind, call) is not getattr(nn.Module, call) for call in _CALLS):
+        raise TypeError(
+            f"{name} must be called as every torch.nn.Module is: {_named(path, module)} with a "
+            "__call__ of its own. Do in forward what that does, or pass the module inside."
+        )
+    if any(parameter is not None and parameter.is_complex() for parameter in own):
+        raise TypeError(
+            f"{name} must have real weights: {_named(path, module)} with complex ones. Write it as "
+            "a layer of real and imaginary parts: A + iB becomes [[A, -B], [B, A]]."
+        )
+
+
+_CALLS = ("__call__", "_call_impl", "_wrapped_call_impl")
 
 
 def _is_linear(module):
@@ -480,7 +441,7 @@ def _named(path, module):
     return f"'{path}' is a {kind}" if path else f"it is a {kind}"
 
 
-def _check_module(model, name="model"):
+def check_module(model, name="model"):
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module: got {type(model).__name__}.")
 
@@ -500,41 +461,13 @@ def _norm_order(name, order):
     return float(order)
 
 
-def _without_parametrizations(layer):
-    """Copy a layer with the weights it computes: some parametrisations change a state in place."""
-    layer = copy.deepcopy(layer)
-    for module in list(layer.modules()):
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name)
-    return layer
-
-
-def _check_affine(flat, linear, zero):
-    """Compare at a point and far from it, where an activation would show."""
-    signs = torch.ones_like(zero)
-    signs.view(-1)[::2] = -1.0
-    for scale in (0.01, -1.0, 100.0):
-        point = scale * signs
-        found, expected = flat(point), linear(point.flatten())
-        rounding = zero.numel() * torch.finfo(zero.dtype).eps
-        size = linear.weight.abs() @ point.flatten().abs() + linear.bias.abs()
-        if bool(((found - expected).abs() > rounding * size).any()):
-            raise bad_value(
-                "layer",
-                "be affine",
-                f"it differs from W x + b by {float((found - expected).abs().max()):.3g}",
-                "Convert the affine layers between the activations, each by itself.",
-            )
-
-
-def check_rows_are_independent(model):
+def check_rows_are_independent(model, name="model"):
     if not isinstance(model, nn.Module):
         return
     for path, module in model.named_modules():
         if module.training and isinstance(module, _BATCH_DEPENDENT):
             raise bad_value(
-                "model",
+                name,
                 "be a function of one input",
                 f"{_named(path, module)} in training mode",
                 "Call model.eval() first.",

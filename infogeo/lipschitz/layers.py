@@ -15,8 +15,8 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.layers") from None
 
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
+from infogeo.lipschitz._affine import as_linear
 from infogeo.lipschitz._bounds import (
-    as_linear,
     freeze,
     jacobian_spectrum,
     lipschitz_bound,
