@@ -22,6 +22,7 @@ from infogeo._result import Attack
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
+from infogeo.pullback._network import network_of
 
 __all__ = [
     "Attack",
@@ -80,7 +81,9 @@ def boundary_distance(logits, *, check=True):
     return 2.0 * xp.asin(boundary_sine(z, xp))
 
 
-def robustness_indicator(model, x, *, head=heads.categorical, temperature=1.0, check=True):
+def robustness_indicator(
+    model, x, *, inputs=None, head=heads.categorical, temperature=1.0, check=True
+):
     r"""Distance at which the decision would change, were the network as steep all the way.
 
     .. math:: \frac{d_B(x)}{\sqrt{\lambda_{\max}(x)}}
@@ -94,6 +97,8 @@ def robustness_indicator(model, x, *, head=heads.categorical, temperature=1.0, c
         Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
         The inputs.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
@@ -134,13 +139,15 @@ def robustness_indicator(model, x, *, head=heads.categorical, temperature=1.0, c
     >>> robustness_indicator(lambda x: torch.cat([x, -x], dim=1), x)
     tensor([1.0000e-02, 1.3360e+00, 4.1895e+01])
     """
-    metric = PullbackMetric(model, head, temperature=temperature, check=check)
+    metric = PullbackMetric(model, head, inputs=inputs, temperature=temperature, check=check)
     distance = _boundary_distance(head, _outputs(metric, x))
     log_largest = metric.log_spectrum(x)[:, 0]
     return torch.where(distance > 0.0, torch.exp(torch.log(distance) - 0.5 * log_largest), distance)
 
 
-def isometry_criterion(model, x, *, radius, head=heads.categorical, temperature=1.0, check=True):
+def isometry_criterion(
+    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
+):
     r"""Whether the network is no steeper at x than a perturbation of that size would need it to be.
 
     .. math:: \sqrt{\lambda_{\max}(x)} \le \frac{d_B(x)}{r}
@@ -153,6 +160,8 @@ def isometry_criterion(model, x, *, radius, head=heads.categorical, temperature=
         The inputs.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbation, positive.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
@@ -189,14 +198,18 @@ def isometry_criterion(model, x, *, radius, head=heads.categorical, temperature=
     >>> isometry_criterion(lambda x: torch.cat([x, -x], dim=1), x, radius=0.5)
     tensor([False,  True])
     """
-    indicator = robustness_indicator(model, x, head=head, temperature=temperature, check=check)
+    indicator = robustness_indicator(
+        model, x, inputs=inputs, head=head, temperature=temperature, check=check
+    )
     return indicator >= _radius(radius, indicator, check)
 
 
 # ---------------------------------------------------------------- attacks
 
 
-def spectral_attack(model, x, *, radius, num_steps=1, clip=None, temperature=1.0, check=True):
+def spectral_attack(
+    model, x, *, radius, num_steps=1, clip=None, inputs=None, temperature=1.0, check=True
+):
     r"""Move inputs along the direction in which the prediction moves fastest.
 
     Each step goes along the top eigenvector of the pullback metric where it starts, in the sense
@@ -218,6 +231,8 @@ def spectral_attack(model, x, *, radius, num_steps=1, clip=None, temperature=1.0
         The box that the points stay in, numbers or tensors that broadcast to the shape of x. What
         it takes away from some entries the others get: the change grows until it has the size
         radius, or until the box ends.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     temperature : float
         Outputs are divided by it. The direction depends on it.
     check : bool
@@ -258,7 +273,7 @@ def spectral_attack(model, x, *, radius, num_steps=1, clip=None, temperature=1.0
     (tensor([[0.4343, 0.5657],
             [2.4343, 0.5657]]), tensor([ True, False]))
     """
-    metric = PullbackMetric(model, temperature=temperature, check=check)
+    metric = PullbackMetric(model, inputs=inputs, temperature=temperature, check=check)
     check_count("num_steps", num_steps)
     x = x.detach() if isinstance(x, torch.Tensor) else x
     z = _outputs(metric, x)
@@ -337,7 +352,9 @@ def _held(speed, room, radius):
 # ---------------------------------------------------------------- penalties
 
 
-def isometry_penalty(model, x, *, radius, head=heads.categorical, temperature=1.0, check=True):
+def isometry_penalty(
+    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
+):
     r"""How far the network is from a partial isometry, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \Bigl\| A(x) A(x)^\top
@@ -356,6 +373,8 @@ def isometry_penalty(model, x, *, radius, head=heads.categorical, temperature=1.
         The inputs, of no fewer than c - 1 entries each.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbations to withstand, positive.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
@@ -395,7 +414,7 @@ def isometry_penalty(model, x, *, radius, head=heads.categorical, temperature=1.
     >>> loss = loss + 0.1 * isometry_penalty(model, x, radius=0.5)
     >>> loss.backward()
     """
-    metric = PullbackMetric(model, head, temperature=temperature, check=check)
+    metric = PullbackMetric(model, head, inputs=inputs, temperature=temperature, check=check)
 
     def penalty(z, x):
         target = _boundary_distance(head, z) / _radius(radius, z[:, 0], check)
@@ -413,6 +432,7 @@ def trace_penalty(
     *,
     num_probes=1,
     generator=None,
+    inputs=None,
     head=heads.categorical,
     temperature=1.0,
     check=True,
@@ -434,6 +454,8 @@ def trace_penalty(
         How many v are drawn for each input.
     generator : torch.Generator or None
         What draws them, on the device of x; None takes torch's own.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for.
     temperature : float
@@ -474,7 +496,7 @@ def trace_penalty(
     >>> trace_penalty(lambda x: torch.cat([x, -x], dim=1), torch.zeros(3, 1))
     tensor(1., grad_fn=<MeanBackward0>)
     """
-    metric = PullbackMetric(model, head, temperature=temperature, check=check)
+    metric = PullbackMetric(model, head, inputs=inputs, temperature=temperature, check=check)
     check_count("num_probes", num_probes)
 
     def penalty(z, x):
@@ -497,9 +519,7 @@ def _mean(metric, x, penalty):
         leaf = x.clone()
         if not leaf.requires_grad:
             leaf.requires_grad_()
-        z = metric._outputs(leaf)
-        metric._check_outputs(z, x)
-        value = penalty(z, leaf).mean()
+        value = penalty(network_of(metric).outputs(leaf), leaf).mean()
     return value if keeps_graph else value.detach()
 
 
@@ -525,10 +545,7 @@ def _signed_sum(head, z, generator):
 def _outputs(metric, x):
     """Return the checked outputs of the model at checked inputs, without a graph."""
     check_input(x, check=metric.check)
-    with torch.no_grad():
-        z = metric._outputs(x)
-    metric._check_outputs(z, x)
-    return z
+    return network_of(metric).outputs_alone(x)
 
 
 def _boundary_distance(head, z):

@@ -660,7 +660,7 @@ BAD_ARGUMENTS = [
     (lambda: smoothing.votes(lambda x: x[:, :1], F[None], std=1.0, num_samples=5), ValueError,
      "with batch = 5 here and c at least 2: it returned shape (5, 1)."),
     (lambda: smoothing.votes(nn.BatchNorm1d(4), F[None], std=1.0, num_samples=5), ValueError,
-     "is a BatchNorm1d in training mode. Call model.eval() first."),
+     "BatchNorm1d is in training mode. Call model.eval() first."),
     (lambda: smoothing.votes(nn.Identity(), F, std=1.0, num_samples=5), ValueError,
      "x must be a batch of inputs: got shape (4,)."),
     (lambda: smoothing.votes(nn.Identity(), F[None], std=0.0, num_samples=5), ValueError,

@@ -22,8 +22,8 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.smoothing") from None
 
-from infogeo.lipschitz._bounds import check_rows_are_independent
 from infogeo.lipschitz._checks import check_size
+from infogeo.pullback._network import SampleInputs, call_model
 
 __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
 
@@ -49,7 +49,7 @@ class Smoothed:
     radius: Array
 
 
-def votes(model, x, *, std, num_samples, generator=None, chunk_size=4096):
+def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size=4096):
     """Count the classes that a classifier predicts around each input.
 
     Parameters
@@ -62,6 +62,9 @@ def votes(model, x, *, std, num_samples, generator=None, chunk_size=4096):
         Standard deviation of the normal perturbation of each feature, positive.
     num_samples : int
         Perturbations of each input.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, optional
+        What the model takes beside x, with a row for each input or one for all: ``model(x,
+        *inputs)``, or ``model(x, **inputs)`` if they have names. They are not perturbed.
     generator : torch.Generator, optional
         Source of the perturbations, on the device of x; torch's global one by default.
     chunk_size : int
@@ -96,15 +99,20 @@ def votes(model, x, *, std, num_samples, generator=None, chunk_size=4096):
     check_size("num_samples", num_samples, 1)
     check_size("chunk_size", chunk_size, 1)
     gate(True, x=(REAL, x))
-    check_rows_are_independent(model)
-    rows = x.detach().split(chunk_size)
+    inputs = SampleInputs.of(inputs)
+    inputs.check_for(len(x))
+    parts = []
     with torch.no_grad():
-        return torch.cat(
-            [_votes(model, part, std, num_samples, generator, chunk_size) for part in rows]
-        )
+        for start in range(0, len(x), chunk_size):
+            part = slice(start, start + chunk_size)
+            own = inputs.select(part)
+            parts.append(
+                _votes(model, x[part].detach(), own, std, num_samples, generator, chunk_size)
+            )
+    return torch.cat(parts)
 
 
-def _votes(model, x, std, num_samples, generator, chunk_size):
+def _votes(model, x, inputs, std, num_samples, generator, chunk_size):
     counts = 0
     step = max(1, chunk_size // len(x))
     for start in range(0, num_samples, step):
@@ -112,7 +120,8 @@ def _votes(model, x, std, num_samples, generator, chunk_size):
         noise = torch.randn(
             (num_copies, *x.shape), dtype=x.dtype, device=x.device, generator=generator
         )
-        z = model((x + std * noise).flatten(0, 1))
+        samples = torch.arange(len(x), device=x.device).repeat(num_copies)
+        z = call_model(model, (x + std * noise).flatten(0, 1), inputs, samples)
         _check_outputs(z, num_copies * len(x))
         classes = z.argmax(-1).reshape(num_copies, len(x)).mT
         ones = torch.ones_like(classes)

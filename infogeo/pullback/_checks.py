@@ -111,15 +111,15 @@ def check_model(model):
             raise bad_value(
                 "model",
                 "treat each input by itself, and always in the same way",
-                f"{type(part).__name__} '{name}' is in training mode",
+                f"{_named(name, part)} is in training mode",
                 "Call model.eval() first.",
             )
         if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
             raise bad_value(
                 "model",
                 "treat each input by itself",
-                f"{type(part).__name__} '{name}' has no running statistics and uses those of the "
-                "batch in model.eval(), too",
+                f"{_named(name, part)} has no running statistics and uses those of the batch in "
+                "model.eval(), too",
                 "Train it with track_running_stats=True.",
             )
     for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
@@ -134,6 +134,10 @@ def check_model(model):
 
 _BATCH_NORMS = torch.nn.modules.batchnorm._BatchNorm
 _DROPOUTS = torch.nn.modules.dropout._DropoutNd
+
+
+def _named(name, part):
+    return f"{type(part).__name__} '{name}'" if name else type(part).__name__
 
 
 def _is_random_or_mixing(part):

@@ -8,11 +8,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogeo._result import Kinks
 from infogeo.pullback._checks import check_input, check_model, check_number
+from infogeo.pullback._network import SampleInputs, call_model, refused_shape
 
 __all__ = ["check_differentiable"]
 
 
-def check_differentiable(model, x, *, step=None, check=True):
+def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     r"""Look for kinks of a network at its inputs: where a derivative depends on the side.
 
     Each input is moved a little, forwards and backwards along a random direction. Where an
@@ -25,6 +26,8 @@ def check_differentiable(model, x, *, step=None, check=True):
         Maps x to raw outputs, each input for itself.
     x : torch.Tensor, shape (batch, ...)
         The inputs.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
     step : float or None
         The entries of x move by this times normal random numbers. None takes 100 eps of the dtype
         times the largest entry of each input: as near as rounding allows.
@@ -67,14 +70,17 @@ def check_differentiable(model, x, *, step=None, check=True):
     if step is not None:
         check_number("step", step)
     check_model(model)
+    inputs = SampleInputs.of(inputs)
+    inputs.check_for(len(x))
     generator = torch.Generator().manual_seed(0)
     found = []
-    for sample in x.detach():
+    for i, sample in enumerate(x.detach()):
         scale = float(sample.abs().amax()) or 1.0
         size = 100.0 * torch.finfo(x.dtype).eps * scale if step is None else float(step)
         direction = torch.randn(sample.shape, generator=generator, dtype=torch.float64)
         shift = size * direction.to(sample.device, sample.dtype)
-        ends = [_pieces(model, (sample + sign * shift)[None]) for sign in (1.0, -1.0)]
+        own = inputs.select(slice(i, i + 1))
+        ends = [_pieces(model, (sample + sign * shift)[None], own) for sign in (1.0, -1.0)]
         found.append(_compare(*ends))
     operations = tuple(dict.fromkeys(name for counts in found for name in counts))
     counts = torch.tensor(
@@ -85,13 +91,15 @@ def check_differentiable(model, x, *, step=None, check=True):
     return Kinks(~counts.any(1), tuple(operations[j] for j in seen), counts)
 
 
-def _pieces(model, x):
+def _pieces(model, x, inputs):
     """Return (name, piece) of each operation that has pieces, in the order of the forward pass."""
     with torch.inference_mode(False), torch.enable_grad(), _named(model) as path:
         # With a gradient to compute, torch takes no fused path that hides operations.
         leaf = x.clone().requires_grad_()
         with _Recorder(path) as recorder:
-            model(leaf.clone())
+            z = call_model(model, leaf, inputs)
+    if isinstance(z, torch.Tensor) and z.ndim and len(z) != 1:
+        raise refused_shape(x, z)
     return recorder.pieces
 
 

@@ -11,6 +11,7 @@ import torch
 
 from infogeo.pullback._checks import check_gradients
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
+from infogeo.pullback._network import network_of
 
 
 class FactorProducts:
@@ -70,7 +71,9 @@ class FactorProducts:
                 return torch.cat(parts).transpose(0, 1)
             except RuntimeError:  # an operation without a second derivative
                 self._pulled = None
-        return torch.stack([self._metric._push(self._x, seed)[1] for seed in seeds], dim=1)
+        return torch.stack(
+            [network_of(self._metric).push(self._x, seed)[1] for seed in seeds], dim=1
+        )
 
     def _graph_of_pull(self):
         """Return a cotangent w and J'w, to be differentiated by w."""

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,14 @@ from infogeo._progress import terminal_bar
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
+from infogeo.pullback._network import SampleInputs
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop, usual
 
 __all__ = ["Scan", "merge_scans", "read_scan", "scan"]
 
 
-def scan(model, loader, *, quantities=None, out, shard=None, progress=None):
+def scan(model, loader, *, inputs=None, quantities=None, out, shard=None, progress=None):
     r"""Measure every input of a data set, and keep the results in a folder.
 
     Each batch is written when it is done. A scan that was stopped, or killed, goes on where it
@@ -36,6 +37,10 @@ def scan(model, loader, *, quantities=None, out, shard=None, progress=None):
         The batches of inputs, always the same in the same order: tensors of shape (batch, ...),
         or tuples that begin with one. Of a sequence each process reads only its own batches;
         ``x.split(64)`` makes one of a tensor, without a copy.
+    inputs : callable or None
+        For a model that takes more than x: ``inputs(batch)`` returns what goes with a batch of the
+        loader as `PullbackMetric` takes it, for instance ``operator.itemgetter(1)``, or
+        ``lambda batch: {"attention_mask": batch[1]}``.
     quantities : mapping of str to callable, or None
         What to measure, by name: functions ``quantity(metric, x)`` that return a tensor of shape
         (batch, ...), such as those of `infogeo.pullback.quantities` and the methods of
@@ -88,6 +93,7 @@ def scan(model, loader, *, quantities=None, out, shard=None, progress=None):
     metric = model if isinstance(model, PullbackMetric) else PullbackMetric(model)
     quantities = _check_quantities(quantities)
     total = _check_loader(loader)
+    _check_inputs(metric, inputs)
     numbers = range(total)[_check_shard(shard)]
     folder = Path(out)
     settings = _settings(metric, quantities, total)
@@ -95,14 +101,15 @@ def scan(model, loader, *, quantities=None, out, shard=None, progress=None):
     done = set(_parts.existing_parts(folder)).intersection(numbers)
     with contextlib.nullcontext(progress) if progress else terminal_bar("scanning") as report:
         report(0, len(numbers))
-        for number, x in _batches(loader, numbers):
-            digest = digest_of(x)
+        for number, x, further in _batches(loader, numbers, inputs):
+            digest = digest_of(x, *(part for _, part in further.items()))
             if number == 0:
                 settings["inputs"] = {"shape": list(x.shape[1:]), "first batch": digest}
                 _parts.check_settings(folder, settings)
             if number not in numbers:
                 continue
-            _measure_once(folder, number, x, digest, metric, quantities, settings, done)
+            at_batch = metric if inputs is None else replace(metric, inputs=further)
+            _measure_once(folder, number, x, digest, at_batch, quantities, settings, done)
             report(numbers.index(number) + 1, len(numbers))
     _parts.write_settings(folder, settings)  # a process may have had nothing to do
     _parts.clear_up(folder, numbers)
@@ -289,8 +296,9 @@ def _measure_once(folder, number, x, digest, metric, quantities, settings, done)
 
 def _measure(metric, quantities, x, number):
     try:
-        x = _to_device_of(metric.model, x)
-        return _columns(metric, quantities, x)
+        device = _device_of(metric.model, x)
+        further = SampleInputs.of(metric.inputs).map(lambda part: part.to(device))
+        return _columns(replace(metric, inputs=further), quantities, x.to(device))
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
             raise
@@ -303,12 +311,12 @@ def _columns(metric, quantities, x):
     Which strategy a measurement finds to be the fastest varies, and the last digits with it.
     """
     if metric.strategy is None:
-        metric = dataclasses.replace(metric, strategy=usual(metric.model))
+        metric = replace(metric, strategy=usual(metric.model))
         if isinstance(metric.strategy, Batched):
             try:
                 return _columns(metric, quantities, x)
             except RuntimeError:  # an operation without a batching rule, or too little memory
-                metric = dataclasses.replace(metric, strategy=Loop())
+                metric = replace(metric, strategy=Loop())
     metric = _remembering(metric)
     values = {name: quantity(metric, x) for name, quantity in quantities.items()}
     return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
@@ -329,10 +337,10 @@ def _to_numpy(name, value, batch):
     return array
 
 
-def _to_device_of(model, x):
+def _device_of(model, x):
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
     parameter = next(parameters, None)
-    return x if parameter is None else x.to(parameter.device)
+    return x.device if parameter is None else parameter.device
 
 
 class _Remembering(PullbackMetric):
@@ -350,7 +358,7 @@ class _Remembering(PullbackMetric):
         if known is None or known[0] is not gradients:
             known = (gradients, super()._factor_from(gradients))
             self.__dict__["_known_factor"] = known
-        return dataclasses.replace(known[1], rows=known[1].rows.clone())
+        return replace(known[1], rows=known[1].rows.clone())
 
 
 def _remembering(metric):
@@ -368,7 +376,7 @@ _DEFAULT = {
     "log_eigenvalues": PullbackMetric.log_spectrum,
     "rank": PullbackMetric.rank,
 }
-_NO_SETTINGS = ("model", "chunk_size", "strategy", "check")  # they do not decide the numbers
+_NO_SETTINGS = ("model", "inputs", "chunk_size", "strategy", "check")  # or below
 
 
 def _settings(metric, quantities, total):
@@ -386,6 +394,7 @@ def _settings(metric, quantities, total):
             for field in dataclasses.fields(metric)
             if field.name not in _NO_SETTINGS
         },
+        "further inputs": describe([part for _, part in SampleInputs.of(metric.inputs).items()]),
         "quantities": {name: describe(function) for name, function in quantities.items()},
         "batches": total,
     }
@@ -438,6 +447,23 @@ def _check_loader(loader):
     return total
 
 
+def _check_inputs(metric, inputs):
+    """Refuse inputs that do not come with the batches."""
+    if inputs is not None and not callable(inputs):
+        raise TypeError(
+            "inputs must be a function of a batch of the loader that returns what goes with it: "
+            f"got {type(inputs).__name__}. For instance operator.itemgetter(1)."
+        )
+    num_samples = SampleInputs.of(metric.inputs).num_samples
+    if num_samples != 1:
+        raise bad_value(
+            "model.inputs",
+            "have one row for all samples of a scan",
+            f"they have {num_samples} rows",
+            "Let the loader yield them beside x, and name them by the argument inputs of scan.",
+        )
+
+
 def _check_shard(shard):
     """Return the slice of the batches that a process measures."""
     if shard is None:
@@ -451,8 +477,8 @@ def _check_shard(shard):
     return slice(index, None, count)
 
 
-def _batches(loader, numbers):
-    """Yield the number and the inputs of batch 0 and of those asked for."""
+def _batches(loader, numbers, inputs):
+    """Yield the number, x and the further inputs of batch 0 and of those asked for."""
     if isinstance(loader, Sequence):
         chosen = ((k, loader[k]) for k in sorted({0, *numbers}))
     else:
@@ -465,7 +491,7 @@ def _batches(loader, numbers):
                 "loader must yield tensors, or tuples that begin with one: batch "
                 f"{last} is a {type(batch).__name__}."
             )
-        yield last, x
+        yield last, x, SampleInputs.of(None if inputs is None else inputs(batch))
     if last != max(numbers, default=0):
         raise bad_value(
             "loader",

@@ -8,7 +8,21 @@ from array_api_compat import torch as xp
 from scipy.linalg import lapack
 
 from infogeo import _array
+from infogeo._result import ScaledFactor
 from infogeo.pullback._checks import check_gradients
+
+
+def relative_factor(metric, x):
+    """Return the factor of a metric in orthonormal frames of its input metric."""
+    return relative(metric, x, metric.scaled_factor(x))
+
+
+def relative(metric, x, factor):
+    """Return a factor in orthonormal frames of the input metric."""
+    if metric.check:
+        metric.input_metric.check_points(x)
+    rows = metric.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
+    return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
 
 def triangle_of(factor):

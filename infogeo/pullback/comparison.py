@@ -21,7 +21,13 @@ import math
 import torch
 
 from infogeo.pullback._checks import check_number
-from infogeo.pullback._spectrum import log_eigenvalues, rank_of, rounding_of, triangle_of
+from infogeo.pullback._spectrum import (
+    log_eigenvalues,
+    rank_of,
+    relative_factor,
+    rounding_of,
+    triangle_of,
+)
 
 __all__ = [
     "is_gradient_norm_preserving",
@@ -217,7 +223,7 @@ def is_gradient_norm_preserving(metric, x, *, rtol=None):
 
 def _singular_values(metric, x):
     """Return the singular values, how many are not 0, and the dimension of the predictions."""
-    factor = metric._relative_factor(x)
+    factor = relative_factor(metric, x)
     basis, triangle, log_scales = triangle_of(factor)
     values = torch.asarray(
         0.5 * log_eigenvalues(triangle, log_scales), dtype=basis.dtype, device=basis.device

@@ -18,7 +18,8 @@ import torch
 from infogeo._array import bad_value
 from infogeo._result import KernelWalk, LeafPath
 from infogeo.pullback._checks import check_count, check_input, check_pair, require_distance
-from infogeo.pullback._spectrum import triangle_of
+from infogeo.pullback._network import at_sample, network_of
+from infogeo.pullback._spectrum import relative_factor, triangle_of
 from infogeo.pullback.paths import distances, move_to_output, outputs, outputs_along
 
 __all__ = ["horizontal", "kernel_walk", "leaf_curvature", "leaf_path", "vertical"]
@@ -284,7 +285,7 @@ def leaf_curvature(self, x, u, v):
     spectrum, ranks = self.spectrum(x), self.rank(x)
     curvatures = [
         _curvature(
-            self,
+            at_sample(self, i),
             x[i : i + 1].detach(),
             spectrum.values[i, : ranks[i]],
             spectrum.vectors[i, : ranks[i]].flatten(1),
@@ -304,7 +305,7 @@ def _horizontal_basis(metric, x):
 
     In orthonormal frames of the input metric, of n vectors.
     """
-    basis, triangle, log_scales = triangle_of(metric._relative_factor(x))
+    basis, triangle, log_scales = triangle_of(relative_factor(metric, x))
     directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
     U, values, _ = np.linalg.svd(directions, full_matrices=False)
     rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
@@ -379,7 +380,7 @@ def _curvature(metric, x, values, vectors, plane, row):
     axes = _rotation(values, plane @ along.mT, row) @ (vectors / values.sqrt()[:, None])
     with torch.inference_mode(False), torch.enable_grad():
         y = torch.zeros(len(axes), dtype=axes.dtype, device=axes.device, requires_grad=True)
-        z = metric._outputs(x + (y @ axes).reshape(x.shape).to(x.dtype))
+        z = network_of(metric).outputs(x + (y @ axes).reshape(x.shape).to(x.dtype))
         J = torch.stack([_grad(part, y, row) for part in z[0]])
         columns = metric.head.factor(z)[0] @ J
         g = columns.mT @ columns[:, :2]  # (k, 2)

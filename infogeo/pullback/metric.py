@@ -7,40 +7,38 @@ of their weights, so that a saturated prediction keeps what float32 probabilitie
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import LOGITS, VECTOR, bad_value, gate
+from infogeo._array import bad_value
 from infogeo._result import ScaledFactor, SolveError, Spectrum, TraceEstimate
 from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
     check_input,
-    check_model,
     check_number,
     check_pair,
-    explain_mismatch,
     require_distance,
-    result_dtype,
-    warn_of_probabilities,
 )
-from infogeo.pullback._derivatives import (
-    Gradients,
-    NoForwardModeError,
-    Tangent,
-    apply_head,
-    push_by_two_backwards,
-    push_forward,
-)
+from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_head
+from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
-from infogeo.pullback._spectrum import decompose, log_eigenvalues, rank_of, triangle_of
+from infogeo.pullback._spectrum import (
+    decompose,
+    log_eigenvalues,
+    rank_of,
+    relative,
+    relative_factor,
+    triangle_of,
+)
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
-from infogeo.pullback.strategies import Batched, Loop, Operator, puller
+from infogeo.pullback.strategies import Batched, Loop, Operator
 
 __all__ = ["PullbackMetric"]
 
@@ -63,6 +61,12 @@ class PullbackMetric:
         Each output may depend on its own input only.
     head : Head
         What the raw outputs stand for.
+    inputs : torch.Tensor, tuple of torch.Tensor, mapping of str to torch.Tensor, or None
+        What the model takes beside x, for instance an attention mask: ``model(x, *inputs)``, or
+        ``model(x, **inputs)`` if they have names. Each has a row for every sample of the batches
+        that the metric is used with, or one row for all samples. They are constants: the metric
+        is that of x. In paths, walks and parts of a batch each point keeps the inputs of its
+        sample, which a tensor that the model finds in a closure would not.
     input_metric : InputMetric or None
         The metric h of the inputs that `spectrum`, `log_spectrum`, `trace` and `rank` are
         relative to: v has length 1 if v' h(x) v = 1. None: the Euclidean one. The factor, the
@@ -115,6 +119,7 @@ class PullbackMetric:
 
     model: Callable[[torch.Tensor], torch.Tensor]
     head: Head = heads.categorical
+    inputs: Any = field(default=None, kw_only=True)
     input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     strategy: Loop | Batched | Operator | None = field(default=None, kw_only=True)
@@ -140,6 +145,7 @@ class PullbackMetric:
                 "input_metrics.diagonal(weights) or input_metrics.full(matrix)."
             )
         check_number("temperature", self.temperature)
+        SampleInputs.of(self.inputs)
         if not isinstance(self.strategy, Loop | Batched | Operator | None):
             raise TypeError(
                 "strategy must be Loop(), Batched(), Operator() or None: got "
@@ -374,7 +380,7 @@ class PullbackMetric:
             spectrum = self._spectrum_by_products(x, gradients, num_values)
             if spectrum is not None:
                 return spectrum
-        factor = self._relative(x, self._factor_from(gradients))
+        factor = relative(self, x, self._factor_from(gradients))
         if num_values is not None:
             _check_num_values(num_values, factor.rows.shape[1:])
         basis, triangle, log_scales = triangle_of(factor)
@@ -421,7 +427,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
+        basis, triangle, log_scales = triangle_of(relative_factor(self, x))
         values = log_eigenvalues(triangle, log_scales)
         return torch.asarray(values, dtype=basis.dtype, device=basis.device)
 
@@ -451,7 +457,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        factor = self._relative_factor(x)
+        factor = relative_factor(self, x)
         return (factor.rows * factor.log_scales.exp()[..., None]).square().sum((-2, -1))
 
     def hutchinson_trace(self, x, *, num_samples=32, generator=None):
@@ -555,7 +561,7 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        basis, triangle, log_scales = triangle_of(self._relative_factor(x))
+        basis, triangle, log_scales = triangle_of(relative_factor(self, x))
         rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
         return torch.asarray(rank, device=basis.device)
 
@@ -588,11 +594,10 @@ class PullbackMetric:
         """
         require_distance(self.head)
         check_pair(x0, x1, check=self.check)
-        with torch.no_grad():
-            z0, z1 = self._outputs(x0), self._outputs(x1)
-        self._check_outputs(z0, x0)
-        self._check_outputs(z1, x1)
-        return self.head.distance(z0, z1)
+        network = network_of(self)
+        if self.inputs is not None:
+            x0, x1 = torch.broadcast_tensors(x0, x1)
+        return self.head.distance(network.outputs_alone(x0), network.outputs_alone(x1))
 
     def boundary_distance(self, x):
         r"""Return how far the prediction is from the nearest one with another decision.
@@ -630,9 +635,7 @@ class PullbackMetric:
                 "Pass Head(factor, boundary_distance=...)."
             )
         check_input(x, check=self.check)
-        with torch.no_grad():
-            z = self._outputs(x)
-        self._check_outputs(z, x)
+        z = network_of(self).outputs_alone(x)
         return self.head.boundary_distance(z)
 
     # Methods that are long enough for a file of their own.
@@ -648,11 +651,7 @@ class PullbackMetric:
 
     def _gradients(self, x):
         """Return the derivatives of the outputs at x, from which rows are pulled back."""
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().clone().requires_grad_()
-            z = self._outputs(leaf)
-        self._check_outputs(z, x)
-        return Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
+        return network_of(self).gradients(x)
 
     def _factor_from(self, gradients):
         with torch.inference_mode(False), torch.enable_grad():
@@ -705,73 +704,16 @@ class PullbackMetric:
             spectrum,
         )
 
-    def _relative_factor(self, x):
-        """Return the factor of the metric in orthonormal frames of the input metric."""
-        return self._relative(x, self.scaled_factor(x))
-
-    def _relative(self, x, factor):
-        if self.check:
-            self.input_metric.check_points(x)
-        rows = self.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
-        return ScaledFactor(rows, factor.log_scales, factor.temperature)
-
-    def _outputs(self, x):
-        """Return model(x) / temperature, in the dtype of the results."""
-        check_model(self.model)
-        try:
-            z = self.model(x.clone())  # a model may work in place on its input
-        except RuntimeError as error:
-            explain_mismatch(self.model, x, error)
-            raise
-        if not isinstance(z, torch.Tensor) or not z.is_floating_point():
-            seen = f"a tensor of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
-            raise TypeError(
-                f"model must return a floating-point tensor of raw outputs: it returned {seen}. "
-                "Wrap it, for instance as lambda x: model(x).logits."
-            )
-        return z.to(result_dtype(z, x)) / self.temperature
-
-    def _check_outputs(self, z, x):
-        if z.ndim != 2 or len(z) != len(x):
-            raise bad_value(
-                "model",
-                f"return outputs of shape (batch, c), with batch = {len(x)} here",
-                f"x has shape {tuple(x.shape)} and model(x) {tuple(z.shape)}",
-                "Add the batch axis, x[None], if x is a single input; flatten or select the "
-                "outputs if there is more than one axis of them.",
-            )
-        rule = LOGITS if self.head.allows_masks else VECTOR
-        gate(self.check, **{"model(x)": (rule, z.detach())})
-        if self.check and self.head is heads.categorical:
-            warn_of_probabilities(z.detach() * self.temperature)
-
     def _pushed(self, x, v):
         """Return A(z) J v, shape (batch, r)."""
         try:
-            z, tangent = self._push(x, v)
+            z, tangent = network_of(self).push(x, v)
         except NoForwardModeError:
             factor = self.scaled_factor(x)
             rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
             return factor.log_scales.exp() * rows[..., 0]
         rows, log_scales = apply_head(self.head, z, Tangent(tangent))
         return log_scales.exp() * rows[..., 0]
-
-    def _push(self, x, v):
-        """Return z and J v, shape (batch, m), from one jvp, or else from two vjps."""
-        for push in (push_forward, push_by_two_backwards):
-            try:
-                with torch.inference_mode(False), torch.enable_grad():
-                    leaf = x.detach().clone().requires_grad_()
-                    z, tangent = push(self._outputs, leaf, v.detach().to(leaf.dtype).clone())
-            except RuntimeError as failed:  # no forward-mode, or no second derivative
-                error = failed
-                continue
-            self._check_outputs(z, x)
-            return z, tangent
-        raise NoForwardModeError(
-            "strategy=Operator() needs forward-mode derivatives of the model, or second ones, and "
-            f"there are none: {str(error).splitlines()[0]} Use strategy=Loop()."
-        ) from error
 
 
 _ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster

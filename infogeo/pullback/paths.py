@@ -20,6 +20,7 @@ from infogeo.pullback._checks import (
     require_distance,
 )
 from infogeo.pullback._derivatives import Tangent, apply_head
+from infogeo.pullback._network import SampleInputs, at_sample, network_of
 from infogeo.pullback.input_metrics import euclidean
 
 __all__ = ["distance", "energy", "length", "segment_length"]
@@ -230,14 +231,16 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     member_status = np.full(len(x0), Status.CONVERGED, dtype=object)
     slack = _ROUNDING * torch.finfo(best.dtype).eps ** 0.5
     for i in torch.argwhere(best > (1.0 + tol) * lower + slack).flatten().tolist():
-        found, steps[i], member_status[i] = _minimise(self, points[:, i], tol, max_steps)
-        found_length = _polygon_length(self, found[:, None], _PATH_RTOL).value
+        found, steps[i], member_status[i] = _minimise(
+            at_sample(self, i), points[:, i], tol, max_steps
+        )
+        found_length = _polygon_length(at_sample(self, i), found[:, None], _PATH_RTOL).value
         points[:, i : i + 1], best[i : i + 1] = _shorter(
             points[:, i : i + 1], best[i : i + 1], found[:, None], found_length
         )
     energies = torch.zeros_like(best)
     for i in range(len(x0)):
-        energies[i] = _fine_energy(self, points[:, i])
+        energies[i] = _fine_energy(at_sample(self, i), points[:, i])
     failed = tuple(i for i, status in enumerate(member_status) if not status.is_solution)
     worst = Status.MAX_STEPS if failed else Status.CONVERGED
     # a polygon as short as the bound may come out below it by rounding
@@ -257,25 +260,26 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
 # ---------------------------------------------------------------- points and their predictions
 
 
-def outputs(metric, x):
-    """Return the outputs at points with any number of leading axes before the batch's."""
+def outputs(metric, x, samples=None):
+    """Return the outputs at points, each of which belongs to a sample; None: the samples."""
     with torch.no_grad():
-        return _outputs_with_graph(metric, x)
+        return _outputs_with_graph(metric, x, samples)
 
 
-def _outputs_with_graph(metric, x):
+def _outputs_with_graph(metric, x, samples=None):
+    network = network_of(metric)
     size = max(1, _CHUNK // max(1, math.prod(x.shape[1:])))
-    parts = []
-    for part in x.split(size):
-        z = metric._outputs(part)
-        metric._check_outputs(z, part)
-        parts.append(z)
-    return torch.cat(parts)
+    if len(x) <= size:
+        return network.outputs(x, samples)
+    samples = torch.arange(len(x), device=x.device) if samples is None else samples
+    parts = zip(x.split(size), samples.split(size), strict=True)
+    return torch.cat([network.outputs(*part) for part in parts])
 
 
 def outputs_along(metric, points):
     """Return the outputs at points of shape (n, batch, ...), shape (n, batch, c)."""
-    z = outputs(metric, points.flatten(0, 1))
+    samples = torch.arange(points.shape[1], device=points.device).repeat(len(points))
+    z = outputs(metric, points.flatten(0, 1), samples)
     return z.reshape(*points.shape[:2], z.shape[1])
 
 
@@ -290,7 +294,9 @@ def _ends(metric, x0, x1):
     """Return both ends with the same batch."""
     require_distance(metric.head)
     check_pair(x0, x1, check=metric.check)
-    return torch.broadcast_tensors(x0.detach(), x1.detach())
+    x0, x1 = torch.broadcast_tensors(x0.detach(), x1.detach())
+    SampleInputs.of(metric.inputs).check_for(len(x0), "x0 and x1")
+    return x0, x1
 
 
 def _steps(metric, path):
@@ -299,6 +305,7 @@ def _steps(metric, path):
     check_input(path, "path", check=metric.check)
     if len(path) < 2:
         raise bad_value("path", "have at least two points", f"its shape is {tuple(path.shape)}")
+    SampleInputs.of(metric.inputs).check_for(1, "one path")
     z = outputs(metric, path)
     return metric.head.distance(z[:-1], z[1:])
 
@@ -355,7 +362,8 @@ def _polygon_length(metric, corners, rtol):
     segment, left, right, size = _first_pieces(corners)
 
     def outputs_at(t):
-        return outputs(metric, _between(starts[segment], ends[segment], t))
+        points = _between(starts[segment], ends[segment], t)
+        return outputs(metric, points, segment % batch)
 
     z_left, z_right = outputs_at(left), outputs_at(right)
     step = metric.head.distance(z_left, z_right)

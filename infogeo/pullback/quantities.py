@@ -5,7 +5,8 @@ returns one value, or one array, for each input. The methods of the metric are q
 ``PullbackMetric.trace``, ``PullbackMetric.log_spectrum``, ``PullbackMetric.rank``.
 """
 
-import torch
+from infogeo.pullback._checks import check_input
+from infogeo.pullback._network import network_of
 
 __all__ = ["direction", "outputs", "sensitivity"]
 
@@ -32,8 +33,8 @@ def outputs(metric, x):
     >>> quantities.outputs(PullbackMetric(lambda x: x, temperature=2.0), torch.ones(1, 3))
     tensor([[0.5000, 0.5000, 0.5000]])
     """
-    with torch.no_grad():
-        return metric.model(x.clone()) / metric.temperature
+    check_input(x, check=metric.check)
+    return network_of(metric).outputs_alone(x)
 
 
 def sensitivity(metric, x):

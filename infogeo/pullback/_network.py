@@ -1,0 +1,212 @@
+"""A network as all results see it: its outputs, divided by the temperature and checked.
+
+Points that are not the samples themselves (on paths, in perturbed copies, in parts of a batch) say
+which sample each of them belongs to, so that the further inputs of the model follow them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from infogeo._array import LOGITS, VECTOR, bad_value, gate
+from infogeo.pullback import heads
+from infogeo.pullback._checks import (
+    check_model,
+    explain_mismatch,
+    result_dtype,
+    warn_of_probabilities,
+)
+from infogeo.pullback._derivatives import (
+    Gradients,
+    NoForwardModeError,
+    push_by_two_backwards,
+    push_forward,
+)
+from infogeo.pullback.heads import Head
+from infogeo.pullback.strategies import puller
+
+
+@dataclass(frozen=True, eq=False)
+class SampleInputs:
+    """What a model takes beside x: tensors with one row for each sample, or one for all."""
+
+    positional: tuple[torch.Tensor, ...]
+    named: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, inputs):
+        """Return the further inputs that a user gave: None, a tensor, several, or by name."""
+        if isinstance(inputs, cls):
+            return inputs
+        named = dict(inputs) if isinstance(inputs, Mapping) else {}
+        positional = () if named or inputs is None or isinstance(inputs, Mapping) else inputs
+        if isinstance(positional, torch.Tensor):
+            positional = (positional,)
+        if not isinstance(positional, tuple | list) or not all(isinstance(n, str) for n in named):
+            raise TypeError(
+                "inputs must be a tensor, a tuple of tensors or a mapping of names to tensors: got "
+                f"{type(inputs).__name__}."
+            )
+        found = cls(tuple(positional), named)
+        found._check()
+        return found
+
+    @property
+    def num_samples(self):
+        """How many samples the inputs are for; 1 if they are for all."""
+        return max((len(value) for _, value in self.items()), default=1)
+
+    def items(self):
+        """Yield the name and the tensor of each input."""
+        yield from ((f"inputs[{k}]", value) for k, value in enumerate(self.positional))
+        yield from ((f"inputs[{name!r}]", value) for name, value in self.named.items())
+
+    def map(self, function):
+        """Return the inputs after a function of each."""
+        positional = tuple(map(function, self.positional))
+        return SampleInputs(positional, {k: function(value) for k, value in self.named.items()})
+
+    def check_for(self, num_samples, name="x"):
+        """Refuse inputs of another number of samples."""
+        for key, value in self.items():
+            if len(value) not in (1, num_samples):
+                raise bad_value(
+                    key,
+                    f"have one row for each sample of {name}, or one for all",
+                    f"it has {len(value)} rows, and {name} has {num_samples}",
+                )
+
+    def select(self, samples):
+        """Return the rows of samples: a slice, or the number of the sample of each row."""
+        return self.map(lambda value: value if len(value) == 1 else value[samples])
+
+    def rows(self, num_rows):
+        """Return the inputs with that many rows, as tensors that a model may work on in place."""
+        return self.map(lambda value: value.detach().expand(num_rows, *value.shape[1:]).clone())
+
+    def _check(self):
+        for key, value in self.items():
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(
+                    f"{key} must be a torch tensor: got {type(value).__name__}. "
+                    "Use torch.as_tensor."
+                )
+            if value.ndim == 0 or len(value) == 0:
+                raise bad_value(
+                    key,
+                    "have one row for each sample, or one for all",
+                    f"its shape is {tuple(value.shape)}",
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model with its temperature and further inputs, and how its derivatives are taken."""
+
+    model: Callable
+    head: Head
+    temperature: float
+    inputs: SampleInputs
+    strategy: object
+    chunk_size: int | None
+    check: bool
+
+    def outputs(self, x, samples=None):
+        """Return model(x) / temperature, in the dtype of the results, checked.
+
+        `samples` holds the sample that each row of x belongs to; None: there are no others.
+        """
+        z = call_model(self.model, x, self.inputs, samples)
+        if not isinstance(z, torch.Tensor) or not z.is_floating_point():
+            seen = f"a tensor of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
+            raise TypeError(
+                f"model must return a floating-point tensor of raw outputs: it returned {seen}. "
+                "Wrap it, for instance as lambda x: model(x).logits."
+            )
+        z = z.to(result_dtype(z, x)) / self.temperature
+        self._check_outputs(z, x)
+        return z
+
+    def outputs_alone(self, x, samples=None):
+        """Return the outputs without a graph."""
+        with torch.no_grad():
+            return self.outputs(x, samples)
+
+    def gradients(self, x):
+        """Return the derivatives of the outputs at x, from which rows are pulled back."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().clone().requires_grad_()
+            z = self.outputs(leaf)
+        return Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
+
+    def push(self, x, v):
+        """Return z and J v, shape (batch, m), from one jvp, or else from two vjps."""
+        for push in (push_forward, push_by_two_backwards):
+            try:
+                with torch.inference_mode(False), torch.enable_grad():
+                    leaf = x.detach().clone().requires_grad_()
+                    return push(self.outputs, leaf, v.detach().to(leaf.dtype).clone())
+            except RuntimeError as failed:  # no forward-mode, or no second derivative
+                error = failed
+        raise NoForwardModeError(
+            "strategy=Operator() needs forward-mode derivatives of the model, or second ones, and "
+            f"there are none: {str(error).splitlines()[0]} Use strategy=Loop()."
+        ) from error
+
+    def _check_outputs(self, z, x):
+        if z.ndim != 2 or len(z) != len(x):
+            raise refused_shape(x, z)
+        rule = LOGITS if self.head.allows_masks else VECTOR
+        gate(self.check, **{"model(x)": (rule, z.detach())})
+        if self.check and self.head is heads.categorical:
+            warn_of_probabilities(z.detach() * self.temperature)
+
+
+def call_model(model, x, inputs, samples=None):
+    """Return what a model makes of x and of the further inputs of the samples of its rows."""
+    check_model(model)
+    if samples is None:
+        inputs.check_for(len(x))
+    else:
+        inputs = inputs.select(samples)
+    inputs = inputs.rows(len(x))
+    try:
+        # A model may work in place on its input.
+        return model(x.clone(), *inputs.positional, **inputs.named)
+    except RuntimeError as error:
+        explain_mismatch(model, x, error)
+        raise
+
+
+def refused_shape(x, z):
+    """Return the error of outputs that are not one row for each input."""
+    return bad_value(
+        "model",
+        f"return outputs of shape (batch, c), with batch = {len(x)} here",
+        f"x has shape {tuple(x.shape)} and model(x) {tuple(z.shape)}",
+        "Add the batch axis, x[None], if x is a single input; flatten or select the outputs if "
+        "there is more than one axis of them.",
+    )
+
+
+def network_of(metric):
+    """Return the network of a metric."""
+    return Network(
+        metric.model,
+        metric.head,
+        metric.temperature,
+        SampleInputs.of(metric.inputs),
+        metric.strategy,
+        metric.chunk_size,
+        metric.check,
+    )
+
+
+def at_sample(metric, i):
+    """Return the metric with the further inputs of one sample, for all points."""
+    inputs = SampleInputs.of(metric.inputs)
+    if inputs.num_samples == 1:
+        return metric
+    return dataclasses.replace(metric, inputs=inputs.select(slice(i, i + 1)))
