@@ -1,12 +1,41 @@
 """What solvers and decompositions return: frozen, with the numbers that justify them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 Array = Any
+Class = TypeVar("Class", bound=type)
+
+STORABLE: dict[str, type] = {}
+
+
+def storable(kind: str) -> Callable[[Class], Class]:
+    """Register a dataclass with `infogeo.save` and `infogeo.load`.
+
+    Parameters
+    ----------
+    kind : str
+        What files call it: this stays when the class is moved or renamed.
+
+    Returns
+    -------
+    callable
+        The decorator, in a line of its own: `infogeo.load` finds there which module it has to
+        import.
+    """
+
+    def register(cls: Class) -> Class:
+        known = STORABLE.setdefault(kind, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f"{kind} is registered already, for {known!r}")
+        STORABLE[kind] = cls  # the same class again where its module is reloaded
+        return cls
+
+    return register
 
 
 class Status(Enum):
@@ -43,6 +72,7 @@ class SolveError(RuntimeError):
         self.failed = failed
 
 
+@storable("Projection")
 @dataclass(frozen=True, eq=False)
 class Projection:
     """The distribution that constraints single out, with the proof of its accuracy.
@@ -165,6 +195,7 @@ def _combination(eta: np.ndarray) -> str:
     return terms + (" ..." if features.size > 6 else "")
 
 
+@storable("Spectrum")
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """Eigenvalues and eigenvectors of a pullback metric, relative to the input's own metric.
@@ -188,6 +219,7 @@ class Spectrum:
     errors: Array | None = None
 
 
+@storable("TraceEstimate")
 @dataclass(frozen=True, eq=False)
 class TraceEstimate:
     """The trace of a pullback metric from random directions of the output.
@@ -210,6 +242,7 @@ class TraceEstimate:
     temperature: float
 
 
+@storable("ScaledFactor")
 @dataclass(frozen=True, eq=False)
 class ScaledFactor:
     """The factor A = diag(exp(log_scales)) rows of a pullback metric, before it can underflow.
@@ -229,6 +262,7 @@ class ScaledFactor:
     temperature: float
 
 
+@storable("Attack")
 @dataclass(frozen=True, eq=False)
 class Attack:
     """Inputs moved to where a model may no longer predict the same class.
@@ -252,6 +286,7 @@ class Attack:
     temperature: float
 
 
+@storable("Kinks")
 @dataclass(frozen=True, eq=False)
 class Kinks:
     """Where a network is not differentiable at its inputs.
@@ -283,6 +318,7 @@ def _counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+@storable("Mean")
 @dataclass(frozen=True, eq=False)
 class Mean:
     """A Frechet mean, with the gradient that it leaves.
@@ -306,6 +342,7 @@ class Mean:
     status: Status
 
 
+@storable("Neighbors")
 @dataclass(frozen=True, eq=False)
 class Neighbors:
     """The nearest points of each query, nearest first.
@@ -322,6 +359,7 @@ class Neighbors:
     distances: Array
 
 
+@storable("Connection")
 @dataclass(frozen=True, eq=False)
 class Connection:
     """The geodesic between two normals, with what its solve left over.
@@ -351,6 +389,7 @@ class Connection:
     status: Status
 
 
+@storable("Bounds")
 @dataclass(frozen=True, eq=False)
 class Bounds:
     """A certified bracket.
@@ -365,6 +404,7 @@ class Bounds:
     upper: Array
 
 
+@storable("Length")
 @dataclass(frozen=True, eq=False)
 class Length:
     """The length of curves, measured until it no longer changed.
@@ -384,6 +424,7 @@ class Length:
     num_segments: Array
 
 
+@storable("Path")
 @dataclass(frozen=True, eq=False)
 class Path:
     """Short paths between inputs, as polygons, with a bracket of the distance.
@@ -420,6 +461,7 @@ class Path:
     member_status: np.ndarray
 
 
+@storable("KernelWalk")
 @dataclass(frozen=True, eq=False)
 class KernelWalk:
     """Walks among inputs that the network cannot tell apart.
@@ -436,6 +478,7 @@ class KernelWalk:
     drift: Array
 
 
+@storable("LeafPath")
 @dataclass(frozen=True, eq=False)
 class LeafPath:
     """Paths that move only where the prediction moves, from one input towards another.

@@ -1,44 +1,30 @@
 """Results in files: npz or json, written whole or not at all, read without unpickling."""
 
 import dataclasses
+import functools
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from infogeo._files import replacing
-from infogeo._result import Status
+from infogeo._result import STORABLE, Status
 
-# What can be saved, and the module that it is found in.
-_KINDS = {
-    "Attack": "infogeo._result",
-    "Balance": "infogeo.maxent._balance",
-    "BalanceDiagnostics": "infogeo.maxent._balance",
-    "Bounds": "infogeo._result",
-    "ConditionalProjection": "infogeo.maxent._conditional",
-    "FrequencyMatch": "infogeo.maxent._frequencies",
-    "Mean": "infogeo._result",
-    "MultivariateNormal": "infogeo.multivariate_normal",
-    "Neighbors": "infogeo._result",
-    "Normal": "infogeo.normal",
-    "Projection": "infogeo._result",
-    "ScaledFactor": "infogeo._result",
-    "Separation": "infogeo.maxent._conditional",
-    "Spectrum": "infogeo._result",
-}
 _HEADER = "infogeo"  # the entry of an npz file that says what the others are
 _FORMAT = 1
 
 
 def save(result, path):
-    """Save a result or a batch of normals to a file.
+    """Save a result, a batch of normals or a family to a file.
 
     Parameters
     ----------
     result : Projection, Spectrum, Normal, MultivariateNormal or another frozen result
-        What to save.
+        What to save: anything that a function of infogeo returns in a class of its own, but heads
+        and input metrics, which hold functions. Of a `Scan` the file holds where its folder is.
     path : str or os.PathLike
         A file whose name ends in ``.npz`` (small and fast) or ``.json`` (readable anywhere). An
         older file of that name is replaced once the new one is whole.
@@ -71,9 +57,9 @@ def save(result, path):
     """
     path = Path(path)
     suffix = _suffix(path)
-    if type(result).__name__ not in _KINDS or not dataclasses.is_dataclass(result):
+    if _kind_of(result) is None:
         raise TypeError(
-            f"result must be one of {', '.join(_KINDS)}: got {type(result).__name__}. "
+            f"result must be one of {', '.join(_homes())}: got {type(result).__name__}. "
             "Arrays are saved by numpy.save or torch.save."
         )
     arrays = {}
@@ -106,6 +92,8 @@ def load(path):
         A file that cannot be read.
     ValueError
         A file that `infogeo.save` has not written, or that is damaged.
+    ImportError
+        A result of a library that is not installed.
 
     Notes
     -----
@@ -126,7 +114,7 @@ def load(path):
         if tree["format"] != _FORMAT:
             raise ValueError(f"its format is {tree['format']}, this version reads {_FORMAT}")
         return _decoded(tree["content"], arrays)
-    except OSError:
+    except (OSError, ImportError):  # a result for which torch is missing, and its error says so
         raise
     except Exception as error:  # what a damaged file makes of readers and constructors is open
         raise ValueError(
@@ -152,25 +140,42 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"float": value.hex()}
     if isinstance(value, Status):
         return {"status": value.name}
+    if isinstance(value, Path):
+        return {"path": str(value)}
     if isinstance(value, tuple | list):
-        return {"items": [_encoded(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
+        items = [_encoded(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
+        return {"list" if isinstance(value, list) else "items": items}
     if isinstance(value, dict):
         return {"entries": [[k, _encoded(v, f"{name}.{k}", arrays)] for k, v in value.items()]}
-    if type(value).__name__ in _KINDS:
+    kind = _kind_of(value)
+    if kind is not None:
         fields = {
             field.name: _encoded(getattr(value, field.name), f"{name}.{field.name}", arrays)
             for field in dataclasses.fields(value)
         }
-        return {"kind": type(value).__name__, "fields": fields}
-    is_torch = type(value).__module__.startswith("torch")
-    array = np.asarray(value.detach().cpu() if is_torch else value)
+        return {"kind": kind, "fields": fields}
+    if not hasattr(value, "__array__"):
+        cls = type(value).__name__
+        raise TypeError(f"{name.lstrip('.')} cannot be saved: it is of type {cls}.")
+    array, library = _as_numpy(value)
     if array.dtype == object:
         items = [_encoded(v, f"{name}.{i}", arrays) for i, v in enumerate(array.ravel().tolist())]
         return {"objects": items, "shape": list(array.shape)}
     key = name.lstrip(".")
     arrays[key] = array
-    library = "torch" if is_torch else "numpy"
     return {"array": key, "library": library, "scalar": isinstance(value, np.generic)}
+
+
+def _as_numpy(value: Any) -> tuple[np.ndarray, str]:
+    """Return an array on the host as one of numpy, and the library that it goes back to."""
+    if not type(value).__module__.startswith("torch"):
+        return np.asarray(value), "numpy"
+    import torch
+
+    tensor = value.detach().cpu()
+    if tensor.dtype is torch.bfloat16:  # numpy has no such numbers: their bits
+        return tensor.view(torch.int16).numpy(), "torch.bfloat16"
+    return tensor.numpy(), "torch"
 
 
 def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -180,6 +185,10 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         return float.fromhex(tree["float"])
     if "status" in tree:
         return Status[tree["status"]]
+    if "path" in tree:
+        return Path(tree["path"])
+    if "list" in tree:
+        return [_decoded(item, arrays) for item in tree["list"]]
     if "items" in tree:
         return tuple(_decoded(item, arrays) for item in tree["items"])
     if "entries" in tree:
@@ -191,18 +200,40 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     if "kind" in tree:
         return _made(tree["kind"], tree["fields"], arrays)
     array = arrays[tree["array"]]
-    if tree["library"] != "torch":
+    if not tree["library"].startswith("torch"):
         return array[()] if tree["scalar"] else array
     import torch
 
-    return torch.from_numpy(array.copy())
+    tensor = torch.from_numpy(array.copy())
+    return tensor.view(torch.bfloat16) if tree["library"] == "torch.bfloat16" else tensor
 
 
 def _made(kind, fields, arrays):
-    if kind not in _KINDS:
-        raise ValueError(f"it holds a {kind!r}, which is none of {', '.join(_KINDS)}")
-    cls = getattr(importlib.import_module(_KINDS[kind]), kind)
-    return cls(**{name: _decoded(tree, arrays) for name, tree in fields.items()})
+    if kind not in STORABLE and kind in _homes():
+        importlib.import_module(_homes()[kind])
+    if kind not in STORABLE:
+        raise ValueError(f"it holds a {kind!r}, which is none of {', '.join(_homes())}")
+    return STORABLE[kind](**{name: _decoded(tree, arrays) for name, tree in fields.items()})
+
+
+def _kind_of(value: Any) -> str | None:
+    """Return what files call the class of a value, None if it cannot be saved."""
+    return next((kind for kind, cls in STORABLE.items() if type(value) is cls), None)
+
+
+@functools.cache
+def _homes() -> dict[str, str]:
+    """Return the module that registers each kind.
+
+    The sources say so: to import all of them would need every library that infogeo can work with.
+    """
+    package = Path(__file__).parent
+    homes = {}
+    for path in package.rglob("*.py"):
+        module = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
+        for kind in re.findall(r'^@storable\("(.+)"\)$', path.read_text("utf-8"), re.MULTILINE):
+            homes[kind] = module.removesuffix(".__init__")
+    return dict(sorted(homes.items()))
 
 
 # ---------------------------------------------------------------- files
@@ -222,6 +253,8 @@ def _read_json(path):
 def _as_json(array):
     """Return an array as lists of numbers; what json has no number for is text."""
     flat = array.ravel().tolist()
+    if array.dtype.kind in "mM":  # dates and times, as the integers that they are
+        flat = array.ravel().astype(np.int64).tolist()
     if array.dtype.kind == "f":
         flat = [x if np.isfinite(x) else str(x) for x in flat]
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": flat}
@@ -229,9 +262,13 @@ def _as_json(array):
 
 def _from_json(entry):
     dtype = np.dtype(entry["dtype"])
-    if dtype.kind not in "fiubU":
+    if dtype.kind not in "fiubUmM":
         raise ValueError(f"an array of {dtype} is none that it writes")
     data = entry["data"]
-    return np.array([float(x) for x in data] if dtype.kind == "f" else data, dtype=dtype).reshape(
-        entry["shape"]
-    )
+    if dtype.kind == "f":
+        array = np.array([float(x) for x in data], dtype=dtype)
+    elif dtype.kind in "mM":
+        array = np.array(data, dtype=np.int64).astype(dtype)
+    else:
+        array = np.array(data, dtype=dtype)
+    return array.reshape(entry["shape"])

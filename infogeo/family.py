@@ -16,7 +16,7 @@ from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _divergence, maxent
 from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, bad_value, gate
-from infogeo._result import SolveError
+from infogeo._result import SolveError, storable
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
 
@@ -29,6 +29,7 @@ _HELD = Rule("", lambda array, coarseness: True, REAL.explain)
 # ---------------------------------------------------------------- exponential families
 
 
+@storable("ExponentialFamily")
 @dataclass(frozen=True, eq=False)
 class ExponentialFamily:
     r"""The exponential family E_C: straight lines and planes in log-probabilities.
@@ -640,6 +641,7 @@ class ExponentialFamily:
 # ---------------------------------------------------------------- mixture families
 
 
+@storable("MixtureFamily")
 @dataclass(frozen=True, eq=False)
 class MixtureFamily:
     r"""The mixture family M_D: all distributions with given expectations.

@@ -17,7 +17,7 @@ from array_api_compat import array_namespace, is_torch_array
 
 from infogeo import _array, _divergence, _fibre, _points
 from infogeo._array import REAL, UNIT_INTERVAL, Array, Rule, bad_value, gate
-from infogeo._result import Bounds, Connection, SolveError, Status
+from infogeo._result import Bounds, Connection, SolveError, Status, storable
 
 __all__ = [
     "MultivariateNormal",
@@ -54,6 +54,7 @@ __all__ = [
 # ---------------------------------------------------------------- points and velocities
 
 
+@storable("MultivariateNormal")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class MultivariateNormal:
     """A normal distribution, or a batch of them.
@@ -220,6 +221,7 @@ class MultivariateNormal:
 POINTS = MultivariateNormal
 
 
+@storable("multivariate_normal.Tangent")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Tangent:
     """A batch of tangent vectors: velocities of normal distributions.

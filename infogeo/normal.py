@@ -21,6 +21,7 @@ import numpy as np
 
 from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
+from infogeo._result import storable
 
 __all__ = [
     "Normal",
@@ -58,6 +59,7 @@ _ROOT_2 = math.sqrt(2.0)
 # ---------------------------------------------------------------- points and tangent vectors
 
 
+@storable("Normal")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Normal:
     """A batch of univariate normal distributions; of diagonal ones along its last axis.
@@ -199,6 +201,7 @@ class Normal:
 POINTS = Normal
 
 
+@storable("normal.Tangent")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Tangent:
     """A batch of tangent vectors: velocities of normal distributions.

@@ -2,15 +2,36 @@
 
 import contextlib
 import dataclasses
+import importlib
+import inspect
 import json
 import pickle
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import infogeo
-from infogeo import Status, _storage, maxent, mean, neighbors, pullback
+from infogeo import (
+    Status,
+    _storage,
+    maxent,
+    mean,
+    multivariate_normal,
+    neighbors,
+    normal,
+    pullback,
+    robustness,
+)
+from infogeo._result import STORABLE, storable
+from infogeo.family import ExponentialFamily, MixtureFamily
+from infogeo.interop.torch import DistanceMeter
+from infogeo.lipschitz import certificates, smoothing
 from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
 from infogeo.normal import Normal
 
@@ -18,12 +39,53 @@ RNG = np.random.default_rng(0)
 POINTS = RNG.dirichlet(np.ones(4), (3, 6))
 FEATURES = RNG.random((2, 4))
 NORMALS = MultivariateNormal(RNG.normal(size=(3, 2)), np.eye(2))
-MODEL = pullback.PullbackMetric(torch.nn.Linear(5, 3))
+NETWORK = torch.nn.Linear(5, 3)
+MODEL = pullback.PullbackMetric(NETWORK)
+INPUTS = torch.rand(2, 5)
+LOGITS = RNG.normal(size=(9, 3))
+
+
+def measured():
+    meter = DistanceMeter()
+    meter.update(torch.tensor(LOGITS), torch.tensor(LOGITS[::-1].copy()))
+    return meter.compute()
+
+
+def scanned():
+    """Return a scan whose folder need not be there: it is its name that is saved."""
+    return pullback.Scan(Path("results"), (1, 2), {"quantities": ["trace"], "batches": 3})
+
+
 RESULTS = {
     "interior": lambda: maxent.max_entropy([[1, 2, 3, 4, 5, 6]], [4.5]),
     "boundary": lambda: maxent.max_entropy([[0.0, 0.0, 1.0]], [0.0]),
     "batch": lambda: maxent.c_maximize(FEATURES, [[0.5, 9.0], [0.5, 0.5]], throw=False),
     "torch": lambda: maxent.max_entropy(torch.tensor(FEATURES), torch.tensor(FEATURES.mean(1))),
+    "separation": lambda: maxent.conditional([[0.0], [1.0]], [0, 1]),
+    "members": lambda: MODEL.distance(INPUTS, INPUTS.flip(0), throw=False),
+    "length": lambda: MODEL.segment_length(INPUTS, INPUTS.flip(0)),
+    "trace": lambda: MODEL.hutchinson_trace(INPUTS, num_samples=2),
+    "walk": lambda: MODEL.kernel_walk(INPUTS, torch.ones(2, 5), num_steps=2),
+    "leaf": lambda: MODEL.leaf_path(INPUTS, INPUTS.flip(0), num_steps=2),
+    "kinks": lambda: pullback.check_differentiable(
+        torch.nn.Sequential(NETWORK, torch.nn.ReLU()), INPUTS
+    ),
+    "attack": lambda: robustness.spectral_attack(NETWORK, INPUTS, radius=0.1),
+    "calibration": lambda: pullback.fit_temperature(LOGITS, np.arange(9) % 3, throw=False),
+    "scan": scanned,
+    "coverage": lambda: certificates.coverage(
+        LOGITS, np.arange(9) % 3, [0.0, 0.5], lipschitz_constant=1.0
+    ),
+    "smoothed": lambda: smoothing.certify(torch.tensor([[90, 10], [50, 50]]), std=0.5),
+    "meter": measured,
+    "connection": lambda: multivariate_normal.connect(NORMALS, NORMALS[0]),
+    "velocity": lambda: normal.log_map(Normal([0.0, 1.0], 1.0), Normal(2.0, 0.5)),
+    "mean of normals": lambda: mean.frechet_mean(Normal([0.0, 1.0], 1.0), space="normal"),
+    "exponential family": lambda: ExponentialFamily(FEATURES, POINTS[0, 0]),
+    "mixture family": lambda: MixtureFamily(torch.tensor(FEATURES), 0.5),
+    "groups": lambda: maxent.match_frequencies(
+        POINTS[0], [0.25] * 4, groups=np.array(["2026-01-01", "2026-01-02"] * 3, dtype="M8[D]")
+    ),
     "balance": lambda: maxent.balance(np.linspace(-1.0, 1.0, 30)[:, None], [0.2]),
     "frequencies": lambda: maxent.match_frequencies(POINTS[0], [0.25] * 4),
     "conditional": lambda: maxent.conditional(
@@ -70,10 +132,106 @@ def test_every_number_comes_back(name, suffix, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"file{suffix}"]
 
 
-def test_every_kind_is_where_the_table_says():
-    for name, module in _storage._KINDS.items():
-        cls = getattr(__import__(module, fromlist=[name]), name)
-        assert dataclasses.is_dataclass(cls)
+# What functions return in classes of their own, and cannot be saved.
+HOLD_FUNCTIONS = {"Head", "InputMetric"}
+HAVE_THEIR_OWN_FORMAT = re.compile(r"FisherRao\w+|ConditionalMaxEnt")  # scikit-learn's estimators
+
+
+def classes_returned():
+    """Yield (function, class) for each class of infogeo in a section Returns."""
+    for info in pkgutil.walk_packages(infogeo.__path__, "infogeo."):
+        parts = info.name.split(".")
+        if any(part.startswith("_") or part in ("cli", "demo", "geomstats") for part in parts):
+            continue
+        module = importlib.import_module(info.name)
+        exported = [getattr(module, name) for name in getattr(module, "__all__", ())]
+        methods = [m for cls in exported if inspect.isclass(cls) for m in vars(cls).values()]
+        for target in (*exported, *methods):
+            text = inspect.getdoc(getattr(target, "__func__", target)) or ""
+            section = re.search(r"\nReturns\n-+\n((?:.|\n)*?)(?:\n\n\w+\n---|$)", text)
+            if not section:
+                continue
+            home = sys.modules.get(getattr(target, "__module__", None), module)
+            for name in re.findall(r"^(?:\w+ : )?([A-Z]\w+)", section[1], re.MULTILINE):
+                cls = getattr(home, name, None)
+                if inspect.isclass(cls) and cls.__module__.startswith("infogeo."):
+                    yield getattr(target, "__qualname__", str(target)), cls
+
+
+def test_every_result_that_a_function_returns_can_be_saved():
+    returned = dict.fromkeys(cls for _, cls in classes_returned())
+    assert len(returned) > 25
+    for cls in returned:
+        if cls.__name__ not in HOLD_FUNCTIONS and not HAVE_THEIR_OWN_FORMAT.fullmatch(cls.__name__):
+            assert cls in STORABLE.values(), f"{cls} has no @storable(...)"
+
+
+def parts_of(value):
+    yield value
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from parts_of(getattr(value, field.name))
+
+
+def test_every_kind_is_tried_here():
+    tried = {type(part) for make in RESULTS.values() for part in parts_of(make())}
+    assert tried >= set(STORABLE.values())
+
+
+def test_sources_say_where_each_kind_is():
+    assert set(_storage._homes()) == set(STORABLE)
+    for kind, module in _storage._homes().items():
+        assert STORABLE[kind].__module__ == module
+        assert dataclasses.is_dataclass(STORABLE[kind])
+
+
+def test_a_kind_is_registered_once():
+    with pytest.raises(ValueError, match=r"Bounds is registered already, for .*\.Bounds"):
+        storable("Bounds")(type("Bounds", (), {}))
+    assert storable("Bounds")(infogeo._result.Bounds) is STORABLE["Bounds"]
+
+
+@pytest.mark.parametrize("name", ["balance", "smoothed", "meter"])
+def test_loading_imports_what_is_needed(name, tmp_path):
+    """In a fresh process, whose modules have not registered their classes yet."""
+    infogeo.save(RESULTS[name](), tmp_path / "file.npz")
+    code = f"import infogeo; print(type(infogeo.load({str(tmp_path / 'file.npz')!r})).__name__)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == type(RESULTS[name]()).__name__
+
+
+def test_a_library_that_is_missing_is_named(tmp_path):
+    infogeo.save(RESULTS["meter"](), tmp_path / "file.json")
+    code = (
+        "import sys, infogeo; sys.modules['torch'] = None; "
+        f"infogeo.load({str(tmp_path / 'file.json')!r})"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert run.stderr.strip().endswith("needs torch: pip install 'infogeo[torch]'")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_half_precision_comes_back(suffix, tmp_path):
+    for dtype in (torch.bfloat16, torch.float16):
+        odd = infogeo._result.Bounds(torch.tensor([0.1, float("nan")], dtype=dtype), None)
+        infogeo.save(odd, tmp_path / f"half{suffix}")
+        again = infogeo.load(tmp_path / f"half{suffix}").lower
+        assert again.dtype == dtype
+        torch.testing.assert_close(again, odd.lower, rtol=0, atol=0, equal_nan=True)
+
+
+def test_parts_that_cannot_be_saved_are_named(tmp_path):
+    odd = infogeo._result.Bounds(1.0, object())
+    with pytest.raises(TypeError, match="upper cannot be saved: it is of type object"):
+        infogeo.save(odd, tmp_path / "odd.npz")
+    for value in (pullback.heads.categorical, type("Bounds", (), {})()):
+        with pytest.raises(TypeError, match=r"result must be one of Attack.*got (Head|Bounds)"):
+            infogeo.save(value, tmp_path / "odd.npz")
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_json_lacks(tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from infogeo import _spaces, logits, robustness, simplex
 from infogeo._array import bad_value, is_readable
 from infogeo._extras import missing
+from infogeo._result import storable
 
 try:
     import torch
@@ -289,6 +290,7 @@ class TracePenalty(torch.nn.Module):
         return robustness.trace_penalty(model, x, temperature=self.temperature)
 
 
+@storable("DistanceSummary")
 @dataclass(frozen=True)
 class DistanceSummary:
     """What a `DistanceMeter` has seen.

@@ -12,6 +12,7 @@ from typing import Any
 from array_api_compat import device as device_of
 
 from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, norm, top_two
+from infogeo._result import storable
 
 __all__ = [
     "Coverage",
@@ -30,6 +31,7 @@ __all__ = [
 Array = Any
 
 
+@storable("Coverage")
 @dataclass(frozen=True, eq=False)
 class Coverage:
     """What is left of a classifier that rejects inputs without a certificate.

@@ -15,6 +15,7 @@ from scipy import special
 
 from infogeo._array import REAL, Rule, bad_value, finite_number, gate
 from infogeo._extras import missing
+from infogeo._result import storable
 from infogeo.lipschitz.certificates import NON_NEGATIVE, POSITIVE
 
 try:
@@ -30,6 +31,7 @@ __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
 Array = Any
 
 
+@storable("Smoothed")
 @dataclass(frozen=True, eq=False)
 class Smoothed:
     """What votes prove about a smoothed classifier.

@@ -9,13 +9,14 @@ import numpy as np
 
 from infogeo import _array, maxent
 from infogeo._array import REAL, WEIGHTS, bad_value, gate
-from infogeo._result import Projection, SolveError, Status
+from infogeo._result import Projection, SolveError, Status, storable
 from infogeo.maxent._arguments import to_host
 from infogeo.maxent._wording import combined, listed
 
 Array = Any
 
 
+@storable("BalanceDiagnostics")
 @dataclass(frozen=True, eq=False)
 class BalanceDiagnostics:
     """What balancing did to the means and to the weights.
@@ -61,6 +62,7 @@ class BalanceDiagnostics:
         )
 
 
+@storable("Balance")
 @dataclass(frozen=True, eq=False)
 class Balance:
     """Weights under which the means of covariates are what they have to be.

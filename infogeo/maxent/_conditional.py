@@ -9,7 +9,7 @@ import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import PROBABILITIES, REAL, WEIGHTS, Rule, bad_value, finite_number, gate
-from infogeo._result import SolveError, Status
+from infogeo._result import SolveError, Status, storable
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
 from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._separation import Samples, solve
@@ -23,6 +23,7 @@ _LARGEST_GAP = 10_000
 _NUMBERING = "numpy.unique(labels, return_inverse=True) numbers any labels."
 
 
+@storable("Separation")
 @dataclass(frozen=True, eq=False)
 class Separation:
     """A proof that classes can be told apart without error, so that no finite theta is optimal.
@@ -55,6 +56,7 @@ class Separation:
         return self.text
 
 
+@storable("ConditionalProjection")
 @dataclass(frozen=True, eq=False)
 class ConditionalProjection:
     """The conditional distribution that feature-label moments single out, with its accuracy.

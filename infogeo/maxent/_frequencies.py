@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
 from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
-from infogeo._result import SolveError, Status
+from infogeo._result import SolveError, Status, storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._problem import CAUTION, EPS
@@ -20,6 +20,7 @@ from infogeo.maxent._wording import listed
 Array = Any
 
 
+@storable("FrequencyMatch")
 @dataclass(frozen=True, eq=False)
 class FrequencyMatch:
     """Predictions with given class frequencies, nearest to those that a model made.

@@ -13,6 +13,7 @@ from torch.utils.data import DistributedSampler, RandomSampler
 from infogeo import __version__
 from infogeo._array import bad_value
 from infogeo._progress import terminal_bar
+from infogeo._result import storable
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
@@ -199,6 +200,7 @@ def merge_scans(folders, out):
     return read_scan(target)
 
 
+@storable("Scan")
 @dataclass(frozen=True, eq=False)
 class Scan:
     """The results of a scan, in its folder.

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from infogeo._array import LOGITS, bad_value, gate
-from infogeo._result import SolveError, Status
+from infogeo._result import SolveError, Status, storable
 
 __all__ = ["Calibration", "fit_temperature"]
 
 
+@storable("Calibration")
 @dataclass(frozen=True)
 class Calibration:
     """The temperature that fits held-out labels best.
