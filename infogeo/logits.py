@@ -46,6 +46,7 @@ __all__ = [
     "parallel_transport",
     "quotient_norm",
     "renyi_divergence",
+    "sphere_embedding",
     "to_simplex",
 ]
 
@@ -115,6 +116,38 @@ def to_simplex(z, *, check=True):
     """
     xp, z = gate(check, z=(LOGITS, z))
     return _array.softmax(z, xp)
+
+
+def sphere_embedding(z, *, check=True):
+    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+
+    .. math:: u_i = 2 \sqrt{p_i} = 2 \exp(\tfrac12 \log p_i)
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
+    check : bool
+        Verify the values. Shapes and dtypes are always verified.
+
+    Returns
+    -------
+    array, shape (..., c)
+        Of Euclidean norm 2: `infogeo.simplex.sphere_embedding` of the probabilities, also of
+        those that underflow and whose roots do not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
+
+    Examples
+    --------
+    >>> sphere_embedding(np.log([0.25, 0.75])).round(6)
+    array([1.      , 1.732051])
+    """
+    xp, z = gate(check, z=(LOGITS, z))
+    return 2.0 * xp.exp(0.5 * _array.log_softmax(z, xp))
 
 
 def from_simplex(p, *, check=True):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -26,11 +27,13 @@ from infogeo.interop.sklearn import (
 )
 
 ESTIMATORS = [FisherRaoEmbedding(), FisherRaoKNeighborsClassifier(), FisherRaoKMeans()]
+# The tables of scikit-learn's checks hold no probabilities; as logits they are what they are.
+OF_LOGITS = [clone(estimator).set_params(from_logits=True) for estimator in ESTIMATORS]
 
 
 # Some of the checks have fewer different distributions than the 8 clusters of the default.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(ESTIMATORS)
+@parametrize_with_checks(OF_LOGITS)
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -50,57 +53,137 @@ def all_distances(p, q):
 # ---------------------------------------------------------------- what the rows are
 
 
-def test_rows_are_read_as_what_they_are(predictions):
+def test_rows_are_read_as_they_are_said_to_be(predictions):
     p, _ = predictions
     assert not FisherRaoEmbedding().fit(p).from_logits_
-    assert FisherRaoEmbedding().fit(np.log(p)).from_logits_
     assert FisherRaoEmbedding(from_logits=True).fit(p).from_logits_
     by_probabilities = FisherRaoEmbedding().fit_transform(p)
     np.testing.assert_allclose(
-        FisherRaoEmbedding().fit_transform(np.log(p) + 7.0), by_probabilities
+        FisherRaoEmbedding(from_logits=True).fit_transform(np.log(p) + 7.0), by_probabilities
     )
     np.testing.assert_allclose(by_probabilities, 2.0 * np.sqrt(p), rtol=1e-15)
 
 
 def test_masked_and_saturated_logits():
     z = [[800.0, -800.0, -np.inf], [0.0, 1.0, 2.0]]
-    u = FisherRaoEmbedding().fit_transform(z)
+    embedding = FisherRaoEmbedding(from_logits=True).fit(z)
+    u = embedding.transform(z)
     np.testing.assert_array_equal(u[0], [2.0, 0.0, 0.0])
-    back = FisherRaoEmbedding().fit(z).inverse_transform(u)
+    back = embedding.inverse_transform(u)
     np.testing.assert_array_equal(back[0], [0.0, -np.inf, -np.inf])
     np.testing.assert_allclose(back[1], [-1.0, 0.0, 1.0], atol=1e-15)
+
+
+def counts(p):
+    return np.round(100.0 * p)
+
+
+def percentages(p):
+    return 100.0 * p
+
+
+def rounded_coarsely(p):
+    return np.round(p, 1) + 0.01
+
+
+def logarithms(p):
+    return np.log(p)
+
+
+def with_one_negative_cell(p):
+    damaged = p.copy()
+    damaged[17, 2] *= -1.0
+    return damaged
+
+
+def with_one_large_cell(p):
+    damaged = p.copy()
+    damaged[17, 2] += 1.0
+    return damaged
+
+
+TABLES = (
+    counts, percentages, rounded_coarsely, logarithms, with_one_negative_cell, with_one_large_cell
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+def test_tables_of_other_things_are_refused_and_never_guessed(predictions, estimator, table):
+    """By fit and by every later method; the way out is in the message, and works."""
+    p, groups = predictions
+    X = table(p)
+    sums = abs(X.sum(axis=1) - 1.0)
+    row = (
+        17 if "cell" in table.__name__ else int((X.min(axis=1) if X.min() < 0 else -sums).argmin())
+    )
+    message = rf"X must hold probabilities .*\(row {row}\).*set from_logits=True if they are logits"
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(X, groups)
+    fitted = clone(estimator).fit(p, groups)
+    for method in ("transform", "predict", "predict_proba", "kneighbors"):
+        if hasattr(fitted, method):
+            with pytest.raises(ValueError, match=message):
+                getattr(fitted, method)(X)
+    assert clone(estimator).set_params(from_logits=True).fit(X, groups).from_logits_
+    if X.min() >= 0.0:
+        clone(estimator).fit(X / X.sum(axis=1, keepdims=True), groups)
+
+
+def half_in(library, p):
+    if library == "numpy":
+        return p.astype(np.float16)
+    if library == "pandas":
+        pandas = pytest.importorskip("pandas")
+        return pandas.DataFrame(p.astype(np.float16), columns=list("abcd"))
+    return torch.tensor(p, dtype=getattr(torch, library))
+
+
+@pytest.mark.parametrize("library", ["numpy", "pandas", "float16", "bfloat16"])
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_half_precision_has_its_tolerance(predictions, library, from_logits):
+    """Sums of rounded probabilities are off by 1e-3 or 1e-2: that is rounding, not an error."""
+    p, groups = predictions
+    X = half_in(library, np.log(p) if from_logits else p)
+    wide = np.asarray(X.float() if isinstance(X, torch.Tensor) else X, dtype=np.float64)
+    wide = logits.to_simplex(wide) if from_logits else wide / wide.sum(axis=1, keepdims=True)
+    embedding = FisherRaoEmbedding(from_logits=from_logits)
+    u = embedding.fit_transform(X)
+    assert u.dtype == np.float32
+    np.testing.assert_allclose(u, 2.0 * np.sqrt(wide), rtol=2e-6)
+    kmeans = FisherRaoKMeans(3, random_state=0, from_logits=from_logits).fit(X)
+    assert kmeans.cluster_centers_.dtype == np.float32
+    assert adjusted_rand_score(kmeans.predict(X), groups) > 0.95
+    classifier = FisherRaoKNeighborsClassifier(from_logits=from_logits).fit(X, groups)
+    assert (classifier.predict(X) == groups).mean() > 0.95
+    if not from_logits:
+        with pytest.raises(ValueError, match=r"X must hold probabilities .*\(row 3\)"):
+            FisherRaoEmbedding().fit(half_in(library, p + 0.02 * (np.arange(150) == 3)[:, None]))
 
 
 @pytest.mark.parametrize(
     ("options", "data", "message"),
     [
-        ({}, [[0.98, 0.0], [0.5, 0.5]], r"sums are off by up to 0.02\. Divide by X\.sum"),
-        ({}, [[0.0, np.nan], [0.5, 0.5]], r"NaN or \+inf entries \(row 0\)"),
-        ({}, [[0.0, np.inf], [0.5, 0.5]], r"NaN or \+inf entries \(row 0\)"),
-        ({}, [[-np.inf, -np.inf], [0.5, 0.5]], r"all its classes are masked \(row 0\)"),
+        ({}, [[0.0, np.nan], [0.5, 0.5]], r"NaN or infinite entries \(row 0\)"),
+        ({"from_logits": True}, [[0.0, np.nan], [0.5, 0.5]], r"NaN or \+inf entries \(row 0\)"),
+        ({"from_logits": True}, [[0.0, np.inf], [0.5, 0.5]], r"NaN or \+inf entries \(row 0\)"),
+        ({"from_logits": True}, [[-np.inf, -np.inf], [0.5, 0.5]], r"all .* masked \(row 0\)"),
         ({}, [[1.0], [1.0]], "1 feature"),
         (
-            {"from_logits": False},
+            {},
             [[3.0, 1.0], [0.5, 0.5]],
-            r"\(row 0\)\. Divide .* if these are counts\. \(FisherRaoEmbedding reads rows as "
-            r"probabilities: see from_logits\.\)",
+            r"\(row 0\)\. Divide by X\.sum\(-1, keepdims=True\) if these are counts\. "
+            r"\(FisherRaoEmbedding reads rows as probabilities; set from_logits=True if they are "
+            r"logits\.\)",
         ),
-        ({"from_logits": False}, [[-1.0, 2.0], [0.5, 0.5]], "smallest entry -1"),
-        ({"from_logits": "yes"}, [[0.5, 0.5]], "from_logits must be True, False or None"),
+        ({}, [[-1.0, 2.0], [0.5, 0.5]], "smallest entry -1"),
+        ({"from_logits": "yes"}, [[0.5, 0.5]], "from_logits must be True or False"),
+        ({"from_logits": None}, [[0.5, 0.5]], "from_logits must be True or False"),
     ],
 )
 def test_rows_that_are_refused(options, data, message):
     with pytest.raises(ValueError, match=message):
         FisherRaoEmbedding(**options).fit(data)
-
-
-def test_later_rows_have_to_be_of_the_same_kind(predictions):
-    p, _ = predictions
-    with pytest.raises(ValueError, match=r"hold probabilities .* reads rows as probabilities"):
-        FisherRaoEmbedding().fit(p).transform(np.log(p))
-    with pytest.raises(ValueError, match="X must hold logits, as the training data did"):
-        FisherRaoEmbedding().fit(np.log(p)).transform(p)
-    FisherRaoEmbedding(from_logits=True).fit(np.log(p)).transform(p)
 
 
 # ---------------------------------------------------------------- embedding
@@ -180,7 +263,7 @@ def test_neighbours_are_those_of_all_distances(predictions, rng, as_logits):
     p, groups = predictions
     q = rng.dirichlet(np.ones(4), 30)
     train, query = (np.log(p), np.log(q)) if as_logits else (p, q)
-    classifier = FisherRaoKNeighborsClassifier(7).fit(train, groups)
+    classifier = FisherRaoKNeighborsClassifier(7, from_logits=as_logits).fit(train, groups)
     distances, indices = classifier.kneighbors(query)
     every = all_distances(q, p)
     np.testing.assert_array_equal(indices, np.argsort(every, axis=1)[:, :7])
@@ -246,7 +329,7 @@ def test_bad_options_of_the_classifier(options, message):
 def test_separated_clusters_are_found(predictions, as_logits):
     p, groups = predictions
     X = np.log(p) if as_logits else p
-    kmeans = FisherRaoKMeans(3, random_state=0).fit(X)
+    kmeans = FisherRaoKMeans(3, random_state=0, from_logits=as_logits).fit(X)
     assert adjusted_rand_score(kmeans.labels_, groups) > 0.95
     np.testing.assert_array_equal(kmeans.predict(X), kmeans.labels_)
     np.testing.assert_array_equal(clone(kmeans).fit_predict(X), kmeans.labels_)
@@ -301,7 +384,7 @@ def test_clusters_of_nearly_equal_predictions():
 
 def test_certain_and_masked_logits_cluster():
     z = np.array([[800.0, -800.0, 0.0], [700.0, 0.0, -np.inf], [0.0, 800.0, -np.inf]])
-    kmeans = FisherRaoKMeans(2, random_state=0).fit(z)
+    kmeans = FisherRaoKMeans(2, random_state=0, from_logits=True).fit(z)
     assert kmeans.labels_[0] == kmeans.labels_[1] != kmeans.labels_[2]
     assert np.isneginf(kmeans.cluster_centers_[kmeans.labels_[2], 2])
     np.testing.assert_allclose(kmeans.transform(z)[2].max(), np.pi)
@@ -365,7 +448,7 @@ def test_bad_options_of_the_clusters(options, arguments, message):
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
 def test_fitted_estimators_survive_pickling(predictions, estimator):
     p, groups = predictions
-    fitted = clone(estimator).set_params(from_logits=False).fit(p, groups)
+    fitted = clone(estimator).fit(p, groups)
     again = pickle.loads(pickle.dumps(fitted))
     for method in ("transform", "predict", "predict_proba"):
         if hasattr(fitted, method):

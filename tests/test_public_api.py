@@ -48,6 +48,7 @@ SIGNATURES = {
     "simplex.e_mean": "points, *, weights, axis, check",
     "simplex.m_mean": "points, *, weights, axis, check",
     "logits.canonical": "z, *, check",
+    "logits.sphere_embedding": "z, *, check",
     "logits.to_simplex": "z, *, check",
     "logits.from_simplex": "p, *, check",
     "logits.quotient_norm": "z, *, order, check",

@@ -6,16 +6,15 @@ NearestNeighbors or UMAP work in that geometry. `FisherRaoKNeighborsClassifier` 
 `FisherRaoKMeans` use the distance itself, in radians, and the Frechet mean. `ConditionalMaxEnt`
 takes features of any kind and is the front of `infogeo.maxent.conditional`.
 
-**What rows of predictions are.** Rows that are probabilities (no negative entry, sum 1 up to
-rounding) are read as such, all other tables as logits: any real numbers, a constant added to a row
-changes nothing, -inf masks a class. ``fit`` decides, for all rows together, and ``from_logits_``
-says how; ``from_logits=False`` or ``True`` decides beforehand, and is the way to have rows refused
-that are meant to be probabilities and are not. Real logits do not sum to 1 in every row, so the two
-cannot be confused; what looks like badly rounded probabilities is refused. Counts have to be
-divided by their sums first: as they are, they would be logits.
+**What rows of predictions are.** Rows are probabilities: no negative entry, sum 1 up to rounding in
+their precision. ``from_logits=True`` says that they are logits: any real numbers, a constant
+added to a row changes nothing, -inf masks a class. Nothing is guessed: a table with counts, with
+percentages or with one damaged cell would otherwise be read as logits in silence, and fall into
+other clusters. Rows of another kind are refused, with the number of the worst one: counts have to
+be divided by their sums first.
 
-The two kinds exist because an estimator that refuses every other table could not take part in
-scikit-learn's own checks, nor stand behind a step that yields scores.
+scikit-learn's own checks pass for estimators with ``from_logits=True``, which any table of numbers
+suits; the others refuse the tables of these checks, which hold no probabilities.
 """
 
 import itertools
@@ -25,8 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj, is_numpy_array
 
-from infogeo._array import LOGITS, PROBABILITIES, bad_value, centred, gate, log_softmax, safe_log
+from infogeo._array import bad_value, centred, gate, on_host, safe_log
 from infogeo._extras import missing
 
 try:
@@ -65,9 +65,8 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    from_logits : bool or None
-        Whether rows are logits (True) or probabilities (False). None: probabilities if all rows
-        of the training data are, otherwise logits (see the module).
+    from_logits : bool
+        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
@@ -88,11 +87,11 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([[1., 0.]])
     """
 
-    def __init__(self, from_logits=None):
+    def __init__(self, from_logits=False):
         self.from_logits = from_logits
 
     def fit(self, X, y=None):
-        """Decide how rows are read.
+        """Look at the outcomes; nothing else is learned.
 
         Parameters
         ----------
@@ -171,9 +170,8 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
     weights : {"uniform", "distance"} or callable
         Votes count equally; in inverse proportion to the distance (neighbours at distance 0
         then decide alone); or as a function of the distances, (n, n_neighbors), says.
-    from_logits : bool or None
-        Whether rows are logits (True) or probabilities (False). None: probabilities if all rows
-        of the training data are, otherwise logits (see the module).
+    from_logits : bool
+        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
@@ -202,7 +200,7 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
     array([[0.725937]])
     """
 
-    def __init__(self, n_neighbors=5, *, weights="uniform", from_logits=None):
+    def __init__(self, n_neighbors=5, *, weights="uniform", from_logits=False):
         self.n_neighbors = n_neighbors
         self.weights = weights
         self.from_logits = from_logits
@@ -345,9 +343,8 @@ class FisherRaoKMeans(
         Give up a run after so many assignments.
     tol : float
         Stop a run when an assignment lowers the inertia by less than this share of it.
-    from_logits : bool or None
-        Whether rows are logits (True) or probabilities (False). None: probabilities if all rows
-        of the training data are, otherwise logits (see the module).
+    from_logits : bool
+        Whether rows are logits; otherwise they are probabilities (see the module).
     random_state : int, RandomState or None
         Source of the seeds. With an int, the result is the same in each run and does not depend
         on the order of the rows.
@@ -398,7 +395,7 @@ class FisherRaoKMeans(
         n_init=4,
         max_iter=300,
         tol=1e-4,
-        from_logits=None,
+        from_logits=False,
         random_state=None,
     ):
         self.n_clusters = n_clusters
@@ -503,74 +500,53 @@ class FisherRaoKMeans(
 
 
 def _read_training_data(estimator, *data):
-    """Validate training data and decide how rows are read: ``from_logits_``."""
-    if estimator.from_logits not in (None, True, False):
-        raise bad_value("from_logits", "be True, False or None", f"got {estimator.from_logits!r}")
-    read = _validated(estimator, *data, reset=True)
-    X = read[0] if len(data) > 1 else read
-    from_logits = estimator.from_logits
-    if from_logits is None:
-        from_logits = not _are_probabilities(X)
-        if from_logits and _are_nearly_probabilities(X):
-            raise bad_value(
-                "X",
-                "hold probabilities or logits",
-                f"its rows look like probabilities, but their sums are off by up to "
-                f"{abs(X.sum(axis=1) - 1.0).max():.3g}",
-                "Divide by X.sum(axis=1, keepdims=True), or set from_logits=True.",
-            )
-    estimator.from_logits_ = bool(from_logits)
-    _require_values(estimator, X)
-    return read
+    """Validate training data and keep how rows are read: ``from_logits_``."""
+    if estimator.from_logits not in (True, False):
+        raise bad_value("from_logits", "be True or False", f"got {estimator.from_logits!r}")
+    estimator.from_logits_ = bool(estimator.from_logits)
+    return _validated(estimator, *data, reset=True)
 
 
 def _read(estimator, X):
     """Validate rows of the kind that the estimator was fitted to."""
     check_is_fitted(estimator)
-    X = _validated(estimator, X, reset=False)
-    _require_values(estimator, X)
-    if estimator.from_logits is None and estimator.from_logits_ and _are_probabilities(X):
-        raise bad_value(
-            "X",
-            "hold logits, as the training data did",
-            "its rows are probabilities",
-            "Set from_logits=True if they are logits all the same.",
-        )
-    return X
+    return _validated(estimator, X, reset=False)
 
 
-def _validated(estimator, *data, reset):
-    return validate_data(
+def _validated(estimator, X, *y, reset):
+    if is_array_api_obj(X) and not is_numpy_array(X):
+        X = _checked(estimator, X)
+    read = validate_data(
         estimator,
-        *data,
+        X,
+        *y,
         reset=reset,
-        dtype=[np.float64, np.float32],
+        dtype=[np.float64, np.float32, np.float16],
         ensure_all_finite=False,  # masked logits are -inf; the gate looks at the values
         ensure_min_features=2 if reset else 1,  # over a single outcome there is one distribution
     )
+    return (_checked(estimator, read[0]), *read[1:]) if y else _checked(estimator, read)
 
 
-def _require_values(estimator, X):
-    from_logits = estimator.from_logits_
+def _checked(estimator, X):
+    """Return rows as an array of numpy, after a look at their values.
+
+    Rows of half precision come back in float32. Their sums are off by the rounding of halves, and
+    nothing that reads them later would know why: probabilities are divided by them.
+    """
+    space = _space_of(estimator)
     try:
-        gate(True, X=(LOGITS if from_logits else PROBABILITIES, X))
+        xp, wide = gate(True, X=(space.POINTS, X))
     except ValueError as error:
-        kind = "logits" if from_logits else "probabilities"
+        kind, advice = "logits", ""
+        if not estimator.from_logits_:
+            kind, advice = "probabilities", "; set from_logits=True if they are logits"
         raise ValueError(
-            f"{error} ({type(estimator).__name__} reads rows as {kind}: see from_logits.)"
+            f"{error} ({type(estimator).__name__} reads rows as {kind}{advice}.)"
         ) from None
-
-
-def _are_probabilities(X):
-    try:
-        gate(True, X=(PROBABILITIES, X))
-    except ValueError:
-        return False
-    return True
-
-
-def _are_nearly_probabilities(X):
-    return bool((X >= 0.0).all() and (abs(X.sum(axis=1) - 1.0) < 0.05).all())
+    if wide.dtype != X.dtype and not estimator.from_logits_:
+        wide = wide / xp.sum(wide, axis=-1, keepdims=True)
+    return np.asarray(on_host(wide))
 
 
 def _space_of(estimator):
@@ -579,9 +555,7 @@ def _space_of(estimator):
 
 def _on_sphere(estimator, X):
     """Return 2 sqrt(p)."""
-    if estimator.from_logits_:
-        return 2.0 * np.exp(0.5 * log_softmax(X, np))
-    return simplex.sphere_embedding(X, check=False)
+    return _space_of(estimator).sphere_embedding(X, check=False)
 
 
 def _require_count(name, value):
@@ -684,6 +658,4 @@ class _Lloyd:
         point = frechet_mean(
             self.X[members], weights=self.weights[members], space=self.space, check=False
         ).point
-        if self.space is logits:
-            return point, 2.0 * np.exp(0.5 * log_softmax(point, np))
-        return point, simplex.sphere_embedding(point, check=False)
+        return point, self.space.sphere_embedding(point, check=False)
