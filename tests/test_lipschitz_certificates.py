@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import attacks
 import mpmath
@@ -21,6 +22,7 @@ from torch.nn.utils import parametrize  # noqa: E402
 from infogeo import logits as logit_geometry  # noqa: E402
 from infogeo.lipschitz import certificates, heads, layers, losses, smoothing  # noqa: E402
 from infogeo.pullback import PullbackMetric  # noqa: E402
+from infogeo.simplex import fisher_rao_distance  # noqa: E402
 
 INF = math.inf
 NUM_POINTS = 1000
@@ -167,7 +169,7 @@ def test_drift_confidence_and_total_variation_survive_and_wrong_ones_do_not(digi
     for left, wrong in (
         (left_of_drift, 0.9 * drift),
         (left_of_variation, 0.9 * variation),
-        (left_of_confidence, confidence + 0.1 * (p.amax(-1) - confidence)),
+        (left_of_confidence, confidence + 0.03 * (p.amax(-1) - confidence)),
     ):
         assert not is_broken(left, x, radius, num_restarts=5).any()
         assert is_broken(lambda y, f=left, b=wrong: f(y, b), x, radius, num_restarts=5).any()
@@ -238,7 +240,7 @@ Z = [[3.0, -1.0, 1.0], [1e-9, 0.0, -2.0], [800.0, 0.0, -800.0], [0.25, -INF, 0.0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("radius", [0.0, 1e-8, 0.3, 2.0, 60.0])
+@pytest.mark.parametrize("radius", [0.0, 1e-8, 0.3, 2.0, 60.0, 1e3])
 def test_confidence_and_total_variation_against_mpmath(lib, dtype, radius):
     z = lib.array(Z, dtype)
     found = certificates.confidence_bound(z, radius, lipschitz_constant=0.7)
@@ -246,18 +248,171 @@ def test_confidence_and_total_variation_against_mpmath(lib, dtype, radius):
     assert lib.owns(found)
     assert lib.dtype_name(found) == dtype
     eps = np.finfo(dtype).eps
-    with mpmath.workdps(60):
-        angle = mpmath.mpf(radius) * mpmath.mpf(0.7) / mpmath.sqrt(8)
-        half = mpmath.asin(mpmath.tanh(angle))  # half of the drift
+    with mpmath.workdps(500):
+        shrunk = mpmath.exp(-mpmath.mpf(radius) * mpmath.mpf(0.7) * mpmath.sqrt(2))
         expected = []
         for row in lib.to_numpy(z):
             weights = [mpmath.exp(mpmath.mpf(float(v))) for v in row]
-            root = mpmath.sqrt(max(weights) / mpmath.fsum(weights))
-            left = mpmath.pi / 2 - mpmath.acos(root) - half
-            expected.append(float(mpmath.sin(left) ** 2) if left > 0 else 0.0)
-        bound = float(mpmath.sin(half))
-    np.testing.assert_allclose(lib.to_numpy(found), expected, rtol=200 * eps, atol=0)
+            top = max(weights)
+            expected.append(float(top * shrunk / (top * shrunk + mpmath.fsum(weights) - top)))
+        bound = float((1 - mpmath.sqrt(shrunk)) / (1 + mpmath.sqrt(shrunk)))
+    # The exponent is rounded to eps of its size, below 1000: so many eps are lost in the tail.
+    smallest = np.finfo(dtype).tiny
+    np.testing.assert_allclose(lib.to_numpy(found), expected, rtol=2e3 * eps, atol=smallest)
     np.testing.assert_allclose(lib.to_numpy(variation), bound, rtol=8 * eps, atol=0)
+
+
+def lowest_odds(z, radius, num_starts=3):
+    """Lower the log-odds of class 0 within a radius of the logits as far as ascent gets.
+
+    The odds are a concave function of the logits, so that each step to the point of the sphere in
+    the direction of the gradient lowers them. Starts: z, and its nearest ties.
+    """
+    lowest = torch.full(z.shape[:1], INF, dtype=z.dtype)
+    order = z[:, 1:].argsort(-1, descending=True) + 1
+    for place in range(min(num_starts, z.shape[1])):
+        step = torch.zeros_like(z)
+        if place > 0:
+            step.scatter_(1, order[:, place - 1 : place], radius)
+        for _ in range(60):
+            slope = torch.cat((-torch.ones_like(z[:, :1]), softmax((z + step)[:, 1:])), -1)
+            step = radius * slope / slope.norm(dim=-1, keepdim=True)
+        moved = z + step
+        lowest = torch.minimum(lowest, moved[:, 0] - moved[:, 1:].logsumexp(-1))
+    return lowest
+
+
+def softmax(z):
+    return torch.softmax(z, -1)
+
+
+def predictions(num_classes, spread=3.0, num=100):
+    """Logits whose largest is that of class 0."""
+    return (spread * torch.randn(num, num_classes, dtype=torch.float64)).sort(descending=True)[0]
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 1000])
+@pytest.mark.parametrize("radius", [0.3, 3.0])
+def test_confidence_under_attacks_on_the_logits(num_classes, radius):
+    z = predictions(num_classes)
+    bound = certificates.confidence_bound(z, radius, lipschitz_constant=1.0)
+    attacked = torch.sigmoid(lowest_odds(z, radius))
+    assert bool((bound <= attacked * (1 + 1e-12)).all())
+    if num_classes == 2:
+        torch.testing.assert_close(bound, attacked, rtol=1e-12, atol=0.0)
+    angle = torch.acos(softmax(z)[:, 0].sqrt().clamp(max=1.0))
+    angle = angle + 0.5 * certificates.drift_bound(radius, lipschitz_constant=1.0)
+    by_drift = torch.cos(angle.clamp(max=0.5 * math.pi)) ** 2
+    assert bool((bound >= by_drift * (1 - 1e-12)).all())
+
+
+def over_distance(radii, model, x, near, order=2):
+    """Return certified radii over the distances to inputs of another class."""
+    assert bool((attacks.predicted_class(model, near) != attacks.predicted_class(model, x)).all())
+    return radii / attacks.size(near - x, order)
+
+
+def ratio_of_margins():
+    z = predictions(10)
+    radii = certificates.margin_radius(z, lipschitz_constant=1.0)
+    return over_distance(radii, nn.Identity(), z, attacks.deepfool(nn.Identity(), z))
+
+
+def ratio_of_pairs():
+    model = nn.Linear(20, 10, dtype=torch.float64).requires_grad_(False)
+    x = 5.0 * torch.randn(100, 20, dtype=torch.float64)
+    radii = certificates.pairwise_radius(model(x), model.weight, lipschitz_constant=1.0)
+    return over_distance(radii, model, x, attacks.deepfool(model, x))
+
+
+def ratio_of_one_output():
+    model, f = nn.ZeroPad1d((1, 0)), torch.randn(100, 1, dtype=torch.float64)  # logits (0, f)
+    radii = certificates.binary_radius(f[:, 0], lipschitz_constant=1.0)
+    return over_distance(radii, model, f, attacks.deepfool(model, f))
+
+
+def ratio_of_maximum_norms():
+    z = predictions(10)
+    radii = certificates.l_inf_radius(z, lipschitz_constant=1.0)
+    near = attacks.pgd(nn.Identity(), z, radius=radii * (1 + 1e-6), order=INF, num_restarts=2)
+    return over_distance(radii, nn.Identity(), z, near, order=INF)
+
+
+def ratio_of_ties(distance, bound, radius=1.0):
+    """Return the largest distance reached over the bound: from random logits, and near ties."""
+    z = torch.cat((predictions(10), torch.full((40, 10), -40.0, dtype=torch.float64)))
+    z[-40:, 0], z[-40:, 1] = 0.0, torch.linspace(0.0, 1.0, 40)
+
+    def left(y):
+        return torch.stack((bound - distance(softmax(z), softmax(y)), torch.zeros(len(y))), -1)
+
+    near = attacks.pgd(left, z, radius=radius, num_steps=300, num_restarts=3)
+    assert bool((attacks.size(near - z) <= radius + 1e-12).all())
+    return (distance(softmax(z), softmax(near)) / bound).max(0, keepdim=True).values
+
+
+def ratio_of_drifts():
+    bound = float(certificates.drift_bound(1.0, lipschitz_constant=1.0))
+    return ratio_of_ties(lambda p, q: fisher_rao_distance(p, q, check=False), bound)
+
+
+def ratio_of_variations():
+    bound = float(certificates.total_variation_bound(1.0, lipschitz_constant=1.0))
+    return ratio_of_ties(lambda p, q: 0.5 * (p - q).abs().sum(-1), bound)
+
+
+def ratio_of_confidences(num_classes, radius):
+    z = predictions(num_classes)
+    bound = certificates.confidence_bound(z, radius, lipschitz_constant=1.0)
+    return bound / torch.sigmoid(lowest_odds(z, radius))
+
+
+def ratio_to_the_boundary(probability):
+    z = torch.tensor([[math.log(probability / (1 - probability)), 0.0]], dtype=torch.float64)
+    radii = certificates.fisher_rao_radius(z, lipschitz_constant=1.0)
+    return over_distance(radii, nn.Identity(), z, attacks.deepfool(nn.Identity(), z))
+
+
+RATIOS = {
+    "`margin_radius`, `accept`": ratio_of_margins,
+    "`pairwise_radius`": ratio_of_pairs,
+    "`binary_radius`": ratio_of_one_output,
+    "`l_inf_radius`": ratio_of_maximum_norms,
+    "`drift_bound`": ratio_of_drifts,
+    "`total_variation_bound`": ratio_of_variations,
+    "`confidence_bound`, 2 classes, $Lr$ = 0.3": lambda: ratio_of_confidences(2, 0.3),
+    "`confidence_bound`, 2 classes, $Lr$ = 3": lambda: ratio_of_confidences(2, 3.0),
+    "`confidence_bound`, 10 classes, $Lr$ = 0.3": lambda: ratio_of_confidences(10, 0.3),
+    "`confidence_bound`, 10 classes, $Lr$ = 3": lambda: ratio_of_confidences(10, 3.0),
+    "`confidence_bound`, 1,000 classes, $Lr$ = 0.3": lambda: ratio_of_confidences(1000, 0.3),
+    "`confidence_bound`, 1,000 classes, $Lr$ = 3": lambda: ratio_of_confidences(1000, 3.0),
+    "`fisher_rao_radius`, $p$ = 0.51": lambda: ratio_to_the_boundary(0.51),
+    "`fisher_rao_radius`, $p$ = 0.9": lambda: ratio_to_the_boundary(0.9),
+    "`fisher_rao_radius`, $p$ = 0.999": lambda: ratio_to_the_boundary(0.999),
+}
+
+
+@pytest.mark.parametrize("row", RATIOS)
+def test_bounds_over_what_attacks_on_the_logits_reach(row):
+    """No attack gets past a bound; the table of docs/lipschitz.md says how near they get."""
+    ratio = RATIOS[row]()
+    line = f"| {row} | {ratio.median():.2f} | {ratio.min():.2f} |"
+    print(line)
+    assert float(ratio.max()) <= 1.0 + 1e-9
+    assert line in (Path(__file__).parent.parent / "docs" / "lipschitz.md").read_text()
+
+
+def test_confidence_bound_of_the_only_class_and_far_away():
+    z = [[10.0, -INF], [1e3, 0.0], [-INF, 5.0]]
+    found = certificates.confidence_bound(z, [[0.0], [1e5], [INF]], lipschitz_constant=1.0)
+    assert found.tolist() == [[1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 0.0, 1.0]]
+    found = certificates.confidence_bound([10.0, 0.0], math.sqrt(2.0), lipschitz_constant=1.0)
+    assert float(found) == pytest.approx(0.9996646498695336, rel=1e-14)
+    z = torch.tensor([[10.0, -INF], [1e3, 0.0], [3.0, 1.0]], requires_grad=True)
+    certificates.confidence_bound(z, 1.0, lipschitz_constant=1.0).sum().backward()
+    assert bool(torch.isfinite(z.grad).all())
+    q = 1.0 / (1.0 + math.exp(math.sqrt(2.0) - 2.0))
+    assert z.grad[2].tolist() == pytest.approx([q * (1 - q), q * (q - 1)], rel=1e-6)
 
 
 @pytest.mark.parametrize("radius", [0.1, 1.0])

@@ -389,7 +389,7 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
 def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     r"""Probability of the predicted class that no perturbation of that size falls below.
 
-    .. math:: q_k \ge \cos^2 \min\Bigl(\frac\pi2, \arccos \sqrt{p_k} + \frac{\delta(r)}2\Bigr)
+    .. math:: q_k \ge \operatorname{sigmoid}\Bigl(\log \frac{p_k}{1 - p_k} - \sqrt2 L r\Bigr)
 
     with the largest of the probabilities p = softmax(z).
 
@@ -416,14 +416,16 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
 
     Notes
     -----
-    With :math:`\delta` of `drift_bound`: the prediction is moved that far straight away from class
-    k. Evaluated as the squared sine of the angle that is left, which keeps small bounds precise.
+    The log-odds of a class are its logit less the log-sum-exp of the others: a map from z whose
+    gradient is at most :math:`\sqrt2` long. The bound is attained where the runner-up has all that
+    class k has not, as of two classes. It is never below what the Fisher-Rao distance gives,
+    :math:`\cos^2(\arccos \sqrt{p_k} + \delta(r) / 2)` with :math:`\delta` of `drift_bound`.
 
     Examples
     --------
     >>> from infogeo.lipschitz.certificates import confidence_bound
     >>> confidence_bound([2.0, 0.0], [0.0, 0.5, 5.0], lipschitz_constant=1.0).round(6)
-    array([0.880797, 0.745851, 0.      ])
+    array([0.880797, 0.784643, 0.006238])
     """
     xp, z, radius, constant = gate(
         check,
@@ -431,11 +433,16 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
         radius=(NON_NEGATIVE, radius),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
-    top, _ = top_two(z, xp)
-    odds = xp.sum(xp.where(_is_top(z, xp), xp.zeros_like(z), xp.exp(z - top[..., None])), axis=-1)
-    left = 2.0 * xp.atan(xp.exp(-constant * radius / (2.0 * math.sqrt(2.0))))  # pi/2 - delta/2
-    angle = left - xp.atan(xp.sqrt(odds))
-    return xp.sin(xp.where(angle > 0.0, angle, xp.zeros_like(angle))) ** 2
+    top, second = top_two(z, xp)
+    is_alone = second == -math.inf
+    second = xp.where(is_alone, top, second)
+    others = xp.where(_is_top(z, xp), xp.full_like(z, -math.inf), z - second[..., None])
+    mass = xp.sum(xp.exp(others), axis=-1)  # at least 1 if there is another class
+    log_mass = xp.log(xp.where(is_alone, xp.ones_like(mass), mass))
+    log_odds = (top - second) - log_mass - math.sqrt(2.0) * constant * radius
+    small = xp.exp(-xp.abs(log_odds))
+    bound = xp.where(log_odds < 0.0, small, xp.ones_like(small)) / (1.0 + small)
+    return xp.where(is_alone, xp.ones_like(bound), bound)
 
 
 def accept(logits, radius, *, lipschitz_constant, check=True):
