@@ -425,7 +425,7 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     --------
     >>> from infogeo.lipschitz.certificates import confidence_bound
     >>> confidence_bound([2.0, 0.0], [0.0, 0.5, 5.0], lipschitz_constant=1.0).round(6)
-    array([0.880797, 0.784643, 0.006238])
+    array([0.880797, 0.784636, 0.006237])
     """
     xp, z, radius, constant = gate(
         check,
