@@ -11,8 +11,8 @@ Values are not read where they do not exist yet: inside ``torch.func``, ``torch.
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from array_api_compat import (
     is_torch_array,
 )
 from array_api_compat import numpy as numpy_namespace
+
+from infogeo import _names
+from infogeo._names import is_nameless, is_weak
 
 Array = Any  # an array of any library that the gate accepts
 Namespace = Any  # the array API namespace of one
@@ -44,6 +47,10 @@ class Rule:
     explain : callable
         ``explain(name, array, coarseness)``: the same test with care, on a numpy array; raises
         the ValueError that says where the values break the rule.
+    axes : tuple of str, optional
+        By what frames and series are matched: what the last axes hold, after "..." if those
+        before them are rows that arguments share, as `infogeo._names.matched` takes it. Default:
+        ``("...", events)``, or ``("...",)`` without events.
 
     Notes
     -----
@@ -53,6 +60,7 @@ class Rule:
     events: str
     is_plausible: Callable[[Array, float], bool]
     explain: Callable[[str, np.ndarray, float], None]
+    axes: tuple[str, ...] | None = None
 
 
 def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
@@ -75,7 +83,7 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     TypeError
         Arrays of different libraries or devices; things that are not real numbers.
     ValueError
-        Shapes that do not fit together; values that break a rule.
+        Shapes or names that do not fit together; values that break a rule.
     """
     names = list(arguments)
     rules = [rule for rule, _ in arguments.values()]
@@ -83,7 +91,8 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     coarseness = [0.0] * len(arrays)
     xp = _uniform_namespace(arrays)
     if xp is None:
-        check_labels(names, rules, arrays)
+        if not all(map(is_nameless, arrays)):
+            arrays, _ = _names.matched(names, [axes_of(rule) for rule in rules], arrays)
         xp, arrays, coarseness = _unify(names, arrays)
     _check_shapes(names, rules, arrays)
     if check and not _is_tracing():
@@ -94,6 +103,27 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
             if view is not None:
                 _check_values(name, rule, view, coarse)
     return (xp, *arrays)
+
+
+def axes_of(rule: Rule) -> tuple[str, ...]:
+    """Return by what the axes of an argument are matched."""
+    if rule.axes is not None:
+        return rule.axes
+    return ("...", rule.events) if rule.events else ("...",)
+
+
+def along(rule: Rule, *axes: str) -> Rule:
+    """Return the rule for arguments whose last axes hold what is named, after those of rows."""
+    return replace(rule, axes=("...", *axes))
+
+
+def names_along(**arguments: tuple[Rule, Any]) -> dict[Hashable, Any]:
+    """Return the names along the axes of arguments that `gate` matches; {} if they have none."""
+    values = [value for _, value in arguments.values()]
+    if all(map(is_nameless, values)):
+        return {}
+    axes = [axes_of(rule) for rule, _ in arguments.values()]
+    return _names.matched(list(arguments), axes, values)[1]
 
 
 def finite_number(name: str, value: Any) -> float:
@@ -147,24 +177,20 @@ def _torch_tensor() -> Any:
     return torch.Tensor if torch is not None else None
 
 
-def _is_weak(value: Any) -> bool:
-    return isinstance(value, bool | int | float | list | tuple | np.generic)
-
-
 def _unify(names: list[str], given: list[Any]) -> tuple[Namespace, list[Array], list[float]]:
     given = [_to_array_or_weak(name, value) for name, value in zip(names, given, strict=True)]
-    strong = {n: value for n, value in zip(names, given, strict=True) if not _is_weak(value)}
+    strong = {n: value for n, value in zip(names, given, strict=True) if not is_weak(value)}
     xp = _common_namespace(strong)
     device = _common_device(strong)
     dtypes = [_working_dtype(name, value.dtype, xp) for name, value in strong.items()]
     dtype = xp.result_type(*dtypes) if dtypes else xp.float64
     arrays = [
         _from_weak(name, value, xp, dtype, device)
-        if _is_weak(value)
+        if is_weak(value)
         else xp.astype(value, dtype, copy=False)
         for name, value in zip(names, given, strict=True)
     ]
-    coarseness = [0.0 if _is_weak(value) else _coarseness(value.dtype, xp) for value in given]
+    coarseness = [0.0 if is_weak(value) else _coarseness(value.dtype, xp) for value in given]
     return xp, arrays, coarseness
 
 
@@ -174,10 +200,8 @@ def _to_array_or_weak(name: str, value: Any) -> Any:
             f"{name} must not be a masked array: what a mask does to a distribution is not clear. "
             "Drop or fill the masked entries."
         )
-    if _is_weak(value) or is_array_api_obj(value):
+    if is_nameless(value):
         return value
-    if hasattr(value, "__array__"):  # a pandas frame or series, an xarray
-        return np.asarray(value)
     raise TypeError(
         f"{name} must be an array, a list or a number: got {type(value).__name__}. "
         "Arrays of numpy, torch, jax and dask are accepted."
@@ -273,32 +297,6 @@ def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> N
                 )
         elif shape != arrays[j].shape:
             _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
-
-
-def check_labels(names: list[str], rules: list[Rule], given: list[Any]) -> None:
-    """Refuse frames of pandas and polars whose columns would be matched by their positions."""
-    first: dict[str, int] = {}
-    labels = [_labels(value) for value in given]
-    for i, rule in enumerate(rules):
-        if not rule.events or not labels[i]:
-            continue
-        j = first.setdefault(rule.events, i)
-        for a, b in zip(labels[j], labels[i], strict=False):
-            if [a] != [b]:  # a list equals itself, even one of NaN
-                raise ValueError(
-                    f"{names[j]} and {names[i]} must have the same columns in the same order: "
-                    f"{names[j]} has {a!r} where {names[i]} has {b!r}. "
-                    "infogeo.interop.frames.apply matches them by name."
-                )
-
-
-def _labels(value: Any) -> list[Any]:
-    """Return the names of the columns of a frame, of the entries of a series of pandas."""
-    is_arrow = hasattr(type(value), "column_names")  # of a table its columns are the data
-    columns = getattr(value, "column_names" if is_arrow else "columns", None)
-    if columns is None and hasattr(value, "ndim"):
-        columns = getattr(value, "index", None)
-    return [] if columns is None or callable(columns) else list(columns)
 
 
 def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: tuple) -> None:
@@ -575,7 +573,7 @@ LOGITS = Rule("outcomes", _are_logits, _explain_logits)
 TANGENT = Rule("outcomes", _are_tangent, _explain_tangent)
 VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
 WEIGHTS = Rule("", _are_weights, _explain_weights)
-UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval)
+UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval, axes=())
 REAL = Rule("", _are_finite, _explain_finite)
 POSITIVE = Rule("", _are_positive, _explain_positive)
 NEGATIVE = Rule("", _are_negative, _explain_negative)
@@ -716,7 +714,8 @@ def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> 
     if weights is None:
         xp, points = gate(check, points=(rule, points))
     else:
-        xp, points, weights = gate(check, points=(rule, points), weights=(WEIGHTS, weights))
+        given = weights_rule(rule, points, weights, axis), weights
+        xp, points, weights = gate(check, points=(rule, points), weights=given)
     num_batch_axes = len(points.shape) - 1
     if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < num_batch_axes:
         raise bad_value(
@@ -729,6 +728,14 @@ def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> 
     if weights is None:
         return xp, points, None
     return xp, points, normalised_weights(weights, points.shape[:-1], axis, check, xp)
+
+
+def weights_rule(rule: Rule, points: Any, weights: Any, axis: Any) -> Rule:
+    """Return the rule of weights: those of one axis are matched with the axis of the points."""
+    if is_nameless(weights) or len(getattr(weights, "shape", ())) != 1:
+        return WEIGHTS
+    along = _names.keys(axes_of(rule), len(getattr(points, "shape", ())))
+    return replace(WEIGHTS, axes=(along[axis],)) if axis in range(len(along)) else WEIGHTS
 
 
 def normalised_weights(

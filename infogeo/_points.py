@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from infogeo import _array
-from infogeo._array import REAL, WEIGHTS, Array, Namespace, Rule, bad_value
+from infogeo._array import REAL, Array, Namespace, Rule, bad_value
+from infogeo._names import Named, is_nameless, keys, matched_rows
 
 
 def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -45,7 +46,7 @@ def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
             continue
         require_kind(name, kind, value)
         for field, rule in kind.rules.items():
-            flat[f"{name}.{field}"] = rule, getattr(value, field)
+            flat[f"{name}.{field}"] = rule, _with_names(value, field)
     xp, *arrays = _array.gate(check, **flat)
     require_broadcast(
         {n: batch_shape(x) for n, (kind, x) in arguments.items() if not isinstance(kind, Rule)}
@@ -68,7 +69,9 @@ def gate_mean(
     if weights is None:
         xp, arrays = gate(check, points=(kind, points))
     else:
-        xp, arrays, weights = gate(check, points=(kind, points), weights=(WEIGHTS, weights))
+        rule, first = _first_field(kind, points)
+        rule = _array.weights_rule(rule, first, weights, axis)
+        xp, arrays, weights = gate(check, points=(kind, points), weights=(rule, weights))
     batch = batch_shape(points)
     if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < len(batch):
         raise bad_value(
@@ -80,6 +83,12 @@ def gate_mean(
         first_axes = next(iter(kind.event_axes.values()))  # type: ignore[attr-defined]
         weights = xp.ones_like(arrays[0][(..., *(0,) * first_axes)])
     return xp, arrays, _array.normalised_weights(weights, batch, axis, check, xp)
+
+
+def _first_field(kind: Any, points: Any) -> tuple[Rule, Array]:
+    require_kind("points", kind, points)
+    field, rule = next(iter(kind.rules.items()))
+    return rule, getattr(points, field)
 
 
 def is_point(value: Any) -> bool:
@@ -131,6 +140,46 @@ def make(cls: type, *arrays: Array) -> Any:
     return made
 
 
+def keep_names(made: Any, **arguments: tuple[Rule, Any]) -> None:
+    """Let a new object keep the names of the frames and series that it was made from.
+
+    Where it meets another one, the two are matched by them (see `infogeo._names`).
+    """
+    _set_names(made, _array.names_along(**arguments))
+
+
+def keep_names_of_fit(
+    made: Any, samples: Any, num_axes: int, labels: Any = None, classes: Any = None
+) -> None:
+    """Let what was fitted keep the names of the columns, and of classes in the place of rows."""
+    rule = next(iter(made.rules.values()))
+    names = _array.names_along(samples=(rule, samples))
+    rows = keys(_array.axes_of(rule), num_axes)[0]
+    names.pop(rows, None)
+    if labels is not None and not is_nameless(labels):
+        names[rows] = list(classes)
+    _set_names(made, names)
+
+
+def _set_names(made: Any, names: dict) -> None:
+    if names:
+        object.__setattr__(made, "_names", names)
+
+
+def _with_names(point: Any, field: str) -> Any:
+    names = vars(point).get("_names")
+    array = getattr(point, field)
+    return array if names is None else Named(array, names)
+
+
+def _names_of_items(point: Any, key: tuple) -> dict:
+    """Return the names that stay when the first batch axes are indexed with a key."""
+    names = vars(point).get("_names", {})
+    is_from_left = not any(k is Ellipsis for k in key[:-1])
+    untouched = len(batch_shape(point)) - sum(map(_axes_taken, key)) if is_from_left else 0
+    return {axis: n for axis, n in names.items() if isinstance(axis, str) or axis[1] <= untouched}
+
+
 def fields(point: Any) -> list[Array]:
     """Return the arrays of a point."""
     return [getattr(point, field) for field in point.event_axes]
@@ -162,7 +211,9 @@ def getitem(point: Any, key: Any) -> Any:
         getattr(point, field)[(*key, *(slice(None),) * axes) if has_ellipsis else key]
         for field, axes in point.event_axes.items()
     )
-    return make(type(point), *arrays)
+    made = make(type(point), *arrays)
+    _set_names(made, _names_of_items(point, key))
+    return made
 
 
 def _axes_taken(key: Any) -> int:
@@ -192,10 +243,13 @@ def stack(cls: type, points: Any) -> Any:
                     f"points must have one shape: points[0].{field} has shape {first} and "
                     f"points[{i}].{field} has {seen}."
                 )
-            flat[f"points[{i}].{field}"] = REAL, array
+            rule = cls.rules[field]  # type: ignore[attr-defined]
+            flat[f"points[{i}].{field}"] = rule, _with_names(point, field)
     xp, *arrays = _array.gate(False, **flat)
     num_fields = len(cls.event_axes)  # type: ignore[attr-defined]
-    return make(cls, *(xp.stack(arrays[i::num_fields]) for i in range(num_fields)))
+    made = make(cls, *(xp.stack(arrays[i::num_fields]) for i in range(num_fields)))
+    keep_names(made, **flat)
+    return made
 
 
 def describe(point: Any) -> str:
@@ -265,9 +319,14 @@ def event_shapes(point: Any) -> list[tuple[int, ...]]:
 # ---------------------------------------------------------------- classes of samples
 
 
-def rows_of_classes(labels: Any, num_samples: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the labels that occur, in the order of `numpy.unique`, and the rows of each."""
-    labels = np.asarray(_array.on_host(labels))
+def rows_of_classes(
+    labels: Any, samples: Any, num_samples: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the labels that occur, in the order of `numpy.unique`, and the rows of each.
+
+    Labels and samples with names for their rows are matched by them.
+    """
+    labels = np.asarray(_array.on_host(matched_rows("samples", samples, "labels", labels)))
     if labels.shape != (num_samples,):
         raise bad_value(
             "labels",

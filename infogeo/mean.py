@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from infogeo import _array, _divergence, _geodesic, _points, _spaces, simplex
-from infogeo._array import REAL, WEIGHTS, Array, bad_value, gate
+from infogeo._array import REAL, Array, bad_value, gate
 from infogeo._result import Mean, SolveError, Status
 
 __all__ = ["frechet_mean"]
@@ -186,7 +186,8 @@ def _gate_in_space(space, points, weights, axis, check):
     if weights is None:
         xp, points = gate(check, points=(REAL, points))
     else:
-        xp, points, weights = gate(check, points=(REAL, points), weights=(WEIGHTS, weights))
+        rule = _array.weights_rule(REAL, points, weights, axis)
+        xp, points, weights = gate(check, points=(REAL, points), weights=(rule, weights))
     if 0 in points.shape:
         raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
     batch = tuple(_norm_in(space, points, xp.zeros_like(points), xp).shape)

@@ -96,7 +96,10 @@ class MultivariateNormal:
     cov: Array
 
     event_axes: ClassVar = {"mean": 1, "cov": 2}
-    rules: ClassVar = {"mean": REAL, "cov": REAL}
+    rules: ClassVar = {
+        "mean": _array.along(REAL, "coordinates"),
+        "cov": _array.along(REAL, "coordinates", "coordinates"),
+    }
     __array_ufunc__ = None
 
     def __init__(self, mean: Any, cov: Any, *, check: bool = True):
@@ -160,7 +163,8 @@ class MultivariateNormal:
         samples : array, shape (n, d)
             One sample per row.
         labels : array or list, shape (n,), or None
-            Numbers or strings: the class of each sample. None: all samples are of one class.
+            Numbers or strings: the class of each sample. None: all samples are of one class. A
+            series and samples in a frame are matched by the names of their rows.
         shrinkage : float, scikit-learn covariance estimator, or None
             None: maximum likelihood (division by n), which needs more samples than coordinates.
             A number in [0, 1]: that share of the average variance on the diagonal
@@ -188,22 +192,25 @@ class MultivariateNormal:
         array([[1., 0.],
                [0., 1.]])
         """
-        xp, samples = gate(check, samples=(REAL, samples))
+        given, (xp, samples) = samples, gate(check, samples=(REAL, samples))
         if len(samples.shape) != 2 or 0 in samples.shape:
             raise bad_value(
                 "samples", "have shape (n, d), one sample per row", f"got {tuple(samples.shape)}"
             )
-        rows = _to_host(samples)
+        rows, classes = _to_host(samples), None
         if labels is None:
             moments = _moments("samples", rows, shrinkage)
         else:
-            names, members = _points.rows_of_classes(labels, rows.shape[0])
+            names, members = _points.rows_of_classes(labels, given, rows.shape[0])
+            classes = names.tolist()
             fitted = [
                 _moments(f"samples of class {name!r}", rows[member], shrinkage)
-                for name, member in zip(names.tolist(), members, strict=True)
+                for name, member in zip(classes, members, strict=True)
             ]
             moments = tuple(np.stack(parts) for parts in zip(*fitted, strict=True))
-        return _points.make(MultivariateNormal, *(_like(part, samples, xp) for part in moments))
+        made = _points.make(MultivariateNormal, *(_like(part, samples, xp) for part in moments))
+        _points.keep_names_of_fit(made, given, 2, labels, classes)
+        return made
 
     def __len__(self) -> int:
         return _points.length(self)
@@ -304,7 +311,8 @@ class Tangent:
 
 def _set_fields(self, mean, cov, check):
     """Gate mean and covariance, of a point or of a velocity, and bring them to one batch shape."""
-    xp, mean, cov = gate(check, mean=(_MEAN, mean), cov=(REAL, cov))
+    given = {"mean": (_MEAN, mean), "cov": (_COV, cov)}
+    xp, mean, cov = gate(check, **given)
     shape, d = tuple(cov.shape), mean.shape[-1]
     if len(shape) < 2 or shape[-2:] != (d, d):
         raise bad_value(
@@ -317,6 +325,7 @@ def _set_fields(self, mean, cov, check):
     batch = np.broadcast_shapes(*batches.values())
     object.__setattr__(self, "mean", xp.broadcast_to(mean, (*batch, d)))
     object.__setattr__(self, "cov", xp.broadcast_to(cov, (*batch, d, d)))
+    _points.keep_names(self, **given)
 
 
 class _Host(NamedTuple):
@@ -328,6 +337,7 @@ class _Host(NamedTuple):
 
 
 _MEAN = Rule("coordinates", REAL.is_plausible, REAL.explain)
+_COV = MultivariateNormal.rules["cov"]
 
 
 def _t(x):
@@ -1646,7 +1656,7 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     >>> from_natural_parameters([2.0], [[-1.0]]).cov
     array([[0.5]])
     """
-    xp, theta_1, theta_2 = gate(check, theta_1=(_MEAN, theta_1), theta_2=(REAL, theta_2))
+    xp, theta_1, theta_2 = gate(check, theta_1=(_MEAN, theta_1), theta_2=(_COV, theta_2))
     try:
         inverse = MultivariateNormal(theta_1, -2.0 * theta_2, check=check)
         covariance = _precision(inverse, xp)
@@ -1717,7 +1727,7 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     >>> from_expectation_parameters([2.0], [[5.0]]).cov
     array([[1.]])
     """
-    _, eta_1, eta_2 = gate(check, eta_1=(_MEAN, eta_1), eta_2=(REAL, eta_2))
+    _, eta_1, eta_2 = gate(check, eta_1=(_MEAN, eta_1), eta_2=(_COV, eta_2))
     return MultivariateNormal(eta_1, eta_2 - eta_1[..., :, None] * eta_1[..., None, :], check=check)
 
 

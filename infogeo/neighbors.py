@@ -24,13 +24,12 @@ from array_api_compat import (
     is_writeable_array,
 )
 
-from infogeo import _array, _spaces, logits, simplex
+from infogeo import _array, _names, _spaces, logits, simplex
 from infogeo._array import (
     Array,
     Namespace,
     Rule,
     bad_value,
-    check_labels,
     gate,
 )
 from infogeo._result import Neighbors
@@ -183,8 +182,7 @@ def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...
                 if len(array.shape) == 1
                 else f"Pass {name}.reshape(-1, {array.shape[-1]}) for a batch with more axes.",
             )
-    check_labels(list(given), [rule] * len(given), list(given.values()))
-    any_shape = replace(rule, events="")
+    any_shape = replace(rule, events="", axes=(rule.events,))  # each has rows of its own
     xp, *arrays = gate(False, **{name: (any_shape, value) for name, value in given.items()})
     shapes = {name: tuple(array.shape) for name, array in zip(given, arrays, strict=True)}
     if len({shape[1] for shape in shapes.values()}) > 1:
@@ -199,7 +197,8 @@ def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...
 def _as_batches(given: dict[str, Any]) -> list[Any]:
     """Return batches that can be indexed, of any kind of point."""
     batches = []
-    for name, value in given.items():
+    values, _ = _names.matched(list(given), [("columns",)] * len(given), list(given.values()))
+    for name, value in zip(given, values, strict=True):
         batch = np.asarray(value) if isinstance(value, list | tuple) else value
         try:
             _length(batch)
@@ -241,6 +240,10 @@ def _checked_num_neighbors(num_neighbors: Any, batches: list[Any]) -> int:
             "dask has not counted them",
             "Call compute_chunk_sizes().",
         )
+    if available == among:
+        seen = "there is only one" if among else "there is none"
+        rule = f"hold at least {1 + among} points to choose from"
+        raise bad_value("queries" if among else "points", rule, seen)
     rule = (
         f"be an integer from 1 to {available - among}, "
         f"the number of {'other ' if among else ''}points"

@@ -102,6 +102,7 @@ class Normal:
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
         _set(self, *gate(check, mean=(REAL, mean), std=(POSITIVE, std)))
+        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,7 +145,8 @@ class Normal:
         samples : array, shape (n,) or (n, num_components)
             One sample per row; the components are independent.
         labels : array or list, shape (n,), or None
-            Numbers or strings: the class of each sample. None: all samples are of one class.
+            Numbers or strings: the class of each sample. None: all samples are of one class. A
+            series and samples in a frame are matched by the names of their rows.
         check : bool
             Verify the values. Shapes and dtypes are always verified.
 
@@ -166,7 +168,7 @@ class Normal:
         >>> Normal.fit([1.0, 3.0, 5.0, 7.0], labels=["a", "a", "b", "b"]).mean
         array([2., 6.])
         """
-        xp, samples = gate(check, samples=(REAL, samples))
+        given, (xp, samples) = samples, gate(check, samples=(REAL, samples))
         if samples.ndim not in (1, 2):
             raise bad_value(
                 "samples",
@@ -174,8 +176,10 @@ class Normal:
                 f"got shape {tuple(samples.shape)}",
             )
         if labels is None:
-            return _fitted(samples, "samples", check, xp)
-        names, rows = _points.rows_of_classes(labels, samples.shape[0])
+            fitted = _fitted(samples, "samples", check, xp)
+            _points.keep_names_of_fit(fitted, given, samples.ndim)
+            return fitted
+        names, rows = _points.rows_of_classes(labels, given, samples.shape[0])
         if not rows:
             raise bad_value("samples", "hold at least 2 rows", "there are none")
         fits = []
@@ -183,7 +187,9 @@ class Normal:
             index = xp.asarray(row, device=_array.device_of(samples))
             members = xp.take(samples, index, axis=0)
             fits.append(_fitted(members, f"samples of class {name!r}", check, xp))
-        return _points.stack(Normal, fits)
+        fitted = _points.stack(Normal, fits)
+        _points.keep_names_of_fit(fitted, given, samples.ndim, labels, names.tolist())
+        return fitted
 
     def __len__(self) -> int:
         return _points.length(self)
@@ -243,6 +249,7 @@ class Tangent:
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
         _set(self, *gate(check, mean=(REAL, mean), std=(REAL, std)))
+        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
 
     @property
     def shape(self) -> tuple[int, ...]:

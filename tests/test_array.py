@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from infogeo import _array, logits, neighbors, simplex
+from infogeo import _array, logits, simplex
 from infogeo._array import LOGITS, NEGATIVE, POSITIVE, PROBABILITIES, REAL, UNIT_INTERVAL, gate
 from infogeo.simplex import fisher_rao_distance
 
@@ -70,21 +70,6 @@ def test_logits_in_half_precision():
         torch.testing.assert_close(d, logits.fisher_rao_distance(z, torch.zeros(3)))
 
 
-def test_columns_with_names_are_not_matched_by_position():
-    pandas = pytest.importorskip("pandas")
-    p = pandas.DataFrame([P, Q], columns=["a", "b", "c"])
-    for q in (p[["c", "b", "a"]], p[["c", "b", "a"]].iloc[0]):
-        with pytest.raises(ValueError, match=r"p has 'a' where q has 'c'.*frames\.apply"):
-            fisher_rao_distance(p, q)
-    with pytest.raises(ValueError, match=r"has 'a' where .* has 'c'.*frames\.apply"):
-        neighbors.pairwise_distance(p, p[["c", "b", "a"]])
-    with pytest.raises(ValueError, match=r"has 'a' where .* has 'c'.*frames\.apply"):
-        neighbors.nearest(p, p[["c", "b", "a"]], num_neighbors=1)
-    np.testing.assert_array_equal(fisher_rao_distance(p, p.iloc[0])[0], 0.0)
-    weights = pandas.Series([0.5, 0.5], index=["x.png", "y.png"])  # of rows, not of classes
-    np.testing.assert_allclose(simplex.m_mean(p, weights=weights), np.mean([P, Q], axis=0))
-
-
 def test_frames_are_read_as_numpy():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([P, Q])
@@ -99,8 +84,9 @@ def test_tables_of_arrow_are_compared_by_the_names_of_their_columns():
     np.testing.assert_array_equal(
         fisher_rao_distance(p, q), [fisher_rao_distance([0.2, 0.8], [0.3, 0.7])]
     )
-    with pytest.raises(ValueError, match="p has 'a' where q has 'b'"):
-        fisher_rao_distance(p, q.select(["b", "a"]))
+    np.testing.assert_array_equal(
+        fisher_rao_distance(p, q.select(["b", "a"])), fisher_rao_distance(p, q)
+    )
 
 
 @pytest.mark.parametrize(

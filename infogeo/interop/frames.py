@@ -5,11 +5,12 @@ Neither library is imported here: a frame of one of them comes with its library.
 
 import itertools
 import sys
-from collections import Counter
 
 import numpy as np
 
 from infogeo import neighbors, simplex
+from infogeo._array import bad_value
+from infogeo._names import is_nameless, labels_of, listed, matched, same_names
 
 __all__ = ["apply", "has_names", "is_frame", "pairwise_distance", "reduce"]
 
@@ -71,7 +72,8 @@ def apply(function, *frames, **arguments):
         pandas are matched by their index, those of polars by their position. A series of pandas is
         one distribution, with the classes in its index, beside every row of the frames.
     **arguments : object
-        Further arguments of the function.
+        Further arguments of the function. Series and frames are matched by name, too: a series
+        goes by the rows or by the classes, whichever it names.
 
     Returns
     -------
@@ -84,7 +86,7 @@ def apply(function, *frames, **arguments):
     TypeError
         Something that is neither; frames of two libraries; columns that hold no numbers.
     ValueError
-        Columns or rows that differ; a function that does not keep the rows.
+        Names of columns or rows that differ or repeat; a function that does not keep the rows.
 
     Examples
     --------
@@ -102,7 +104,10 @@ def apply(function, *frames, **arguments):
     Name: fisher_rao_distance, dtype: float64
     """
     first = next(itertools.chain(filter(is_frame, frames), frames), None)
-    arrays = [_argument(frame, first, f"frame {i}") for i, frame in enumerate(frames, start=1)]
+    given = {f"frame {i}": frame for i, frame in enumerate(frames, start=1)}
+    for name, frame in given.items():
+        _require_names(name, frame, first)
+    arrays, arguments = _matched(first, given, arguments)
     result = np.asarray(function(*arrays, **arguments))
     name = getattr(function, "__name__", None)
     if _is_series(first):
@@ -129,7 +134,8 @@ def reduce(function, frame, **arguments):
     frame : pandas.DataFrame or polars.DataFrame
         One class to each column.
     **arguments : object
-        Further arguments of the function.
+        Further arguments of the function, such as weights. A series is matched with the rows by
+        name.
 
     Returns
     -------
@@ -153,7 +159,9 @@ def reduce(function, frame, **arguments):
     dog    0.25
     Name: m_mean, dtype: float64
     """
-    result = np.asarray(function(_values(frame, frame, "frame"), **arguments))
+    _require_frame("frame", frame)
+    (values,), arguments = _matched(frame, {"frame": frame}, arguments)
+    result = np.asarray(function(values, **arguments))
     name = getattr(function, "__name__", None)
     if result.shape != (len(frame.columns),):
         raise ValueError(
@@ -201,9 +209,12 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     a.png  0.0000  1.5708
     b.png  1.5708  0.0000
     """
-    x = _values(a, a, "a")
-    y = None if b is None else _values(b, a, "b", same_rows=False)
-    result = neighbors.pairwise_distance(x, y, space=space, block_size=block_size, check=check)
+    given = {"a": a} if b is None else {"a": a, "b": b}
+    for name, frame in given.items():
+        _require_frame(name, frame)
+        _require_names(name, frame, a)
+    points, _ = matched(list(given), [("classes",)] * len(given), list(given.values()))
+    result = neighbors.pairwise_distance(*points, space=space, block_size=block_size, check=check)
     other = a if b is None else b
     if _is_pandas(a):
         return type(a)(result, index=a.index, columns=other.index)
@@ -224,81 +235,65 @@ def _is_pandas(frame):
     return hasattr(frame, "index")
 
 
-def _argument(frame, first, name):
-    """Return the numbers of a frame, or those of a series, in the order of the first frame's."""
-    table = _as_row(first) if _is_series(first) else first
-    if not _is_series(frame):
-        return _values(frame, table, name)
-    return _values(_as_row(frame), table, name, same_rows=False)[0]
-
-
-def _as_row(series):
-    # In a row of a frame with columns of several kinds the numbers are objects.
-    return series.to_frame().T.infer_objects()
-
-
-def _values(frame, first, name, *, same_rows=True):
-    """Return the numbers of a frame, its columns (and rows) in the order of the first frame's."""
-    if not is_frame(frame):
+def _require_frame(name, value):
+    if not is_frame(value):
         raise TypeError(
-            f"{name} must be a data frame of pandas or polars: got {type(frame).__name__}. "
+            f"{name} must be a data frame of pandas or polars: got {type(value).__name__}. "
             "Make a frame of it, with a name for each class, or arrays of all (to_numpy)."
         )
+
+
+def _require_names(name, frame, first):
+    """Check that something is a frame, or a series of pandas, that can be beside the first."""
+    if not _is_series(frame):
+        _require_frame(name, frame)
     if _is_pandas(frame) != _is_pandas(first):
         raise TypeError(
             f"{name} must be a frame of the library of the first: got both pandas and polars. "
             "Convert one of them: frame.to_pandas() or polars.from_pandas(frame)."
         )
-    _require_same_labels(name, "classes", list(first.columns), list(frame.columns))
-    if same_rows:
-        frame = _with_rows_of(frame, first, name)
-    frame = frame[list(first.columns)]
-    values = frame.to_numpy()
-    if values.dtype.kind == "O" and _is_pandas(frame) and _has_numbers_only(frame):
-        values = frame.to_numpy(dtype=float, na_value=np.nan)  # nullable columns
-    if values.dtype.kind not in "fiu":
-        kinds = [f"{column}: {frame[column].dtype}" for column in frame.columns]
-        raise TypeError(f"{name} must hold numbers only: its columns are {_listed(kinds)}.")
-    return values
-
-
-def _has_numbers_only(frame):
-    return all(getattr(dtype, "kind", "O") in "fiu" for dtype in frame.dtypes)
-
-
-def _with_rows_of(frame, first, name):
-    if not _is_pandas(frame):
-        if len(frame) != len(first):
-            raise ValueError(
-                f"{name} must have the rows of the first frame: got {len(frame)} rows, "
-                f"the first has {len(first)}."
-            )
-        return frame
-    if frame.index.equals(first.index):
-        return frame
-    _require_same_labels(name, "rows", list(first.index), list(frame.index))
-    return frame.loc[first.index]
-
-
-def _require_same_labels(name, what, expected, seen):
-    """Check that two lists hold the same labels, each once, whatever their order."""
-    repeated = [str(label) for label, count in Counter(seen).items() if count > 1]
-    if repeated:
-        raise ValueError(f"{name} must have each of its {what} once: {_listed(repeated)} repeat.")
-    theirs, ours = set(seen), set(expected)
-    missing = [str(label) for label in expected if label not in theirs]
-    extra = [str(label) for label in seen if label not in ours]
-    if missing or extra:
+    if not _is_pandas(frame) and len(frame) != len(first):
         raise ValueError(
-            f"{name} must have the {what} of the first frame: it lacks {_listed(missing)} "
-            f"and has {_listed(extra)} besides."
+            f"{name} must have the rows of the first frame: got {len(frame)} rows, "
+            f"the first has {len(first)}."
         )
 
 
-def _listed(labels):
-    if not labels:
-        return "none"
-    return ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+def _matched(first, frames, arguments):
+    """Return the numbers of frames and of further arguments, in the order of the first's names."""
+    named = {name: value for name, value in arguments.items() if not is_nameless(value)}
+    axes = [_axes(frame) for frame in (first, *frames.values())]
+    axes += [_axes_of_argument(name, value, first) for name, value in named.items()]
+    names = [_name_of(first, frames), *frames, *named]
+    (_, *arrays), _ = matched(names, axes, [first, *frames.values(), *named.values()])
+    further = dict(zip(named, arrays[len(frames) :], strict=True))
+    return arrays[: len(frames)], arguments | further
+
+
+def _name_of(first, frames):
+    return next(name for name, frame in frames.items() if frame is first)
+
+
+def _axes(value):
+    return ("classes",) if _is_series(value) else ("...", "classes")
+
+
+def _axes_of_argument(name, value, first):
+    """Return what a further argument is matched by: a series tells by its names."""
+    labels = labels_of(value)
+    if labels is None or len(labels) != 1:
+        return ("...", "classes")
+    known = dict(zip([("rows", 1), "classes"], labels_of(first), strict=True))
+    if _is_series(first):
+        known = {"classes": labels_of(first)[0]}
+    fitting = {key: [*ours] for key, ours in known.items() if same_names(ours, labels[0])}
+    orders = list(fitting.values())
+    if not fitting or orders[0] != orders[-1]:
+        rule = "have the names of the rows or of the classes of the first frame"
+        seen = f"it has {listed(labels[0])}" + (", and both have these" if fitting else "")
+        advice = "Rename them, or pass an array (to_numpy) to go by position."
+        raise bad_value(name, rule, seen, advice)
+    return (next(iter(fitting)),)
 
 
 def _of_series(first, values, name):
