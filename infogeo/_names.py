@@ -114,7 +114,7 @@ def matched_rows(first: str, rows: Any, name: str, values: Any) -> Any:
 
 def keys(axes: tuple[str, ...], ndim: int) -> list[Hashable]:
     """Return what each axis of an argument is matched by: None for axes of its own."""
-    last = [axis for axis in axes if axis != "..."]
+    last: list[Hashable] = [axis for axis in axes if axis != "..."]
     num_leading = ndim - len(last)
     if num_leading < 0:
         return last[-ndim:] if ndim else []
@@ -245,7 +245,7 @@ def _are_equal(ours: Labels, theirs: Labels) -> bool:
 
 
 def is_weak(value: Any) -> bool:
-    """Whether this is a number or a list: it adopts the library and dtype of the other arguments."""
+    """Whether this is a number or a list, which adopts the library of the other arguments."""
     return isinstance(value, bool | int | float | list | tuple | np.generic)
 
 
@@ -264,7 +264,7 @@ def computed(value: Any) -> Any:
 
 
 def numbers(name: str, value: Any) -> Any:
-    """Return the numbers of a frame, series or table as an array of numpy; NaN where one is missing.
+    """Return the numbers of a frame, series or table as an array of numpy; NaN for missing ones.
 
     Arrays, lists and numbers are returned as they are, and so is what numpy makes no array of.
 
@@ -354,6 +354,6 @@ def _require_numbers(name: str, columns: Any, dtypes: list, kinds: list[str]) ->
     seen = ", ".join(f"{_plain(column)!r} is {dtype}" for column, dtype in wrong[:5])
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     raise TypeError(
-        f"{name} must hold numbers only: of its columns {seen}{more}. Leave out columns that are no "
-        "numbers, or convert them (astype or cast to float)."
+        f"{name} must hold numbers only: of its columns {seen}{more}. Leave out columns that are "
+        "no numbers, or convert them (astype or cast to float)."
     )

@@ -91,7 +91,7 @@ def test_a_row_of_a_frame_with_other_columns_has_objects(old):
     ("change", "error", "message"),
     [
         (lambda s: s.rename({"dog": "wolf"}), ValueError, "frame 2 lacks 'dog' and has 'wolf'"),
-        (lambda s: pd.concat([s, s]), ValueError, "each of its classes once.*: 'cat', 'dog', 'eel' repeat"),
+        (lambda s: pd.concat([s, s]), ValueError, "classes once.*: 'cat', 'dog', 'eel' repeat"),
         (lambda s: s.to_numpy(), TypeError, "frame 2 must be .* got ndarray. Make a frame"),
         (lambda s: pl.Series(s.to_list()), TypeError, "frame 2 must be .* got Series. Make a"),
         (lambda s: pl.DataFrame(dict(s)), TypeError, "got both pandas and polars"),
@@ -112,7 +112,7 @@ def test_functions_of_the_wrong_kind_for_series(old):
 
 def test_errors_list_a_few_of_many_columns(rng):
     wide = pd.DataFrame(rng.dirichlet(np.ones(300), 2)).astype(str)
-    with pytest.raises(TypeError, match=r"3 is (str|object), 4 is (str|object) and 295 more\. Leave"):
+    with pytest.raises(TypeError, match=r"4 is (str|object) and 295 more\. Leave"):
         frames.apply(simplex.entropy, wide)
 
 
@@ -154,7 +154,7 @@ def _renamed(frame):
         (lambda f: f.drop("b"), ValueError, "same names of rows: frame 2 lacks 'b'. Rename"),
         (lambda f: f[["cat", "dog", "eel", "eel"]], ValueError, "classes once.*: 'eel' repeats"),
         (lambda f: pd.concat([f, f]), ValueError, "rows once.*: 'a', 'b', 'c', 'd' repeat"),
-        (lambda f: f.assign(dog="x"), TypeError, "frame 2 must hold numbers only: of its columns 'dog' is"),
+        (lambda f: f.assign(dog="x"), TypeError, "numbers only: of its columns 'dog' is"),
         (lambda f: f.assign(dog=True), ValueError, "largest .sum - 1."),  # True is 1
         (pl.from_pandas, TypeError, "got both pandas and polars"),
         (lambda f: f.to_numpy(), TypeError, "must be a data frame"),

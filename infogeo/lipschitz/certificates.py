@@ -6,7 +6,7 @@ the rounding of the dtype they are computed in, and for the constant they are gi
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from array_api_compat import device as device_of
@@ -187,7 +187,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     xp, z, weight, constant = gate(
         check,
         logits=(LOGITS, logits),
-        weight=(REAL, weight),
+        weight=(_WEIGHT, weight),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
     num_classes = z.shape[-1]
@@ -535,7 +535,7 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
         check,
         logits=(LOGITS, logits),
         target=(CLASSES, target),
-        radii=(NON_NEGATIVE, radii),
+        radii=(_RADII, radii),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
     if len(z.shape) != 2 or target.shape != z.shape[:1]:
@@ -591,6 +591,8 @@ def _explain_non_negative(name, x, coarseness):
 
 POSITIVE = Rule("", _are_positive, _explain_positive)
 NON_NEGATIVE = Rule("", _are_non_negative, _explain_non_negative)
+_RADII = replace(NON_NEGATIVE, axes=())  # not one for each row
+_WEIGHT = replace(REAL, axes=("outcomes", "features"))
 
 
 def _are_classes(y, coarseness):

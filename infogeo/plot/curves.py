@@ -9,6 +9,7 @@ from scipy import linalg
 
 from infogeo import simplex as geometry
 from infogeo._array import POSITIVE, PROBABILITIES, bad_value, gate, on_host
+from infogeo._names import matched, matched_rows
 from infogeo.family import ExponentialFamily, MixtureFamily, e_projection
 from infogeo.mean import frechet_mean
 from infogeo.plot._style import BLUE, GEODESICS, GREEN, INK, VERMILLION
@@ -58,6 +59,7 @@ def geodesics(p, q, *, ax=None):
     >>> ax = plot.geodesics([0.8, 0.1, 0.1], [0.1, 0.2, 0.7])
     >>> legend = ax.legend()
     """
+    (p, q), _ = matched(["p", "q"], [("outcomes",)] * 2, [p, q])
     ends = np.stack([_point("p", p), _point("q", q)])
     ax = simplex() if ax is None else ax
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
@@ -211,6 +213,7 @@ def means(points, *, weights=None, ax=None):
     >>> ax = plot.means([[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.01, 0.01, 0.98]])
     >>> legend = ax.legend()
     """
+    weights = matched_rows("points", points, "weights", weights)
     _, points = gate(True, points=(PROBABILITIES, points))
     points = np.asarray(on_host(points), dtype=float)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
