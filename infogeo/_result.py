@@ -92,18 +92,22 @@ class Projection:
     residual : array, shape (...)
         The largest violation of E[F_i] = b_i, in the units of F_i.
     error_bound : array, shape (...)
-        Certified: no log-probability of the support is off by more than this; inf if the
-        solve did not come close enough for a certificate.
+        Certified: no entry of ``log_probabilities`` on the support is off by more than this; inf
+        if the solve did not come close enough for a certificate. It is the relative error of
+        every probability that the dtype holds with all its digits.
     dual_gap : array, shape (...)
         Certified upper bound on KL(p*, probabilities), in nats.
     status : Status
         How the solve ended; for a batch the worst of its members.
     support : bool array, shape (..., c)
-        Where p* is positive.
+        Where p* is positive, be it too small for the dtype of the probabilities.
     rank : int array, shape (...)
         The number of independent constraints.
     steps : int array, shape (...)
         Newton steps taken.
+    log_probabilities : array, shape (..., c)
+        log p*, in nats: -inf off the support, finite on it also where the probability is too
+        small for its dtype.
     certificate : array, shape (..., m), or None
         A vector eta over the features that proves infeasibility: eta'(F_y - b) > 0 for every
         outcome, or eta'F constant and different from eta'b. None if there is nothing to prove;
@@ -129,6 +133,7 @@ class Projection:
     support: Array
     rank: Array
     steps: Array
+    log_probabilities: Array
     certificate: Array | None = None
     direction: Array | None = None
     member_status: np.ndarray | None = None

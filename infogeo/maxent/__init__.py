@@ -142,10 +142,10 @@ def c_maximize(
     1e-13 (float64) cannot be told from 0: what is neither certified nor within rounding of a face
     ends as UNDECIDED.
 
-    For tensors that require a gradient, probabilities, theta, log_partition, value and entropy are
-    differentiable with respect to targets, log_base and features, by the implicit function
-    theorem. On a face these are the derivatives within the face. The outcomes off it do not move.
-    Where features are linearly dependent, they are the derivatives along targets that stay
+    For tensors that require a gradient, probabilities, their logarithms, theta, log_partition,
+    value and entropy are differentiable with respect to targets, log_base and features, by the
+    implicit function theorem. On a face these are the derivatives within the face. The outcomes off
+    it do not move. Where features are linearly dependent, they are the derivatives along targets that stay
     consistent.
 
     Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
@@ -154,7 +154,9 @@ def c_maximize(
     with dense features if m c is at most two million. theta need not be of minimum norm.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
-    p*.
+    p*. A feature that others determine up to the rounding of the entries counts as determined by
+    them; whole numbers count as exact. Where a feature is neither that nor clearly independent, the
+    solve ends as UNDECIDED.
 
     References
     ----------

@@ -12,7 +12,12 @@ import numpy as np
 from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._newton import CLOSE
 from infogeo.maxent._problem import CAUTION, EPS
-from infogeo.maxent._proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._proofs import (
+    LARGEST_CERTIFIED,
+    bound_of,
+    in_whole_numbers,
+    is_best_possible,
+)
 from infogeo.maxent._reduce import minimum_norm, reduce_features
 
 # Members with more numbers than this gain nothing from company.
@@ -30,6 +35,7 @@ class Members:
 
     index: np.ndarray  # (n,): which members of the batch these are
     probabilities: np.ndarray  # (n, c)
+    log_probabilities: np.ndarray  # (n, c)
     theta: np.ndarray  # (n, m)
     log_partition: np.ndarray  # (n,), as the others below
     value: np.ndarray
@@ -105,22 +111,27 @@ def solve_dependent(problem, index, controls):
     Which features follow from the others is found once. Members whose targets do not follow too,
     to rounding, are left to the solve of a single problem.
     """
-    allowed = ~np.isneginf(problem.base[index])
+    allowed = ~np.isneginf(problem.log_base[index])
     F = problem.features[0]
     if (allowed != allowed[0]).any():
         return
     one = problem.member(index[0])
     inside = np.ascontiguousarray(F[:, allowed[0]])
     reduced, _ = reduce_features(
-        replace(one, features=inside, base=one.base[allowed[0]], start=None)
+        replace(one, features=inside, log_base=one.log_base[allowed[0]], start=None)
     )
     combinations, kept = reduced.combinations, reduced.kept
-    if combinations.shape[1] == 0 or kept.size == 0:
+    if combinations.shape[1] == 0 or kept.size == 0 or reduced.varies.any():
         return
     b = problem.targets[index]
-    blur = problem.roundoff * np.abs(b) + EPS * np.abs(inside).max(axis=-1)
-    misses = b @ combinations - combinations.T @ inside.mean(axis=-1)
-    follows = (np.abs(misses) <= CAUTION * (blur @ np.abs(combinations))).all(axis=-1)
+    constants = combinations.T @ inside.mean(axis=-1)
+    rounding = (EPS * np.abs(inside).max(axis=-1)) @ np.abs(combinations)
+    for k in range(combinations.shape[1]):
+        eta = in_whole_numbers(inside, combinations[:, k])
+        if eta is not None:
+            combinations[:, k], constants[k], rounding[k] = eta, eta @ inside[:, 0], 0.0
+    slack = CAUTION * (rounding + problem.roundoff * np.abs(b) @ np.abs(combinations))
+    follows = (np.abs(b @ combinations - constants) <= slack).all(axis=-1)
     index, b = index[follows], b[follows]
     start = None
     if problem.start is not None:  # the parameters without the others that give the same members
@@ -131,7 +142,7 @@ def solve_dependent(problem, index, controls):
         problem,
         features=np.broadcast_to(F[kept], (index.size, kept.size, F.shape[1])),
         targets=b[:, kept],
-        base=problem.base[index],
+        log_base=problem.log_base[index],
         start=start,
     )
     widen = minimum_norm(np.eye(F.shape[0])[:, kept], combinations)
@@ -149,7 +160,7 @@ def solve_dependent(problem, index, controls):
 
 
 def _solve_block(problem, first, controls):
-    F, b, C = problem.features, problem.targets, problem.base
+    F, b, C = problem.features, problem.targets, problem.log_base
     is_excluded = np.isneginf(C)
     if is_excluded.any():
         # An excluded outcome repeats the features of one that is allowed: ranges stay the same.
@@ -175,6 +186,7 @@ def _solve_block(problem, first, controls):
     return Members(
         index=first + index,
         probabilities=point.p,
+        log_probabilities=log_p,
         theta=theta,
         log_partition=point.value + top + _sums(theta * targets),
         value=entropy + _sums(point.p * finite_base) + top,

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.optimize
 
 from infogeo._result import Status
+from infogeo.maxent._features import ranges
 from infogeo.maxent._linear import power_of_two
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import is_proof
@@ -21,7 +22,18 @@ _MAX_ROUNDS = 50
 
 def solve_box(problem, lower, upper, controls):
     """Solve one problem whose targets may be anywhere between (m,) bounds, infinite or not."""
-    allowed = ~np.isneginf(problem.base)
+    allowed = ~np.isneginf(problem.log_base)
+
+    def violation(p):
+        mean = problem.features[:, allowed] @ p[allowed]
+        return np.maximum(lower - mean, mean - upper).max()
+
+    eta = _out_of_range(problem.features[:, allowed], lower, upper)
+    if eta is not None:
+        target = np.where(eta > 0.0, upper, lower)
+        if _is_box_proof(problem, eta, target, allowed):
+            free = _solve_at(problem, lower, np.zeros(lower.shape, dtype=bool), controls)
+            return _failed(free, Status.INFEASIBLE, 0, eta, _describe(eta), violation)
     theta = _search(problem.features[:, allowed], problem.base[allowed], lower, upper)
     side = np.where(lower == upper, 1, np.sign(theta).astype(int))
     solution, steps = None, 0
@@ -40,8 +52,8 @@ def solve_box(problem, lower, upper, controls):
     if eta is not None:
         target = np.where(eta > 0.0, upper, lower)
         if _is_box_proof(problem, eta, target, allowed):
-            return _failed(solution, Status.INFEASIBLE, steps, eta, _describe(eta))
-    return _failed(solution, Status.UNDECIDED, steps, None, _UNDECIDED)
+            return _failed(solution, Status.INFEASIBLE, steps, eta, _describe(eta), violation)
+    return _failed(solution, Status.UNDECIDED, steps, None, _UNDECIDED, violation)
 
 
 _UNDECIDED = (
@@ -51,16 +63,25 @@ _UNDECIDED = (
 
 
 def _describe(eta):
-    numbers = ", ".join(str(int(i)) for i in np.flatnonzero(eta)[:8])
+    used = np.flatnonzero(eta)
+    if used.size == 1:
+        i, side = int(used[0]), "above" if eta[used[0]] > 0.0 else "below"
+        end = "upper" if side == "above" else "lower"
+        return (
+            f"No distribution satisfies the constraints: feature {i} is {side} {end}[{i}] for "
+            "every outcome."
+        )
+    numbers = ", ".join(str(int(i)) for i in used[:8])
     return (
         "No distribution satisfies the constraints: the bounds of features "
         f"{numbers} clash. The combination is in result.certificate."
     )
 
 
-def _failed(solution, status, steps, certificate, diagnosis):
+def _failed(solution, status, steps, certificate, diagnosis, violation):
     return replace(
         solution,
+        residual=max(0.0, float(violation(solution.probabilities))),
         status=status,
         steps=steps,
         certificate=certificate,
@@ -112,7 +133,7 @@ def _search(F, C, lower, upper):
 def _solve_at(problem, targets, is_met, controls):
     """Solve with the bounds that are met as targets; the other features get theta = 0."""
     if not is_met.any():  # one constant feature constrains nothing
-        features = np.zeros((1, problem.base.size))
+        features = np.zeros((1, problem.log_base.size))
         solution = solve(
             replace(problem, features=features, targets=np.zeros(1), start=None), controls
         )
@@ -163,6 +184,18 @@ def _corrected(problem, solution, side, lower, upper):
     changed = np.where(wrong, 0, side)
     changed = np.where(below & (side == 0), 1, changed)
     return np.where(above & (side == 0), -1, changed)
+
+
+def _out_of_range(F, lower, upper):
+    """Return a unit vector for the feature that is the furthest beyond a bound, or None."""
+    low, high = ranges(F)
+    excess = np.maximum(lower - high, low - upper)
+    worst = int(excess.argmax())
+    if not excess[worst] > 0.0:
+        return None
+    eta = np.zeros(lower.size)
+    eta[worst] = 1.0 if low[worst] > upper[worst] else -1.0
+    return eta
 
 
 def _clash(F, lower, upper):

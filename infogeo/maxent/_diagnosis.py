@@ -22,11 +22,11 @@ def diagnose(problem, reduced, outcome, allowed):
             f"{found}: for targets out of reach the penalty is so large that rounding decides "
             "the natural parameters. Lower it, or move the targets."
         )
-    if reduced.unmet.any():
-        eta = reduced.combinations[:, np.argmax(reduced.unmet)]
+    if reduced.is_open:
+        eta = reduced.combinations[:, np.argmax(reduced.unmet | reduced.varies)]
         return (
-            f"{found}: to rounding, {_combination(eta)} is the same for every outcome, and its "
-            "target differs from that by little more than rounding. Leave one of them out."
+            f"{found}: {_combination(eta)} is nearly the same for every outcome, and little more "
+            "than rounding decides whether its target agrees with that. Leave one of them out."
         )
     if outcome.was_limited:
         found += ", and the search for a face of two million numbers or more was not begun"

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 
+from infogeo.maxent._features import is_sparse, on_outcomes, ranges
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import farkas_values, is_proof, simplified
 
@@ -20,6 +21,8 @@ from infogeo.maxent._proofs import farkas_values, is_proof, simplified
 _LARGEST_LEAK = 4.5e5
 # The largest linear program, in entries of its matrix: beyond, minutes go by.
 _LARGEST_PROGRAM = 2_000_000
+# How many outcomes a linear program begins with.
+_FEW = 500
 
 
 def edge_direction(problem):
@@ -61,7 +64,7 @@ def search(problem, reduced, point):
         eta = _by_program(problem, reduced, support, normals)
         if eta is not None:
             return Search(eta)
-    return _by_whole_program(problem, reduced)
+    return _by_whole_program(problem, reduced, point)
 
 
 def _by_program(problem, reduced, support, normals):
@@ -83,13 +86,13 @@ def _by_program(problem, reduced, support, normals):
     return eta if eta is not None and exposed_outcomes(problem, eta) is not None else None
 
 
-def _by_whole_program(problem, reduced):
+def _by_whole_program(problem, reduced, point):
     rows, free = reduced.program()
-    if (rows.nnz if scipy.sparse.issparse(rows) else rows.size) > _LARGEST_PROGRAM:
-        return Search(was_limited=True)
+    was_limited = False
     for tolerance in (1e-10, 1e-7):
-        support, multipliers = _program(rows, free, tolerance)
-        if support is None or support.all():
+        support, multipliers, is_over = _grown_program(rows, free, tolerance, point.p)
+        was_limited |= is_over
+        if support is None:
             continue
         guess = multipliers[: reduced.blur.size]
         if not support.any():
@@ -103,24 +106,81 @@ def _by_whole_program(problem, reduced):
         eta = _nearest(problem, reduced, normals, guess)
         if eta is not None and exposed_outcomes(problem, eta) is not None:
             return Search(eta)
-    return Search()
+    return Search(was_limited=was_limited)
+
+
+def _grown_program(rows, free, tolerance, p):
+    """Solve the program of `_program` on a few outcomes, and on those that its answer overlooks.
+
+    Returns the support over all outcomes and the multipliers, None if the support is everything or
+    nothing was found; and whether the program became too large.
+    """
+    num_outcomes = rows.shape[1]
+    chosen = np.zeros(num_outcomes, dtype=bool)
+    chosen[np.argpartition(-p, min(_FEW, num_outcomes - 1))[:_FEW]] = True
+    chosen[_extremes(rows)] = True
+    if num_outcomes <= 4 * _FEW:
+        chosen[:] = True
+    while True:
+        inside = rows[:, np.flatnonzero(chosen)]
+        if (inside.nnz if is_sparse(inside) else inside.size) > _LARGEST_PROGRAM:
+            return None, None, True
+        found, multipliers = _program(inside, free, tolerance)
+        if found is None or found.all():
+            return None, None, False
+        # Outcomes off the support have values of 1 and more.
+        values = multipliers @ rows
+        overlooked = np.flatnonzero((values < 0.5) & ~chosen)
+        if overlooked.size == 0:
+            support = np.zeros(num_outcomes, dtype=bool)
+            support[chosen] = found
+            return support, multipliers, False
+        lowest = np.argsort(values[overlooked])[: max(_FEW, int(chosen.sum()))]
+        chosen[overlooked[lowest]] = True
+
+
+def _extremes(rows):
+    """Return the outcomes at which the rows are smallest and largest."""
+    ends = [rows.argmin(axis=1), rows.argmax(axis=1)]
+    return np.concatenate([np.ravel(np.asarray(x)) for x in ends])
 
 
 def exposed_outcomes(problem, eta, *, is_edge=False):
     """Return the outcomes of the face that eta exposes, bool (c,); None if it is no proof.
 
-    Targets are known to rounding, and those of a face of several features often come from a sum:
-    whether they lie on it is decided to that precision. Edges of single features are exact.
+    Targets are known to rounding, and those of a face of several features often come from a sum
+    over it: whether they lie on it is decided to that precision. The mean of eta'(F - b) is 0: the
+    mass that rounding leaves to an outcome off the face is at most the slack on the face divided
+    by the value of the outcome, and none if the targets are exactly the features of the face.
     """
     values, slack = farkas_values(problem, eta)
-    if not is_edge and np.count_nonzero(eta) > 1:
-        size = np.maximum(*np.abs(problem.ranges)) + np.abs(problem.targets)
-        slack = slack + CAUTION * max(problem.roundoff, EPS) * float(np.abs(eta) @ size)
-    on_face = values <= slack
-    if on_face.all() or not on_face.any() or not (values >= -slack).all():
+    unit = max(problem.roundoff, EPS)
+    if is_edge or np.count_nonzero(eta) == 1:
+        on_face = values <= slack
+    else:
+        on_face, slack = _widened(problem, eta, values, slack, unit)
+    off = ~on_face
+    if not off.any() or not on_face.any() or not (values >= -slack).all():
         return None
-    leak = _LARGEST_LEAK * max(problem.roundoff, EPS)
-    return on_face if slack.max() <= leak * values[~on_face].min() else None
+    used = eta != 0.0
+    face = on_outcomes(problem.features[used], on_face)
+    face = face.toarray() if is_sparse(face) else face
+    is_exact = (face == problem.targets[used, None]).all()
+    most = 0.0 if is_exact else slack[on_face].max()
+    return on_face if most <= _LARGEST_LEAK * unit * (values - slack)[off].min() else None
+
+
+def _widened(problem, eta, values, slack, unit):
+    """Return the outcomes of a face whose targets are sums over it, and the slack with that."""
+    on_face = values <= max(0.0, values.min()) + slack
+    for _ in range(3):
+        size = np.maximum(*np.abs(ranges(on_outcomes(problem.features, on_face))))
+        size = float(np.abs(eta) @ (size + np.abs(problem.targets)))
+        wide = slack + CAUTION * unit * size
+        was, on_face = on_face, values <= wide
+        if np.array_equal(was, on_face) or not on_face.any():
+            break
+    return on_face, wide
 
 
 def joined(problem, eta, on_face, inner):

@@ -3,9 +3,18 @@
 import numpy as np
 import scipy.sparse
 
+_EPS = float(np.finfo(np.float64).eps)
+# Outcomes that `exact_heights` works on together: a few arrays of that size stay in the cache.
+_BLOCK = 8192
+
 
 def is_sparse(features):
     return scipy.sparse.issparse(features)
+
+
+def is_whole(row):
+    """Whether all entries are whole numbers, which are taken as exact."""
+    return bool((row == np.rint(row)).all())
 
 
 def on_outcomes(features, outcomes):
@@ -41,6 +50,54 @@ def heights(eta, features, targets):
         return eta @ features - float(eta @ targets), size @ abs(features) + of_target
     above = features - targets[:, None]
     return eta @ above, size @ np.abs(above)
+
+
+def exact_heights(eta, features, targets, outcomes):
+    """Return eta'(F_y - b) for some outcomes in twice the working precision, and error bounds.
+
+    Every difference, product and sum is followed by its rounding error, which is added up beside
+    it: a proof may rest on a difference of targets far below the rounding of the features.
+    """
+    (used,) = np.nonzero(eta)
+    values, slack = np.empty(outcomes.size), np.empty(outcomes.size)
+    for first in range(0, outcomes.size, _BLOCK):
+        block = slice(first, first + _BLOCK)
+        inside = features[used][:, outcomes[block]]
+        inside = inside.toarray() if is_sparse(inside) else inside
+        total, carry, size = (np.zeros(inside.shape[1]) for _ in range(3))
+        for weight, row, target in zip(eta[used], inside, targets[used], strict=True):
+            above, of_difference = _two_sum(row, -target)
+            term, of_product = _two_product(weight, above)
+            total, of_sum = _two_sum(total, term)
+            carry += of_sum + (of_product + weight * of_difference)
+            size += np.abs(term)
+        values[block] = total + carry
+        slack[block] = 4.0 * ((used.size + 4) * _EPS) ** 2 * size + _EPS * np.abs(values[block])
+    return values, slack
+
+
+def _two_sum(x, y):
+    """Return x + y rounded, and its rounding error (Knuth)."""
+    total = x + y
+    part = total - x
+    return total, (x - (total - part)) + (y - part)
+
+
+def _two_product(x, y):
+    """Return x y rounded, and its rounding error (Dekker)."""
+    product = x * y
+    x_high, x_low = _halves(x)
+    y_high, y_low = _halves(y)
+    return product, x_low * y_low - (
+        ((product - x_high * y_high) - x_low * y_high) - x_high * y_low
+    )
+
+
+def _halves(x):
+    """Return two numbers of 26 bits that add up to x (Veltkamp)."""
+    scaled = 134217729.0 * x  # 2^27 + 1
+    high = scaled - (scaled - x)
+    return high, x - high
 
 
 def violations(features, targets, p):

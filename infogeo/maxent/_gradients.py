@@ -32,7 +32,7 @@ def refuse_gradients(**arguments):
 
 
 def attach(result, solutions, F, b, C, penalty):
-    """Return the result with p, theta, log_partition, value and entropy that carry gradients."""
+    """Return the result with gradients: of p, log p, theta, log_partition, value and entropy."""
     import torch
 
     batch, (num_features, num_outcomes) = result.theta.shape[:-1], F.shape[-2:]
@@ -48,6 +48,8 @@ def attach(result, solutions, F, b, C, penalty):
         torch.tensor(np.zeros(num_features) if penalty is None else 1.0 / penalty).to(F.device),
     )
     p, theta, log_partition, value = _solution().apply(F, b, C, result, constants)
+    log_p = C + (theta[..., None, :] @ F)[..., 0, :] - log_partition[..., None]
+    log_p = torch.where(result.support, log_p, 0.0)
     expected_base = (p * torch.where(result.support, C, 0.0)).sum(-1)
     change = value - expected_base
     return replace(
@@ -56,8 +58,9 @@ def attach(result, solutions, F, b, C, penalty):
         theta=theta,
         log_partition=log_partition,
         value=value,
-        # As it was computed: the difference loses digits, its gradient does not.
+        # As they were computed: the differences lose digits, their gradients do not.
         entropy=result.entropy + (change - change.detach()),
+        log_probabilities=result.log_probabilities + (log_p - log_p.detach()),
     )
 
 

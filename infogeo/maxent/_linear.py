@@ -41,7 +41,8 @@ def combined(inverse, F, b, scale):
     num_parts = 3
     bits = (53 - math.ceil(math.log2(scale.size))) // 2
     right_parts = _split(high, bits, num_parts, axis=0)
-    total, carry = np.zeros_like(high), inverse @ low
+    carry = inverse @ low
+    total = np.zeros_like(carry)
     for i, left in enumerate(_split(inverse, bits, num_parts, axis=1)):
         for right in right_parts[: num_parts - i]:
             term = left @ right  # exact: sums of integers below 2^53, scaled

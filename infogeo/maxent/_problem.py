@@ -37,10 +37,19 @@ class Problem:
 
     features: np.ndarray  # (m, c); a scipy.sparse array for the solve of sparse features
     targets: np.ndarray  # (m,)
-    base: np.ndarray  # (c,), the largest is 0
+    log_base: np.ndarray  # (c,), as the user gave it
     roundoff: float  # relative, of the targets
     start: np.ndarray | None = None  # (m,): natural parameters to start from
     penalty: np.ndarray | None = None  # (m,): weights of the squared violations, if they may be
+
+    @functools.cached_property
+    def base(self):
+        """The log_base of one problem, shifted so that the largest entry is 0.
+
+        The shift is by the largest entry of these outcomes: one that a face leaves behind may be
+        so large that a shift by it rounds all others away.
+        """
+        return self.log_base - self.log_base.max()
 
     @functools.cached_property
     def ranges(self):
@@ -52,7 +61,7 @@ class Problem:
         start = None if self.start is None else self.start[k]
         penalty = None if self.penalty is None else self.penalty[k]
         return Problem(
-            self.features[k], self.targets[k], self.base[k], self.roundoff, start, penalty
+            self.features[k], self.targets[k], self.log_base[k], self.roundoff, start, penalty
         )
 
 
@@ -66,9 +75,15 @@ class Reduced:
     blur: np.ndarray  # (r,): how well the targets of those rows are known or can be met
     combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
     unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
+    varies: np.ndarray  # bool (m - r,): where eta'F is no constant, beyond rounding
     ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
     kept: np.ndarray | None = None  # (r,): the features that the others follow from
     covariance: np.ndarray | None = None  # (r, r): of the rows at t = 0, where it is known
+
+    @property
+    def is_open(self):
+        """Whether a dependence of features was neither refuted nor confirmed."""
+        return bool(self.unmet.any() or self.varies.any())
 
     def theta(self, t):
         """Return the natural parameters of the user's features."""
@@ -138,6 +153,7 @@ class Solution:
     """The fields of a Projection for one problem, and what to tell if it failed."""
 
     probabilities: np.ndarray
+    log_probabilities: np.ndarray
     theta: np.ndarray
     log_partition: float
     value: float

@@ -3,7 +3,7 @@
 import numpy as np
 
 from infogeo._result import Status
-from infogeo.maxent._features import heights, is_sparse
+from infogeo.maxent._features import exact_heights, heights, is_sparse, is_whole
 from infogeo.maxent._linear import norms_of, sizes_of, solve_lower
 from infogeo.maxent._problem import CAUTION, EPS, Outcome, evaluate
 
@@ -13,6 +13,8 @@ LARGEST_CERTIFIED = 0.1
 _ACCURATE_FROM = 1e-4
 # A proof of more features times outcomes is not searched for features it does without.
 _LARGEST_SIMPLIFICATION = 100_000_000
+# Of more features times outcomes the values are not computed again in twice the precision.
+_LARGEST_REVIEW = 5_000_000
 
 
 def certify(problem, reduced, origin, whitener, tol, max_steps):
@@ -139,10 +141,33 @@ def range_certificate(problem, low, high, blur):
 
 def affine_certificate(problem, reduced, disagreement):
     """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
-    for k in np.flatnonzero(reduced.unmet):
-        eta = np.copysign(1.0, disagreement[k]) * reduced.combinations[:, k]
+    size = problem.roundoff * (np.abs(problem.targets) @ np.abs(reduced.combinations))
+    for k in np.flatnonzero(reduced.unmet | (np.abs(disagreement) > CAUTION * size)):
+        # Whole numbers that repeat each other do so exactly: their targets are compared to the
+        # digit. All others are compared to the rounding of the features, from which targets come.
+        eta = in_whole_numbers(problem.features, reduced.combinations[:, k])
+        if eta is None and reduced.unmet[k]:
+            eta = reduced.combinations[:, k]
+        if eta is None:
+            continue
+        eta = eta if disagreement[k] > 0.0 else -eta
         if is_proof(problem, eta):
             return simplified(problem, eta)
+    return None
+
+
+def in_whole_numbers(features, eta):
+    """Return a multiple of eta in whole numbers if eta and its features have one, else None.
+
+    Then eta'F is computed without rounding.
+    """
+    eta = eta / np.abs(eta[eta != 0.0]).min()
+    for multiple in range(1, 13):
+        whole = np.rint(multiple * eta)
+        if np.abs(multiple * eta - whole).max() <= 1e-9 and np.abs(whole).max() < 2.0**26:
+            used = features[whole != 0.0]
+            is_exact = np.abs(used).max() < 2.0**26 and all(map(is_whole, used))
+            return whole if is_exact else None
     return None
 
 
@@ -162,9 +187,17 @@ def is_proof(problem, eta):
     """Whether eta'(F_y - b) > 0 for all outcomes and for all targets that round to b.
 
     Then the expectation of eta'F is above eta'b whatever the distribution (Farkas' lemma). The
-    comparison allows for every rounding error of its own evaluation.
+    comparison allows for every rounding error of its own evaluation; the outcomes for which that
+    leaves it open are evaluated again in twice the precision, if they are not too many.
     """
     values, slack = farkas_values(problem, eta)
+    if (values < -slack).any() or not np.isfinite(values).all():
+        return False
+    (open_outcomes,) = np.nonzero(values <= slack)
+    if open_outcomes.size * np.count_nonzero(eta) > _LARGEST_REVIEW:
+        return False
+    values, slack = exact_heights(eta, problem.features, problem.targets, open_outcomes)
+    slack += problem.roundoff * float(np.abs(eta) @ np.abs(problem.targets))
     return bool((values > slack).all())
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.linalg
 
+from infogeo.maxent._features import is_whole
 from infogeo.maxent._linear import combined, covariance_of, is_identity, power_of_two, solve_lower
 from infogeo.maxent._problem import CAUTION, EPS, Reduced
 from infogeo.maxent._proofs import affine_certificate, range_certificate
@@ -28,6 +29,7 @@ def scale_features(problem):
         blur=problem.roundoff * np.abs(b) / scale,
         combinations=np.zeros((b.size, 0)),
         unmet=np.zeros(0, dtype=bool),
+        varies=np.zeros(0, dtype=bool),
         ridge=(slack / scale) ** 2,
     )
 
@@ -41,7 +43,7 @@ def reduce_features(problem):
     F, b = problem.features, problem.targets
     low, high = problem.ranges
     rounding = problem.roundoff * np.abs(b)
-    blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
+    blur = rounding + rounding_of_features(F, low, high)
     # A target at the end of its range may be exact (0, of a feature that is never negative), but
     # the outcomes that it rules out keep some mass to the end of the search.
     at_end = np.minimum(high - b, b - low) <= CAUTION * rounding
@@ -52,27 +54,29 @@ def reduce_features(problem):
     centre = rows @ weights
     covariance = covariance_of(rows, weights, centre)
     spread = np.sqrt(np.diagonal(covariance))
-    varying = np.flatnonzero(spread * unit > CAUTION * blur)
+    varying = np.flatnonzero(spread * unit > CAUTION * rounding_of_features(F, low, high))
     scale = unit * power_of_two(spread)
     rescale = (unit / scale)[varying]
     rows = rows if varying.size == b.size else rows[varying]
     rows *= rescale[:, None]
     covariance = covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale)
     basis, dependent, mixture, lower = _independent(
-        rows, weights, covariance, (blur / scale)[varying]
+        rows, weights, covariance, (rounding_of_features(F, low, high) / scale)[varying]
     )
     kept = varying[basis]
-    combinations = np.zeros((b.size, dependent.size))
-    combinations[varying[dependent], np.arange(dependent.size)] = 1.0
-    combinations[kept] = -mixture
+    others = np.concatenate([varying[dependent], np.setdiff1d(np.arange(b.size), varying)])
+    combinations = np.zeros((b.size, others.size))
+    combinations[others, np.arange(others.size)] = 1.0
+    combinations[kept, : dependent.size] = -mixture
     combinations /= scale[:, None]
-    disagreement = (centre * unit) @ combinations
     transform = np.zeros((b.size, kept.size))
     inverse = solve_lower(lower, np.eye(kept.size))
     transform[kept] = inverse.T / scale[kept, None]
     are_combined = not (is_identity(lower) and np.array_equal(kept, varying))
     if are_combined:
         rows = combined(inverse, F[kept], b[kept], scale[kept])
+    is_constant = _polish(problem, combinations, scale, transform, rows, weights)
+    disagreement = (centre * unit) @ combinations
     reduced = Reduced(
         rows=rows,
         transform=minimum_norm(transform, combinations),
@@ -80,6 +84,7 @@ def reduce_features(problem):
         blur=(rounding / scale + at_end * EPS)[kept],
         combinations=combinations,
         unmet=np.abs(disagreement) > CAUTION * (blur @ np.abs(combinations)),
+        varies=~is_constant,
         kept=kept,
         covariance=None if are_combined or problem.base.any() else covariance,
     )
@@ -87,6 +92,46 @@ def reduce_features(problem):
     if certificate is None:
         certificate = affine_certificate(problem, reduced, disagreement)
     return reduced, certificate
+
+
+def rounding_of_features(F, low, high):
+    """Return by how much the entries of each feature, (m,), may be off: whole numbers are exact."""
+    size = np.maximum(np.abs(low), np.abs(high))
+    # It decides something only where a feature hardly varies: the others need no look.
+    for i in np.flatnonzero(high - low < 1e-6 * size):
+        if is_whole(F[i]):
+            size[i] = 0.0
+    return EPS * size
+
+
+def _polish(problem, combinations, scale, transform, rows, weights):
+    """Correct the combinations in place; return which are constant to the rounding of the data.
+
+    The rounding is that of the factors and of the entries, unless these are whole numbers: less
+    than what a factorisation of the features tells from 0.
+    """
+    (used,) = np.nonzero(combinations.any(axis=1))
+    if used.size == 0:
+        return np.ones(combinations.shape[1], dtype=bool)
+    F, b = problem.features[used], problem.targets[used]
+
+    def variations():
+        scaled = (combinations[used] * scale[used, None]).T
+        values = combined(scaled, F, b, scale[used])
+        return values - values[:, :1]  # exactly 0 where they are constant
+
+    values = variations()
+    # The rows are orthonormal but for their means.
+    left = (values * weights) @ rows.T - np.outer(values @ weights, rows @ weights)
+    combinations -= transform @ left.T
+    largest = np.abs(variations()).max(axis=-1)
+    size, (low, high) = np.abs(combinations).T, problem.ranges
+    allowed = 2.0 * EPS * (size @ (high - low))
+    if (largest > allowed).any():
+        is_rounded = np.array([not is_whole(row) for row in problem.features])
+        entries = is_rounded * np.maximum(np.abs(low), np.abs(high))
+        allowed += 2.0 * EPS * (size @ entries)
+    return largest <= allowed
 
 
 def reference_weights(base):

@@ -22,7 +22,7 @@ _LARGEST_DENSE = 2_000_000
 
 def solve(problem, controls):
     """Solve one problem; its log_base may rule outcomes out."""
-    C, allowed = problem.base, ~np.isneginf(problem.base)
+    C, allowed = problem.log_base, ~np.isneginf(problem.log_base)
     whole = restrict(problem, allowed)
     found = _solve_allowed(whole, controls)
     support = allowed.copy()
@@ -31,7 +31,7 @@ def solve(problem, controls):
     residual = np.abs(
         violations(found.problem.features, problem.targets, found.outcome.point.p)
     ).max()
-    if found.outcome.status.is_solution and (found.reduced.unmet.any() or not residual < math.inf):
+    if found.outcome.status.is_solution and (found.reduced.is_open or not residual < math.inf):
         outcome = found.outcome
         found = replace(found, outcome=Outcome(Status.UNDECIDED, outcome.point, outcome.steps))
     return _describe(found, residual, allowed, support, top)
@@ -47,9 +47,9 @@ def solve_sparse(features, problem, controls):
 
 
 def restrict(problem, outcomes):
-    """Return the problem on some of its outcomes only; the largest log_base becomes 0."""
-    C = problem.base[outcomes]
-    return replace(problem, features=on_outcomes(problem.features, outcomes), base=C - C.max())
+    """Return the problem on some of its outcomes only."""
+    features = on_outcomes(problem.features, outcomes)
+    return replace(problem, features=features, log_base=problem.log_base[outcomes])
 
 
 def _reduce(problem):
@@ -161,9 +161,12 @@ def _describe(found, residual, allowed, support, top):
     log_p = point.logits - point.value
     probabilities = np.zeros(support.shape)
     probabilities[support] = point.p
+    log_probabilities = np.full(support.shape, -math.inf)
+    log_probabilities[support] = log_p
     entropy = max(0.0, -float((point.p * log_p).sum()))
     return Solution(
         probabilities=probabilities,
+        log_probabilities=log_probabilities,
         theta=theta,
         log_partition=point.value + top + float(theta @ problem.targets),
         value=entropy + float((point.p * problem.base).sum()) + top,

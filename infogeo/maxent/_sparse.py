@@ -31,10 +31,9 @@ from infogeo.maxent._proofs import (
 
 _MAX_INNER_STEPS = 300
 _MANY_ENTRIES = 32
-_SMALLEST_RESOLVED = 1e-12  # smaller probabilities do not show in a covariance in float64
 # Pivots of a scaled matrix of second moments below this are 0 for all that is known.
 _SMALLEST_PIVOT = 1e-11
-# Normals of more columns than this are not refined: their products with all outcomes are dense.
+# Normals that are worked on together: their products with all outcomes are dense.
 _MANY_NORMALS = 64
 
 
@@ -67,7 +66,7 @@ class SparseReduced:
     ridge: np.ndarray  # (m,)
 
     transform = np.zeros((0, 0))  # gradients are those of dense features
-    unmet = np.zeros(0, dtype=bool)  # contradictions show in the search
+    is_open = False  # dependences are looked at in the proof
 
     def theta(self, t):
         """Return the natural parameters in the user's units."""
@@ -87,6 +86,21 @@ class SparseReduced:
     def rank(self):
         """How many features are independent."""
         return self._span[0].size
+
+    @functools.cached_property
+    def is_rank_exact(self):
+        """Whether the features that count as dependent follow from the others to rounding.
+
+        The covariance, in which they are found, has rounding errors of about the squares of
+        differences of 1e-6.
+        """
+        for normals in _column_blocks(self.combinations):
+            values = self.columns @ normals
+            middle = 0.5 * (values.max(axis=0) + values.min(axis=0))
+            slack = CAUTION * EPS * (self.sizes @ np.abs(normals)).max(axis=0)
+            if (np.abs(values - middle) > slack).any():
+                return False
+        return True
 
     @property
     def combinations(self):
@@ -141,11 +155,11 @@ class SparseReduced:
             )
             normals[basis] = -mixture
             normals /= spread[:, None]
-            if dependent.size <= _MANY_NORMALS:
-                left = on @ normals - centre @ normals
+            for part in _column_blocks(normals):
+                left = on @ part - centre @ part
                 left = (on.T @ left)[basis] - np.outer(centre[basis], left.sum(axis=0))
                 left /= on.shape[0] * spread[basis, None]
-                normals[basis] -= scipy.linalg.cho_solve((lower, True), left) / spread[basis, None]
+                part[basis] -= scipy.linalg.cho_solve((lower, True), left) / spread[basis, None]
         else:
             normals /= spread[:, None]
         wide = np.zeros((self.targets.size, dependent.size))
@@ -335,9 +349,9 @@ def _certify(problem, reduced, origin, variances, steps, controls):
     is_met[kept] = True
     is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
     is_proved = x <= LARGEST_CERTIFIED and is_near and is_met.all()
-    if is_proved and kept.size < scale.size and float(point.p.min()) <= _SMALLEST_RESOLVED:
-        # Where probabilities run to 0 the covariance loses directions that are no dependence.
-        is_proved = kept.size == reduced.rank
+    if is_proved and kept.size < scale.size:
+        # A covariance loses directions where probabilities run to 0, or features nearly agree.
+        is_proved = kept.size == reduced.rank and reduced.is_rank_exact
     if not is_proved:
         status = Status.MAX_STEPS if steps >= controls.max_steps else Status.UNDECIDED
         return Outcome(status, point, steps)
@@ -364,6 +378,12 @@ def _pivoted(matrix, smallest):
     if np.diagonal(matrix).max() <= smallest:  # which LAPACK asks of the later pivots only
         rank = 0
     return factor, order - 1, rank
+
+
+def _column_blocks(matrix):
+    """Yield views of some columns after the others."""
+    for first in range(0, matrix.shape[1], _MANY_NORMALS):
+        yield matrix[:, first : first + _MANY_NORMALS]
 
 
 def _second_moments(columns, p):

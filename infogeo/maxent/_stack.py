@@ -26,6 +26,7 @@ class Solutions:
 
     def __init__(self, num_members, num_features, num_outcomes):
         self.probabilities = np.zeros((num_members, num_outcomes))
+        self.log_probabilities = np.full((num_members, num_outcomes), -math.inf)
         self.theta = np.zeros((num_members, num_features))
         self.support = np.zeros((num_members, num_outcomes), dtype=bool)
         self.certificate = np.full((num_members, num_features), np.nan)
@@ -41,7 +42,7 @@ class Solutions:
     def put_members(self, members, allowed):
         """Take over what was solved together."""
         index = members.index
-        for name in ("probabilities", "theta", "steps", *_NUMBERS):
+        for name in ("probabilities", "log_probabilities", "theta", "steps", *_NUMBERS):
             getattr(self, name)[index] = getattr(members, name)
         self.support[index] = allowed[index]
         self.rank[index] = members.rank
@@ -51,8 +52,10 @@ class Solutions:
 
     def put(self, k, solution):
         """Take over the solution of one problem."""
-        for name in ("probabilities", "theta", "support", "rank", "steps", "status", *_NUMBERS):
+        for name in ("probabilities", "log_probabilities", "theta", "support", *_NUMBERS):
             getattr(self, name)[k] = getattr(solution, name)
+        self.rank[k], self.steps[k] = solution.rank, solution.steps
+        self.status[k] = solution.status
         if solution.certificate is not None:
             self.certificate[k] = solution.certificate
         if solution.direction is not None:
@@ -74,7 +77,7 @@ def solve_all(problem, controls, lower=None, upper=None, solver=None):
     problem, lower, upper = _flattened(problem, lower, upper)
     solutions = Solutions(*problem.features.shape)
     if len(solutions.status) > 1 and problem.penalty is lower is solver is None:
-        allowed = ~np.isneginf(problem.base)
+        allowed = ~np.isneginf(problem.log_base)
         for members in solve_members(problem, controls):
             solutions.put_members(members, allowed)
         left = np.flatnonzero(np.equal(solutions.status, None))
@@ -103,7 +106,7 @@ def _flattened(problem, lower, upper):
     flat = Problem(
         F.reshape(count, num_features, num_outcomes),
         targets,
-        problem.base.reshape(count, num_outcomes),
+        problem.log_base.reshape(count, num_outcomes),
         problem.roundoff,
         start,
         penalty,
@@ -124,11 +127,14 @@ def stack(solutions, shape, like, xp):
     def vectors(values):
         return None if np.isnan(values).all() else collect(values, num_features)
 
-    # The bound is on the probabilities as they are returned.
-    cast = float(xp.finfo(like.dtype).eps) if xp.finfo(like.dtype).bits < 64 else 0.0
-    solutions.error_bound += cast
+    # The bound is on the numbers as they are returned.
+    if xp.finfo(like.dtype).bits < 64:
+        sizes = np.where(solutions.support, -solutions.log_probabilities, 0.0)
+        longest = sizes.max(axis=-1, initial=0.0)
+        solutions.error_bound += float(xp.finfo(like.dtype).eps) * (1.0 + longest)
     return Projection(
         probabilities=collect(solutions.probabilities, num_outcomes),
+        log_probabilities=collect(solutions.log_probabilities, num_outcomes),
         theta=collect(solutions.theta, num_features),
         **{name: collect(getattr(solutions, name)) for name in _NUMBERS},
         status=max(set(solutions.status), key=_SEVERITY.index, default=Status.CONVERGED),

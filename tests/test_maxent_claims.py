@@ -1,0 +1,219 @@
+"""Claims that a tolerance could make false: each is compared with exact arithmetic."""
+
+import sys
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.sparse
+from known_class import exact_values
+
+from infogeo import Status
+from infogeo.family import MixtureFamily
+from infogeo.maxent import c_maximize, max_entropy
+
+sys.path.insert(0, str(Path(__file__).parent / "oracles"))
+import maxent as reference  # the oracles' own solver, in 80 digits
+
+sys.path.pop(0)
+
+
+def exact_logs(F, b, C=None):
+    """Return the log-probabilities of the solution to 25 digits, for data taken as exact."""
+    C = np.zeros(F.shape[1]) if C is None else C
+    _, log_p = reference.solve(F.tolist(), b.tolist(), C.tolist())
+    return log_p
+
+
+def assert_within_bound(found, F, b, C=None):
+    """Check the bound on every log-probability against a solution in 80 digits."""
+    logs = exact_logs(F, b, C)
+    errors = [
+        abs(mpmath.mpf(float(x)) - y)
+        for x, y in zip(found.log_probabilities, logs, strict=True)
+        if y != -mpmath.inf
+    ]
+    assert max(errors) <= found.error_bound
+    assert found.support.tolist() == [y != -mpmath.inf for y in logs]
+
+
+# ---------------------------------------------------------------- rank
+
+
+def test_a_batch_looks_at_the_targets_of_constant_and_of_dependent_features():
+    F = [[1, 1, 1, 1], [1, 2, 3, 4], [2, 4, 6, 8]]
+    found = c_maximize(F, [[0.5, 2.5, 5], [7, 3, 6], [1, 3, 6], [1, 3, 7]], throw=False)
+    expected = [Status.INFEASIBLE, Status.INFEASIBLE, Status.CONVERGED, Status.INFEASIBLE]
+    assert found.member_status.tolist() == expected
+    assert MixtureFamily(F, [[0.5, 2.5, 5], [7, 3, 6], [1, 3, 6]]).is_empty.tolist() == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("kind", ["constant", "repeated", "mixed"])
+def test_members_of_a_batch_end_as_they_do_alone(kind):
+    rng = np.random.default_rng(5)
+    F = rng.integers(-3, 4, size=(2, 6)).astype(float)
+    extra = {
+        "constant": np.full((1, 6), 2.0),
+        "repeated": 3.0 * F[:1],
+        "mixed": np.vstack([F[:1] - 2.0 * F[1:], np.ones((1, 6))]),
+    }[kind]
+    F = np.vstack([F, extra])
+    targets = np.stack([F @ rng.dirichlet(np.ones(6)) for _ in range(40)])
+    targets[::3, 2] += rng.choice([1e-3, 1e-9, 1.0], size=len(targets[::3]))
+    start = rng.normal(size=targets.shape)
+    together = c_maximize(F, targets, throw=False)
+    started = c_maximize(F, targets, initial_theta=start, throw=False)
+    for k, b in enumerate(targets):
+        alone = c_maximize(F, b, throw=False)
+        assert together.member_status[k] is started.member_status[k] is alone.status
+        if alone.status.is_solution:
+            difference = together.log_probabilities[k] - alone.log_probabilities
+            bound = together.error_bound[k] + alone.error_bound
+            assert np.abs(difference[alone.support]).max() <= bound
+
+
+@pytest.mark.parametrize("as_batch", [False, True])
+def test_targets_of_repeated_whole_numbers_are_compared_to_the_digit(as_batch):
+    F = np.array([[0.0, 1.0, -1.0, 4.0], [0.0, 3.0, -3.0, 12.0]])
+    cases = [([1e-15, 4e-15], Status.INFEASIBLE), ([1e-15, 3e-15], Status.CONVERGED)]
+    for b, status in cases:
+        targets = [b, [0.5, 1.5], [1.0, 3.0]] if as_batch else b
+        found = c_maximize(F, targets, throw=False)
+        assert found.member_status.ravel()[0] is status
+        if status is Status.INFEASIBLE:
+            eta = found.certificate[0] if as_batch else found.certificate
+            assert min(exact_values(F, np.array(b), eta)) > 0
+
+
+def test_features_that_nearly_follow_are_not_taken_as_dependent():
+    rng = np.random.default_rng(3)
+    outcomes = {Status.CONVERGED: 0, Status.UNDECIDED: 0}
+    for size in 10.0 ** rng.uniform(-13.5, -9.0, size=60):
+        F = rng.normal(size=(2, 5))
+        F = np.vstack([F, F[:1] + size * rng.normal(size=(1, 5))])
+        b = F @ rng.dirichlet(np.full(5, 3.0))
+        found = c_maximize(F, b, throw=False)
+        outcomes[found.status] += 1
+        if found.status is Status.CONVERGED:
+            assert found.rank == 3
+            assert_within_bound(found, F, b)
+    assert outcomes[Status.CONVERGED] > 20
+
+
+def test_redundant_features_to_the_rounding_of_their_entries_are_ordinary():
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        m, c, k = (int(rng.integers(*ends)) for ends in ((1, 8), (10, 40), (1, 4)))
+        F = rng.normal(size=(m, c)) * 10.0 ** rng.integers(-3, 4, size=(m, 1))
+        F = np.vstack([F, rng.normal(size=(k, m)) @ F + rng.normal(size=(k, 1))])
+        F = rng.permutation(F)
+        found = c_maximize(F, F @ rng.dirichlet(np.ones(c)), throw=False)
+        assert found.status is Status.CONVERGED
+        assert found.rank <= m
+
+
+def near_dependent(rng):
+    """Draw sparse features, one of which differs from another by entries of a power of two."""
+    c, m = int(rng.integers(4, 8)), int(rng.integers(1, 3))
+    F = (rng.random((m, c)) < 0.6) * rng.integers(1, 4, size=(m, c)).astype(float)
+    change = 2.0 ** -int(rng.integers(12, 29)) * rng.integers(-2, 3, size=(1, c))
+    F = np.vstack([F, F[:1] + change * (F[:1] != 0.0)])
+    weights = rng.integers(1, 64, size=c)
+    weights[0] += 1024 - weights.sum()
+    return F, weights / 1024.0
+
+
+def test_sparse_features_that_nearly_agree_are_told_apart():
+    e = 2.0**-20
+    F = np.array([[2.0, 0.0, 1.0, 0.0], [2.0 + e, 0.0, 1.0 + e, 0.0]])
+    b = np.array([0.5625, 0.5625 + e * 0.328125])
+    assert_within_bound(c_maximize(scipy.sparse.csr_array(F), b), F, b)
+    rng = np.random.default_rng(11)
+    for _ in range(40):
+        F, p = near_dependent(rng)
+        dense = c_maximize(F, F @ p, throw=False)
+        sparse = c_maximize(scipy.sparse.csr_array(F), F @ p, throw=False)
+        assert sparse.status is dense.status is Status.CONVERGED
+        difference = np.abs(sparse.log_probabilities - dense.log_probabilities).max()
+        assert difference <= sparse.error_bound + dense.error_bound
+
+
+# ---------------------------------------------------------------- faces and log_base
+
+
+@pytest.mark.parametrize("size", [1e4, 1e8, 1e12])
+def test_a_face_forgets_the_log_base_of_the_outcomes_that_it_leaves(size):
+    F, b, C = np.array([[1.0, 0.0, 0.0]]), np.array([0.0]), np.array([size, 0.1, 0.7])
+    found = c_maximize(F, b, log_base=C)
+    exact = -np.log1p(np.exp(np.array([0.6, -0.6])))
+    assert found.status is Status.BOUNDARY
+    error = np.abs(found.log_probabilities[1:] - exact).max()
+    assert error <= found.error_bound < 1e-13
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_probabilities_below_the_dtype_have_their_logs_within_the_bound(dtype):
+    C = np.array([0.0, -800.0, -90.0, -720.0], dtype=dtype)
+    F = np.array([[0.0, 1.0, 2.0, 3.0]], dtype=dtype)
+    found = c_maximize(F, np.array([1e-30], dtype=dtype), log_base=C)
+    assert found.status.is_solution
+    assert found.support.all()
+    assert found.probabilities[1] == 0.0
+    b = np.array([dtype(1e-30)], dtype=np.float64)
+    assert_within_bound(found, F.astype(np.float64), b, C.astype(np.float64))
+    assert c_maximize([[1, 0, 0, 0]], [0.0], log_base=C).log_probabilities[0] == -np.inf
+
+
+@pytest.mark.parametrize("num_outcomes", [201, 20_000])
+def test_vertices_and_edges_of_a_long_grid(num_outcomes):
+    x = np.arange(num_outcomes, dtype=float)
+    for targets, support in (([10, 100], [10]), ([10.5, 110.5], [10, 11])):
+        found = c_maximize([x, x**2], targets)
+        assert found.status is Status.BOUNDARY
+        assert np.flatnonzero(found.support).tolist() == support
+        eta = found.direction
+        values = exact_values(np.stack([x, x**2])[:, :40], np.array(targets, dtype=float), eta)
+        off = [float(v) for y, v in enumerate(values) if y not in support]
+        assert min(off) > 1e6 * max(abs(float(values[y])) for y in support)
+    found = c_maximize([np.linspace(0.0, 1.0, num_outcomes)], [1.0])
+    assert np.flatnonzero(found.support).tolist() == [num_outcomes - 1]
+
+
+def test_a_vertex_of_a_smooth_curve():
+    x = np.linspace(-1.0, 1.0, 201)
+    found = c_maximize([x, np.sin(x)], [x[10], np.sin(x[10])])
+    assert np.flatnonzero(found.support).tolist() == [10]
+
+
+# ---------------------------------------------------------------- bounds
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "words"),
+    [
+        ([0.4, 0.0], [0.6, 2.0], "feature 0 is above upper"),
+        ([1.5, 0.0], [2.0, 2.0], "feature 0 is below lower"),
+        ([0.0, 2.5], [1.0, 3.0], "feature 1 is below lower"),
+    ],
+)
+def test_bounds_out_of_the_range_of_a_feature_are_proved_infeasible(lower, upper, words):
+    F = np.array([[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]])
+    found = max_entropy(F, lower=lower, upper=upper, throw=False)
+    assert found.status is Status.INFEASIBLE
+    eta = found.certificate
+    target = np.where(eta > 0.0, upper, lower)
+    assert min(exact_values(F, target, eta)) > 0
+    assert found.residual > 0.0
+    with pytest.raises(RuntimeError, match=words):
+        max_entropy(F, lower=lower, upper=upper)
+
+
+def test_bounds_around_the_constant_of_a_feature_hold():
+    found = max_entropy([[1, 1, 1], [0, 1, 2]], lower=[0.4, 0.5], upper=[1.6, 0.7])
+    assert found.status is Status.CONVERGED
+    assert found.probabilities @ [0, 1, 2] == pytest.approx(0.7, abs=1e-12)
