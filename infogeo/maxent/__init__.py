@@ -145,8 +145,8 @@ def c_maximize(
     For tensors that require a gradient, probabilities, their logarithms, theta, log_partition,
     value and entropy are differentiable with respect to targets, log_base and features, by the
     implicit function theorem. On a face these are the derivatives within the face. The outcomes off
-    it do not move. Where features are linearly dependent, they are the derivatives along targets that stay
-    consistent.
+    it do not move. Where features are linearly dependent, they are the derivatives along targets
+    that stay consistent.
 
     Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
     the same proof with a larger S: the bound is weaker by about the root of the entries in a
