@@ -46,6 +46,7 @@ class Status(Enum):
     INFEASIBLE = "no distribution satisfies the constraints"
     UNDECIDED = "neither a solution nor a proof that there is none"
     MAX_STEPS = "the steps ran out"
+    ROUNDING = "rounding hides the answer"
 
     @property
     def is_solution(self) -> bool:
@@ -422,11 +423,18 @@ class Length:
         Estimate of the error of `value`, by halving the steps; no bound.
     num_segments : int array, shape (batch,)
         Pieces that the curves were cut into.
+    status : Status
+        For a batch the worst of its members.
+    member_status : numpy array of Status, shape (batch,)
+        CONVERGED where `error` is small enough, ROUNDING where the precision of the model does not
+        allow that, MAX_STEPS where the pieces ran out.
     """
 
     value: Array
     error: Array
     num_segments: Array
+    status: Status
+    member_status: np.ndarray
 
 
 @storable("Path")

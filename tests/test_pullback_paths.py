@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from infogeo import SolveError, Status, logits
-from infogeo.pullback import Head, PullbackMetric, heads, input_metrics
+from infogeo.pullback import Head, PullbackMetric, heads, input_metrics, paths
 
 F32, F64 = torch.float32, torch.float64
 
@@ -217,6 +217,152 @@ def test_images_have_lengths():
     assert path.points.shape == (17, 2, 1, 4, 4)
     assert (path.length <= metric.segment_length(x0, x1).value * (1 + 1e-4)).all()
     assert metric.length(path.points[:, 0]).ndim == 0
+
+
+# ---------------------------------------------------------------- lengths that can be relied on
+
+
+def tanh_network(seed):
+    """A random network of one input, and four pairs of inputs."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def integer(low, high):
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    def normal(*shape):
+        return torch.randn(*shape, dtype=F64, generator=generator)
+
+    width, depth, num_classes = integer(2, 17), integer(1, 4), integer(2, 6)
+    gain = 0.5 + 4.0 * float(torch.rand(1, dtype=F64, generator=generator))
+    sizes, layers = [1, *[width] * depth, num_classes], []
+    for i, j in itertools.pairwise(sizes):
+        layer = nn.Linear(i, j, dtype=F64)
+        is_last = len(layers) == 2 * depth
+        with torch.no_grad():
+            layer.weight.copy_(gain * normal(j, i) / i**0.5)
+            layer.bias.copy_((1.0 if is_last else gain) * normal(j))
+        layers += [layer] if is_last else [layer, nn.Tanh()]
+    x = 2.0 * normal(4, 2)
+    return nn.Sequential(*layers), x[:, :1], x[:, 1:]
+
+
+def lengths_by_quadrature(net, x0, x1):
+    """Return the integral of the speed |dz - mean dz|_p, by 300 Gauss-Legendre rules of 20 nodes.
+
+    From the derivative of the network and the probabilities, not from distances.
+    """
+    t, w = np.polynomial.legendre.leggauss(20)
+    t = torch.tensor(((t + 1.0) / 2.0 + np.arange(300)[:, None]).ravel() / 300.0)
+    w = torch.tensor(np.tile(w / 600.0, 300))
+    points = (x0 + (x1 - x0) * t)[..., None].reshape(-1, 1).requires_grad_()
+    z = net(points)
+    slopes = [torch.autograd.grad(y.sum(), points, retain_graph=True)[0] for y in z.unbind(1)]
+    p, dz = z.softmax(-1).detach(), torch.cat(slopes, dim=1)
+    speed = (p * (dz - (p * dz).sum(-1, keepdim=True)).square()).sum(-1).sqrt()
+    return (w * speed.reshape(len(x0), -1)).sum(-1) * (x1 - x0).abs()[:, 0]
+
+
+@pytest.mark.parametrize("seed", [*range(16), 254])
+def test_a_distance_in_one_dimension_is_the_length_of_the_segment(seed):
+    net, x0, x1 = tanh_network(seed)
+    exact = lengths_by_quadrature(net, x0, x1)
+    metric = PullbackMetric(net)
+    path, segment = metric.distance(x0, x1), metric.segment_length(x0, x1)
+    torch.testing.assert_close(path.length, exact, rtol=2e-4, atol=1e-15)
+    torch.testing.assert_close(segment.value, exact, rtol=2e-5, atol=1e-15)
+    assert path.status is segment.status is Status.CONVERGED
+
+
+@pytest.mark.parametrize("seed", [3, 10, 20])
+def test_a_lift_that_runs_off_makes_no_path_shorter(seed):
+    """In the plane of an input that counts and one that does not: no way round helps.
+
+    The lift of these pairs goes out to 1e13 and comes back.
+    """
+    net, x0, x1 = tanh_network(seed)
+    exact = lengths_by_quadrature(net, x0, x1)
+    metric = PullbackMetric(lambda x: net(x[:, :1]))
+    x0, x1 = (torch.cat([x, torch.zeros_like(x)], dim=1) for x in (x0, x1))
+    path = metric.distance(x0, x1, throw=False, max_steps=30)
+    assert bool((path.length >= (1.0 - 2e-4) * exact).all())
+    assert bool((path.length >= path.lower_bound).all())
+
+
+def test_the_length_of_a_polygon_that_comes_from_afar():
+    """Segments of 1e5 from and to the unit interval, in which all happens."""
+    metric = PullbackMetric(lambda x: one_logit(torch.tanh(3.0 * x[:, :1]) + 0.0 * x[:, 1:]))
+    corners = torch.tensor([[-1.0, 0.0], [-1.0, 1e5], [1e5, 1e5], [1e5, 0.0], [1.0, 0.0]])
+    found = paths._polygon_length(metric, corners.double()[:, None], 1e-6, 1e-6, 2e-16)
+    ends = angle(torch.tanh(torch.tensor([-3.0, 3.0, 3e5, 3.0], dtype=F64)))
+    exact = (ends[1:] - ends[:-1]).abs().sum()
+    torch.testing.assert_close(found.value, exact[None], rtol=1e-6, atol=0.0)
+
+
+def test_steps_within_rounding_of_the_input_are_jumps():
+    """A step of 3 logits: as long as the distance across it, wherever it is."""
+    metric = PullbackMetric(lambda x: one_logit(3.0 * (x > 0.3).to(x) + 0.0 * x))
+    x0, x1 = torch.zeros(1, 1, dtype=F64), torch.ones(1, 1, dtype=F64)
+    found = metric.segment_length(x0, x1)
+    torch.testing.assert_close(found.value, (angle(3.0) - angle(0.0)).reshape(1))
+    assert found.status is Status.CONVERGED
+
+
+def test_a_steep_step_is_found_by_bisection():
+    metric = PullbackMetric(lambda x: one_logit(3.0 * torch.sigmoid(1e9 * (x - 0.3))))
+    found = metric.segment_length(torch.zeros(1, 1, dtype=F64), torch.ones(1, 1, dtype=F64))
+    torch.testing.assert_close(found.value, (angle(3.0) - angle(0.0)).reshape(1), rtol=1e-5, atol=0)
+
+
+# ---------------------------------------------------------------- the precision of the model
+
+
+def half(net, precision):
+    """Return the network in half precision: its weights, or under autocast with float32 outputs."""
+    if precision == "autocast":
+
+        def run(x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return net(x).float()
+
+        return run, F32
+    return net.to(precision), precision
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, "autocast"])
+def test_short_lengths_in_half_precision_are_hidden_by_rounding(precision):
+    x0 = inputs(2, 20, dtype=F32)
+    x1 = x0 + 0.1 * inputs(2, 20, seed=2, dtype=F32)
+    exact = PullbackMetric(mlp(20, 10)).segment_length(x0.double(), x1.double()).value
+    model, dtype = half(mlp(20, 10, dtype=F32), precision)
+    metric = PullbackMetric(model)
+    found = metric.segment_length(x0.to(dtype), x1.to(dtype))
+    assert found.status is Status.ROUNDING
+    assert bool((found.num_segments < 1000).all())
+    assert bool(((found.value - exact).abs() <= found.error).all())
+    path = metric.distance(x0.to(dtype), x1.to(dtype), num_segments=4, throw=False)
+    assert not any(status.is_solution for status in path.member_status)
+    with pytest.raises(SolveError, match=r"rounding hides the lengths .* Use model.float\(\)"):
+        metric.distance(x0[:1].to(dtype), x1[:1].to(dtype), num_segments=4)
+
+
+def test_lengths_that_half_precision_can_tell_are_solutions():
+    net = mlp(20, 10, gain=20.0)
+    x0, x1 = inputs(2, 20), -inputs(2, 20)
+    exact = PullbackMetric(net).segment_length(x0, x1).value
+    half_net = mlp(20, 10, gain=20.0).half()
+    found = PullbackMetric(half_net).segment_length(x0.half(), x1.half(), num_segments=8, rtol=0.05)
+    assert found.status is Status.CONVERGED
+    torch.testing.assert_close(found.value.double(), exact, rtol=0.05, atol=0.0)
+
+
+def test_a_model_that_is_random_has_no_lengths():
+    generator = torch.Generator().manual_seed(0)
+
+    def model(x):
+        return one_logit(x + 0.1 * torch.randn(x.shape, generator=generator))
+
+    found = PullbackMetric(model).segment_length(torch.zeros(1, 1), torch.ones(1, 1))
+    assert not found.status.is_solution
 
 
 # ---------------------------------------------------------------- distances

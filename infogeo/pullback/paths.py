@@ -5,11 +5,14 @@ and that is measured by exact output distances. The functions are methods of `Pu
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
 import torch
+from array_api_compat import torch as xp
 
+from infogeo import _array
 from infogeo._array import bad_value
 from infogeo._result import Length, Path, SolveError, Status
 from infogeo.pullback._checks import (
@@ -20,6 +23,7 @@ from infogeo.pullback._checks import (
     require_distance,
 )
 from infogeo.pullback._derivatives import Tangent, apply_head
+from infogeo.pullback._graph import read_graph
 from infogeo.pullback._network import SampleInputs, at_sample, network_of
 from infogeo.pullback.input_metrics import euclidean
 
@@ -119,7 +123,10 @@ def segment_length(self, x0, x1, *, num_segments=32, rtol=1e-5):
     Returns
     -------
     Length
-        The lengths, estimates of their errors, and the numbers of pieces that were needed.
+        The lengths, estimates of their errors, the numbers of pieces that were needed, and
+        whether rounding hides the lengths, as it does where a model computes in half precision
+        and the line is short. A length is what it says if its error is below `rtol`, relative,
+        or 8 times the root of the dtype's epsilon.
 
     Raises
     ------
@@ -150,7 +157,7 @@ def segment_length(self, x0, x1, *, num_segments=32, rtol=1e-5):
     x0, x1 = _ends(self, x0, x1)
     t = torch.linspace(0.0, 1.0, num_segments + 1, dtype=torch.float64)
     corners = torch.stack([_between(x0, x1, s) for s in t])
-    return _polygon_length(self, corners, rtol)
+    return _polygon_length(self, corners, rtol, rtol, _precision(self, x0))
 
 
 def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=True):
@@ -172,7 +179,7 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     max_steps : int
         Steps of the minimisation for each pair.
     throw : bool
-        Raise if the steps run out; otherwise the status of the result says so.
+        Raise if there is no solution; otherwise the status of the result says so.
 
     Returns
     -------
@@ -185,7 +192,9 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     TypeError, ValueError
         Inputs, outputs or settings that cannot be used; a head without a distance.
     SolveError
-        The steps ran out. Its ``result`` holds the paths so far, ``failed`` the pairs.
+        The steps ran out, or rounding hides the lengths: a model in half precision moves the
+        predictions of short paths more by its rounding than the path does. Its ``result`` holds
+        the paths so far, ``failed`` the pairs.
 
     Notes
     -----
@@ -201,8 +210,9 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     Paths run in R^d, whatever the input metric: it changes neither lengths nor this distance.
 
     The length is that of the polygon to a relative error of 1e-4: it is an upper bound up to
-    that. More segments come closer to the geodesic, whose length the excess falls to with their
-    inverse square.
+    that, and no path whose length could not be measured so well is preferred. In one dimension
+    there is only the straight line. More segments come closer to the geodesic, whose length the
+    excess falls to with their inverse square.
 
     References
     ----------
@@ -225,36 +235,45 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     check_count("max_steps", max_steps)
     check_number("tol", tol)
     x0, x1 = _ends(self, x0, x1)
+    eps = _precision(self, x0)
     lower = self.head.distance(outputs(self, x0), outputs(self, x1))
-    points, best, arrival_error = _known_paths(self, x0, x1, lower, num_segments)
+    points, best, arrival_error = _known_paths(self, x0, x1, lower, num_segments, tol, eps)
     steps = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
-    member_status = np.full(len(x0), Status.CONVERGED, dtype=object)
-    slack = _ROUNDING * torch.finfo(best.dtype).eps ** 0.5
-    for i in torch.argwhere(best > (1.0 + tol) * lower + slack).flatten().tolist():
-        found, steps[i], member_status[i] = _minimise(
-            at_sample(self, i), points[:, i], tol, max_steps
-        )
-        found_length = _polygon_length(at_sample(self, i), found[:, None], _PATH_RTOL).value
-        points[:, i : i + 1], best[i : i + 1] = _shorter(
-            points[:, i : i + 1], best[i : i + 1], found[:, None], found_length
-        )
-    energies = torch.zeros_like(best)
+    member_status = best.member_status.copy()
+    excess = best.value - (1.0 + tol) * lower - best.error - _slack(lower.dtype)
+    # In one dimension there is no other way.
+    can_improve = _are_trusted(best, lower) & (excess > 0.0) & (x0[:1].numel() > 1)
+    lengths = best.value
+    for i in torch.argwhere(can_improve).flatten().tolist():
+        metric = at_sample(self, i)
+        found, steps[i], member_status[i] = _minimise(metric, points[:, i], tol, max_steps)
+        found_length = _polygon_length(metric, found[:, None], _PATH_RTOL, tol, eps)
+        if _are_trusted(found_length, lower) and found_length.value < lengths[i]:
+            points[:, i], lengths[i] = found, found_length.value
+    energies = torch.zeros_like(lengths)
     for i in range(len(x0)):
         energies[i] = _fine_energy(at_sample(self, i), points[:, i])
-    failed = tuple(i for i, status in enumerate(member_status) if not status.is_solution)
-    worst = Status.MAX_STEPS if failed else Status.CONVERGED
-    # a polygon as short as the bound may come out below it by rounding
-    best = torch.maximum(best, lower)
-    path = Path(points, best, lower, energies, arrival_error, steps, worst, member_status)
-    if failed and throw:
-        raise SolveError(
-            f"no shortest path within {max_steps} steps for {len(failed)} of {len(x0)} pairs, the "
-            f"first of them pair {failed[0]}. Raise max_steps or tol, or pass throw=False: the "
-            "paths so far are upper bounds all the same.",
-            path,
-            failed,
-        )
+    # A polygon as short as the bound may come out below it by rounding.
+    lengths = torch.maximum(lengths, lower)
+    worst = _worst(member_status)
+    path = Path(points, lengths, lower, energies, arrival_error, steps, worst, member_status)
+    if throw and not worst.is_solution:
+        raise _unsolved(path, max_steps, eps)
     return path
+
+
+def _unsolved(path, max_steps, eps):
+    """Return the error of paths of which some are no solutions."""
+    failed = tuple(i for i, status in enumerate(path.member_status) if not status.is_solution)
+    pairs = f"{len(failed)} of {len(path.member_status)} pairs, the first of them pair {failed[0]}"
+    if path.status is Status.ROUNDING:
+        text = (
+            f"rounding hides the lengths of paths for {pairs}: the model computes with an epsilon "
+            f"of {eps:.1e}. Use model.float() or model.double(), outside of autocast"
+        )
+    else:
+        text = f"no shortest path within {max_steps} steps for {pairs}. Raise max_steps or tol"
+    return SolveError(f"{text}, or pass throw=False for the paths so far.", path, failed)
 
 
 # ---------------------------------------------------------------- points and their predictions
@@ -317,99 +336,173 @@ def _between(x0, x1, t):
     return (1.0 - t) * x0 + t * x1
 
 
-def _known_paths(metric, x0, x1, lower, num_segments):
+def _known_paths(metric, x0, x1, lower, num_segments, tol, eps):
     """Return the shorter of straight and lifted paths, their lengths, and the lift's excess."""
     t = torch.linspace(0.0, 1.0, num_segments + 1, dtype=torch.float64).tolist()
     straight = torch.stack([_between(x0, x1, s) for s in t])
-    straight_length = _polygon_length(metric, straight, _PATH_RTOL).value
+    straight_length = _polygon_length(metric, straight, _PATH_RTOL, tol, eps)
     if metric.head.geodesic is None:
         return straight, straight_length, torch.full_like(lower, torch.nan)
-    lifted = _lift(metric, x0, x1, num_segments)
-    lifted_length = _polygon_length(metric, lifted, _PATH_RTOL).value
-    excess = (lifted_length - lower).clamp(min=0.0)
-    return *_shorter(straight, straight_length, lifted, lifted_length), excess
+    if x0[:1].numel() == 1:  # all paths run through all points between the ends
+        return straight, straight_length, (straight_length.value - lower).clamp(min=0.0)
+    lifted = _without_detours(_lift(metric, x0, x1, num_segments), straight)
+    lifted_length = _polygon_length(metric, lifted, _PATH_RTOL, tol, eps)
+    excess = (lifted_length.value - lower).clamp(min=0.0)
+    return *_shorter(straight, straight_length, lifted, lifted_length, lower), excess
 
 
-def _shorter(a, length_of_a, b, length_of_b):
-    """Return for each member of the batch the shorter of two paths, and its length."""
-    is_b = length_of_b < length_of_a
+_DETOUR = 1e6
+
+
+def _without_detours(lifted, straight):
+    """Return the lifted paths, and the straight ones where the lift has run off."""
+    length, usual = (
+        _array.norm((path[1:] - path[:-1]).flatten(2).double(), xp).sum(0)
+        for path in (lifted, straight)
+    )
+    is_sane = length <= _DETOUR * usual  # not so if the length is no number
+    return torch.where(is_sane.reshape(1, -1, *(1,) * (lifted.ndim - 2)), lifted, straight)
+
+
+def _shorter(a, length_of_a, b, length_of_b, lower):
+    """Return for each member of the batch the shorter of two paths, and its length.
+
+    A path whose length cannot be relied on is no candidate.
+    """
+    is_b = length_of_b.value < length_of_a.value
+    trusted_a, trusted_b = (_are_trusted(length, lower) for length in (length_of_a, length_of_b))
+    is_b = trusted_b & (is_b | ~trusted_a)
     where = is_b.reshape(1, -1, *(1,) * (a.ndim - 2))
-    return torch.where(where, b, a), torch.where(is_b, length_of_b, length_of_a)
+    fields = ("value", "error", "num_segments")
+    chosen = (torch.where(is_b, getattr(length_of_b, k), getattr(length_of_a, k)) for k in fields)
+    status = np.where(is_b.cpu().numpy(), length_of_b.member_status, length_of_a.member_status)
+    return torch.where(where, b, a), Length(*chosen, _worst(status), status)
+
+
+def _are_trusted(length, like):
+    """Return which lengths are what they say, on the device of a tensor."""
+    return torch.tensor([s.is_solution for s in length.member_status], device=like.device) > 0
+
+
+def _worst(member_status):
+    """Return the status of a batch."""
+    for status in (Status.ROUNDING, Status.MAX_STEPS):
+        if any(status is s for s in member_status):
+            return status
+    return Status.CONVERGED
 
 
 # ---------------------------------------------------------------- the length of polygons
 
-_MAX_HALVINGS = 20
 _LASTING = 0.75
 _SMALL = 0.1
 _PATH_RTOL = 1e-4
 _ROUNDING = 8.0
+_MAX_PIECES = 2**15  # in work at a time, for each polygon
 
 
-def _polygon_length(metric, corners, rtol):
+def _slack(dtype):
+    """Return the length that does not count in a dtype."""
+    return _ROUNDING * torch.finfo(dtype).eps ** 0.5
+
+
+@dataclass
+class _Pieces:
+    """Straight pieces of polygons: their ends, the outputs and their distance, and whose they are.
+
+    `size` is the share of the whole polygon, `imbalance` that of the piece that this is a half of:
+    by how much its own halves differed in length.
+    """
+
+    left: torch.Tensor
+    right: torch.Tensor
+    z_left: torch.Tensor
+    z_right: torch.Tensor
+    step: torch.Tensor
+    member: torch.Tensor
+    size: torch.Tensor
+    imbalance: torch.Tensor
+
+    def halves(self, middle, z_middle, first, second, imbalance, chosen):
+        """Return the halves of the pieces chosen."""
+
+        def both(a, b):
+            return torch.cat([a[chosen], b[chosen]])
+
+        return _Pieces(
+            both(self.left, middle),
+            both(middle, self.right),
+            both(self.z_left, z_middle),
+            both(z_middle, self.z_right),
+            both(first, second),
+            both(self.member, self.member),
+            0.5 * both(self.size, self.size),
+            both(imbalance, imbalance),
+        )
+
+
+def _polygon_length(metric, corners, rtol, tol, eps):
     """Return the lengths of polygons with corners of shape (n + 1, batch, ...).
-
-    The pieces in work stand in flat lists: which polygon and which segment of it, from where to
-    where (0 to 1 in the segment), the outputs there and their distance.
 
     A turn between the middle and an end shows in none of three distances, only as a difference of
     the halves. Halving a smooth piece halves that difference, relative to the length; around a
     turn it lasts, and no more than it is missing. That is to be relied on where the difference was
     small before: a turn near a quarter makes it fall from almost all of the length to nothing.
+
+    Halving ends at rounding, and where an input has no number between the ends of a piece: what is
+    left there is a jump. Steps shorter than rounding only add it up: that is their error. Lengths
+    to rtol are asked for; those to tol, relative, are what they say.
     """
     batch = corners.shape[1]
-    starts, ends = corners[:-1].flatten(0, 1), corners[1:].flatten(0, 1)
-    segment, left, right, size = _first_pieces(corners)
-
-    def outputs_at(t):
-        points = _between(starts[segment], ends[segment], t)
-        return outputs(metric, points, segment % batch)
-
-    z_left, z_right = outputs_at(left), outputs_at(right)
-    step = metric.head.distance(z_left, z_right)
-    rounding = _rounding_of_steps(metric, z_left, segment % batch, batch)
-    done, error, count = (torch.zeros_like(rounding) for _ in range(3))
-    imbalance_of_parent = torch.zeros_like(size)
-    for halving in range(_MAX_HALVINGS):
-        middle = 0.5 * (left + right)
-        z_middle = outputs_at(middle)
-        first = metric.head.distance(z_left, z_middle).double()
-        second = metric.head.distance(z_middle, z_right).double()
-        third = (first + second - step) / 3.0
-        value = first + second + third
-        member = segment % batch
+    rounding = _rounding_of_steps(metric, corners, eps)
+    pieces = _first_pieces(metric, corners)
+    dtype = pieces.z_left.dtype
+    done, error, noise, count = (torch.zeros_like(rounding) for _ in range(4))
+    while len(pieces.size):
+        middle = _between(pieces.left, pieces.right, 0.5)
+        z_middle = outputs(metric, middle, pieces.member)
+        first = metric.head.distance(pieces.z_left, z_middle).double()
+        second = metric.head.distance(z_middle, pieces.z_right).double()
+        third = (first + second - pieces.step) / 3.0
+        value, gap = first + second + third, (first - second).abs()
+        member, floor = pieces.member, rounding[pieces.member]
         total = done.index_add(0, member, value)
-        allowed = rtol * torch.maximum(value, total[member] * size)
-        allowed = torch.maximum(allowed, rounding[member])
-        gap = (first - second).abs()
+        allowed = rtol * torch.maximum(value, total[member] * pieces.size)
+        allowed = torch.maximum(allowed, floor)
         imbalance = gap / torch.where(value > 0.0, value, 1.0)
-        is_rough = (imbalance_of_parent > _SMALL) & (gap > _ROUNDING * rounding[member])
-        may_turn = (imbalance > _LASTING * imbalance_of_parent) | is_rough
+        is_rough = (pieces.imbalance > _SMALL) & (gap > _ROUNDING * floor)
+        may_turn = (imbalance > _LASTING * pieces.imbalance) | is_rough
+        may_turn &= ~(_are_equal(middle, pieces.left) | _are_equal(middle, pieces.right))
         doubt = torch.maximum(third.abs(), torch.where(may_turn, gap, 0.0))
-        go_on = (doubt > allowed) & (halving < _MAX_HALVINGS - 1)
-        is_done = ~go_on
-        done = done.index_add(0, member[is_done], value[is_done])
-        error = error.index_add(0, member[is_done], doubt[is_done])
-        count = count.index_add(0, member[is_done], torch.full_like(value[is_done], 2.0))
-        if not bool(go_on.any()):
-            break
-        segment, size = segment[go_on].repeat(2), 0.5 * size[go_on].repeat(2)
-        imbalance_of_parent = imbalance[go_on].repeat(2)
-        ends_of_halves = [(left, middle, right), (z_left, z_middle, z_right)]
-        (left, right), (z_left, z_right) = (
-            (torch.cat([a[go_on], b[go_on]]), torch.cat([b[go_on], c[go_on]]))
-            for a, b, c in ends_of_halves
-        )
-        step = torch.cat([first[go_on], second[go_on]])
-    error = error + rounding * count.sqrt()
-    return Length(done.to(z_left.dtype), error.to(z_left.dtype), count.long())
+        crowd = torch.bincount(member, minlength=batch)[member]
+        go_on = (doubt > allowed) & (crowd < _MAX_PIECES)
+        at = member[~go_on]
+        blur = 2.0 * floor**2 / torch.maximum(value, floor).clamp(min=1e-300)
+        done = done.index_add(0, at, value[~go_on])
+        error = error.index_add(0, at, doubt[~go_on])
+        noise = noise.index_add(0, at, blur[~go_on])
+        count = count.index_add(0, at, torch.full_like(value[~go_on], 2.0))
+        pieces = pieces.halves(middle, z_middle, first, second, imbalance, go_on)
+    noise = noise + rounding * count.sqrt()
+    limit = torch.clamp(tol * done, min=_slack(dtype))
+    status = np.where(
+        (error + noise <= limit).cpu().numpy(),
+        Status.CONVERGED,
+        np.where((noise > 0.5 * limit).cpu().numpy(), Status.ROUNDING, Status.MAX_STEPS),
+    )
+    return Length(done.to(dtype), (error + noise).to(dtype), count.long(), _worst(status), status)
 
 
-def _first_pieces(corners):
-    """Return pieces of the segments: their segments, ends, and shares of the whole polygon.
+def _are_equal(a, b):
+    return (a == b).flatten(1).all(1)
 
-    No piece is longer than its n-th part: a polygon whose corners have gathered in one place
-    leaves long segments, of which ends and middle say little.
+
+def _first_pieces(metric, corners):
+    """Return pieces of the segments.
+
+    No piece is longer than the n-th part of its polygon: a polygon whose corners have gathered in
+    one place leaves long segments, of which ends and middle say little. And none is longer than
+    its way to the ends of the polygon, which a segment that comes from afar passes by.
     """
     num_segments, batch = len(corners) - 1, corners.shape[1]
     lengths = (corners[1:] - corners[:-1]).flatten(2).double().norm(dim=-1)
@@ -421,21 +514,75 @@ def _first_pieces(corners):
     before = num_pieces.cumsum(0) - num_pieces
     index = torch.arange(len(segment), device=corners.device) - before[segment]
     parts = num_pieces[segment].double()
-    return segment, index / parts, (index + 1) / parts, shares.flatten()[segment] / parts
+    starts, ends = corners[:-1].flatten(0, 1), corners[1:].flatten(0, 1)
+    left, right = (
+        _between(starts[segment], ends[segment], t) for t in (index / parts, (index + 1) / parts)
+    )
+    size, member = shares.flatten()[segment] / parts, segment % batch
+    left, right, size, member = _graded(left, right, size, member, corners)
+    z_left, z_right = outputs(metric, left, member), outputs(metric, right, member)
+    step = metric.head.distance(z_left, z_right).double()
+    return _Pieces(left, right, z_left, z_right, step, member, size, torch.zeros_like(size))
 
 
-def _rounding_of_steps(metric, z, member, batch):
-    """Return how far rounding of the outputs moves the predictions of each path, at most."""
+def _graded(left, right, size, member, corners):
+    """Halve pieces that are longer than the n-th part of the straight line and their way to it."""
+    straight = (corners[-1] - corners[0]).flatten(1).double().norm(dim=-1)
+    usual = 2.0 * straight / (len(corners) - 1)
+    for _ in range(_MAX_GRADES):
+        lengths = (right - left).flatten(1).double().norm(dim=-1)
+        is_long = (lengths > usual[member]) & (usual[member] > 0.0)
+        (long,) = torch.nonzero(is_long, as_tuple=True)
+        away = torch.minimum(
+            *(_way_to(left[long], right[long], end[member[long]]) for end in corners[[0, -1]])
+        )
+        is_long[long] = lengths[long] > away
+        if not bool(is_long.any()):
+            break
+        middle = _between(left[is_long], right[is_long], 0.5)
+        left = torch.cat([left[~is_long], left[is_long], middle])
+        right = torch.cat([right[~is_long], middle, right[is_long]])
+        size = torch.cat([size[~is_long], 0.5 * size[is_long].repeat(2)])
+        member = torch.cat([member[~is_long], member[is_long].repeat(2)])
+    return left, right, size, member
+
+
+_MAX_GRADES = 60
+
+
+def _way_to(left, right, point):
+    """Return the distance of a point from each piece, shape (n,)."""
+    along, rest = ((y - left).flatten(1).double() for y in (right, point))
+    t = (along * rest).sum(-1) / along.square().sum(-1)
+    return (rest - t.clamp(0.0, 1.0)[:, None] * along).norm(dim=-1)
+
+
+def _rounding_of_steps(metric, corners, eps):
+    """Return how far rounding moves the predictions of each path: that of inputs and of outputs.
+
+    Seen at the ends and in the middle. A model rounds at least as much in between.
+    """
+    seen = corners[[0, len(corners) // 2, -1]]
+    nudged = seen + (eps * seen.abs() * _signs(seen)).to(seen.dtype)
+    z, moved = outputs_along(metric, seen), outputs_along(metric, nudged)
     finite = torch.where(torch.isfinite(z), z, 0.0)
-    nudged = finite + torch.finfo(z.dtype).eps * finite.abs() * _signs(z)
-    moved = metric.head.distance(finite, nudged).double()
-    zeros = torch.zeros(batch, dtype=torch.float64, device=z.device)
-    return zeros.scatter_reduce(0, member, moved, "amax")
+    rounded = finite + eps * finite.abs() * _signs(finite)
+    distance = distances(metric, z, moved).double() + distances(metric, finite, rounded).double()
+    return distance.amax(0)
 
 
 def _signs(z):
     """Return alternating signs along the last axis."""
     return 1.0 - 2.0 * (torch.arange(z.shape[-1], device=z.device) % 2).to(z.dtype)
+
+
+def _precision(metric, x):
+    """Return the epsilon of the precision in which the model computes."""
+    try:
+        gradients = at_sample(metric, 0)._gradients(x[:1])
+    except RuntimeError:  # a model that autograd cannot follow
+        return torch.finfo(x.dtype).eps
+    return read_graph(gradients.z, gradients.x).eps
 
 
 # ---------------------------------------------------------------- lifting a geodesic
@@ -451,7 +598,7 @@ def _lift(metric, x0, x1, num_segments):
     geodesic. The horizontal part of the step thus follows the prediction, the rest goes to x1.
     """
     z0, z1 = outputs(metric, x0), outputs(metric, x1)
-    targets = _graded(metric, z0, z1, num_segments)
+    targets = _spread(metric, z0, z1, num_segments)
     points = [x0]
     for k in range(1, num_segments):
         ahead = points[-1] + (x1 - points[-1]) / (num_segments - k + 1)
@@ -459,7 +606,7 @@ def _lift(metric, x0, x1, num_segments):
     return torch.stack([*points, x1])
 
 
-def _graded(metric, z0, z1, num_segments):
+def _spread(metric, z0, z1, num_segments):
     """Return outputs on the geodesic that are spread evenly, in length and in their own units.
 
     Towards a saturated prediction logits grow beyond all bounds on a short way.
