@@ -11,7 +11,7 @@ from known_class import exact_values
 
 from infogeo import Status
 from infogeo.family import MixtureFamily
-from infogeo.maxent import c_maximize, max_entropy
+from infogeo.maxent import c_maximize, conditional, max_entropy
 
 sys.path.insert(0, str(Path(__file__).parent / "oracles"))
 import maxent as reference  # the oracles' own solver, in 80 digits
@@ -217,3 +217,60 @@ def test_bounds_around_the_constant_of_a_feature_hold():
     found = max_entropy([[1, 1, 1], [0, 1, 2]], lower=[0.4, 0.5], upper=[1.6, 0.7])
     assert found.status is Status.CONVERGED
     assert found.probabilities @ [0, 1, 2] == pytest.approx(0.7, abs=1e-12)
+
+
+# ---------------------------------------------------------------- conditional
+
+
+def test_a_price_is_least_on_the_parameters_that_change_no_probability():
+    X = np.array([[0], [1], [2], [3], [1], [4], [4.0]])
+    C = np.zeros((7, 3))
+    C[:5, 2] = -np.inf
+    found = conditional(X, [0, 1, 0, 1, 0, 2, 0], log_base=C, penalty=0.1)
+    assert found.status is Status.CONVERGED
+    np.testing.assert_allclose(found.coef[:, 0], [-0.060229286529, 0.060229286529, 0.0], atol=1e-11)
+
+
+@pytest.mark.parametrize("amount", [1e3, 1e6])
+def test_small_amounts_of_few_rows_count_beside_large_ones(amount):
+    rng = np.random.default_rng(0)
+    large, labels = amount * rng.random(30), rng.integers(0, 2, size=30)
+    X = np.concatenate([large, [0, 0, 1, 1, 1]])[:, None]
+    y = np.concatenate([labels, [1, 2, 1, 2, 2]])
+    C = np.zeros((35, 3))
+    C[:30, 2] = C[30:, 0] = -np.inf
+    found = conditional(X, y, log_base=C)
+    assert found.status is Status.CONVERGED
+    # Slope and intercept of class 2 are free for the frequencies of the last rows.
+    exact = np.log([1 / 2, 1 / 2, 2 / 3, 2 / 3, 2 / 3])
+    assert np.abs(np.log(found.probabilities[30:, 2]) - exact).max() <= found.error_bound
+    assert found.error_bound < 0.1
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1e12, 1e15])
+def test_offsets_hide_no_separation(offset):
+    x = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]]) + offset
+    complete = conditional(x, [0, 0, 0, 1, 1])
+    assert complete.status is Status.BOUNDARY
+    assert complete.separation.is_complete
+    scores = x @ complete.separation.coef.T + complete.separation.intercept
+    assert scores.argmax(axis=1).tolist() == [0, 0, 0, 1, 1]
+    quasi = conditional(np.vstack([x, [[2.0 + offset]]]), [0, 0, 0, 1, 1, 1])
+    assert quasi.status is Status.BOUNDARY
+    np.testing.assert_allclose(quasi.probabilities[[2, 5], 1], 0.5, rtol=1e-12)
+    mixed = conditional(x, [0, 1, 0, 1, 1])
+    plain = conditional(x - offset, [0, 1, 0, 1, 1])
+    np.testing.assert_allclose(mixed.probabilities, plain.probabilities, rtol=1e-11)
+
+
+@pytest.mark.parametrize("penalty", [None, 0.5])
+def test_without_intercept_classes_may_be_ruled_out(penalty):
+    X = np.array([[0.5], [1.0], [2.0], [3.0], [2.0]])
+    C = np.zeros((5, 3))
+    C[:3, 2] = -np.inf
+    found = conditional(X, [0, 1, 0, 2, 1], log_base=C, penalty=penalty, fit_intercept=False)
+    assert found.status is Status.CONVERGED
+    assert (found.probabilities[:3, 2] == 0.0).all()
+    y = np.eye(3)[[0, 1, 0, 2, 1]]
+    left = ((y - found.probabilities).T @ X / 5.0 - (penalty or 0.0) * found.coef)[:, 0]
+    np.testing.assert_allclose(left, 0.0, atol=1e-12)

@@ -348,7 +348,20 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         raise bad_value("log_base", rule, f"it is -inf for class {k} of sample {i}, its label")
     C = C - C.max(axis=1, keepdims=True)
     penalty = None if penalty is None else float(penalty)
-    return Samples(X, targets, C, w, penalty, bool(fit_intercept)), is_weighted
+    offset = _offset(X) if fit_intercept else np.zeros(X.shape[1])
+    X = X - offset
+    return Samples(X, offset, targets, C, w, penalty, bool(fit_intercept)), is_weighted
+
+
+def _offset(X):
+    """Return for each column what can be subtracted from it without rounding, (d,).
+
+    It is one of its numbers where they are all within a factor 2 of each other (Sterbenz). Beside
+    large offsets, differences that decide a separation would look like rounding.
+    """
+    low, high = X.min(axis=0), X.max(axis=0)
+    is_far = ((low > 0.0) & (high <= 2.0 * low)) | ((high < 0.0) & (low >= 2.0 * high))
+    return np.where(is_far, X[0], 0.0)
 
 
 def _check_sizes(X):
@@ -379,6 +392,7 @@ def _result(fit, samples, is_weighted, like, xp):
     weights, targets = samples.weights, samples.targets
     moments = np.hstack([samples.X, np.full((len(p), 1), float(samples.has_intercept))])
     violation = moments.T @ (weights[:, None] * (targets - p))
+    violation[:-1] += samples.offset[:, None] * violation[-1]
     if samples.penalty is not None:
         violation[:-1] -= samples.penalty * fit.coef.T
     bits = xp.finfo(like.dtype).bits
@@ -388,7 +402,7 @@ def _result(fit, samples, is_weighted, like, xp):
         separation = _separation(fit.direction, samples, support, is_weighted, collect)
     return ConditionalProjection(
         coef=collect(fit.coef),
-        intercept=collect(fit.intercept),
+        intercept=collect(fit.intercept - fit.coef @ samples.offset),
         probabilities=collect(p),
         residual=float(np.abs(violation).max()),
         entropy=max(0.0, -float(weights @ (p * finite).sum(axis=1))),
@@ -434,6 +448,7 @@ def _separation(direction, samples, support, is_weighted, collect):
     is_decided = ~tied.any(axis=1)
     is_complete = bool(is_decided[is_weighted].all())
     text = _told(labels, others, support, is_decided, is_weighted)
+    intercept = intercept - coef @ samples.offset
     return Separation(collect(coef), collect(intercept), collect(margins), is_complete, text)
 
 

@@ -24,6 +24,7 @@ from infogeo.maxent._softmax import (
     newton,
     out_of_span,
     rounding_of_logs,
+    theta_of,
     tied_direction,
 )
 
@@ -39,7 +40,8 @@ _CHECKPOINTS = {12: False, 18: True, 30: False, 45: True, 70: False}
 class Samples:
     """One problem in the user's columns, in float64; every row has a positive weight."""
 
-    X: np.ndarray  # (n, d)
+    X: np.ndarray  # (n, d), less the offset
+    offset: np.ndarray  # (d,): what was subtracted from the user's features, without rounding
     targets: np.ndarray  # (n, c), distributions
     base: np.ndarray  # (n, c)
     weights: np.ndarray  # (n,), of sum 1 over the problem that was given
@@ -106,7 +108,7 @@ def _solve(samples, tol, max_steps):
     penalty = None if chosen.penalty is None else design.penalty_matrix(chosen.penalty)
     task = make_task(design.rows, chosen.base, chosen.targets, chosen.weights, penalty)
     watch = _Watch(chosen, task, design)
-    start = np.zeros((design.rows.shape[1], num_classes - 1))
+    start = np.zeros((design.rows.shape[1], task.contrasts.shape[1]))
     size = start.size if task.span is None else task.span.shape[1]
     if size == 0:
         state = evaluate(task, start)
@@ -118,7 +120,7 @@ def _solve(samples, tol, max_steps):
             watch.search(ending.state, True)
     if watch.direction is not None:
         return _on_face(samples, active, watch.direction, ending.steps, tol, max_steps)
-    coef, intercept = design.to_user(ending.state.t @ task.contrasts.T)
+    coef, intercept = design.to_user(theta_of(task, ending.state.t))
     log_p = decided.log_p.copy()
     log_p[active] = ending.state.log_p
     return replace(
@@ -245,7 +247,7 @@ class _Watch:
                     yield kept
 
     def _propose(self, vector):
-        """Take a direction (r (c - 1),) if it proves separation."""
+        """Take a direction (r q,) if it proves separation."""
         theta = np.reshape(vector, (self.task.rows.shape[1], -1)) @ self.task.contrasts.T
         if theta.shape[0] == self.design.rows.shape[1]:
             coef, intercept = self.design.to_user(theta)

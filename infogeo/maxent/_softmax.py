@@ -23,7 +23,9 @@ _CHUNK = 128  # rows whose products are added one after the other
 class Task:
     """The dual of one problem in independent coordinates: all rows have a choice.
 
-    Parameters are t (r, c - 1), contrasts between the classes: theta = t contrasts'.
+    Parameters are t (r, q): theta = t contrasts'. Where all classes are allowed these are contrasts
+    between the classes, else the classes themselves: a parameter of a class that few rows allow
+    then has nothing to do with the others, whose sums would round it away.
     """
 
     rows: np.ndarray  # (n, r)
@@ -32,8 +34,10 @@ class Task:
     targets: np.ndarray  # (n, c), distributions
     weights: np.ndarray  # (n,)
     penalty: np.ndarray | None  # (r, r)
-    contrasts: np.ndarray  # (c, c - 1), orthonormal, of sum 0
-    span: np.ndarray | None  # (r (c - 1), k): directions that act on the probabilities; None: all
+    contrasts: np.ndarray  # (c, q): c - 1 orthonormal ones of sum 0, or the identity
+    # (r q, k): directions that act on the probabilities, of about the same effect; None: all
+    span: np.ndarray | None
+    idle: np.ndarray | None  # (r q, j): orthonormal directions that change nothing; None: none
 
     @property
     def is_hard(self):
@@ -45,7 +49,7 @@ class Task:
 class State:
     """The model at parameters t."""
 
-    t: np.ndarray  # (r, c - 1)
+    t: np.ndarray  # (r, q)
     logits: np.ndarray  # (n, c)
     log_p: np.ndarray  # (n, c)
     p: np.ndarray  # (n, c)
@@ -73,42 +77,89 @@ def contrasts_of(num_classes):
 
 
 def make_task(rows, base, targets, weights, penalty):
-    """Return the task; directions that change no probability are left out."""
+    """Return the task; directions that change neither a probability nor a price are left out."""
     allowed = ~np.isneginf(base)
-    contrasts = contrasts_of(base.shape[1])
-    span = None
-    if not allowed.all():
-        values, vectors = np.linalg.eigh(_reference_information(rows, allowed, contrasts))
-        span = vectors[:, ~_is_null(values)]
-    return Task(rows, base, allowed, targets, weights, penalty, contrasts, span)
+    num_classes = base.shape[1]
+    if allowed.all():
+        contrasts = contrasts_of(num_classes)
+        return Task(rows, base, allowed, targets, weights, penalty, contrasts, None, None)
+    contrasts = np.eye(num_classes)
+    span, idle = _span_and_ties(rows, allowed, contrasts)
+    if penalty is not None:
+        # What changes no probability, but has a price, has its optimum where that is least.
+        is_priced = np.repeat(np.diagonal(penalty) > 0.0, num_classes)
+        left, values, _ = np.linalg.svd(idle.T * is_priced)
+        is_free = np.zeros(idle.shape[1], dtype=bool)
+        is_free[: values.size] = values <= 1e-8
+        span, idle = np.hstack([span, idle @ left[:, ~is_free]]), idle @ left[:, is_free]
+    return Task(rows, base, allowed, targets, weights, penalty, contrasts, span, idle)
+
+
+def theta_of(task, t):
+    """Return theta (r, c), of minimum norm among those that give the same."""
+    if task.idle is not None:
+        flat = t.ravel()
+        t = (flat - task.idle @ (task.idle.T @ flat)).reshape(t.shape)
+    return t @ task.contrasts.T
 
 
 def tied_direction(task, kept, guess):
-    """Return the direction (r (c - 1),) nearest to a guess with equal logits wherever `kept`."""
-    values, vectors = np.linalg.eigh(_reference_information(task.rows, kept, task.contrasts))
-    is_null = _is_null(values)
-    null, others = vectors[:, is_null], vectors[:, ~is_null]
-    others = others / np.sqrt(values[~is_null])
-    direction = null @ (null.T @ guess)
+    """Return the direction (r q,) nearest to a guess with equal logits wherever `kept`."""
+    span, ties = _span_and_ties(task.rows, kept, task.contrasts)
+    direction = ties @ (ties.T @ guess)
     share = kept / (kept.sum(axis=1, keepdims=True) * float(len(kept)))
-    for _ in range(2):  # refinement: eigenvectors know small eigenvalues to few digits
+    for _ in range(2):  # refinement: the ties are known to the condition of the others
         logits = task.rows @ (direction.reshape(task.rows.shape[1], -1) @ task.contrasts.T)
         means = np.where(kept, logits, 0.0).sum(axis=1, keepdims=True)
         means /= kept.sum(axis=1, keepdims=True)
         off = task.rows.T @ (share * (logits - means)) @ task.contrasts
-        direction = direction - others @ (others.T @ off.ravel())
+        direction = direction - span @ (span.T @ off.ravel())
     return direction
 
 
-def _reference_information(rows, allowed, contrasts):
-    """Return the mean Fisher information of uniform distributions on the allowed classes."""
-    uniform = allowed / allowed.sum(axis=1, keepdims=True)
-    weights = np.full(rows.shape[0], 1.0 / rows.shape[0])
-    return _information(rows, uniform, weights, contrasts)
+def _span_and_ties(rows, allowed, contrasts):
+    """Return directions that tell the allowed classes apart, and those that tie all of them.
+
+    The first, (r q, k), have the identity as their information under uniform distributions on the
+    allowed classes, and few entries; the others, (r q, r q - k), are orthonormal. They come from a
+    triangular factor of that information: to form it, and square what matters to few rows or for
+    small values, would lose that.
+    """
+    size = rows.shape[1] * contrasts.shape[1]
+    if size == 0:
+        return np.zeros((0, 0)), np.zeros((0, 0))
+    factor = _reference_factor(rows, allowed, contrasts)
+    scale = np.linalg.norm(factor, axis=0)
+    scale = np.where(scale > 0.0, scale, 1.0)
+    upper, order = scipy.linalg.qr(factor / scale, mode="r", pivoting=True)
+    upper = upper[: min(upper.shape)]
+    diagonal = np.abs(np.diagonal(upper))
+    rank = int((diagonal > 16.0 * size * EPS * diagonal[0]).sum())
+    basis, dependent = order[:rank], order[rank:]
+    square = upper[:rank, :rank]
+    span = np.zeros((size, rank))
+    span[basis] = scipy.linalg.solve_triangular(square, np.eye(rank)) / scale[basis, None]
+    ties = np.zeros((size, size - rank))
+    ties[dependent, np.arange(size - rank)] = 1.0 / scale[dependent]
+    mixture = scipy.linalg.solve_triangular(square, upper[:rank, rank:])
+    ties[basis] = -mixture / scale[basis, None]
+    ties, _ = np.linalg.qr(ties)
+    return span, ties
 
 
-def _is_null(values):
-    return values <= 1e-12 * values[-1]
+def _reference_factor(rows, allowed, contrasts):
+    """Return R, upper triangular, with R'R the mean information of uniform distributions."""
+    size = rows.shape[1] * contrasts.shape[1]
+    factor = np.zeros((0, size))
+    step = max(1, 4 * _BLOCK_ENTRIES // max(1, size * allowed.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        kept = allowed[start : start + step]
+        share = kept / kept.sum(axis=1, keepdims=True)
+        centred = contrasts - (share @ contrasts)[:, None, :]  # (n, c, q)
+        centred = centred * np.sqrt(share / len(rows))[:, :, None]
+        block = rows[start : start + step, None, :, None] * centred[:, :, None, :]
+        factor = np.linalg.qr(np.vstack([factor, block.reshape(-1, size)]), mode="r")
+    return factor
 
 
 def evaluate(task, t, *, accurate=False):
@@ -153,7 +204,7 @@ def _into_span(task, vector):
 
 
 def out_of_span(task, vector):
-    """Return parameters (r, c - 1) from coordinates of the span."""
+    """Return parameters (r, q) from coordinates of the span."""
     full = vector if task.span is None else task.span @ vector
     return full.reshape(task.rows.shape[1], -1)
 
@@ -185,10 +236,32 @@ def _information(rows, p, weights, contrasts):
 
 
 def _hessian(task, state):
-    hessian = _information(task.rows, state.p, task.weights, task.contrasts)
+    penalty = 0.0
     if task.penalty is not None:
-        hessian += np.kron(task.penalty, np.eye(task.contrasts.shape[1]))
-    return hessian if task.span is None else task.span.T @ hessian @ task.span
+        penalty = np.kron(task.penalty, np.eye(task.contrasts.shape[1]))
+    if task.span is None:
+        return _information(task.rows, state.p, task.weights, task.contrasts) + penalty
+    if task.penalty is not None:
+        penalty = task.span.T @ penalty @ task.span
+    return _information_in_span(task, state.p) + penalty
+
+
+def _information_in_span(task, p):
+    """Return the information along the directions of the span, (k, k).
+
+    Directions of small effect are long: what cancels has to cancel before they are multiplied.
+    """
+    size, num_directions = task.span.shape
+    information = np.zeros((num_directions, num_directions))
+    step = max(1, 4 * _BLOCK_ENTRIES // max(1, size * p.shape[1]))
+    for start in range(0, len(p), step):
+        part = slice(start, start + step)
+        centred = task.contrasts - (p[part] @ task.contrasts)[:, None, :]
+        centred *= np.sqrt(task.weights[part, None] * p[part])[:, :, None]
+        block = task.rows[part, None, :, None] * centred[:, :, None, :]
+        block = block.reshape(-1, size) @ task.span
+        information += block.T @ block
+    return information
 
 
 @dataclass(frozen=True)
@@ -349,22 +422,30 @@ def _lever(task, whitener):
     """Return the largest range of logits within a row by a direction of length 1.
 
     For x (e_j - e_k) the squared length in the inverse Hessian is at most 2 x'Bx, B the sum of
-    the diagonal blocks of the inverse over orthonormal contrasts.
+    the diagonal blocks of the inverse over orthonormal contrasts, or over the allowed classes.
     """
     full = whitener if task.span is None else whitener @ task.span.T
     r = task.rows.shape[1]
-    stacked = full.reshape(full.shape[0], r, -1).transpose(0, 2, 1).reshape(-1, r)
-    root = np.linalg.qr(stacked, mode="r")
-    return math.sqrt(2.0 * float(np.square(task.rows @ root.T).sum(axis=1).max()))
+    blocks = full.reshape(full.shape[0], r, -1)
+    if task.span is None:
+        root = np.linalg.qr(blocks.transpose(0, 2, 1).reshape(-1, r), mode="r")
+        squares = np.square(task.rows @ root.T).sum(axis=1)
+    else:
+        squares = np.zeros(len(task.rows))
+        for k in range(blocks.shape[2]):
+            root = np.linalg.qr(blocks[:, :, k], mode="r")
+            squares += task.allowed[:, k] * np.square(task.rows @ root.T).sum(axis=1)
+    return math.sqrt(2.0 * float(squares.max()))
 
 
 def rounding_of_logs(task, state):
     """Bound the rounding errors of the log-probabilities of a row; (n,)."""
     r, num_classes = task.rows.shape[1], task.base.shape[1]
-    theta = (np.abs(state.t) @ np.abs(task.contrasts).T).max(axis=1)
+    sizes = np.abs(task.rows) @ (np.abs(state.t) @ np.abs(task.contrasts).T)
+    size = np.where(task.allowed, sizes, 0.0).max(axis=1)
     base = np.where(task.allowed, np.abs(task.base), 0.0).max(axis=1)
     log_p = np.where(task.allowed, np.abs(state.log_p), 0.0).max(axis=1)
-    of_logits = 4.0 + base + (r + num_classes + 2) * (np.abs(task.rows) @ theta)
+    of_logits = 4.0 + base + (r + num_classes + 2) * size
     return EPS * (2.0 * of_logits + num_classes + 4.0 + log_p)
 
 
