@@ -5,7 +5,7 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin
 PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test test-processors campaign lint bench docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/infogeo demo -o out
@@ -13,6 +13,14 @@ demo: .venv/demo.stamp
 # Two processes of one thread each: what two cores can do.
 test: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The numerical tests as other processors would run them: one kind after the other.
+test-processors: .venv/dev.stamp
+	$(BIN)/python tests/processors.py
+
+# Long random searches with fixed seeds.
+campaign: .venv/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m campaign -n 2 tests
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -132,10 +132,12 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
     Notes
     -----
     The search is exact. Candidates are compared with a relative error below 1e-10 (1e-4 in
-    float32), then measured with `fisher_rao_distance`. Points at equal distances, copies of one
-    point above all, come in the order of their rows. Up to 7 outcomes and from 10,000 points on
-    a k-d tree of :math:`\sqrt p` proposes the candidates, if they are in the computer's own
-    memory; otherwise blocks of matrix products do. Memory is bounded as in `pairwise_distance`.
+    float32), then measured with `fisher_rao_distance`. Copies of a point (rows of an array with
+    equal entries) are at one distance and come in the order of their rows, on every processor.
+    Different points whose distances agree to rounding may come in either order. Up to 7 outcomes
+    and from 10,000 points on a k-d tree of :math:`\sqrt p` proposes the candidates, if they are
+    in the computer's own memory; otherwise blocks of matrix products do. Memory is bounded as in
+    `pairwise_distance`.
 
     Dask arrays give lazy results; the last axis is gathered into one chunk.
 
@@ -152,7 +154,8 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
     if rule is None:
         batches = _as_batches(given)
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
-        return Neighbors(*_nearest_with(batches, space.fisher_rao_distance, num_neighbors))
+        search = functools.partial(_searched_with, distance=space.fisher_rao_distance)
+        return Neighbors(*_in_order(search, batches, num_neighbors))
     _, *arrays = _gate_rows(check, rule, given)
     num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
     if is_dask_array(arrays[0]):
@@ -271,7 +274,7 @@ def _panel_rows(points: Array) -> int:
 
 def _pair_rows(points: Array) -> int:
     entries = _PAIR_ENTRIES if isinstance(points, np.ndarray) else 16 * _PAIR_ENTRIES
-    return max(1, entries // points.shape[-1])
+    return max(1, entries // max(1, math.prod(points.shape[1:])))
 
 
 def _spans(start: int, stop: int, step: int) -> Iterator[slice]:
@@ -626,20 +629,53 @@ _TREE_OUTCOMES, _TREE_POINTS = 7, 10_000  # where a k-d tree starts to beat matr
 
 def _nearest(batches: list[Array], space: Any, num_neighbors: int) -> tuple[Array, Array]:
     """Return indices and distances of the nearest probabilities or logits."""
-    distance = functools.partial(space.fisher_rao_distance, check=False)
     queries, points = batches[0], batches[-1]
-    xp, among = array_namespace(queries), len(batches) == 1
-    if not (_array.is_readable(queries) and _array.is_readable(points)):
-        return _nearest_with(batches, distance, num_neighbors)
     if queries.shape[0] == 0:
+        xp = array_namespace(queries)
         nothing = xp.zeros((0, num_neighbors), dtype=points.dtype, device=_array.device_of(points))
         return xp.astype(nothing, _count(0, points).dtype), nothing
-    chords, indices = _candidates(batches, space, num_neighbors + among)
+    distance = functools.partial(space.fisher_rao_distance, check=False)
+    if _array.is_readable(queries) and _array.is_readable(points):
+        search = functools.partial(_searched, space=space, distance=distance)
+    else:
+        search = functools.partial(_searched_with, distance=distance)
+    return _in_order(search, batches, num_neighbors)
+
+
+def _searched(
+    queries: Array, points: Array, num: int, *, space: Any, distance: Callable
+) -> tuple[Array, Array]:
+    """Return indices and distances of the nearest points, in no order."""
+    xp = array_namespace(queries)
+    chords, indices = _candidates(queries, points, space, num)
     d = _with_ties(_measured(queries, points, indices, distance), chords, xp)
-    if among:
-        d = xp.where(indices == _count(d.shape[0], points)[:, None], xp.inf, d)
-    indices, d = _sorted(indices, d, num_neighbors, xp)
     return indices, xp.astype(d, points.dtype, copy=False)
+
+
+def _in_order(search: Callable, batches: list[Any], num: int) -> tuple[Array, Array]:
+    """Return indices and distances of the nearest points, from a search among different ones.
+
+    How a batch is summed may part the distances of copies by a unit in the last place, and they
+    would lose their order: so a point is measured once for all its copies.
+    """
+    queries, points = batches[0], batches[-1]
+    among = len(batches) == 1
+    copies = _copies(points)
+    if copies is not None:
+        points = array_namespace(points).take(points, copies.firsts, axis=0)
+    width = min(num + among, _length(points))
+    indices, d = search(queries, points, width)
+    xp, parts = array_namespace(d), []
+    for rows in _spans(0, d.shape[0], max(1, _PAIR_ENTRIES // width**2)):
+        index, distance = indices[rows, :], d[rows, :]
+        if copies is not None:
+            index, distance = _with_copies(index, distance, copies, num + among, xp)
+        if among:
+            row = _count(rows.stop, d)[rows][:, None]
+            distance = xp.where(index == row, xp.inf, distance)
+        parts.append(_sorted(index, distance, num, xp))
+    indices, d = (xp.concat(part, axis=0) for part in zip(*parts, strict=True))
+    return indices, d
 
 
 def _count(stop: int, like: Array) -> Array:
@@ -660,13 +696,9 @@ def _measured(queries: Array, points: Array, indices: Array, distance: Callable)
     return xp.concat(parts, axis=0)
 
 
-def _with_ties(d: Array, chords: Array, xp: Namespace) -> Array:
-    """Return the distances with one value for candidates of one chord.
-
-    Copies of a point have the same chord; how a batch is summed may part their distances by a
-    unit in the last place, and they would lose their order.
-    """
-    ties = chords[:, 1:] == chords[:, :-1]
+def _with_ties(d: Array, keys: Array, xp: Namespace) -> Array:
+    """Return the distances with one value for neighbouring candidates of one key."""
+    ties = keys[:, 1:] == keys[:, :-1]
     if not bool(xp.any(ties)):
         return d
     columns = [d[:, 0]]
@@ -683,9 +715,9 @@ def _sorted(indices: Array, d: Array, num: int, xp: Namespace) -> tuple[Array, A
     return xp.take_along_axis(indices, order, axis=1), xp.take_along_axis(d, order, axis=1)
 
 
-def _candidates(batches: list[Array], space: Any, num: int) -> tuple[Array, Array]:
+def _candidates(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
     """Return chords and indices of the points next to each query, sorted by both."""
-    queries, points = (_detached(batch) for batch in (batches[0], batches[-1]))
+    queries, points = _detached(queries), _detached(points)
     if (
         points.shape[1] <= _TREE_OUTCOMES
         and points.shape[0] >= max(_TREE_POINTS, 2 * num)
@@ -851,6 +883,91 @@ def _from_tree(queries: Array, points: Array, space: Any, num: int) -> tuple[Arr
     return xp.asarray(chords, device=device), xp.asarray(indices, dtype=dtype, device=device)
 
 
+# ---------------------------------------------------------------- copies of a point
+
+
+class _Copies(NamedTuple):
+    """Which rows of points are copies of others."""
+
+    firsts: Array  # (u,) the first row of each point, ascending
+    starts: Array  # (u,) where its rows start in `rows`
+    counts: Array  # (u,) how many they are
+    rows: Array  # (n,) the rows of one point after the other, ascending for each
+
+
+def _copies(points: Any) -> _Copies | None:
+    """Return which rows are copies; None if there are none, or rows that cannot be compared."""
+    if not (is_array_api_obj(points) and _array.is_readable(points)):
+        return None
+    xp = array_namespace(points)
+    if not xp.isdtype(points.dtype, "real floating") or xp.finfo(points.dtype).bits > 64:
+        return None
+    keys = _keys(points)
+    order = np.argsort(keys, kind="stable")
+    (places,) = np.nonzero(keys[order[1:]] == keys[order[:-1]])
+    if places.size == 0:
+        return None
+    is_first = np.ones(order.size, dtype=bool)
+    is_first[places + 1] = ~_are_equal(points, order[places], order[places + 1])
+    first = np.empty_like(order)
+    first[order] = order[is_first][np.cumsum(is_first) - 1]
+    firsts, counts = np.unique(first, return_counts=True)
+    parts = firsts, np.cumsum(counts) - counts, counts, np.argsort(first, kind="stable")
+    return _Copies(*(xp.asarray(part, device=_array.device_of(points)) for part in parts))
+
+
+def _keys(points: Array) -> np.ndarray:
+    """Return an integer for each row of points: sums of integers are the same everywhere."""
+    if points.shape[0] == 0:
+        return np.zeros(0, np.int64)
+    step = _pair_rows(points)
+    flat = array_namespace(points).reshape(_detached(points), (points.shape[0], -1))
+    factors = 2 * np.random.default_rng(0).integers(2**62, size=flat.shape[1]) + 1
+    return np.concatenate([_keys_of(flat[i, :], factors) for i in _spans(0, flat.shape[0], step)])
+
+
+def _keys_of(x: Array, factors: np.ndarray) -> np.ndarray:
+    positive = x + 0.0  # of both zeros
+    if is_torch_array(x):
+        import torch
+
+        bits = positive.contiguous().view(getattr(torch, f"int{8 * x.dtype.itemsize}"))
+        bits = bits.to(torch.int64)
+        scaled = (bits ^ (bits >> 47)) * torch.from_numpy(factors).to(x.device)
+        return scaled.sum(-1).numpy(force=True)
+    values = np.ascontiguousarray(np.asarray(positive))
+    bits = values.view(f"i{values.itemsize}").astype(np.int64)
+    return (bits ^ (bits >> 47)) @ factors
+
+
+def _are_equal(points: Array, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return whether rows i and j of the points have equal entries, pair by pair."""
+    xp, device = array_namespace(points), _array.device_of(points)
+    parts = []
+    for pairs in _spans(0, i.size, _pair_rows(points)):
+        one, other = (
+            xp.take(_detached(points), xp.asarray(rows[pairs], device=device), axis=0)
+            for rows in (i, j)
+        )
+        is_equal = xp.all(xp.reshape(one == other, (one.shape[0], -1)), axis=1)
+        parts.append(is_equal.numpy(force=True) if is_torch_array(one) else np.asarray(is_equal))
+    return np.concatenate(parts)
+
+
+def _with_copies(
+    indices: Array, d: Array, copies: _Copies, num: int, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return rows and distances of up to `num` copies of each candidate, inf where it has fewer."""
+    flat = xp.reshape(indices, (-1,))
+    starts, counts = (xp.take(part, flat)[:, None] for part in (copies.starts, copies.counts))
+    number = _count(num, d)[None, :]
+    is_there = number < counts
+    rows = xp.take(copies.rows, xp.reshape(xp.where(is_there, starts + number, 0), (-1,)))
+    d = xp.where(xp.reshape(is_there, (*d.shape, num)), d[:, :, None], xp.inf)
+    shape = d.shape[0], -1
+    return xp.reshape(rows, shape), xp.reshape(d, shape)
+
+
 # ---------------------------------------------------------------- any space
 
 
@@ -867,9 +984,10 @@ def _pairwise_with(batches: list[Any], distance: Callable, block_size: int | Non
     return _assembled(measure, _grid(*shape, tile, tile, among), shape, among)
 
 
-def _nearest_with(batches: list[Any], distance: Callable, num: int) -> tuple[Array, Array]:
+def _searched_with(
+    queries: Any, points: Any, num: int, *, distance: Callable
+) -> tuple[Array, Array]:
     """Return indices and distances of the nearest points, from a function that broadcasts."""
-    queries, points = batches[0], batches[-1]
     tile = _direct_rows(queries)
     best = []
     for rows in _spans(0, _length(queries), tile):
@@ -878,9 +996,6 @@ def _nearest_with(batches: list[Any], distance: Callable, num: int) -> tuple[Arr
             block = distance(queries[rows, None, ...], points[None, columns, ...])
             xp = array_namespace(block)
             column = xp.broadcast_to(_count(columns.stop, block)[columns], block.shape)
-            if len(batches) == 1:
-                row = _count(rows.stop, block)[rows][:, None]
-                block = xp.where(column == row, xp.inf, block)
             d = block if d is None else xp.concat([d, block], axis=1)
             indices = column if indices is None else xp.concat([indices, column], axis=1)
             order = xp.argsort(d, axis=1, stable=True)[:, :num]
@@ -940,7 +1055,7 @@ def _lazy_nearest(batches: list[Array], space: Any, num: int) -> tuple[Array, Ar
     import dask.array
 
     queries, points = _in_rows(batches)
-    record = np.dtype([("index", np.int64), ("distance", points.dtype)])
+    record = np.dtype([("index", np.int64), ("distance", points.dtype), ("key", np.int64)])
     found = dask.array.blockwise(
         functools.partial(_nearest_block, space, num, len(batches) == 1, record),
         "ij", queries, "ik", points, "jk", _starts(queries), "i", _starts(points), "j",
@@ -980,6 +1095,7 @@ def _nearest_block(
         indices, d = _nearest(batches, space, num)
         found["index"][:, :num] = np.asarray(indices) + j[0]
         found["distance"][:, :num] = np.asarray(d)
+        found["key"][:, :num] = _keys(points)[np.asarray(indices)]
     return found
 
 
@@ -988,6 +1104,8 @@ def _unchanged(found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
 
 
 def _best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
-    best = np.empty((found.shape[0], num), found.dtype)
-    best["index"], best["distance"] = _sorted(found["index"], found["distance"], num, np)
-    return best
+    order = np.lexsort((found["distance"], found["key"]), axis=1)
+    found = np.take_along_axis(found, order, axis=1)
+    found["distance"] = _with_ties(found["distance"], found["key"], np)  # copies in other blocks
+    order = np.lexsort((found["index"], found["distance"]), axis=1)[:, :num]
+    return np.take_along_axis(found, order, axis=1)

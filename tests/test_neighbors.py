@@ -153,15 +153,63 @@ def test_neighbours_far_below_the_roundoff_of_the_embedding(rng, num_points):
     np.testing.assert_allclose(found.distances[0], np.sort(exact), rtol=1e-3)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 6))
-def test_duplicates_are_neighbours_and_come_in_order(seed, num_neighbors):
-    rng = np.random.default_rng(seed)
-    points = rng.dirichlet(np.ones(3), 4)[rng.integers(4, size=9)]
+def copies_of_few_points(rng, num_points, num_outcomes):
+    """Return rows drawn from a few points, and the number of the point that each row is."""
+    which = rng.integers(4, size=num_points)
+    return rng.dirichlet(np.ones(num_outcomes), 4)[which], which
+
+
+def require_copies_in_order(found, points, which, rtol):
+    """Check that every copy of the nearest point comes before those of the next, in row order."""
+    num_points, num = found.indices.shape
+    d = simplex.fisher_rao_distance(points[:, None], points[None, :])
+    for row in range(num_points):
+        others = np.delete(np.arange(num_points), row)
+        first_copy = [d[row, np.flatnonzero(which == w)[0]] for w in which[others]]
+        expected = others[np.lexsort((others, first_copy))][:num]
+        np.testing.assert_array_equal(found.indices[row], expected)
+        np.testing.assert_allclose(found.distances[row], d[row, expected], rtol=rtol, atol=0)
+        of = which[expected]
+        same = of[1:] == of[:-1]
+        np.testing.assert_array_equal(
+            found.distances[row][1:][same], found.distances[row][:-1][same]
+        )
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.sampled_from([3, 4, 7, 33]))
+def test_duplicates_are_neighbours_and_come_in_order(seed, num_neighbors, num_outcomes):
+    points, which = copies_of_few_points(np.random.default_rng(seed), 9, num_outcomes)
     found = nearest(points, num_neighbors=num_neighbors)
-    indices, distances = brute_force(points, points, num_neighbors, among=True)
-    np.testing.assert_array_equal(found.indices, indices)
-    np.testing.assert_allclose(found.distances, distances, rtol=1e-13, atol=0)
-    assert not (found.indices == np.arange(9)[:, None]).any()
+    require_copies_in_order(found, points, which, rtol=1e-13)
+    found = nearest(np.log(points), num_neighbors=num_neighbors, space=logits)
+    require_copies_in_order(found, points, which, rtol=1e-13)
+
+
+def test_duplicates_come_in_order_in_every_library(lib, rng):
+    points, which = copies_of_few_points(rng, 30, 5)
+    points[which == 0] = [0.0, 0.0, 1.0, 0.0, 0.0]
+    chunks = lib.array(points)
+    if lib.name == "dask":
+        chunks = chunks.rechunk((7, 5))
+    found = nearest(chunks, num_neighbors=12)
+    found = type(found)(lib.to_numpy(found.indices), lib.to_numpy(found.distances))
+    require_copies_in_order(found, points, which, rtol=1e-13)
+
+
+@pytest.mark.parametrize("num_points", [2_000, 12_000])  # without and with a tree
+def test_the_first_of_many_copies_are_found(rng, num_points):
+    points = rng.dirichlet(np.ones(3), num_points)
+    copies = np.sort(rng.choice(num_points, 400, replace=False))
+    points[copies] = points[copies[0]]
+    found = nearest(points[copies[:1]], points, num_neighbors=300)
+    np.testing.assert_array_equal(found.indices[0], copies[:300])
+    np.testing.assert_array_equal(found.distances[0], 0.0)
+
+
+def test_zeros_of_both_signs_are_one_point():
+    points = np.array([[0.3, 0.7, 0.0], [0.3, 0.7, -0.0], [0.7, 0.3, 0.0], [0.3, 0.7, 0.0]])
+    found = nearest(points[:1], points, num_neighbors=4)
+    np.testing.assert_array_equal(found.indices[0], [0, 1, 3, 2])
 
 
 class Line:
@@ -178,6 +226,10 @@ def test_any_space_with_a_distance(rng):
     np.testing.assert_array_equal(d, abs(x[:, None] - y))
     found = nearest(x, y, num_neighbors=2, space=Line)
     np.testing.assert_array_equal(found.distances, np.sort(abs(x[:, None] - y), 1)[:, :2])
+    found = nearest(np.array([3.0, 1.0, 3.0, 2.5, 3.0]), num_neighbors=3, space=Line)
+    np.testing.assert_array_equal(
+        found.indices, [[2, 4, 3], [3, 0, 2], [0, 4, 3], [0, 2, 4], [0, 2, 3]]
+    )
 
 
 @pytest.mark.parametrize(("num_points", "num_outcomes"), [(4000, 10), (2000, 1000)])

@@ -56,7 +56,7 @@ def main(arguments=None):
         sys.stdout.flush()
         return status
     except UsageError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(_in_a_line(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("infogeo: interrupted", file=sys.stderr)
@@ -72,6 +72,19 @@ def main(arguments=None):
         return 2
     except SystemExit as stop:  # --help and --version are done
         return int(stop.code or 0)
+
+
+_LONGEST_LINE = 1000
+
+
+def _in_a_line(text):
+    """Return a line that terminals show as it is, whatever a file has brought into it."""
+    line = " ".join(text.split())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    if len(line) <= _LONGEST_LINE:
+        return line
+    half = _LONGEST_LINE // 2 - 3  # the way out stands at the end
+    return f"{line[:half]} ... {line[-half:]}"
 
 
 def _build_parser():

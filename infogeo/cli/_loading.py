@@ -2,17 +2,15 @@
 
 import importlib
 import os
-import pickle
 import sys
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError, first_line, require
 from infogeo.pullback import PullbackMetric
 
@@ -85,34 +83,29 @@ def _load_weights(model, path):
         raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
 
 
+_HOW_TO_SAVE = "save the weights with torch.save(model.state_dict(), FILE) or as safetensors"
+
+
 def _read_weights(path):
     """Return a state dict; nothing but tensors is unpickled."""
     try:
         if path.suffix.lower() == ".safetensors":
             require("infogeo", safetensors="safetensors")
-            from safetensors import SafetensorError
             from safetensors.torch import load
 
-            try:
-                return load(path.read_bytes())
-            except SafetensorError as error:
-                raise ValueError(f"it is no safetensors file ({first_line(error)})") from None
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols: what matters is raised
+            data = path.read_bytes()
+            with _arrays.parsing("it is no safetensors file, or a damaged one"):
+                return load(data)
+        with open(path, "rb") as file, _arrays.parsing("it is no state dict of tensors alone"):
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error) if type(error) is ValueError else "it is no state dict of tensors alone"
-        raise UsageError(
-            f"infogeo: {path}: {reason}: save the weights with "
-            "torch.save(model.state_dict(), FILE) or as safetensors"
-        ) from None
-    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
-        raise UsageError(
-            f"infogeo: {path} holds more than a state dict: save the weights with "
-            "torch.save(model.state_dict(), FILE) or as safetensors"
-        )
+    except ValueError as error:
+        raise UsageError(f"infogeo: {path}: {error}: {_HOW_TO_SAVE}") from None
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
+    ):
+        raise UsageError(f"infogeo: {path} holds more than a state dict: {_HOW_TO_SAVE}")
     return state
 
 
@@ -140,30 +133,22 @@ class Batches(Sequence):
 def _read_inputs(path):
     """Return an array of floating-point numbers, one input in each row."""
     try:
-        if path.suffix.lower() not in (".npy", ".npz"):
+        name, member = _arrays.split_name(path)
+        suffix = Path(name).suffix.lower()
+        if suffix not in (".npy", ".npz"):
             raise ValueError("the name must end in .npy or .npz")
-        if path.suffix.lower() == ".npy":
-            array = np.lib.format.open_memmap(path, mode="r")  # which refuses objects
-        else:
-            if not zipfile.is_zipfile(path):
-                raise ValueError("it is no npz file")
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-                if len(content.files) != 1:
-                    names = ", ".join(content.files)
-                    raise ValueError(f"it must hold one array: it holds {names or 'none'}")
-                array = content[content.files[0]]
+        array = _arrays.open_npy(name) if suffix == ".npy" else _arrays.read_npz(name, member)
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise ValueError(
-                f"it holds {array.dtype}: save the inputs as the model takes them, as floats "
-                "(for bytes perhaps x.astype('float32') / 255)"
+                f"its entries are {_arrays.entries_of(array.dtype)}: save the inputs as the model "
+                "takes them, as floats (of bytes perhaps divided by 255)"
             )
         if array.ndim < 2 or len(array) == 0:
             raise ValueError(f"it needs one input in each row: its shape is {array.shape}")
     except OSError as error:
-        reason = error.strerror or first_line(error)
-        raise UsageError(f"infogeo: cannot read {path}: {reason}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"infogeo: {path}: {first_line(error)}") from None
+        raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"infogeo: {path}: {error}") from None
     return array
 
 

@@ -231,7 +231,10 @@ def _read_problem(path):
 def _from_toml(text):
     import tomllib
 
-    content = tomllib.loads(text)
+    try:
+        content = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
     unknown = sorted(set(content) - {"outcomes", "prior", "features", "targets"})
     if unknown:
         raise ValueError(f"unknown key {unknown[0]}: known are outcomes, prior, features, targets")

@@ -7,13 +7,8 @@ is unpickled, and of files larger than memory only a block is held at a time.
 import contextlib
 import csv
 import itertools
-import math
-import os
 import re
-import tokenize
 import warnings
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from infogeo._extras import is_installed
+from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError
 
 _NUMBERS_AT_ONCE = 2**21  # 16 MiB of float64
@@ -69,7 +66,7 @@ class Table:
 
     def __init__(self, path, id_column=None):
         self.path = path
-        name, array = _split(path)
+        name, array = _arrays.split_name(path)
         suffix = Path(name).suffix.lower()
         if suffix not in _READERS:
             known = ", ".join(_READERS)
@@ -123,14 +120,6 @@ class Table:
         return [self.columns.index(column) for column in other.columns]
 
 
-def _split(path):
-    """Split FILE.npz:NAME into the file and the array, FILE.parquet:COLUMN into file and column."""
-    name, colon, array = str(path).rpartition(":")
-    if colon and name.lower().endswith((".npz", ".parquet")):
-        return name, array
-    return str(path), None
-
-
 class _FileErrors:
     """Turn what reading a file can raise into one line that names the file."""
 
@@ -145,32 +134,16 @@ class _FileErrors:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
         if isinstance(error, UnicodeDecodeError):
             raise UsageError(f"{self.path}: it is no text in UTF-8: save it as such") from None
-        if isinstance(error, _UNREADABLE):
-            raise UsageError(f"{self.path}: {error or kind.__name__}") from None
-
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    csv.Error,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,  # numpy, of a damaged header
-    NotImplementedError,  # zipfile, of what it cannot unpack
-)
+        if isinstance(error, ValueError | csv.Error):
+            raise UsageError(f"{self.path}: {error}") from None
 
 
 # ---------------------------------------------------------------- arrays
 
 
 def _open_npy(name, array, id_column):
-    with open(name, "rb") as file:
-        shape, dtype, _ = _npy_header(file)
-        _require_table(shape, dtype)
-        if os.fstat(file.fileno()).st_size < file.tell() + math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"it breaks off: its {shape[0]} rows are not all there")
-    values = np.lib.format.open_memmap(name, mode="r")
+    values = _arrays.open_npy(name)
+    _require_table(values.shape, values.dtype)
 
     def read(rows):
         for first in range(0, len(values), rows):
@@ -180,28 +153,23 @@ def _open_npy(name, array, id_column):
 
 
 def _open_npz(name, array, id_column):
-    with zipfile.ZipFile(name) as archive:
-        names = [entry[:-4] for entry in archive.namelist() if entry.endswith(".npy")]
-        if not names:
-            raise ValueError("it holds no arrays")
-        if array is None and len(names) != 1:
-            raise ValueError(f"it holds {', '.join(names)}: name one of them, {name}:{names[0]}")
-        array = names[0] if array is None else array
-        if array not in names:
-            raise ValueError(f"it has no array {array}: it holds {', '.join(names)}")
-        with archive.open(f"{array}.npy") as member:
-            shape, dtype, is_by_columns = _npy_header(member)
+    with _arrays.npz_member(name, array) as member:
+        header = _arrays.read_header(member, _arrays.NO_NPZ)
+    shape, dtype = header.shape, header.dtype
     _require_table(shape, dtype)
-    if is_by_columns:  # rows lie apart: no way round holding all of it
-        return _open_npy_loaded(name, array, shape)
 
     def read(rows):
-        with zipfile.ZipFile(name) as archive, archive.open(f"{array}.npy") as member:
-            _npy_header(member)
+        if header.is_by_columns:  # rows lie apart: no way round holding all of it
+            values = _arrays.read_npz(name, array)
+            for first in range(0, len(values), rows):
+                yield None, np.ascontiguousarray(values[first : first + rows])
+            return
+        with _arrays.npz_member(name, array) as member:
+            _arrays.read_header(member, _arrays.NO_NPZ)
             for first in range(0, shape[0], rows):
                 count = min(rows, shape[0] - first)
                 size = count * shape[1] * dtype.itemsize
-                data = member.read(size)
+                data = _arrays.read_bytes(member, size)
                 if len(data) < size:
                     raise ValueError(f"it breaks off in row {first + len(data) * count // size}")
                 yield None, np.frombuffer(data, dtype).reshape(count, shape[1])
@@ -209,31 +177,9 @@ def _open_npz(name, array, id_column):
     return _Source(None, shape[1], shape[0], False, read)
 
 
-def _open_npy_loaded(name, array, shape):
-    def read(rows):
-        with np.load(name, allow_pickle=False) as archive:
-            values = archive[array]
-        for first in range(0, len(values), rows):
-            yield None, np.ascontiguousarray(values[first : first + rows])
-
-    return _Source(None, shape[1], shape[0], False, read)
-
-
-def _npy_header(member):
-    """Read the header of an npy file: shape, dtype, and whether columns come first."""
-    version = np.lib.format.read_magic(member)
-    header = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else (np.lib.format.read_array_header_2_0)
-    )
-    shape, is_by_columns, dtype = header(member)
-    return shape, dtype, is_by_columns
-
-
 def _require_table(shape, dtype):
     if dtype.kind not in "fiu":
-        raise ValueError(f"it must hold real numbers: its entries are {dtype}")
+        raise ValueError(f"it must hold real numbers: its entries are {_arrays.entries_of(dtype)}")
     if len(shape) != 2:
         raise ValueError(f"it must be a table of rows and classes: its shape is {shape}")
 
@@ -367,22 +313,16 @@ def _is_number(cell):
 
 # ---------------------------------------------------------------- parquet
 
+_NO_PARQUET = "it is no parquet file, or a damaged one"
 _PANDAS_INDEX = "__index_level_0__"
 
 
 def _open_parquet(name, lists, id_column):
     """Open a table of columns; or the column `lists`, or the only one, with a list in each row."""
-    try:
-        from pyarrow import ArrowInvalid
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'"
-        ) from None
-    try:
-        with _parquet_file(name) as file:
-            schema, total = file.schema_arrow, file.metadata.num_rows
-    except ArrowInvalid as error:
-        raise ValueError(str(error)) from None
+    if not is_installed("pyarrow"):
+        raise UsageError(f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'")
+    with _arrays.parsing(_NO_PARQUET), _parquet_file(name) as file:
+        schema, total = file.schema_arrow, file.metadata.num_rows
     _require_distinct(schema.names)
     if id_column is None and _PANDAS_INDEX in schema.names:
         id_column = _PANDAS_INDEX
@@ -456,7 +396,13 @@ def _parquet_batches(name, rows, columns, id_column):
     """Yield some rows at a time of the columns asked for, and the names of the rows."""
     wanted = columns if id_column is None else [*columns, id_column]
     with _parquet_file(name) as file:
-        for batch in file.iter_batches(batch_size=rows, columns=wanted):
+        batches = file.iter_batches(batch_size=rows, columns=wanted)
+        while True:
+            with _arrays.parsing(_NO_PARQUET):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                batch.validate(full=True)
             is_named = id_column is not None
             ids = [str(cell) for cell in batch.column(id_column).to_pylist()] if is_named else None
             yield batch, ids
@@ -547,11 +493,11 @@ def read_column(path):
     name, suffix = str(path), Path(path).suffix.lower()
     with _FileErrors(path):
         if suffix == ".npy":
-            values = np.lib.format.open_memmap(name, mode="r")
+            values = _arrays.open_npy(name)
             if values.ndim != 1 or values.dtype.kind not in "iuUb":
                 raise ValueError(
                     f"it must be one row of whole numbers or text: its shape is {values.shape}, "
-                    f"its entries are {values.dtype}"
+                    f"its entries are {_arrays.entries_of(values.dtype)}"
                 )
             return [str(value) for value in values.tolist()]
         if suffix != ".csv":
@@ -593,11 +539,14 @@ def value_errors(first, **tables):
         For each argument's name the table that it comes from.
     """
     try:
-        yield
+        with np.errstate(over="ignore"):  # of sums that are no probabilities
+            yield
     except (TypeError, ValueError) as error:
         message = re.sub(r"\brow (\d+)", lambda found: f"row {first + int(found[1])}", str(error))
         for ours, theirs in _IN_A_FILE.items():
             message = message.replace(ours, theirs)
+        if "points" in tables:  # of which --nearest says how many there are
+            message = re.sub(r"\bpoints:", f"rows of {tables['points'].path}:", message)
         name, _, rest = message.partition(" ")
         table = tables.get(name)
         raise UsageError(f"{table.path}: each row {rest}" if table else message) from None

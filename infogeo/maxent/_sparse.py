@@ -7,7 +7,7 @@ The m x m covariance is formed once, near the optimum: from there on the argumen
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -223,6 +223,9 @@ def newton_sparse(problem, reduced, controls):
             break
         if reach < CLOSE and steps < controls.max_steps:
             outcome = _certify(problem, reduced, point, variances, steps, controls)
+            if outcome.status is Status.CONVERGED and outcome.error_bound > controls.tol:
+                # Along a contradiction t runs off until rounding hides that it is one.
+                return _or_contradiction(problem, reduced, outcome)
             if outcome.status is not Status.UNDECIDED:
                 return outcome
             point = outcome.point
@@ -241,8 +244,7 @@ def newton_sparse(problem, reduced, controls):
         point = evaluate_sparse(problem, reduced, point.t + length * direction)
     status = Status.MAX_STEPS if steps == controls.max_steps else Status.UNDECIDED
     outcome = Outcome(status, point, steps, vanishing=point.p < 1e-6 * point.p.max())
-    eta = None if reduced.ridge.any() else _contradiction(problem, reduced)
-    return outcome if eta is None else replace(outcome, status=Status.INFEASIBLE, certificate=eta)
+    return _or_contradiction(problem, reduced, outcome)
 
 
 def _first_point(problem, reduced):
@@ -303,15 +305,18 @@ def _farkas(problem, reduced, point, direction, along):
     return None
 
 
-def _contradiction(problem, reduced):
-    """Return a combination that is the same for every outcome and has another target, or None."""
+def _or_contradiction(problem, reduced, outcome):
+    """Return INFEASIBLE if a combination is the same for every outcome and has another target."""
+    if reduced.ridge.any():
+        return outcome
     for combination in reduced.combinations.T:
         eta = reduced.theta(combination)
         values, _ = heights(eta, problem.features, problem.targets)
         eta = np.copysign(eta, eta * values[0])
         if is_proof(problem, eta):
-            return simplified(problem, eta)
-    return None
+            eta = simplified(problem, eta)
+            return Outcome(Status.INFEASIBLE, outcome.point, outcome.steps, certificate=eta)
+    return outcome
 
 
 # ---------------------------------------------------------------- the proof
