@@ -11,6 +11,7 @@ Values are not read where they do not exist yet: inside ``torch.func``, ``torch.
 import functools
 import math
 import sys
+import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -487,6 +488,46 @@ def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
         raise bad_value(name, rule, f"all its classes are masked{row(masked)}")
 
 
+def look_like_probabilities(z: Array) -> bool:
+    """Whether all rows sum to 1 and none is negative; vertices and uniform rows say nothing.
+
+    Sums are off by the rounding of the entries, which may have been half precision once: their
+    digits tell. That logits look so by chance is rare even for one row: one in a hundred of
+    bfloat16, one in a million else.
+    """
+    if 0 in z.shape or z.ndim == 0 or z.shape[-1] < 2 or not _smallest(z) >= 0.0:
+        return False
+    excess = float(abs(z.sum(-1) - 1.0).max()) - _tolerance(z.shape[-1], 0.0)
+    if not (excess <= 0.0 or (excess <= 2.0**-8 and excess <= _unit_roundoff(z))):
+        return False
+    return bool(((z != z[..., :1]).any(-1) & ((z > 0.0) & (z < 1.0)).any(-1)).any())
+
+
+def _unit_roundoff(z: Array) -> float:
+    """Return that of the half precision that holds all entries, 0 if none does."""
+    frexp = np.frexp if isinstance(z, np.ndarray) else sys.modules["torch"].frexp
+    mantissa, _ = frexp(z)
+    for bits in (8, 11):
+        scaled = mantissa * 2.0**bits
+        if float(abs(scaled - scaled.round()).max()) < 1e-3:  # a temperature may add rounding
+            return 2.0**-bits
+    return 0.0
+
+
+def _are_logits_of_a_model(z: Array, coarseness: float) -> bool:
+    return _are_logits(z, coarseness) and not look_like_probabilities(z)
+
+
+def _explain_logits_of_a_model(name: str, z: np.ndarray, coarseness: float) -> None:
+    _explain_logits(name, z, coarseness)
+    if look_like_probabilities(z):
+        warnings.warn(
+            f"{name} holds probabilities: every row sums to 1. Logits are wanted: leave out the "
+            "model's last softmax, or take the logarithm.",
+            stacklevel=5,  # of the caller of the function that called the gate
+        )
+
+
 def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
     wrong = ~np.isfinite(x)
     if wrong.any():
@@ -570,6 +611,7 @@ def _explain_weights(name: str, w: np.ndarray, coarseness: float) -> None:
 
 PROBABILITIES = Rule("outcomes", _are_probabilities, _explain_probabilities)
 LOGITS = Rule("outcomes", _are_logits, _explain_logits)
+MODEL_LOGITS = Rule("outcomes", _are_logits_of_a_model, _explain_logits_of_a_model)
 TANGENT = Rule("outcomes", _are_tangent, _explain_tangent)
 VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
 WEIGHTS = Rule("", _are_weights, _explain_weights)

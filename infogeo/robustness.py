@@ -17,7 +17,7 @@ import math
 from array_api_compat import torch as torch_namespace
 
 from infogeo import _array
-from infogeo._array import LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gate
+from infogeo._array import MODEL_LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gate
 from infogeo._result import Attack
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
@@ -73,7 +73,7 @@ def boundary_distance(logits, *, check=True):
     >>> boundary_distance([[0.0, 0.0], [1e-9, 0.0], [np.log(3.0), 0.0], [1e3, 0.0]])
     array([0.00000000e+00, 5.00000000e-10, 5.23598776e-01, 1.57079633e+00])
     """
-    xp, z = gate(check, logits=(LOGITS, logits))
+    xp, z = gate(check, logits=(MODEL_LOGITS, logits))
     if z.shape[-1] < 2:
         raise bad_value(
             "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"

@@ -21,7 +21,8 @@ from torch.nn.utils import parametrize  # noqa: E402
 
 from infogeo import logits as logit_geometry  # noqa: E402
 from infogeo.lipschitz import certificates, heads, layers, losses, smoothing  # noqa: E402
-from infogeo.pullback import PullbackMetric  # noqa: E402
+from infogeo.pullback import PullbackMetric, fit_temperature  # noqa: E402
+from infogeo.robustness import boundary_distance  # noqa: E402
 from infogeo.simplex import fisher_rao_distance  # noqa: E402
 
 INF = math.inf
@@ -443,6 +444,46 @@ def test_coverage_by_counting(rng):
         torch.from_numpy(z).float(), torch.from_numpy(y), radii.tolist(), lipschitz_constant=1.5
     )
     np.testing.assert_allclose(tensors.accuracy.numpy(), found.accuracy, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- probabilities for logits
+
+TAKE_LOGITS = {
+    "margin_radius": lambda z: certificates.margin_radius(z, lipschitz_constant=1.0),
+    "l_inf_radius": lambda z: certificates.l_inf_radius(z, lipschitz_constant=1.0),
+    "fisher_rao_radius": lambda z: certificates.fisher_rao_radius(z, lipschitz_constant=1.0),
+    "pairwise_radius": lambda z: certificates.pairwise_radius(
+        z, [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], lipschitz_constant=1.0
+    ),
+    "confidence_bound": lambda z: certificates.confidence_bound(z, 0.1, lipschitz_constant=1.0),
+    "accept": lambda z: certificates.accept(z, 0.1, lipschitz_constant=1.0),
+    "coverage": lambda z: certificates.coverage(
+        z, [0] * len(z), 0.1, lipschitz_constant=1.0
+    ),
+    "fit_temperature": lambda z: fit_temperature(z, [0] * len(z), throw=False),
+    "boundary_distance": boundary_distance,
+    "tau_cross_entropy": lambda z: losses.tau_cross_entropy(
+        torch.as_tensor(z), torch.zeros(len(z), dtype=torch.int64), tau=1.0
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TAKE_LOGITS)
+@pytest.mark.parametrize("num", [1, 50])
+def test_probabilities_in_the_place_of_logits_are_pointed_out(name, num):
+    call = TAKE_LOGITS[name]
+    p = softmax(3.0 * torch.randn(num, 3, dtype=torch.float64))
+    given = [p, p.float(), p.half(), p.bfloat16(), p.bfloat16().float(), p.numpy()]
+    given += [p.numpy().astype(np.float16)]
+    for z in given:
+        with pytest.warns(UserWarning, match="logits holds probabilities") as caught:
+            call(z)
+        is_direct = name != "tau_cross_entropy"
+        assert not is_direct or caught[0].filename == __file__
+    # Silent: logits, log-probabilities, one row of many a distribution, classes that are certain.
+    for z in (3.0 * p, p.log(), torch.eye(3)[[0] * num], torch.full((num, 3), 1 / 3)):
+        call(z)
+    call(torch.cat((p, torch.tensor([[2.0, 0.0, 1.0]]))))
 
 
 # ---------------------------------------------------------------- losses

@@ -848,3 +848,28 @@ def test_a_model_that_ends_with_a_softmax_is_warned_of(temperature):
     PullbackMetric(model, heads.normal_fixed_std(1.0)).factor(x)
     PullbackMetric(nn.Sequential(mlp(), nn.Softplus())).factor(x)
     PullbackMetric(model, check=False).factor(x)
+    for own in (x[:1], x.float(), x.bfloat16()):
+        with pytest.warns(UserWarning, match="leave out the model's last softmax"):
+            PullbackMetric(model.to(own.dtype), temperature=temperature).factor(own)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_model_that_ends_with_a_sigmoid_is_warned_of(temperature):
+    x = torch.linspace(-1.0, 1.0, 24, dtype=F64).reshape(2, 12)
+    model = nn.Sequential(mlp(), nn.Sigmoid())
+    for dtype, function, own in (
+        (F64, model, x[:1]),
+        (F64, lambda x: model(x)[:, :1], x.repeat(4, 1)),
+        (torch.bfloat16, model, x[:1]),
+    ):
+        model.to(dtype)
+        metric = PullbackMetric(function, heads.bernoulli, temperature=temperature)
+        with pytest.warns(UserWarning, match="leave out the model's last sigmoid"):
+            metric.factor(own.to(dtype))
+    # Silent: other heads, too few numbers to tell, logits, and labels that are certain.
+    model = model.double()
+    PullbackMetric(lambda x: model(x)[:, :2], heads.bernoulli).factor(x)
+    PullbackMetric(mlp().double(), heads.bernoulli).factor(x)
+    PullbackMetric(lambda x: 0.0 * x + (x > 0.0).double(), heads.bernoulli).factor(x)
+    PullbackMetric(model, heads.normal_fixed_std(1.0)).factor(x)
+    PullbackMetric(model, heads.bernoulli, check=False).factor(x)

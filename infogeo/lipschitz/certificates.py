@@ -11,7 +11,7 @@ from typing import Any
 
 from array_api_compat import device as device_of
 
-from infogeo._array import LOGITS, REAL, Rule, bad_value, boundary_sine, gate, norm, top_two
+from infogeo._array import MODEL_LOGITS, REAL, Rule, bad_value, boundary_sine, gate, norm, top_two
 from infogeo._result import storable
 
 __all__ = [
@@ -97,7 +97,7 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     1.41421356...
     """
     xp, z, constant = gate(
-        check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
+        check, logits=(MODEL_LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
     top, second = top_two(z, xp)
     return (top - second) / (math.sqrt(2.0) * constant)
@@ -186,7 +186,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     """
     xp, z, weight, constant = gate(
         check,
-        logits=(LOGITS, logits),
+        logits=(MODEL_LOGITS, logits),
         weight=(_WEIGHT, weight),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
@@ -247,7 +247,7 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     1.0
     """
     xp, z, constant = gate(
-        check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
+        check, logits=(MODEL_LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
     top, second = top_two(z, xp)
     return (top - second) / (2.0 * constant)
@@ -294,7 +294,7 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     array([7.07106781e-10, 6.85989488e-01, 2.49290096e+00])
     """
     xp, z, constant = gate(
-        check, logits=(LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
+        check, logits=(MODEL_LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
     return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
 
@@ -429,7 +429,7 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     """
     xp, z, radius, constant = gate(
         check,
-        logits=(LOGITS, logits),
+        logits=(MODEL_LOGITS, logits),
         radius=(NON_NEGATIVE, radius),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
@@ -485,7 +485,7 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
     """
     xp, z, radius, constant = gate(
         check,
-        logits=(LOGITS, logits),
+        logits=(MODEL_LOGITS, logits),
         radius=(NON_NEGATIVE, radius),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
@@ -533,7 +533,7 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
     """
     xp, z, target, radii, constant = gate(
         check,
-        logits=(LOGITS, logits),
+        logits=(MODEL_LOGITS, logits),
         target=(CLASSES, target),
         radii=(_RADII, radii),
         lipschitz_constant=(POSITIVE, lipschitz_constant),

@@ -6,7 +6,7 @@ Classes are integers; for the binary losses, whose network has one output f, the
 import numpy as np
 
 from infogeo import _array
-from infogeo._array import LOGITS, REAL, Rule, bad_value, gate
+from infogeo._array import MODEL_LOGITS, REAL, Rule, bad_value, gate
 from infogeo._extras import missing
 from infogeo.lipschitz.certificates import NON_NEGATIVE, POSITIVE
 
@@ -398,7 +398,7 @@ def _kantorovich_rubinstein(f, y):
 def _gate(check, logits, target, **numbers):
     """Return the logits, the target with an axis added and the numbers."""
     _check_types(logits, target)
-    _, z, *values = gate(check, logits=(LOGITS, logits), **numbers)
+    _, z, *values = gate(check, logits=(MODEL_LOGITS, logits), **numbers)
     _check_shapes(z, target)
     _check_numbers(numbers, values)
     if check:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import torch
 
-from infogeo._array import REAL, bad_value, gate
+from infogeo._array import REAL, bad_value, gate, look_like_probabilities
 
 
 def check_number(name, value):
@@ -91,12 +91,29 @@ def check_gradients(rows):
 
 
 def warn_of_probabilities(z):
-    """Warn of logits that are probabilities: of several ones, as one may be so by chance."""
-    is_positive = z.shape[0] > 1 and z.shape[1] > 1 and float(z.min()) >= 0.0
-    if is_positive and float((z.sum(-1) - 1.0).abs().max()) < 1e-5 and float(z.std(0).max()) > 1e-3:
+    """Warn of logits that are probabilities."""
+    if look_like_probabilities(z):
         warnings.warn(
             "The outputs of model at x are probabilities: every row sums to 1. The categorical "
             "head takes logits: leave out the model's last softmax.",
+            stacklevel=2,
+        )
+
+
+_MANY = 8  # numbers between 0 and 1: of so many logits some are negative, or above 1
+
+
+def warn_of_sigmoids(model, z):
+    """Warn of logits of labels that are probabilities, of few ones if the model tells."""
+    while isinstance(model, torch.nn.Sequential) and len(model):
+        model = model[-1]
+    is_told = isinstance(model, torch.nn.Sigmoid) and z.numel() > 0
+    if not (is_told or (z.numel() >= _MANY and float(z.min()) < float(z.max()))):
+        return
+    if float(z.min()) >= 0.0 and float(z.max()) <= 1.0 and bool((z % 1.0 > 0.0).any()):
+        warnings.warn(
+            "The outputs of model at x are probabilities: all lie between 0 and 1. The Bernoulli "
+            "head takes logits: leave out the model's last sigmoid.",
             stacklevel=2,
         )
 

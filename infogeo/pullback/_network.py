@@ -17,6 +17,7 @@ from infogeo.pullback._checks import (
     explain_mismatch,
     result_dtype,
     warn_of_probabilities,
+    warn_of_sigmoids,
 )
 from infogeo.pullback._derivatives import (
     Gradients,
@@ -162,6 +163,8 @@ class Network:
         gate(self.check, **{"model(x)": (rule, z.detach())})
         if self.check and self.head is heads.categorical:
             warn_of_probabilities(z.detach() * self.temperature)
+        if self.check and self.head is heads.bernoulli:
+            warn_of_sigmoids(self.model, z.detach() * self.temperature)
 
 
 def call_model(model, x, inputs, samples=None):

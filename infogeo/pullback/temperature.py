@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infogeo._array import LOGITS, bad_value, gate
+from infogeo._array import MODEL_LOGITS, bad_value, gate
 from infogeo._result import SolveError, Status, storable
 
 __all__ = ["Calibration", "fit_temperature"]
@@ -85,7 +85,7 @@ def fit_temperature(logits, labels, *, throw=True, check=True):
     >>> f"{fit.temperature * np.log(3.0):.12f}"
     '4.000000000000'
     """
-    _, logits = gate(check, logits=(LOGITS, logits))
+    _, logits = gate(check, logits=(MODEL_LOGITS, logits))
     z = _on_host(logits).astype(np.float64)
     if z.ndim != 2 or len(z) == 0:
         raise bad_value(
