@@ -1,71 +1,115 @@
 """Divergences from probabilities and an accurate log-ratio: shared by `simplex` and `logits`.
 
-The arguments are normalised p and q and ratio = log(p / q) with all its digits, +-inf where one of
-the two is 0 and 0 where both are. Every sum has terms that are not negative, so that near points
-keep their digits: KL(p, q) is not sum p log(p / q), whose terms cancel, but
+The arguments are normalised p and q, log p, and ratio = log(p / q) with all its digits, +-inf where
+one of the two is 0 and 0 where both are. Every sum has terms that are not negative, so that near
+points keep their digits: KL(p, q) is not sum p log(p / q), whose terms cancel, but
 sum p (exp(-ratio) - 1 + ratio).
+
+Automatic differentiation sees every branch only where it is taken, so that none of its derivatives
+is NaN. A divergence that is infinite has the gradient 0.
 """
 
 import math
 from collections.abc import Callable
 
-from infogeo._array import Array, Namespace, bad_value, clip
+import numpy as np
+
+from infogeo import _array
+from infogeo._array import Array, Namespace, bad_value
 
 
-def alpha(p: Array, q: Array, ratio: Array, order: float, xp: Namespace) -> Array:
+def alpha(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Namespace) -> Array:
     """Return 4 / (1 - order^2) sum(a p + b q - p^a q^b), a = (1 - order) / 2, b = 1 - a."""
     if order > 0.0:  # exchange the roles: the limit b -> 0 is the one that the formulas allow
-        p, q, ratio, order = q, p, -ratio, -order
-    a, b = 0.5 * (1.0 - order), 0.5 * (1.0 + order)
-    zero = xp.zeros_like(ratio)
-    is_near, is_above = xp.abs(ratio) < 1.0 / max(1.0, abs(b)), ratio > 0.0
-    is_below = (ratio < 0.0) & (p > 0.0)
-    # Three forms of p (expm1(-e) - expm1(-b e) / b) / a, e = log(p / q): near 0, e > 0, e < 0.
-    e = xp.where(is_near, ratio, zero)
-    near = p * (expm1_minus(-e, xp) - _scaled(lambda y: expm1_minus(y, xp), -e, b, 0.0)) / a
-    e = xp.where(is_above, ratio, zero)
-    grown = _scaled(lambda y: expm1(y, xp), -e, b, -e)
-    above = xp.where(is_above, p, zero + 1.0) * (xp.expm1(-e) - grown) / a
-    e = xp.where(is_below, ratio, zero)
-    below = (q - p - p * _scaled(lambda y: expm1(y, xp), -e, b, -e)) / a
-    terms = xp.where(is_near, near, xp.where(is_above, above, xp.where(is_below, below, q / a)))
-    return xp.sum(xp.where((p == 0.0) & (q == 0.0), xp.zeros_like(terms), terms), axis=-1)
+        is_finite = xp.abs(ratio) < xp.inf
+        log_q = log_p - xp.where(is_finite, ratio, xp.zeros_like(ratio))
+        log_q = xp.where(is_finite, log_q, _array.safe_log(q, xp))
+        p, q, log_p, ratio, order = q, p, log_q, -ratio, -order
+    b = 0.5 * (1.0 + order)
+    if b == 0.0:
+        return kullback_leibler(p, q, ratio, xp)
+    return _sum_of_excess(p, q, ratio, b, lambda e: _growth(p, log_p, -b * e, b, xp), xp)
 
 
 def kullback_leibler(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
     """Return sum p log(p / q)."""
-    return alpha(p, q, ratio, -1.0, xp)
+    return _sum_of_excess(p, q, ratio, 0.0, lambda e: -p * e, xp)
+
+
+def _sum_of_excess(
+    p: Array,
+    q: Array,
+    ratio: Array,
+    b: float,
+    growth: Callable[[Array], Array],
+    xp: Namespace,
+) -> Array:
+    """Return sum(a p + b q - p^a q^b) / (a b), a = 1 - b, with growth(e) = p expm1(-b e) / a b."""
+    a, zero = 1.0 - b, xp.zeros_like(ratio)
+    is_near, is_finite = xp.abs(ratio) < 1.0 / max(1.0, abs(b)), ratio < xp.inf
+    is_above, is_below = ~is_near & (ratio > 0.0) & is_finite, ~is_near & (ratio < 0.0) & (p > 0.0)
+    # Three forms of p (expm1(-e) - expm1(-b e) / b), e = log(p / q): near 0, e > 0, e < 0.
+    e = xp.where(is_near, ratio, zero)
+    near = expm1_minus(-e, xp)
+    if b != 0.0:
+        near = near - expm1_minus(-b * e, xp) / b
+    e = xp.where(is_above, ratio, zero)
+    above = p * expm1(-e, xp) / a - growth(e)
+    e = xp.where(is_below, ratio, zero)
+    below = (q - p) / a - growth(e)
+    # Where p or q is 0 the power is 0, or for b <= 0 infinite.
+    without_power = q / a if b == 0.0 else q / a + p / b
+    terms = xp.where(is_above, above, xp.where(is_below, below, without_power))
+    terms = xp.where(is_near, p * near / a, terms)
+    excluded = without_power if b > 0.0 else zero + xp.inf
+    return _sum(xp.where(is_finite, terms, excluded), xp)
 
 
 def jeffreys(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
     """Return sum (p - q) log(p / q)."""
-    size = xp.abs(ratio)
+    p_is_larger = ratio > 0.0
+    size = xp.where(p_is_larger, ratio, -ratio)  # abs has no second derivative at 0
     is_infinite = size == xp.inf
     size = xp.where(is_infinite, xp.ones_like(size), size)
-    terms = xp.where(ratio > 0.0, p, q) * -xp.expm1(-size) * size
-    return xp.sum(xp.where(is_infinite, size + xp.inf, terms), axis=-1)
+    terms = xp.where(p_is_larger, p, q) * -expm1(-size, xp) * size
+    return _sum(xp.where(is_infinite, xp.zeros_like(size) + xp.inf, terms), xp)
 
 
 def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Namespace) -> Array:
     """Return 1 / (order - 1) log sum p^order q^(1 - order), order >= 0."""
     if order == 1.0:
         return kullback_leibler(p, q, ratio, xp)
-    nothing = xp.full_like(ratio, -xp.inf)
-    if order == math.inf:
-        return xp.max(xp.where(log_p > -xp.inf, ratio, nothing), axis=-1)
     in_p, zero = log_p > -xp.inf, xp.zeros_like(ratio)
-    exponent = xp.where(in_p, log_p, zero) + (order - 1.0) * xp.where(in_p, ratio, zero)
-    exponent = xp.where(in_p, exponent, nothing)
-    far = log_sum_exp(exponent, xp)
+    nothing = zero - xp.inf
+    if order == math.inf:
+        return xp.max(xp.where(in_p, ratio, nothing), axis=-1)
     if order == 0.0:
-        return clip(-far, xp, min=0.0)
-    if order > 1e4:
-        return far / (order - 1.0)
-    # The sum is 1 - order (1 - order) D: near 1 the divergence D has the digits.
-    deficit = (1.0 - order) * order * alpha(p, q, ratio, 1.0 - 2.0 * order, xp)
-    is_near = xp.abs(deficit) < 0.5
-    near = xp.log1p(-xp.where(is_near, deficit, xp.zeros_like(deficit)))
-    return xp.where(is_near, near, far) / (order - 1.0)
+        return _minus_log_of_covered(q, in_p, xp)
+    in_both = in_p & (ratio < xp.inf)
+    log_in_p, finite = xp.where(in_both, log_p, zero), xp.where(in_both, ratio, zero)
+    if order > float(xp.finfo(p.dtype).max) ** 0.25:
+        value = xp.max(xp.where(in_both, finite + log_in_p / (order - 1.0), nothing), axis=-1)
+    else:
+        exponent = xp.where(in_both, log_in_p + (order - 1.0) * finite, nothing)
+        far = log_sum_exp(exponent, xp)
+        # The sum is 1 - order (1 - order) D: near 1 the divergence D has the digits.
+        is_near = (xp.abs(far) < 0.4)[..., None]
+        p, q, log_p, ratio = (xp.where(is_near, x, zero) for x in (p, q, log_p, ratio))
+        deficit = (1.0 - order) * order * alpha(p, q, log_p, ratio, 1.0 - 2.0 * order, xp)
+        value = xp.where(is_near[..., 0], xp.log1p(-deficit), far) / (order - 1.0)
+    if order < 1.0:
+        return value
+    return xp.where(xp.any(in_p & ~in_both, axis=-1), xp.zeros_like(value) + xp.inf, value)
+
+
+def _minus_log_of_covered(q: Array, in_p: Array, xp: Namespace) -> Array:
+    """Return -log of the probability that q gives to the support of p."""
+    zero = xp.zeros_like(q)
+    covered, rest = (xp.sum(xp.where(x, q, zero), axis=-1) for x in (in_p, ~in_p))
+    is_near = rest < 0.5
+    near = -xp.log1p(-xp.where(is_near, rest, xp.zeros_like(rest)))
+    far = -_array.safe_log(xp.where(is_near, xp.ones_like(rest), covered), xp)
+    return xp.where(is_near, near, far)
 
 
 def checked_order(order: float) -> float:
@@ -89,9 +133,15 @@ def log_sum_exp(x: Array, xp: Namespace) -> Array:
 
 
 def expm1(y: Array, xp: Namespace) -> Array:
-    """Return exp(y) - 1, inf without a warning where it overflows."""
-    overflows = y > math.log(xp.finfo(y.dtype).max)
-    return xp.where(overflows, xp.inf, xp.expm1(xp.where(overflows, xp.zeros_like(y), y)))
+    """Return exp(y) - 1, inf without a warning where it overflows.
+
+    Libraries differentiate their own as exp(y) - 1 + 1, which is 0 far below 0.
+    """
+    overflows, is_far = y > _largest_exponent(y, xp), y < -1.0
+    zero = xp.zeros_like(y)
+    near = xp.expm1(xp.where(overflows | is_far, zero, y))
+    far = xp.exp(xp.where(is_far, y, zero)) - 1.0
+    return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
 
 
 def expm1_minus(y: Array, xp: Namespace) -> Array:
@@ -102,6 +152,26 @@ def expm1_minus(y: Array, xp: Namespace) -> Array:
     return total * y * y
 
 
-def _scaled(function: Callable[[Array], Array], y: Array, b: float, limit: Array | float) -> Array:
-    """Return function(b y) / b, its limit for b = 0."""
-    return limit if b == 0.0 else function(b * y) / b
+def _growth(p: Array, log_p: Array, y: Array, b: float, xp: Namespace) -> Array:
+    """Return p (exp(y) - 1) / (b - b^2), where the exponential may overflow and the result not."""
+    largest, divisor = _largest_exponent(y, xp), b * (1.0 - b)
+    zero, is_large = xp.zeros_like(y), y > 0.5 * largest
+    product = p * expm1(xp.where(is_large, zero, y), xp) / divisor
+    exponent = xp.where(is_large, log_p, zero) + xp.where(is_large, y, zero)
+    exponent = exponent - math.log(abs(divisor))
+    overflows = exponent > largest
+    large = xp.where(overflows, zero + xp.inf, xp.exp(xp.where(overflows, zero, exponent)))
+    return xp.where(is_large, large if b > 0.0 else -large, product)
+
+
+def _largest_exponent(y: Array, xp: Namespace) -> float:
+    return math.log(xp.finfo(y.dtype).max)
+
+
+def _sum(terms: Array, xp: Namespace) -> Array:
+    """Return the sum over the last axis; one that is infinite has the gradient 0."""
+    if isinstance(terms, np.ndarray):
+        return xp.sum(terms, axis=-1)
+    is_infinite = xp.any(terms == xp.inf, axis=-1)
+    finite = xp.sum(xp.where(is_infinite[..., None], xp.zeros_like(terms), terms), axis=-1)
+    return xp.where(is_infinite, xp.zeros_like(finite) + xp.inf, finite)

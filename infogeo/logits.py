@@ -1251,8 +1251,8 @@ def alpha_divergence(z, w, *, alpha, check=True):
     4.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    p, q, _, ratio = _divergence_arguments(z, w, xp)
-    return _divergence.alpha(p, q, ratio, _array.finite_number("alpha", alpha), xp)
+    p, q, log_p, ratio = _divergence_arguments(z, w, xp)
+    return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
 def renyi_divergence(z, w, *, order, check=True):

@@ -4,6 +4,12 @@ The metric is :math:`g_p(u, v) = \sum_i u_i v_i / p_i`, so that :math:`p \mapsto
 isometry onto the positive orthant of the sphere of radius 2: diameter pi, sectional curvature
 +1/4. Tangent vectors sum to 0. Sums of p that differ from 1 by rounding are harmless: every
 function is that of the normalised vectors.
+
+Where p or q excludes an outcome, some functions have an infinite slope by its probability.
+Automatic differentiation gives the derivative within the face there, which is finite: a root of 0
+counts as a constant. An outcome that both exclude has the derivative 0. So has every outcome where
+the Fisher-Rao or Hellinger distance is 0 or as large as it can be, and where a divergence is
+infinite.
 """
 
 import math
@@ -92,8 +98,8 @@ def fisher_rao_distance(p, q, *, check=True):
     Evaluated as 4 arcsin(norm(delta) / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses
     all digits near d = 1e-8, the difference sqrt p - sqrt q half of them. Of numpy's arrays, pairs
     beyond 0.6 (0.9 for more than 100 outcomes) take norm(delta)^2 = 2 - 2 sum sqrt(p q), which is
-    faster and loses them one digit at most. The gradient at p = q,
-    where the distance has a cone, is 0; `fisher_rao_squared_distance` is smooth there.
+    faster and loses them one digit at most. The gradient at p = q, where the distance has a cone,
+    is 0 (`fisher_rao_squared_distance` is smooth there), and so is that at distance pi.
 
     References
     ----------
@@ -108,7 +114,7 @@ def fisher_rao_distance(p, q, *, check=True):
     2.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.angle_of_chord(_array.safe_sqrt(_squared_chord(p, q, xp), xp), xp)
+    return _array.angle_of_chord(_chord(p, q, xp), xp)
 
 
 def fisher_rao_squared_distance(p, q, *, check=True):
@@ -147,6 +153,21 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     return _array.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
 
 
+def _chord(p, q, xp):
+    """Return |sqrt p - sqrt q| of the normalised vectors, also where its square underflows."""
+    squared = _squared_chord(p, q, xp)
+    chord = _array.safe_sqrt(squared, xp)
+    is_lost = squared < float(xp.finfo(squared.dtype).smallest_normal / xp.finfo(squared.dtype).eps)
+    if _array.is_readable(squared):
+        if not bool(xp.any(is_lost)):
+            return chord
+        is_lost = is_lost & xp.any(p != q, axis=-1)
+        if not bool(xp.any(is_lost)):
+            return chord
+    p, q = (xp.where(is_lost[..., None], x, xp.ones_like(x) / x.shape[-1]) for x in (p, q))
+    return xp.where(is_lost, _array.norm(_root_difference(p, q, xp), xp), chord)
+
+
 def _squared_chord(p, q, xp):
     r"""Return |sqrt p - sqrt q|^2 of the normalised vectors, to full relative precision.
 
@@ -158,20 +179,42 @@ def _squared_chord(p, q, xp):
     """
     if isinstance(p, np.ndarray):
         return _array.by_blocks(_squared_chord_of_block, p, q, xp)
+    p, q = _without_common_zeros(p, q, xp)
     if not _array.is_readable(p) or not _array.is_readable(q):
         return _careful_squared_chord(p, q, xp)
-    is_zero = (p == 0.0) & (q == 0.0)
-    one = xp.ones_like(p + q)
-    roots = xp.sqrt(xp.where(is_zero, one, p)) + xp.sqrt(xp.where(is_zero, one, q))
     difference = p - q
-    chord = xp.sum((difference / roots) ** 2, axis=-1)
+    chord = xp.sum(_squared_difference_of_roots(difference, p, q, xp), axis=-1)
     excess, total = xp.sum(difference, axis=-1), xp.sum(q, axis=-1)
     chord, is_drowned = _without_sums(chord, excess, total, xp)
     if not bool(xp.any(is_drowned)):
         return chord
     # Other rows are kept out of it: where has no way to stop their infinite derivatives.
+    one = xp.ones_like(difference)
     p, q = (xp.where(is_drowned[..., None], x, one / p.shape[-1]) for x in (p, q))
     return xp.where(is_drowned, _careful_squared_chord(p, q, xp), chord)
+
+
+def _without_common_zeros(p, q, xp):
+    """Return p and q, for which an outcome that both exclude is a constant."""
+    if isinstance(p, np.ndarray):  # without derivatives: the same
+        return p, q
+    is_zero = (p == 0.0) & (q == 0.0)
+    zero = xp.zeros_like(p + q)
+    return xp.where(is_zero, zero, p), xp.where(is_zero, zero, q)
+
+
+def _squared_difference_of_roots(difference, p, q, xp):
+    """Return (sqrt p - sqrt q)^2; an outcome that one of the two excludes has a finite slope."""
+    roots, is_excluded = _sum_of_roots(p, q, xp)
+    return xp.where(is_excluded, p + q, (difference / roots) ** 2)
+
+
+def _sum_of_roots(p, q, xp):
+    """Return sqrt(p) + sqrt(q), and where one of the two is 0: the sum is 2 there."""
+    is_excluded = (p == 0.0) | (q == 0.0)
+    one = xp.ones_like(p + q)
+    roots = [xp.sqrt(xp.where(is_excluded, one, x)) for x in (p, q)]
+    return roots[0] + roots[1], is_excluded
 
 
 def _squared_chord_of_block(p, q, xp):
@@ -264,16 +307,18 @@ def _without_sums(chord, excess, total, xp):
 
 
 def _careful_squared_chord(p, q, xp):
-    return xp.sum(_root_difference(p, q, xp) ** 2, axis=-1)
+    difference, growth, total = _matched_difference(p, q, xp)
+    terms = _squared_difference_of_roots(difference, p, q * growth, xp)
+    return xp.sum(terms / total, axis=-1)
 
 
 def _root_difference(p, q, xp):
     """Return sqrt(p) - sqrt(q) of the normalised vectors, to full relative precision."""
     difference, growth, total = _matched_difference(p, q, xp)
-    is_zero = (p == 0.0) & (q == 0.0)
-    one = xp.ones_like(difference)
-    root_p, root_q = (xp.sqrt(xp.where(is_zero, one, x)) for x in (p, q))
-    return difference / (root_p + root_q * xp.sqrt(growth)) / xp.sqrt(total)
+    q = q * growth
+    roots, is_excluded = _sum_of_roots(p, q, xp)
+    excluded = _array.safe_sqrt(p, xp) - _array.safe_sqrt(q, xp)
+    return xp.where(is_excluded, excluded, difference / roots) / xp.sqrt(total)
 
 
 def _matched_difference(p, q, xp):
@@ -1257,7 +1302,11 @@ def entropy(p, *, check=True):
     """
     xp, p = gate(check, p=(PROBABILITIES, p))
     p = _normalised(p, xp)
-    log_p = xp.log(xp.where(p > 0.0, p, xp.ones_like(p)))
+    # Near a vertex the largest logarithm is that of 1 minus the sum of the others.
+    is_top, zero = p > 0.5, xp.zeros_like(p)
+    rest = xp.sum(xp.where(is_top, zero, p), axis=-1, keepdims=True)
+    log_top = xp.log1p(-xp.where(is_top, rest, zero))
+    log_p = xp.where(is_top, log_top, xp.log(xp.where(p > 0.0, p, zero + 1.0)))
     return xp.sum(p * -log_p, axis=-1)
 
 
@@ -1376,8 +1425,8 @@ def alpha_divergence(p, q, *, alpha, check=True):
     True
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    p, q, _, ratio = _log_ratio(p, q, xp)
-    return _divergence.alpha(p, q, ratio, _array.finite_number("alpha", alpha), xp)
+    p, q, log_p, ratio = _log_ratio(p, q, xp)
+    return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
 def renyi_divergence(p, q, *, order, check=True):
@@ -1450,7 +1499,7 @@ def hellinger_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.clip(math.sqrt(0.5) * _array.safe_sqrt(_squared_chord(p, q, xp), xp), xp, max=1.0)
+    return _array.clip(math.sqrt(0.5) * _chord(p, q, xp), xp, max=1.0)
 
 
 def bhattacharyya_coefficient(p, q, *, check=True):
@@ -1483,23 +1532,37 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
     totals = xp.sum(p, axis=-1) * xp.sum(q, axis=-1)
     roots = xp.sum(_array.safe_sqrt(p, xp) * _array.safe_sqrt(q, xp), axis=-1)
-    return _array.clip(roots / xp.sqrt(totals), xp, max=1.0)
+    coefficient = roots / xp.sqrt(totals)
+    if isinstance(coefficient, np.ndarray | np.generic):
+        return np.minimum(coefficient, 1.0)
+    # Near 1 rounding may exceed 1, and a clip would lose the derivatives.
+    near = 1.0 - 0.5 * _squared_chord(p, q, xp)
+    return xp.where(near > 0.5, near, coefficient)
 
 
 def _log_ratio(p, q, xp):
     """Return the normalised p and q, log p, and log(p / q) to full relative precision."""
+    p, q = _without_common_zeros(p, q, xp)
     difference, growth, total = _matched_difference(p, q, xp)
     q_scaled = q * growth
     is_near = xp.abs(difference) < 0.5 * q_scaled
     one = xp.ones_like(q_scaled)
     relative = xp.where(is_near, difference, 0.0 * one) / xp.where(is_near, q_scaled, one)
-    p, q = p / total, q_scaled / total
-    log_p, log_q = _array.safe_log(p, xp), _array.safe_log(q, xp)
-    in_any = (p > 0.0) | (q > 0.0)
-    far = xp.where(in_any, log_p, xp.zeros_like(log_p)) - xp.where(
-        in_any, log_q, xp.zeros_like(log_q)
-    )
-    return p, q, log_p, xp.where(is_near, xp.log1p(relative), far)
+    log_p = _array.safe_log(p, xp) - xp.log(total)
+    far = _far_log_ratio(p, q, xp) - xp.log(growth)
+    return p / total, q_scaled / total, log_p, xp.where(is_near, xp.log1p(relative), far)
+
+
+def _far_log_ratio(p, q, xp):
+    """Return log(p / q): of the quotient, which has more digits than the difference of two logs.
+
+    That of the roots neither overflows nor do its derivatives.
+    """
+    in_p, in_q = p > 0.0, q > 0.0
+    one = xp.ones_like(p + q)
+    root_p, root_q = (xp.sqrt(xp.where(in_p & in_q, x, one)) for x in (p, q))
+    ratio = 2.0 * xp.log(root_p / root_q)
+    return xp.where(in_p & ~in_q, xp.inf * one, xp.where(in_q & ~in_p, -xp.inf * one, ratio))
 
 
 # ---------------------------------------------------------------- means
