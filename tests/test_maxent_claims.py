@@ -9,9 +9,9 @@ import pytest
 import scipy.sparse
 from known_class import exact_values
 
-from infogeo import Status
+from infogeo import Status, logits
 from infogeo.family import MixtureFamily
-from infogeo.maxent import c_maximize, conditional, max_entropy
+from infogeo.maxent import c_maximize, conditional, match_frequencies, max_entropy
 
 sys.path.insert(0, str(Path(__file__).parent / "oracles"))
 import maxent as reference  # the oracles' own solver, in 80 digits
@@ -274,3 +274,35 @@ def test_without_intercept_classes_may_be_ruled_out(penalty):
     y = np.eye(3)[[0, 1, 0, 2, 1]]
     left = ((y - found.probabilities).T @ X / 5.0 - (penalty or 0.0) * found.coef)[:, 0]
     np.testing.assert_allclose(left, 0.0, atol=1e-12)
+
+
+# ---------------------------------------------------------------- frequencies
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e8])
+@pytest.mark.parametrize("common", [0.0, 1e8])
+def test_the_bound_of_frequencies_covers_the_rounding_of_large_logits(scale, common):
+    rng = np.random.default_rng(2)
+    z = rng.normal(size=(6, 3)) + scale * np.array([1.0, 0.0, 0.5])
+    z = np.rint(z * 16.0) / 16.0 + common  # exact beside what is added to all
+    found = match_frequencies(z, [0.5, 0.3, 0.2], space=logits)
+    with mpmath.workdps(60):
+        rows = [[mpmath.mpf(x) - mpmath.mpf(common) for x in row] for row in z.tolist()]
+
+        def excess(a, b):
+            offsets, means = (a, b, mpmath.mpf(0)), [mpmath.mpf(0)] * 3
+            for row in rows:
+                top = max(x + o for x, o in zip(row, offsets, strict=True))
+                p = [mpmath.exp(x + o - top) for x, o in zip(row, offsets, strict=True)]
+                means = [m + x / mpmath.fsum(p) / 6 for m, x in zip(means, p, strict=True)]
+            return [means[0] - mpmath.mpf(0.5), means[1] - mpmath.mpf(0.3)]
+
+        start = found.class_offsets - found.class_offsets[2]
+        a, b = mpmath.findroot(excess, tuple(start[:2].tolist()), tol=1e-40, maxsteps=60)
+        for row, p in zip(rows, found.probabilities, strict=True):
+            tilted = [row[0] + a, row[1] + b, row[2]]
+            top = max(tilted)
+            total = top + mpmath.log(mpmath.fsum(mpmath.exp(x - top) for x in tilted))
+            for x, y in zip(tilted, p.tolist(), strict=True):
+                if y > 1e-300:
+                    assert abs(mpmath.log(y) - (x - total)) <= found.error_bound

@@ -1,5 +1,6 @@
 """Predictions whose average has known class frequencies: n rows, and only c dual variables."""
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -315,6 +316,16 @@ class _Rows:
                 block = block * cooling if self.source.is_logits else block**cooling
             yield where, block, w
 
+    @functools.cached_property
+    def range_of_logits(self):
+        """The largest difference of two finite logits of a row."""
+        xp, largest = self.source.xp, 0.0
+        for _, block, _ in self.blocks():
+            z = block if self.source.is_logits else _array.safe_log(block, xp)
+            top = xp.max(z, axis=-1, keepdims=True)
+            largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
+        return largest
+
     def on_device(self, x):
         return self.source.xp.asarray(x, device=_array.device_of(self.source.data))
 
@@ -336,9 +347,7 @@ class _Tilt:
         levels = rows.on_device(self.levels) if self.levels.any() else None
         floor = rows.source.floor
         shifted = self.offsets - self.offsets.max()
-        # Rows keep an entry of at least 1/c, which exp(-300) does not take below the smallest
-        # normal number.
-        by_factors = not is_logits and shifted.min() > -300.0
+        by_factors = self._goes_by_factors(rows)
         shift = rows.on_device(np.exp(shifted) if by_factors else shifted)
         ones = xp.ones_like(shift)
         nothing = rows.on_device(np.full(shifted.size, floor))
@@ -350,9 +359,24 @@ class _Tilt:
                 q = block * shift
                 return q / (q @ ones)[:, None]
             z = block if is_logits else _array.safe_log(block, xp)
-            return _array.softmax(z + shift, xp)
+            # What all logits of a row have in common would round the offsets away.
+            return _array.softmax(z - xp.max(z, axis=-1, keepdims=True) + shift, xp)
 
         return tilted
+
+    def rounding(self, rows):
+        """Bound the rounding error of every log-probability of the tilted rows."""
+        if self._goes_by_factors(rows):
+            return 4.0 * EPS * (4.0 + self.offsets.size)
+        return EPS * (8.0 + 4.0 * (rows.range_of_logits + float(np.ptp(self.offsets))))
+
+    def _goes_by_factors(self, rows):
+        """Whether probabilities are multiplied, without their logarithms.
+
+        Rows keep an entry of at least 1/c, which exp(-300) does not take below the smallest normal
+        number.
+        """
+        return not rows.source.is_logits and float(np.ptp(self.offsets)) < 300.0
 
 
 def _is_top(is_allowed, levels, xp):
@@ -519,7 +543,7 @@ def _looked_at(rows, tilt, f):
     """Return the average of the tilted rows, what it should be, and Newton's step."""
     mean, overlap = _moments(rows, tilt)
     goal = _within_levels(f, mean, tilt.levels)
-    return mean, goal, _newton(mean, overlap, goal, tilt.levels, rows.weights.size)
+    return mean, goal, _newton(mean, overlap, goal, tilt, rows)
 
 
 def _annealed(rows, tilt, f, max_passes):
@@ -528,7 +552,7 @@ def _annealed(rows, tilt, f, max_passes):
     If logits range over thousands, nearly all rows are certain of a class, and steps see no
     further than the few that are not. At a high temperature all rows have a say.
     """
-    temperature, passes = max(1.0, _range_of_logits(rows) / _NARROW), 1
+    temperature, passes = max(1.0, rows.range_of_logits / _NARROW), 1
     cooling, is_solved, goal = _FAST, False, temperature
     while passes < max_passes and not (is_solved and temperature == 1.0):
         found, spent, is_near = _at_temperature(rows, tilt, f, goal, max_passes - passes)
@@ -554,16 +578,6 @@ def _at_temperature(rows, tilt, f, temperature, max_passes):
     return replace(tilt, offsets=tilt.offsets * temperature), passes, is_near
 
 
-def _range_of_logits(rows):
-    """Return the largest difference of two finite logits of a row."""
-    xp, largest = rows.source.xp, 0.0
-    for _, block, _ in rows.blocks():
-        z = block if rows.source.is_logits else _array.safe_log(block, xp)
-        top = xp.max(z, axis=-1, keepdims=True)
-        largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
-    return largest
-
-
 def _within_levels(f, mean, levels):
     """Return f with the sums that the mean has on each level, from which it differs by rounding."""
     ratio = _level_sums(mean, levels) / np.maximum(_level_sums(f, levels), 1e-300)
@@ -580,20 +594,26 @@ class _Newton:
 
     step: np.ndarray
     decrement: float
-    rounding: float  # of the decrement
+    rounding: float  # of the decrement, by the sums
+    of_tilts: float  # of the decrement, by what is summed
     lever: float  # the longest difference of two classes of one level, in the inverse Hessian
     reach: float  # the largest difference of the step between two classes of one level
+    of_logs: float  # the rounding error of every log-probability
 
     @property
     def bound(self):
         """Bound on the errors of all log-probabilities."""
-        return _bound((self.decrement + self.rounding) * self.lever)
+        noise = self.rounding + self.of_tilts
+        return self.of_logs + _bound((self.decrement + noise) * self.lever)
 
     @property
     def next_bound(self):
         """The same after the step: x = decrement * lever < 0.1 becomes less than x^2."""
         x = self.decrement * self.lever
-        return _bound(x * x + 1.2 * self.rounding * self.lever) if x < 0.1 else math.inf
+        if not x < 0.1:
+            return math.inf
+        noise = self.rounding + self.of_tilts
+        return self.of_logs + _bound(x * x + 1.2 * noise * self.lever)
 
     def applied(self, tilt):
         return replace(tilt, offsets=tilt.offsets + self.step)
@@ -603,17 +623,18 @@ def _bound(x):
     return -math.log1p(-x) if x < 1.0 else math.inf
 
 
-def _newton(mean, overlap, goal, levels, num_rows):
+def _newton(mean, overlap, goal, tilt, rows):
     """Return Newton's step; None if the Hessian is singular in this arithmetic."""
+    levels, of_logs = tilt.levels, tilt.rounding(rows)
     (tied,) = np.nonzero(np.bincount(levels)[levels] > 1)
     tied = tied[goal[tied] > 0.0]
     step = np.zeros(mean.size)
     if tied.size == 0:
-        return _Newton(step, 0.0, 0.0, 0.0, 0.0)
+        return _Newton(step, 0.0, 0.0, 0.0, 0.0, 0.0, of_logs)
     laplacian = -overlap[np.ix_(tied, tied)]
     np.fill_diagonal(laplacian, 0.0)
     np.fill_diagonal(laplacian, -laplacian.sum(axis=1))
-    gradient, noise = _gradient(mean, goal, num_rows)
+    gradient, noise = _gradient(mean, goal, rows.weights.size)
     gradient, noise = gradient[tied], noise[tied]
     is_free = ~_are_references(goal[tied], levels[tied])
     inverse = _grounded_inverse(laplacian, is_free)
@@ -630,8 +651,10 @@ def _newton(mean, overlap, goal, levels, num_rows):
         step=step,
         decrement=math.sqrt(max(0.0, -float(gradient @ step[tied]))),
         rounding=math.sqrt(float(noise @ np.abs(inverse) @ noise)),
+        of_tilts=2.0 * of_logs * math.sqrt(float(goal[tied] @ np.abs(inverse) @ goal[tied])),
         lever=math.sqrt(max(0.0, float(squared[is_same].max()))),
         reach=float(gap[is_same].max()),
+        of_logs=of_logs,
     )
 
 
