@@ -127,6 +127,16 @@ def names_along(**arguments: tuple[Rule, Any]) -> dict[Hashable, Any]:
     return _names.matched(list(arguments), axes, values)[1]
 
 
+def matched(**arguments: tuple[Rule, Any]) -> list[Any]:
+    """Return arguments in one order of names, for what the gate does not see together."""
+    values = [value for _, value in arguments.values()]
+    if all(map(is_nameless, values)):
+        return values
+    return _names.matched(
+        list(arguments), [axes_of(rule) for rule, _ in arguments.values()], values
+    )[0]
+
+
 def finite_number(name: str, value: Any) -> float:
     """Return a parameter as a Python float, so that it cannot change the dtype of arrays."""
     try:

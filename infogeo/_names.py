@@ -112,6 +112,19 @@ def matched_rows(first: str, rows: Any, name: str, values: Any) -> Any:
     return values if positions is None else np.asarray(values)[positions]
 
 
+def numbered(axes: tuple[str, ...], value: Any, *others: Any) -> Any:
+    """Return an array as one whose entries are named 0, 1, 2, ..., if any of the others has names.
+
+    So a series of frequencies goes beside predictions without names only if it says which number
+    each of its classes has.
+    """
+    if not is_nameless(value) or all(map(is_nameless, others)):
+        return value
+    array = np.asarray(value) if is_weak(value) else value
+    names = zip(keys(axes, len(array.shape)), array.shape, strict=True)
+    return Named(array, {key: [*range(size)] for key, size in names if isinstance(key, str)})
+
+
 def keys(axes: tuple[str, ...], ndim: int) -> list[Hashable]:
     """Return what each axis of an argument is matched by: None for axes of its own."""
     last: list[Hashable] = [axis for axis in axes if axis != "..."]

@@ -15,7 +15,8 @@ import numpy as np
 from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _divergence, maxent
-from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, bad_value, gate
+from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, along, bad_value, gate
+from infogeo._names import Named, numbered
 from infogeo._result import SolveError, storable
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
@@ -24,6 +25,15 @@ __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection",
 _CAUTION = 8.0
 # What a family holds was looked at when the family was made.
 _HELD = Rule("", lambda array, coarseness: True, REAL.explain)
+_FEATURES = along(REAL, "features", "outcomes")
+_OF_FEATURES = along(REAL, "features")  # theta, eta, targets
+_RULES_HELD = {
+    "features": along(_HELD, "features", "outcomes"),
+    "log_base": along(_HELD, "outcomes"),
+    "targets": along(_HELD, "features"),
+    "features of M": along(_HELD, "features of M", "outcomes"),
+    "targets of M": along(_HELD, "features of M"),
+}
 
 
 # ---------------------------------------------------------------- exponential families
@@ -98,9 +108,11 @@ class ExponentialFamily:
     check: bool = field(default=True, kw_only=True)
 
     def __post_init__(self):
-        given = {"features": (REAL, self.features)}
+        given = {"features": (_FEATURES, self.features)}
         if self.log_base is not None:
-            given["log_base"] = (LOGITS, self.log_base)
+            given["log_base"] = LOGITS, self.log_base
+            features = numbered(("features", "outcomes"), self.features, self.log_base)
+            given["features"] = _FEATURES, features
         is_weak = all(_is_weak(value) for _, value in given.values())
         xp, F, *base = gate(self.check, **given)
         _check_features(F)
@@ -108,7 +120,8 @@ class ExponentialFamily:
         C = base[0] if base else zero
         _check_last_axis("log_base", C, F.shape[-1], "outcome")
         _check_batches(features=F.shape[:-2], log_base=C.shape[:-1])
-        _hold(self, features=F, log_base=C, _is_weak=is_weak)
+        names = _array.names_along(**given)
+        _hold(self, features=F, log_base=C, _is_weak=is_weak, _names=names)
 
     @classmethod
     def through(cls, points, *, check=True):
@@ -189,7 +202,7 @@ class ExponentialFamily:
         xp, F, C, *given = gate(self.check, **held, **arguments)
         batches = {"features": F.shape[:-2], "log_base": C.shape[:-1]}
         for (name, (rule, _)), x in zip(arguments.items(), given, strict=True):
-            if rule is REAL:
+            if rule is _OF_FEATURES:
                 _check_last_axis(name, x, F.shape[-2], "feature")
             elif rule is PROBABILITIES:
                 _check_last_axis(name, x, F.shape[-1], "outcome")
@@ -224,7 +237,7 @@ class ExponentialFamily:
         >>> round(float(ExponentialFamily([[0.0, 1.0]]).log_partition([0.0])), 12)
         0.69314718056
         """
-        xp, F, C, theta = self._gate(theta=(REAL, theta))
+        xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.logsumexp(C + _combined(theta, F, xp), xp)[..., 0]
 
     def log_probabilities(self, theta):
@@ -252,7 +265,7 @@ class ExponentialFamily:
         >>> ExponentialFamily([[0.0, 1.0]]).log_probabilities([1000.0])
         array([-1000.,     0.])
         """
-        xp, F, C, theta = self._gate(theta=(REAL, theta))
+        xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.log_softmax(C + _combined(theta, F, xp), xp)
 
     def probabilities(self, theta):
@@ -280,7 +293,7 @@ class ExponentialFamily:
         >>> ExponentialFamily([[0.0, 1.0]]).probabilities([np.log(3.0)]).round(12)
         array([0.25, 0.75])
         """
-        xp, F, C, theta = self._gate(theta=(REAL, theta))
+        xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.softmax(C + _combined(theta, F, xp), xp)
 
     def expectation_parameters(self, theta):
@@ -308,7 +321,7 @@ class ExponentialFamily:
         >>> ExponentialFamily([[0.0, 1.0, 2.0]]).expectation_parameters([0.0])
         array([1.])
         """
-        xp, F, C, theta = self._gate(theta=(REAL, theta))
+        xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _expectation(_array.softmax(C + _combined(theta, F, xp), xp), F, xp)
 
     def natural_parameters(self, eta):
@@ -345,7 +358,7 @@ class ExponentialFamily:
         >>> float(ExponentialFamily([[0.0, 1.0]]).natural_parameters([0.75])[0].round(12))
         1.098612288668
         """
-        xp, F, C, eta = self._gate(eta=(REAL, eta))
+        xp, F, C, eta = self._gate(eta=(_OF_FEATURES, eta))
         found = _solve("eta has no natural parameters.", F, eta, C)
         _require_full_support(found, C, xp)
         return found.theta
@@ -386,7 +399,7 @@ class ExponentialFamily:
         >>> round(float(coin.negative_entropy([0.5])), 12)
         -0.69314718056
         """
-        _, F, C, eta = self._gate(eta=(REAL, eta))
+        _, F, C, eta = self._gate(eta=(_OF_FEATURES, eta))
         return -_solve("phi(eta) is infinite, or not known.", F, eta, C).value
 
     def fisher_information(self, theta):
@@ -414,7 +427,7 @@ class ExponentialFamily:
         >>> ExponentialFamily([[0.0, 1.0]]).fisher_information([0.0])
         array([[0.25]])
         """
-        xp, F, C, theta = self._gate(theta=(REAL, theta))
+        xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         p, above = _centred_features(C + _combined(theta, F, xp), F, xp)
         return xp.matmul(above * p[..., None, :], xp.matrix_transpose(above))
 
@@ -448,7 +461,7 @@ class ExponentialFamily:
         >>> ExponentialFamily([[0.0, 1.0]]).expectation_fisher_information([0.5]).round(12)
         array([[4.]])
         """
-        xp, F, C, eta = self._gate(eta=(REAL, eta))
+        xp, F, C, eta = self._gate(eta=(_OF_FEATURES, eta))
         found = _solve("eta has no natural parameters.", F, eta, C)
         _require_full_support(found, C, xp)
         p, above = _centred_features(C + _combined(found.theta, F, xp), F, xp)
@@ -495,7 +508,9 @@ class ExponentialFamily:
         >>> f"{coin.kl_divergence([0.0], [1e-10]):.10e}"
         '1.2500000000e-21'
         """
-        xp, F, C, theta_1, theta_2 = self._gate(theta_1=(REAL, theta_1), theta_2=(REAL, theta_2))
+        xp, F, C, theta_1, theta_2 = self._gate(
+            theta_1=(_OF_FEATURES, theta_1), theta_2=(_OF_FEATURES, theta_2)
+        )
         log_p = _array.log_softmax(C + _combined(theta_1, F, xp), xp)
         p = xp.exp(log_p)
         F = F - xp.mean(F, axis=-1, keepdims=True)
@@ -542,7 +557,7 @@ class ExponentialFamily:
         array([1.])
         """
         xp, _, _, theta_1, theta_2, t = self._gate(
-            theta_1=(REAL, theta_1), theta_2=(REAL, theta_2), t=(UNIT_INTERVAL, t)
+            theta_1=(_OF_FEATURES, theta_1), theta_2=(_OF_FEATURES, theta_2), t=(UNIT_INTERVAL, t)
         )
         t = _array.as_leading(t, theta_1 + theta_2, xp)
         return (1.0 - t) * theta_1 + t * theta_2
@@ -582,7 +597,7 @@ class ExponentialFamily:
         array([0.574869])
         """
         xp, F, C, theta_1, theta_2, t = self._gate(
-            theta_1=(REAL, theta_1), theta_2=(REAL, theta_2), t=(UNIT_INTERVAL, t)
+            theta_1=(_OF_FEATURES, theta_1), theta_2=(_OF_FEATURES, theta_2), t=(UNIT_INTERVAL, t)
         )
         ends = [
             _expectation(_array.softmax(C + _combined(theta, F, xp), xp), F, xp)
@@ -704,13 +719,16 @@ class MixtureFamily:
 
     def __post_init__(self):
         is_weak = _is_weak(self.features) and _is_weak(self.targets)
-        xp, F, b = gate(self.check, features=(REAL, self.features), targets=(REAL, self.targets))
+        features = numbered(("features", "outcomes"), self.features, self.targets)
+        given = {"features": (_FEATURES, features), "targets": (_OF_FEATURES, self.targets)}
+        xp, F, b = gate(self.check, **given)
         _check_features(F)
         if len(b.shape) == 0:
             b = b + xp.zeros_like(F[..., 0])
         _check_last_axis("targets", b, F.shape[-2], "feature")
         _check_batches(features=F.shape[:-2], targets=b.shape[:-1])
-        _hold(self, features=F, targets=b, _is_weak=is_weak)
+        names = _array.names_along(**given)
+        _hold(self, features=F, targets=b, _is_weak=is_weak, _names=names)
 
     @classmethod
     def through(cls, points, *, check=True):
@@ -1039,8 +1057,9 @@ def intersection(E, M):
     _require_family("M", M, MixtureFamily)
     of_E = _held(E, ("features", "log_base"), {"M": (_HELD, M.features)})
     of_M = _held(M, ("features", "targets"), {"E": (_HELD, E.features)})
-    of_M["features of M"] = of_M.pop("features")
-    xp, F, C, b, F_M = gate(True, **of_E, **of_M)
+    of_M = {f"{name} of M": _with_names_of_m(value) for name, (_, value) in of_M.items()}
+    of_M = {name: (_RULES_HELD[name], value) for name, value in of_M.items()}
+    xp, F, C, F_M, b = gate(True, **of_E, **of_M)
     _check_last_axis("features of M", F_M, F.shape[-1], "outcome")
     _check_batches(E=F.shape[:-2], log_base=C.shape[:-1], M=F_M.shape[:-2], targets=b.shape[:-1])
     if F_M is F or (F.shape == F_M.shape and bool(xp.all(F == F_M))):
@@ -1048,6 +1067,14 @@ def intersection(E, M):
     span = _common_span(F, F_M, C, xp)
     found = maxent.c_maximize(F_M, b, log_base=C, check=False)
     return _in_other_features(found, F, F_M, C, span, xp)
+
+
+def _with_names_of_m(held):
+    """Return what M holds with names of its own for its features: they need not be those of E."""
+    if not isinstance(held, Named):
+        return held
+    names = {f"{key} of M" if key == "features" else key: x for key, x in held.names.items()}
+    return Named(held.array, names)
 
 
 def _common_span(F, F_M, C, xp):
@@ -1129,7 +1156,9 @@ def _held(family, names, arguments):
     values = [getattr(family, name) for name in names]
     if family._is_weak and not all(_is_double(x) or _is_weak(x) for _, x in arguments.values()):
         values = [x.tolist() for x in values]
-    return {name: (_HELD, x) for name, x in zip(names, values, strict=True)}
+    if family._names:
+        values = [Named(x, family._names) for x in values]
+    return {name: (_RULES_HELD[name], x) for name, x in zip(names, values, strict=True)}
 
 
 def _require_family(name, value, kind):

@@ -14,11 +14,14 @@ import numpy as np
 import scipy.sparse
 from array_api_compat import device
 
-from infogeo._array import REAL, bad_value, gate
+from infogeo._array import bad_value, gate, matched
+from infogeo._names import numbered
 from infogeo.maxent._arguments import (
     BOUND,
+    FEATURES,
     LOG_BASE,
-    POSITIVE,
+    OF_FEATURES,
+    PENALTY,
     broadcast,
     check_controls,
     check_exclusive,
@@ -183,17 +186,19 @@ def c_maximize(
             raise ValueError("lower and upper are for dense features: pass features.toarray().")
         sparse, features = check_sparse(features, check), np.broadcast_to(0.0, features.shape)
     given = {
-        "features": (REAL, features),
-        "targets": (REAL, targets),
+        "features": (FEATURES, features),
+        "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, 0.0 if log_base is None else log_base),
     }
     if lower is not None or upper is not None:
         given["lower"] = (BOUND, -math.inf if lower is None else lower)
         given["upper"] = (BOUND, math.inf if upper is None else upper)
     if penalty is not None:
-        given["penalty"] = (POSITIVE, penalty)
+        given["penalty"] = (PENALTY, penalty)
     if initial_theta is not None:
-        given["initial_theta"] = (REAL, initial_theta)
+        given["initial_theta"] = (OF_FEATURES, initial_theta)
+    given = _by_name(given)
+    targets = given["targets"][1]
     xp, *arrays = gate(check, **given)
     tensors = dict(zip(given, arrays, strict=True))
     host = {name: to_host(name, x) for name, x in tensors.items()}
@@ -228,6 +233,14 @@ def c_maximize(
     if throw and not result.status.is_solution:
         raise solve_error(solutions, result)
     return result
+
+
+def _by_name(given):
+    """Return the arguments in one order of names; features without names are numbered from 0."""
+    (rule, features), *others = given.values()
+    features = numbered(("features", "outcomes"), features, *(value for _, value in others))
+    values = matched(**given | {"features": (rule, features)})
+    return {name: (given[name][0], value) for name, value in zip(given, values, strict=True)}
 
 
 def max_entropy(
@@ -366,9 +379,12 @@ def least_violation(
     array([False,  True,  True, False])
     """
     base = 0.0 if log_base is None else log_base
-    xp, F, b, C = gate(
-        check, features=(REAL, features), targets=(REAL, targets), log_base=(LOG_BASE, base)
-    )
+    given = {
+        "features": (FEATURES, features),
+        "targets": (OF_FEATURES, targets),
+        "log_base": (LOG_BASE, base),
+    }
+    xp, F, b, C = gate(check, **_by_name(given))
     host, log_base_host, goals = broadcast(
         to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
     )

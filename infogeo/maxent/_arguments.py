@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_dask_array
 
-from infogeo._array import Rule, bad_value, is_readable
+from infogeo._array import POSITIVE, REAL, Rule, along, bad_value, is_readable
 
 
 def _is_log_base(C, coarseness):
@@ -21,7 +21,9 @@ def _explain_log_base(name, C, coarseness):
         raise bad_value(name, rule, "all outcomes are ruled out")
 
 
-LOG_BASE = Rule("", _is_log_base, _explain_log_base)
+FEATURES = along(REAL, "features", "outcomes")
+OF_FEATURES = along(REAL, "features")
+LOG_BASE = along(Rule("", _is_log_base, _explain_log_base), "outcomes")
 
 
 def _is_bound(x, coarseness):
@@ -32,18 +34,8 @@ def _explain_bound(name, x, coarseness):
     raise bad_value(name, "hold numbers, or -inf or inf for no bound", "it has NaN entries")
 
 
-BOUND = Rule("", _is_bound, _explain_bound)
-
-
-def _is_positive(x, coarseness):
-    return bool((x > 0.0).all()) and bool((x < math.inf).all())
-
-
-def _explain_positive(name, x, coarseness):
-    raise bad_value(name, "be positive and finite", f"its smallest entry is {x.min():.6g}")
-
-
-POSITIVE = Rule("", _is_positive, _explain_positive)
+BOUND = along(Rule("", _is_bound, _explain_bound), "features")
+PENALTY = along(POSITIVE, "features")
 
 
 def check_exclusive(targets, lower, upper, penalty):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from infogeo import _array, maxent
-from infogeo._array import REAL, WEIGHTS, bad_value, gate
+from infogeo._array import REAL, WEIGHTS, along, bad_value, gate, matched
+from infogeo._names import matched_rows, numbered, numbers
 from infogeo._result import Projection, SolveError, Status, storable
 from infogeo.maxent._arguments import to_host
 from infogeo.maxent._wording import combined, listed
@@ -152,11 +153,15 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
     effective sample size 3.7 (before: 5.0)
     largest weight ratio 1.87
     """
-    names = None
+    names, weights = None, matched_rows("covariates", covariates, "weights", weights)
     if hasattr(covariates, "columns"):
         names, covariates, targets = _constraints(covariates, targets)
     elif isinstance(targets, Mapping):
         raise TypeError("targets may be a mapping only for a data frame: give one mean for each.")
+    covariates, targets = matched(
+        covariates=(_COVARIATES, numbered(("covariates",), covariates, targets)),
+        targets=(_COVARIATES, targets),
+    )
     given = {"covariates": (REAL, covariates), "targets": (REAL, targets)}
     if weights is not None:
         given["weights"] = (WEIGHTS, weights)
@@ -179,6 +184,9 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
         text = _guilty(error.result, names, to_host("x", x), to_host("t", t), to_host("d", base))
         raise SolveError(text or _with_names(str(error), names), result) from None
     return _describe(projection, names, x, t, base, unit, xp)
+
+
+_COVARIATES = along(REAL, "covariates")
 
 
 def _constraints(frame, targets):
@@ -204,8 +212,9 @@ def _constraints(frame, targets):
         raise bad_value("targets", "name columns", f"there is no {listed(unknown)}", advice)
     names, values, means = [], [], []
     for name, target in targets.items():
-        column, target = np.asarray(frame[name]), _labelled(target)
+        column, target = frame[name], _labelled(target)
         if isinstance(target, Mapping):
+            column = np.asarray(column)
             for level, share in _shares(name, column, target).items():
                 names.append(f"{name} = {level}")
                 values.append((column == level).astype(np.float64))
@@ -220,15 +229,27 @@ def _constraints(frame, targets):
 def _labelled(targets):
     """Return a series as the mapping from its labels that it is."""
     is_series = hasattr(targets, "to_dict") and getattr(targets, "ndim", 0) == 1
-    return targets.to_dict() if is_series else targets
+    if not is_series:
+        return targets
+    repeated = targets.index[targets.index.duplicated()]
+    if len(repeated):
+        seen = f"{listed(repeated.tolist())} repeat"
+        raise bad_value("targets", "name each column or level once", seen)
+    return targets.to_dict()
 
 
 def _numbers(name, column):
-    if column.dtype.kind not in "biuf":
+    try:
+        array = np.asarray(numbers(f"the column {name}", column))
+        is_numeric = array.dtype.kind in "biuf"
+    except TypeError:
+        is_numeric = False
+    if not is_numeric:
         raise TypeError(
             f"the column {name} must hold numbers for a target that is a mean: its dtype is "
             f"{column.dtype}. For categories give their shares, {{level: share}}."
         )
+    column = array
     if not np.isfinite(column).all():
         (rows,) = np.nonzero(~np.isfinite(column))
         seen = f"it has NaN or infinite entries in {listed(rows, 'row')}"

@@ -8,7 +8,18 @@ import numpy as np
 import scipy.sparse
 from array_api_compat import device
 
-from infogeo._array import PROBABILITIES, REAL, WEIGHTS, Rule, bad_value, finite_number, gate
+from infogeo._array import (
+    PROBABILITIES,
+    REAL,
+    WEIGHTS,
+    Rule,
+    along,
+    bad_value,
+    finite_number,
+    gate,
+    matched,
+)
+from infogeo._names import is_nameless, numbered
 from infogeo._result import SolveError, Status, storable
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
 from infogeo.maxent._gradients import refuse_gradients
@@ -242,13 +253,17 @@ def conditional(
             f"features must be dense: got a {type(features).__name__}. Pass features.toarray(): "
             "the solve makes dense copies and a matrix of order (d + 1)(c - 1) in any case."
         )
-    base = 0.0 if log_base is None else log_base
-    weight = 1.0 if sample_weight is None else sample_weight
-    xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
-    # Labels and weights are read, wherever they live: their dtypes are not those of the result.
     if _are_names(labels):
         rule = "be whole numbers from 0, one for each sample, or a distribution for each"
         raise TypeError(f"labels must {rule}: they are names. {_NUMBERING}")
+    features, labels, base, weight = _by_name(
+        features,
+        labels,
+        0.0 if log_base is None else log_base,
+        1.0 if sample_weight is None else sample_weight,
+    )
+    xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
+    # Labels and weights are read, wherever they live: their dtypes are not those of the result.
     _, y = gate(check, labels=(_LABELS, labels))
     _, w = gate(check, sample_weight=(WEIGHTS, weight))
     check_controls(tol, max_steps)
@@ -262,7 +277,28 @@ def conditional(
 # ---------------------------------------------------------------- arguments
 
 
+def _by_name(features, labels, base, weight):
+    """Return the arguments in one order of the names of samples, and of classes.
+
+    The names of classes are their numbers, unless labels are soft and have others.
+    """
+    given = {"features": (_FEATURES, features)}
+    if len(getattr(labels, "shape", ())) == 2:
+        given["labels"] = PROBABILITIES, numbered(("outcomes",), labels, base)
+    else:
+        given["labels"] = _LABELS, labels
+        shape = getattr(base, "shape", ())
+        if shape and not is_nameless(base):
+            given["the classes"] = _CLASSES, numbered(("outcomes",), np.zeros(shape[-1]), base)
+    given |= {"log_base": (LOG_BASE, base), "sample_weight": (WEIGHTS, weight)}
+    values = dict(zip(given, matched(**given), strict=True))
+    values.pop("the classes", None)
+    return values.values()
+
+
 def _are_names(labels):
+    if not is_nameless(labels):
+        labels = np.asarray(labels).reshape(-1)
     try:
         first = labels[0] if len(labels) else None
     except (TypeError, KeyError, IndexError):
@@ -288,6 +324,8 @@ def _explain_labels(name, y, coarseness):
 
 
 _LABELS = Rule("", _are_labels, _explain_labels)
+_FEATURES = along(REAL, "features")
+_CLASSES = along(REAL, "outcomes")
 
 
 def _samples(X, y, C, w, penalty, fit_intercept):

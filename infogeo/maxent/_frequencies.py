@@ -11,7 +11,8 @@ import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
 from infogeo import _array, _spaces, logits, simplex
-from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate
+from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
+from infogeo._names import labels_of, matched_rows, numbered, positions_of
 from infogeo._result import SolveError, Status, storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._gradients import refuse_gradients
@@ -156,11 +157,13 @@ def match_frequencies(
     array([0.5, 0.5])
     """
     space = _spaces.of_predictions(space)
+    groups = matched_rows("p", p, "groups", groups)
+    by_group = labels_of(frequencies) if len(getattr(frequencies, "shape", ())) == 2 else None
     xp, like, targets, masses = _gate(p, frequencies, weights, space, check)
     data = _working_copy(like)
     check_controls(tol, max_steps)
     names, members = _members(groups, data.shape[0])
-    targets = _targets_of_groups(targets, len(members), names)
+    targets = _targets_of_groups(targets, len(members), names, by_group)
     roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
     source = _Source(data, space is logits, _has_zeros(data, space), array_namespace(data))
     solutions, residuals, outputs = [], [], _Output(source)
@@ -183,6 +186,14 @@ def match_frequencies(
 def _gate(p, frequencies, weights, space, check):
     """Return the namespace, the rows, the frequencies (g, c) and the weights (n,) or None."""
     given = {} if weights is None else {"weights": (WEIGHTS, weights)}
+    p, frequencies, *weighted = matched(
+        p=(space.POINTS, numbered(("outcomes",), p, frequencies)),
+        frequencies=(_OF_GROUPS, frequencies),
+        **given,
+    )
+    if weighted:
+        (weights,) = weighted
+        given = {"weights": (WEIGHTS, weights)}
     xp, data, *_ = gate(check, p=(space.POINTS, p), frequencies=(REAL, frequencies), **given)
     if len(data.shape) != 2 or data.shape[0] == 0:
         raise bad_value(
@@ -240,12 +251,19 @@ def _members(groups, num_rows):
     return names, np.split(order, np.cumsum(np.bincount(inverse))[:-1])
 
 
-def _targets_of_groups(targets, num_groups, names):
+_OF_GROUPS = replace(PROBABILITIES, axes=("outcomes",))  # rows of frequencies are groups
+
+
+def _targets_of_groups(targets, num_groups, names, labels):
     if targets.ndim == 2 and targets.shape[0] != num_groups:
         seen = f"got {targets.shape[0]} rows for {num_groups} groups"
         raise bad_value("frequencies", "have one row, or one for each group", seen)
     if targets.ndim == 2 and names is None:
         raise bad_value("frequencies", "have shape (c,) without groups", f"got {targets.shape}")
+    if labels is not None and labels[0] is not None:
+        groups = ("groups", names.tolist())
+        positions = positions_of(groups, ("frequencies", labels[0]), "groups")
+        targets = targets if positions is None else targets[positions]
     targets = targets / targets.sum(axis=-1, keepdims=True)
     return np.broadcast_to(targets, (num_groups, targets.shape[-1]))
 

@@ -10,6 +10,7 @@ import scipy.sparse
 
 from infogeo import maxent
 from infogeo._array import WEIGHTS, bad_value, gate, safe_log
+from infogeo._names import is_nameless, matched, numbered
 from infogeo._result import SolveError, Status
 from infogeo.maxent._arguments import roundoff_of, to_host
 from infogeo.maxent._gradients import refuse_gradients
@@ -93,6 +94,7 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     """
     _, given = gate(check, table=(WEIGHTS, table))
     refuse_gradients(table=given)
+    margins = _margins_by_name(table, len(given.shape), margins)
     q = to_host("table", given)
     if q.ndim == 0 or q.size == 0 or not (q > 0.0).any():
         seen = f"got shape {q.shape}" if q.size == 0 or q.ndim == 0 else "all are 0"
@@ -128,21 +130,31 @@ def _solved(features, targets, options):
     return maxent.c_maximize(features.toarray() if is_open else features, targets, **options)
 
 
-def _gate_margins(shape, margins, check):
-    """Return the margins as shares of the first one's total, and their relative rounding."""
+def _margins_by_name(table, order, margins):
+    """Return pairs of axes and margins, in the order of the names that the table's axes have."""
     rule = "margins must be a mapping or a list of pairs (axes, array)"
     if not isinstance(margins, Mapping | list | tuple):
         raise TypeError(f"{rule}: got {type(margins).__name__}.")
     pairs = list(margins.items() if isinstance(margins, Mapping) else margins)
     if not pairs:
         raise bad_value("margins", "hold at least one margin", "there is none")
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise TypeError(f"{rule}: its entries are no pairs.")
+    pairs = [(_checked_axes(axes, order), margin) for axes, margin in pairs]
+    names = ["table", *(_name(axes) for axes, _ in pairs)]
+    along = [tuple(f"axis {i}" for i in axes) for axes in (range(order), *(a for a, _ in pairs))]
+    values = [margin for _, margin in pairs]
+    if not all(map(is_nameless, values)):
+        (_, *values), _ = matched(names, along, [numbered(along[0], table, *values), *values])
+    return [(axes, value) for (axes, _), value in zip(pairs, values, strict=True)]
+
+
+def _gate_margins(shape, margins, check):
+    """Return the margins as shares of the first one's total, and their relative rounding."""
     found, roundoff, unit, total = [], EPS, 0.0, 0.0
-    for pair in pairs:
-        if not (isinstance(pair, list | tuple) and len(pair) == 2):
-            raise TypeError(f"{rule}: its entries are no pairs.")
-        axes = _checked_axes(pair[0], len(shape))
+    for axes, margin in margins:
         name = _name(axes)
-        _, given = gate(check, **{name: (WEIGHTS, pair[1])})
+        _, given = gate(check, **{name: (WEIGHTS, margin)})
         refuse_gradients(margin=given)
         values = to_host(name, given)
         expected = tuple(shape[axis] for axis in axes)
@@ -157,10 +169,10 @@ def _gate_margins(shape, margins, check):
         values = np.minimum(values / unit, _LARGEST)
         total = total or float(values.sum())
         found.append(_Margin(axes, values / total))
-        roundoff = max(roundoff, roundoff_of(given), roundoff_of(pair[1]))
+        roundoff = max(roundoff, roundoff_of(given), roundoff_of(margin))
         if roundoff > np.finfo(np.float32).eps:
             raise TypeError(
-                f"the {name} must be of float32 or more: {pair[1].dtype} does not tell margins "
+                f"the {name} must be of float32 or more: {margin.dtype} does not tell margins "
                 "that agree from others."
             )
     return found, roundoff
