@@ -548,36 +548,29 @@ def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
     return float(t.min()) >= 0.0 and float(t.max()) <= 1.0
 
 
-def _explain_unit_interval(name: str, t: np.ndarray, coarseness: float) -> None:
-    if not ((t >= 0.0) & (t <= 1.0)).all():
-        raise bad_value(name, "lie in [0, 1]", f"its entries range from {t.min()} to {t.max()}")
-
-
 def _are_positive(x: Array, coarseness: float) -> bool:
     return _smallest(x) > 0.0 and float(x.max()) < math.inf  # NaN fails both
-
-
-def _explain_positive(name: str, x: np.ndarray, coarseness: float) -> None:
-    wrong = ~np.isfinite(x)
-    if wrong.any():
-        raise bad_value(
-            name, "be positive and finite", f"it has NaN or infinite entries{row(wrong)}"
-        )
-    smallest = x.min()
-    if smallest <= 0.0:
-        seen = f"its smallest entry is {smallest:.6g}{row(x == smallest)}"
-        raise bad_value(name, "be positive and finite", seen)
 
 
 def _are_negative(x: Array, coarseness: float) -> bool:
     return _are_positive(-x, coarseness)
 
 
-def _explain_negative(name: str, x: np.ndarray, coarseness: float) -> None:
-    wrong = ~(np.isfinite(x) & (x < 0.0))
-    if wrong.any():
-        seen = f"it has the entry {x[wrong][0]:.6g}{row(wrong)}"
-        raise bad_value(name, "be negative and finite", seen)
+def _are_not_negative(x: Array, coarseness: float) -> bool:
+    return float(x.min()) >= 0.0
+
+
+def entries(
+    text: str, is_plausible: Callable[[Array, float], bool], is_good: Callable[[Array], Array]
+) -> Rule:
+    """Return the rule that each entry has to be what a text says; the first other one is shown."""
+
+    def explain(name: str, x: np.ndarray, coarseness: float) -> None:
+        wrong = ~is_good(x)
+        if wrong.any():
+            raise bad_value(name, text, f"it has the entry {x[wrong][0]:.6g}{row(wrong)}")
+
+    return Rule("", is_plausible, explain)
 
 
 def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
@@ -614,21 +607,19 @@ def _are_weights(w: Array, coarseness: float) -> bool:
     return _are_finite(w, coarseness) and _smallest(w) >= 0.0
 
 
-def _explain_weights(name: str, w: np.ndarray, coarseness: float) -> None:
-    if not (np.isfinite(w) & (w >= 0.0)).all():
-        raise bad_value(name, "be finite and not negative", f"its smallest entry is {w.min():.6g}")
-
-
 PROBABILITIES = Rule("outcomes", _are_probabilities, _explain_probabilities)
 LOGITS = Rule("outcomes", _are_logits, _explain_logits)
 MODEL_LOGITS = Rule("outcomes", _are_logits_of_a_model, _explain_logits_of_a_model)
 TANGENT = Rule("outcomes", _are_tangent, _explain_tangent)
 VECTOR = Rule("outcomes", _are_finite, _explain_finite_entries)
-WEIGHTS = Rule("", _are_weights, _explain_weights)
-UNIT_INTERVAL = Rule("", _are_in_unit_interval, _explain_unit_interval, axes=())
 REAL = Rule("", _are_finite, _explain_finite)
-POSITIVE = Rule("", _are_positive, _explain_positive)
-NEGATIVE = Rule("", _are_negative, _explain_negative)
+WEIGHTS = entries("be finite and not negative", _are_weights, lambda x: (x >= 0.0) & (x < math.inf))
+UNIT_INTERVAL = replace(  # the parameter of a curve, which adds axes of its own
+    entries("lie in [0, 1]", _are_in_unit_interval, lambda x: (x >= 0.0) & (x <= 1.0)), axes=()
+)
+POSITIVE = entries("be positive and finite", _are_positive, lambda x: (x > 0.0) & (x < math.inf))
+NEGATIVE = entries("be negative and finite", _are_negative, lambda x: (x < 0.0) & (x > -math.inf))
+NON_NEGATIVE = entries("not be negative", _are_not_negative, lambda x: x >= 0.0)
 
 
 # ---------------------------------------------------------------- functions

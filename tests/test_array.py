@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from infogeo import _array, logits, simplex
-from infogeo._array import LOGITS, NEGATIVE, POSITIVE, PROBABILITIES, REAL, UNIT_INTERVAL, gate
+from infogeo._array import (
+    LOGITS,
+    NEGATIVE,
+    NON_NEGATIVE,
+    POSITIVE,
+    PROBABILITIES,
+    REAL,
+    UNIT_INTERVAL,
+    WEIGHTS,
+    gate,
+)
 from infogeo.simplex import fisher_rao_distance
 
 P = [0.2, 0.3, 0.5]
@@ -297,16 +307,27 @@ def test_masked_logits_pass():
 @pytest.mark.parametrize(
     ("rule", "value", "message"),
     [
-        (UNIT_INTERVAL, [0.5, 1.5], "t must lie in [0, 1]: its entries range from 0.5 to 1.5."),
-        (UNIT_INTERVAL, float("nan"), "t must lie in [0, 1]"),
+        (UNIT_INTERVAL, [0.5, 1.5], "t must lie in [0, 1]: it has the entry 1.5 (row 1)."),
+        (UNIT_INTERVAL, float("nan"), "t must lie in [0, 1]: it has the entry nan."),
         (REAL, [1.0, float("inf")], "t must be finite: it has NaN or infinite entries (row 1)."),
-        (POSITIVE, [1.0, float("nan")], "t must be positive and finite: it has NaN or infinite"),
-        (POSITIVE, 0.0, "t must be positive and finite: its smallest entry is 0."),
+        (
+            POSITIVE,
+            [1.0, float("nan")],
+            "t must be positive and finite: it has the entry nan",
+        ),
+        (POSITIVE, 0.0, "t must be positive and finite: it has the entry 0."),
         (
             POSITIVE,
             [[1.0, 2.0], [-3.0, 1.0]],
-            "t must be positive and finite: its smallest entry is -3 (row (1, 0)).",
+            "t must be positive and finite: it has the entry -3 (row (1, 0)).",
         ),
+        (
+            POSITIVE,
+            [1.0, float("inf")],
+            "t must be positive and finite: it has the entry inf",
+        ),
+        (WEIGHTS, [1.0, float("inf")], "t must be finite and not negative: it has the entry inf"),
+        (NON_NEGATIVE, [1.0, -1.0], "t must not be negative: it has the entry -1 (row 1)."),
         (NEGATIVE, [-1.0, 0.0], "t must be negative and finite: it has the entry 0 (row 1)."),
         (NEGATIVE, [-1.0, float("nan")], "t must be negative and finite: it has the entry nan"),
     ],

@@ -126,7 +126,7 @@ P2 = [[0.5, 0.5]] * 3
         ({"p": P2}, ":q", "it has no column q: its columns are p"),
         ({"p": pa.array([], pa.list_(pa.float64()))}, "", "x.parquet: it has no rows"),
         ({"w": ["a", "b"], "x": [0.5, 0.5]}, "", "If it names the rows, give --id"),
-        ({"w": [True]}, "", "column w must hold numbers: it is of type bool"),
+        ({"w": [b"x"]}, "", "column w must hold numbers: it is of type binary"),
     ],
 )
 def test_parquet_columns_that_are_no_predictions(files, columns, name, words, command, capsys):

@@ -918,10 +918,10 @@ BAD_CERTIFICATES = [
     (by_margin, ([1.0, 2.0], 0.0), ValueError,
      "lipschitz_constant must be positive and finite: it has the entry 0."),
     (by_fisher_rao, ([1.0, 2.0], -3.0), ValueError, "it has the entry -3."),
-    (by_fisher_rao, ([1.0, 2.0], [1.0, math.nan]), ValueError, "it has the entry nan."),
+    (by_fisher_rao, ([1.0, 2.0], [1.0, math.nan]), ValueError, "it has the entry nan (row 1)."),
     (by_fisher_rao, ([1.0, 2.0], INF), ValueError, "it has the entry inf."),
     (by_fisher_rao, (np.zeros(3), torch.tensor(1.0)), TypeError, "must come from the same library"),
-    (by_drift, ([0.5, -0.25],), ValueError, "radius must not be negative: it has the entry -0.25."),
+    (by_drift, ([0.5, -0.25],), ValueError, "radius must not be negative: it has the entry -0.25"),
     (by_drift, (math.nan,), ValueError, "radius must not be negative: it has the entry nan."),
     (by_drift, (1.0, 0.0), ValueError, "lipschitz_constant must be positive and finite"),
 ]  # fmt: skip

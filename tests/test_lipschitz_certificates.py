@@ -842,7 +842,7 @@ BAD_ARGUMENTS = [
     (lambda: certificates.accept([1.0, 2.0], -1.0, lipschitz_constant=1.0), ValueError,
      "radius must not be negative"),
     (lambda: certificates.coverage([[1.0, 2.0]], [0.5], 1.0, lipschitz_constant=1.0), ValueError,
-     "target must hold classes as integers from 0 on: it has the entry 0.5."),
+     "target must hold classes as integers from 0 on: it has the entry 0.5 (row 0)."),
     (lambda: certificates.coverage([[1.0, 2.0]], [1, 0], 1.0, lipschitz_constant=1.0), ValueError,
      "their shapes are (1, 2) and (2,)."),
     (lambda: certificates.coverage([[1.0, 2.0]], [2], 1.0, lipschitz_constant=1.0), ValueError,

@@ -990,17 +990,17 @@ A, B, V = Normal([0.0, 1.0], 1.0), Normal([0.0, 1.0, 2.0], 1.0), Tangent([0.0, 1
         (
             lambda: Normal(0.0, 0.0),
             ValueError,
-            "std must be positive and finite: its smallest entry is 0.",
+            "std must be positive and finite: it has the entry 0.",
         ),
         (
             lambda: Normal(0.0, [[1.0, 1.0], [1.0, -2.0]]),
             ValueError,
-            "std must be positive and finite: its smallest entry is -2 (row (1, 1)).",
+            "std must be positive and finite: it has the entry -2 (row (1, 1)).",
         ),
         (
             lambda: Normal([0.0, 1.0], [1.0, np.nan]),
             ValueError,
-            "std must be positive and finite: it has NaN or infinite entries (row 1).",
+            "std must be positive and finite: it has the entry nan (row 1).",
         ),
         (lambda: Normal(0.0, np.inf), ValueError, "std must be positive and finite"),
         (
@@ -1043,7 +1043,7 @@ A, B, V = Normal([0.0, 1.0], 1.0), Normal([0.0, 1.0, 2.0], 1.0), Tangent([0.0, 1
         (
             lambda: normal.fisher_rao_distance(A, Normal(0.0, [1.0, -1.0], check=False)),
             ValueError,
-            "b.std must be positive and finite: its smallest entry is -1 (row 1).",
+            "b.std must be positive and finite: it has the entry -1 (row 1).",
         ),
         (lambda: normal.fisher_rao_geodesic(A, A, 1.5), ValueError, "t must lie in [0, 1]"),
         (
@@ -1060,7 +1060,7 @@ A, B, V = Normal([0.0, 1.0], 1.0), Normal([0.0, 1.0, 2.0], 1.0), Tangent([0.0, 1
         (
             lambda: normal.from_expectation_parameters([1.0, 2.0], [2.0, 4.0]),
             ValueError,
-            "eta_2 - eta_1 ** 2 must be positive and finite: its smallest entry is 0 (row 1).",
+            "eta_2 - eta_1 ** 2 must be positive and finite: it has the entry 0 (row 1).",
         ),
         (lambda: Normal.stack([]), ValueError, "points must hold at least one point"),
         (

@@ -542,7 +542,7 @@ WRONG = {
     "radius": (
         lambda: robustness.spectral_attack(NET, X, radius=0.0),
         ValueError,
-        r"radius must be positive and finite: its smallest entry is 0",
+        r"radius must be positive and finite: it has the entry 0",
     ),
     "radii": (
         lambda: robustness.spectral_attack(NET, X, radius=torch.ones(3)),

@@ -51,6 +51,7 @@ class _Source:
     num_rows: int | None  # None: only reading tells
     has_ids: bool
     read: Callable  # read(rows): yields (ids or None, values) for that many rows at a time
+    is_indexed: bool = False  # whether pandas has numbered or named the rows
 
 
 class Table:
@@ -79,6 +80,7 @@ class Table:
             raise UsageError(f"{path}: it has no columns of numbers")
         self._read, self.columns, self.num_columns = source.read, source.columns, source.num_columns
         self.num_rows, self.has_ids = source.num_rows, source.has_ids
+        self.is_indexed = source.is_indexed
 
     @property
     def block_rows(self):
@@ -92,7 +94,7 @@ class Table:
         with _FileErrors(self.path):
             for ids, values in self._read(rows or self.block_rows):
                 values = values if order is None else values[:, order]
-                if values.dtype.kind in "iu" or values.dtype.itemsize > 8:  # long doubles
+                if values.dtype.kind in "iub" or values.dtype.itemsize > 8:  # long doubles
                     values = values.astype(np.float64)
                 names = ids or [str(row) for row in range(first, first + len(values))]
                 yield Block(first, names, values)
@@ -314,7 +316,6 @@ def _is_number(cell):
 # ---------------------------------------------------------------- parquet
 
 _NO_PARQUET = "it is no parquet file, or a damaged one"
-_PANDAS_INDEX = "__index_level_0__"
 
 
 def _open_parquet(name, lists, id_column):
@@ -324,31 +325,83 @@ def _open_parquet(name, lists, id_column):
     with _arrays.parsing(_NO_PARQUET), _parquet_file(name) as file:
         schema, total = file.schema_arrow, file.metadata.num_rows
     _require_distinct(schema.names)
-    if id_column is None and _PANDAS_INDEX in schema.names:
-        id_column = _PANDAS_INDEX
+    index, numbers = _index_of_pandas(schema)
+    is_indexed = id_column is None and bool(schema.pandas_metadata)
     for column in (id_column, lists):
         if column is not None and column not in schema.names:
             raise ValueError(
                 f"it has no column {column}: its columns are {', '.join(schema.names[:8])}"
             )
-    columns = [column for column in schema.names if column != id_column]
+    is_numbered = id_column is None and numbers is not None and len(numbers) == total
+    names = _RowNames([id_column] if id_column else index, numbers if is_numbered else None)
+    columns = [column for column in schema.names if column not in {id_column, *index}]
     kinds = {column: schema.field(column).type for column in columns}
     if lists is None and len(columns) == 1 and _is_list(kinds[columns[0]]):
         lists = columns[0]
     if lists is not None:
-        return _open_lists(name, lists, schema.field(lists).type, id_column, total)
+        return _open_lists(name, lists, schema.field(lists).type, names, total)
     for column, kind in kinds.items():
         _require_numbers(name, column, kind)
 
     def read(rows):
-        for batch, ids in _parquet_batches(name, rows, columns, id_column):
-            arrays = [batch.column(column).to_numpy(zero_copy_only=False) for column in columns]
+        for batch, ids in _parquet_batches(name, rows, columns, names):
+            arrays = [_numbers(batch.column(column)) for column in columns]
             yield ids, np.stack(arrays, axis=-1)
 
-    return _Source(columns, len(columns), total, id_column is not None, read)
+    return _Source(columns, len(columns), total, names.are_known, read, is_indexed)
 
 
-def _open_lists(name, column, kind, id_column, total):
+@dataclass(frozen=True)
+class _RowNames:
+    """Where the names of the rows of a parquet file stand.
+
+    Parameters
+    ----------
+    columns : list of str
+        The columns that hold them: of an index with several levels there are several.
+    numbers : range or None
+        The numbers that stand for them where pandas stored these without a column.
+    """
+
+    columns: list
+    numbers: range | None
+
+    @property
+    def are_known(self):
+        return bool(self.columns) or self.numbers is not None
+
+    def of(self, batch, first):
+        """Return the names of the rows of a batch that starts with a row of the file."""
+        if not self.columns:
+            rows = range(first, first + batch.num_rows)
+            return None if self.numbers is None else [str(self.numbers[row]) for row in rows]
+        cells = zip(*(batch.column(name).to_pylist() for name in self.columns), strict=True)
+        return [", ".join(map(str, row)) for row in cells]
+
+
+def _index_of_pandas(schema):
+    """Return the columns that pandas wrote as an index, and the numbers that it stored as one."""
+    stored = schema.pandas_metadata
+    index = stored.get("index_columns") if isinstance(stored, dict) else None
+    index = index if isinstance(index, list) else []
+    columns = [entry for entry in index if isinstance(entry, str) and entry in schema.names]
+    counted = next((entry for entry in index if isinstance(entry, dict)), {})
+    limits = [counted.get(key) for key in ("start", "stop", "step")]
+    is_range = all(type(limit) is int for limit in limits) and limits[2] != 0
+    # Numbers 0, 1, 2, ... are what pandas writes for rows without names.
+    is_plain = limits[0] == 0 and limits[2] == 1
+    return columns, range(*limits) if is_range and not is_plain else None
+
+
+def _numbers(column):
+    from pyarrow import types
+
+    is_exact = types.is_boolean(column.type) or types.is_decimal(column.type)
+    column = column.cast("float64") if is_exact else column
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _open_lists(name, column, kind, names, total):
     """Open a column that holds a whole prediction in each row, as data sets of models do."""
     if not _is_list(kind):
         raise ValueError(
@@ -357,14 +410,14 @@ def _open_lists(name, column, kind, id_column, total):
     _require_numbers(name, column, kind.value_type)
     if total == 0:
         raise ValueError("it has no rows")
-    first, _ = next(_parquet_batches(name, 1, [column], None))
+    first, _ = next(_parquet_batches(name, 1, [column], _RowNames([], None)))
     (width,) = _lengths(first.column(column))
     if width == 0:
         raise ValueError(f"column {column} has no numbers in row 0")
 
     def read(rows):
         start = 0
-        for batch, ids in _parquet_batches(name, rows, [column], id_column):
+        for batch, ids in _parquet_batches(name, rows, [column], names):
             lengths = _lengths(batch.column(column))
             (others,) = np.nonzero(lengths != width)
             if others.size:
@@ -372,11 +425,10 @@ def _open_lists(name, column, kind, id_column, total):
                     f"column {column} has {lengths[others[0]]} numbers in row {start + others[0]} "
                     f"and {width} in row 0"
                 )
-            numbers = batch.column(column).flatten().to_numpy(zero_copy_only=False)
-            yield ids, numbers.reshape(-1, width)
+            yield ids, _numbers(batch.column(column).flatten()).reshape(-1, width)
             start += len(lengths)
 
-    return _Source(None, int(width), total, id_column is not None, read)
+    return _Source(None, int(width), total, names.are_known, read)
 
 
 def _lengths(lists):
@@ -392,9 +444,9 @@ def _parquet_file(name):
     return parquet.ParquetFile(name, buffer_size=2**16, pre_buffer=False)
 
 
-def _parquet_batches(name, rows, columns, id_column):
+def _parquet_batches(name, rows, columns, names):
     """Yield some rows at a time of the columns asked for, and the names of the rows."""
-    wanted = columns if id_column is None else [*columns, id_column]
+    wanted, first = [*columns, *names.columns], 0
     with _parquet_file(name) as file:
         batches = file.iter_batches(batch_size=rows, columns=wanted)
         while True:
@@ -403,9 +455,8 @@ def _parquet_batches(name, rows, columns, id_column):
                 if batch is None:
                     return
                 batch.validate(full=True)
-            is_named = id_column is not None
-            ids = [str(cell) for cell in batch.column(id_column).to_pylist()] if is_named else None
-            yield batch, ids
+            yield batch, names.of(batch, first)
+            first += batch.num_rows
 
 
 def _is_list(kind):
@@ -418,6 +469,8 @@ def _require_numbers(name, column, kind):
     from pyarrow import types
 
     if types.is_integer(kind) or types.is_floating(kind):
+        return
+    if types.is_boolean(kind) or types.is_decimal(kind):
         return
     if _is_list(kind) and types.is_floating(kind.value_type):
         way_out = f"If its lists are the predictions, name it: {name}:{column}"
@@ -463,7 +516,7 @@ def paired_blocks(a, b):
                 f"{longer.path} has more rows than {shorter.path}, which has {seen}: row by row "
                 "they must belong together"
             )
-        if a.has_ids and b.has_ids and x.ids != y.ids:
+        if x.ids != y.ids and _are_named(a, b, x, y):
             at = next(
                 i for i, pair in enumerate(zip(x.ids, y.ids, strict=True)) if len({*pair}) > 1
             )
@@ -472,6 +525,15 @@ def paired_blocks(a, b):
                 "sort both by the names of their rows"
             )
         yield x, y
+
+
+def _are_named(a, b, x, y):
+    """Tell whether two tables say which rows belong together.
+
+    The numbers that pandas gave to rows without names count beside its numbers of a sorted table.
+    """
+    are_numbers = all(name.isdecimal() for name in (*x.ids, *y.ids))
+    return (a.has_ids and b.has_ids) or (a.is_indexed and b.is_indexed and are_numbers)
 
 
 def _even(blocks, rows):

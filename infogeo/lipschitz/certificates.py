@@ -11,7 +11,18 @@ from typing import Any
 
 from array_api_compat import device as device_of
 
-from infogeo._array import MODEL_LOGITS, REAL, Rule, bad_value, boundary_sine, gate, norm, top_two
+from infogeo._array import (
+    MODEL_LOGITS,
+    NON_NEGATIVE,
+    POSITIVE,
+    REAL,
+    bad_value,
+    boundary_sine,
+    entries,
+    gate,
+    norm,
+    top_two,
+)
 from infogeo._result import storable
 
 __all__ = [
@@ -569,28 +580,6 @@ def _is_top(z, xp):
 # ---------------------------------------------------------------- rules
 
 
-def _are_positive(x, coarseness):
-    return float(x.min()) > 0.0 and float(x.max()) < math.inf
-
-
-def _explain_positive(name, x, coarseness):
-    wrong = ~((x > 0.0) & (x < math.inf))
-    if wrong.any():
-        raise bad_value(name, "be positive and finite", f"it has the entry {x[wrong][0]:.6g}")
-
-
-def _are_non_negative(x, coarseness):
-    return float(x.min()) >= 0.0
-
-
-def _explain_non_negative(name, x, coarseness):
-    wrong = ~(x >= 0.0)
-    if wrong.any():
-        raise bad_value(name, "not be negative", f"it has the entry {x[wrong][0]:.6g}")
-
-
-POSITIVE = Rule("", _are_positive, _explain_positive)
-NON_NEGATIVE = Rule("", _are_non_negative, _explain_non_negative)
 _RADII = replace(NON_NEGATIVE, axes=())  # not one for each row
 _WEIGHT = replace(REAL, axes=("outcomes", "features"))
 
@@ -599,12 +588,6 @@ def _are_classes(y, coarseness):
     return float(y.min()) >= 0.0 and bool((y % 1.0 == 0.0).all())
 
 
-def _explain_classes(name, y, coarseness):
-    wrong = ~((y >= 0.0) & (y % 1.0 == 0.0))
-    if wrong.any():
-        raise bad_value(
-            name, "hold classes as integers from 0 on", f"it has the entry {y[wrong][0]:.6g}"
-        )
-
-
-CLASSES = Rule("", _are_classes, _explain_classes)
+CLASSES = entries(
+    "hold classes as integers from 0 on", _are_classes, lambda y: (y >= 0.0) & (y % 1.0 == 0.0)
+)

@@ -6,9 +6,8 @@ Classes are integers; for the binary losses, whose network has one output f, the
 import numpy as np
 
 from infogeo import _array
-from infogeo._array import MODEL_LOGITS, REAL, Rule, bad_value, gate
+from infogeo._array import MODEL_LOGITS, NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, gate
 from infogeo._extras import missing
-from infogeo.lipschitz.certificates import NON_NEGATIVE, POSITIVE
 
 try:
     import torch

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from infogeo._array import REAL, Rule, bad_value, finite_number, gate
+from infogeo._array import NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, finite_number, gate
 from infogeo._extras import missing
 from infogeo._result import storable
-from infogeo.lipschitz.certificates import NON_NEGATIVE, POSITIVE
 
 try:
     import torch

@@ -94,11 +94,11 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     """
     _, given = gate(check, table=(WEIGHTS, table))
     refuse_gradients(table=given)
-    margins = _margins_by_name(table, len(given.shape), margins)
     q = to_host("table", given)
     if q.ndim == 0 or q.size == 0 or not (q > 0.0).any():
         seen = f"got shape {q.shape}" if q.size == 0 or q.ndim == 0 else "all are 0"
         raise bad_value("table", "be an array with positive entries", seen)
+    margins = _margins_by_name(table, q.ndim, margins)
     fitted, roundoff = _gate_margins(q.shape, margins, check)
     features = _indicators(q.shape, [margin.axes for margin in fitted])
     targets = np.concatenate([margin.values.reshape(-1) for margin in fitted])
