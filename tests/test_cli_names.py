@@ -89,3 +89,11 @@ def test_flags_and_decimals_are_numbers():
     np.testing.assert_array_equal(Table("a.parquet").whole().values, np.eye(2))
     parquet.write_table(table, "b.parquet")
     np.testing.assert_array_equal(Table("b.parquet").whole().values, [[1.0, 0.0], [np.nan, 1.0]])
+
+
+@pytest.mark.parametrize("stored", [b"{", b"\xff", b"[" * 100_000])
+def test_damaged_words_of_pandas_are_one_line(stored):
+    table = pa.Table.from_pandas(P).replace_schema_metadata({b"pandas": stored})
+    parquet.write_table(table, "a.parquet")
+    with pytest.raises(UsageError, match=r"^a\.parquet: it is no parquet file, or a damaged one$"):
+        Table("a.parquet")

@@ -324,9 +324,10 @@ def _open_parquet(name, lists, id_column):
         raise UsageError(f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'")
     with _arrays.parsing(_NO_PARQUET), _parquet_file(name) as file:
         schema, total = file.schema_arrow, file.metadata.num_rows
+        stored = schema.pandas_metadata
     _require_distinct(schema.names)
-    index, numbers = _index_of_pandas(schema)
-    is_indexed = id_column is None and bool(schema.pandas_metadata)
+    index, numbers = _index_of_pandas(stored, schema.names)
+    is_indexed = id_column is None and bool(stored)
     for column in (id_column, lists):
         if column is not None and column not in schema.names:
             raise ValueError(
@@ -379,12 +380,11 @@ class _RowNames:
         return [", ".join(map(str, row)) for row in cells]
 
 
-def _index_of_pandas(schema):
+def _index_of_pandas(stored, names):
     """Return the columns that pandas wrote as an index, and the numbers that it stored as one."""
-    stored = schema.pandas_metadata
     index = stored.get("index_columns") if isinstance(stored, dict) else None
     index = index if isinstance(index, list) else []
-    columns = [entry for entry in index if isinstance(entry, str) and entry in schema.names]
+    columns = [entry for entry in index if isinstance(entry, str) and entry in names]
     counted = next((entry for entry in index if isinstance(entry, dict)), {})
     limits = [counted.get(key) for key in ("start", "stop", "step")]
     is_range = all(type(limit) is int for limit in limits) and limits[2] != 0
