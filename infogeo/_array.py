@@ -643,13 +643,23 @@ def softmax(z: Array, xp: Namespace) -> Array:
     return unnormalised / xp.sum(unnormalised, axis=-1, keepdims=True)
 
 
+def masked_gap(dtype: Any, xp: Namespace) -> float:
+    """Return how far below the largest logit a class is as good as masked: sqrt(p) underflows.
+
+    That is 1416.8 in float64 and 174.7 in float32. Masks of -1e9 or ``finfo.min`` are far beyond.
+    """
+    return -2.0 * math.log(xp.finfo(dtype).smallest_normal)
+
+
 def centred(z: Array, xp: Namespace) -> Array:
-    """Return the representative of logits whose finite entries sum to 0."""
+    """Return the representative of logits whose entries sum to 0, those of masked classes left out.
+
+    A finite mask in the sum would move the representative so far that all others are rounded away.
+    """
     z = z - xp.max(z, axis=-1, keepdims=True)
-    is_finite = z > -xp.inf
-    finite = xp.where(is_finite, z, xp.zeros_like(z))
-    count = xp.sum(xp.astype(is_finite, z.dtype), axis=-1, keepdims=True)
-    return z - xp.sum(finite, axis=-1, keepdims=True) / count
+    counts = z > -masked_gap(z.dtype, xp)
+    total = xp.sum(xp.where(counts, z, xp.zeros_like(z)), axis=-1, keepdims=True)
+    return z - total / xp.sum(xp.astype(counts, z.dtype), axis=-1, keepdims=True)
 
 
 def norm(x: Array, xp: Namespace) -> Array:
@@ -825,7 +835,8 @@ def on_host(x: Array) -> Array:
 
 def device_of(x: Array) -> Any:
     """Return the device for new arrays beside x; None where the library decides by itself."""
-    return x.device if is_torch_array(x) else None
+    tensor = _torch_tensor()  # is_torch_array has a cache, of which torch.compile warns
+    return x.device if tensor is not None and isinstance(x, tensor) else None
 
 
 def as_leading(t: Array, point: Array, xp: Namespace) -> Array:

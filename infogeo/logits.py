@@ -1,10 +1,13 @@
 r"""The simplex in logits: points of the quotient R^c/1, last axis; a constant changes nothing.
 
 Every function is that of the probabilities softmax(z), computed without forming them: classes of
-probability 1e-300 count, and -inf masks a class. Functions that return a point return the
-representative with sum zero. A tangent vector v is a change of the logits, again up to a
-constant; it acts on the probabilities as dp = p (v - E_p[v]). Functions that return a tangent
-vector return the representative with E_p[v] = 0, which is the score.
+probability 1e-300 count, and -inf masks a class. So does a large negative number, -1e9 or
+``finfo.min``: no result is rounded by it. Functions that return a point return the representative
+with sum zero. Masked classes are left out of that sum, and so are those more than 1416.8 below the
+largest (174.7 in float32), where even the root of the probability underflows. A tangent vector v is
+a change of the logits, again up to a constant; it acts on the probabilities as dp = p (v - E_p[v]).
+Functions that return a tangent vector return the representative with E_p[v] = 0, which is the
+score.
 """
 
 import math
@@ -71,7 +74,8 @@ def canonical(z, *, check=True):
     Returns
     -------
     array, shape (..., c)
-        The finite logits sum to 0; masked classes stay -inf.
+        The logits sum to 0, those of masked classes left out (see the module), which stay -inf
+        or far below.
 
     Raises
     ------
@@ -221,13 +225,20 @@ def quotient_norm(z, *, order=2, check=True):
 
 
 def _quotient_norm(z, order, xp):
-    if order == 2:
-        return _array.norm(z - xp.mean(z, axis=-1, keepdims=True), xp)
+    largest, smallest = (f(z, axis=-1, keepdims=True) for f in (xp.max, xp.min))
+    half = 0.5 * largest - 0.5 * smallest
     if order == math.inf:
-        return 0.5 * (xp.max(z, axis=-1) - xp.min(z, axis=-1))
-    ordered, half = xp.sort(z, axis=-1), z.shape[-1] // 2
-    upper = ordered[..., z.shape[-1] - half :]
-    return xp.sum(upper, axis=-1) - xp.sum(ordered[..., :half], axis=-1)
+        return half[..., 0]
+    # In units of half the range nothing overflows before the norm itself does.
+    unit = (z - largest) / xp.where(half > 0.0, half, xp.ones_like(half))
+    if order == 2:
+        size = _array.norm(unit - xp.mean(unit, axis=-1, keepdims=True), xp)
+    else:
+        ordered, num = xp.sort(unit, axis=-1), z.shape[-1] // 2
+        upper = ordered[..., z.shape[-1] - num :]
+        size = xp.sum(upper, axis=-1) - xp.sum(ordered[..., :num], axis=-1)
+    with np.errstate(over="ignore"):
+        return half[..., 0] * size
 
 
 def fisher_information(z, *, check=True):
@@ -311,7 +322,8 @@ def apply_inverse_fisher(z, g, *, check=True):
     z : array, shape (..., c)
         Logits along the last axis, all finite.
     g : array, shape (..., c)
-        Vector of which the part orthogonal to the constants counts. Leading axes broadcast.
+        Vector of which the part orthogonal to the constants counts; a sum within rounding of 0
+        is taken for 0. Leading axes broadcast.
     check : bool
         Verify the values. Shapes and dtypes are always verified.
 
@@ -332,7 +344,7 @@ def apply_inverse_fisher(z, g, *, check=True):
     """
     xp, z, g = gate(check, z=(LOGITS, z), g=(VECTOR, g))
     _require_unmasked(z, check, xp)
-    g = g - xp.mean(g, axis=-1, keepdims=True)
+    g = _without_constant(g, xp)
     growth = -_array.log_softmax(z, xp)
     # 1 / p may overflow where g is 0, and g / p may although its differences do not.
     top = xp.max(xp.where(g != 0.0, growth, xp.zeros_like(g)), axis=-1, keepdims=True)
@@ -377,9 +389,35 @@ def natural_gradient(z, g, *, check=True):
     return apply_inverse_fisher(z, g, check=check)
 
 
+def _without_constant(g, xp):
+    """Return the part of g orthogonal to the constants, g itself if its sum is only rounding.
+
+    The gradient of a loss is 0 at a class without probability, and has to stay 0 there: a rest
+    of the mean, divided by that probability, would be all that is left of the solution.
+    """
+    total = xp.sum(g, axis=-1, keepdims=True)
+    size = xp.sum(xp.abs(g), axis=-1, keepdims=True)
+    is_rounding = xp.abs(total) <= 32.0 * xp.finfo(g.dtype).eps * size
+    return g - xp.where(is_rounding, xp.zeros_like(total), total / g.shape[-1])
+
+
 def _score(p, v, xp):
-    """Return the representative of a tangent vector with mean 0 under p."""
-    return v - xp.sum(p * v, axis=-1, keepdims=True)
+    """Return the representative of a tangent vector with mean 0 under p.
+
+    From the differences to the most likely class: its own difference from the mean would cancel
+    where p is near 1. Classes without probability do not count, were they infinite.
+    """
+    is_top = _is_largest(p, xp)
+    top = xp.sum(xp.where(is_top, v, xp.zeros_like(v)), axis=-1, keepdims=True)
+    difference = v - top
+    counted = xp.where(p > 0.0, difference, xp.zeros_like(difference))
+    return difference - xp.sum(p * counted, axis=-1, keepdims=True)
+
+
+def _is_largest(x, xp):
+    """Return flags for one largest entry of each row."""
+    index = xp.arange(x.shape[-1], device=_array.device_of(x))
+    return index == xp.argmax(x, axis=-1, keepdims=True)
 
 
 def _require_unmasked(z, check, xp):
@@ -511,22 +549,24 @@ def _roots(z):
 def _near_chord(z, w, q, total, xp):
     """Return the chord from z - w; q are the probabilities of w up to a factor, with their sum.
 
-    With v = log(p / q) up to a constant, E_q[v] = 0, h = exp(v / 2) - 1 and
-    g^2 = 1 + E_q[(2 + h) h], the change of the normaliser, it is the root of E_q[(h + 1 - g)^2]
-    over g. Rows with a mask of one alone, or with v so large that a tail of q may count, take the
+    With v = log(p / q) up to a constant, h = exp(v / 2) - 1 and g^2 = 1 + E_q[(2 + h) h], the
+    change of the normaliser, it is the root of E_q[(h + 1 - g)^2] over g. The constant makes v = 0
+    at the most likely class: there even h + 1 - g has all its digits, however saturated the pair
+    is. Rows with a mask of one alone, or with v so large that a tail of q may count, take the
     other form.
     """
     ones = _array.ones(z.shape[-1], z.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
         v, rounding = _two_difference(z, w)
-        mean = (q * v).dot(ones) / total
-        if np.isnan(mean).any():
-            is_masked = np.isnan(v)  # in both: q is 0 there
-            v[is_masked] = rounding[is_masked] = 0.0
-            mean = (q * v).dot(ones) / total
-        v -= mean[:, None]
+        top = np.arange(len(v)), q.argmax(-1)
+        v -= v[top][:, None]
+        rounding -= rounding[top][:, None]
         v += rounding
-        is_tame = v.max(-1) < 40.0
+        largest = v.max(-1)
+        if np.isnan(largest).any():
+            v[(z == -np.inf) & (w == -np.inf)] = 0.0
+            largest = v.max(-1)
+        is_tame = largest < 40.0
         v *= 0.5
         h = np.expm1(v, out=v)
         terms = h + 2.0
@@ -554,9 +594,8 @@ def _root_difference(z, w, xp):
     ratio = _log_ratio_of(z, w, of_z, of_w, xp)
     p_is_larger = ratio > 0.0
     # sqrt(larger) (1 - exp(-|ratio| / 2)): the sinh form of the difference would overflow.
-    root_p, root_q = (x.root / xp.sqrt(x.total) for x in (of_z, of_w))
     shrinkage = xp.expm1(0.5 * xp.where(p_is_larger, -ratio, ratio))
-    return xp.where(p_is_larger, -root_p, root_q) * shrinkage
+    return xp.where(p_is_larger, -_normalised(of_z, xp), _normalised(of_w, xp)) * shrinkage
 
 
 class _Unnormalised(NamedTuple):
@@ -566,16 +605,20 @@ class _Unnormalised(NamedTuple):
     |z|. So is the root: it does not underflow where the probability does.
     """
 
-    top: _array.Array  # what was taken off, (..., 1)
-    log: _array.Array  # z - top
+    log: _array.Array  # z - max z
     root: _array.Array  # exp(log / 2)
     total: _array.Array  # the sum of root^2, (..., 1)
 
 
 def _unnormalised(z, xp):
-    top = xp.max(z, axis=-1, keepdims=True)
-    root = xp.exp(0.5 * (z - top))
-    return _Unnormalised(top, z - top, root, xp.sum(root * root, axis=-1, keepdims=True))
+    log = z - xp.max(z, axis=-1, keepdims=True)
+    root = xp.exp(0.5 * log)
+    return _Unnormalised(log, root, xp.sum(root * root, axis=-1, keepdims=True))
+
+
+def _normalised(of_z, xp):
+    """Return the square roots of the probabilities."""
+    return of_z.root / xp.sqrt(of_z.total)
 
 
 def _log_ratio(z, w, xp):
@@ -587,19 +630,24 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     """Return the same, from what is known of z and w.
 
     For near points log p - log q cancels. There log(p / q) = v - log E_q[exp v] for any
-    v = z - w - constant; the constant that makes E_q[v] = 0 leaves an expectation of 1 plus a
-    small number, and the small number is what is summed.
+    v = z - w - constant. The constant makes v = 0 at the class of largest p q: no other class
+    loses digits to it, and for near points the expectation is 1 plus a small number, whose terms
+    are summed.
     """
     q = of_w.root * of_w.root / of_w.total
     in_p, in_q = of_z.log > -xp.inf, of_w.log > -xp.inf
     in_both = in_p & in_q
     zero = xp.zeros_like(q + of_z.total)
+    is_top = _is_largest(0.5 * of_z.log + 0.5 * of_w.log, xp) & in_both
+
+    def of_top(x):
+        return xp.sum(xp.where(is_top, x, zero), axis=-1, keepdims=True)
+
     v, rounding = _two_difference(xp.where(in_both, z, zero), xp.where(in_both, w, zero))
-    mean = xp.sum(q * v, axis=-1, keepdims=True)
-    v = xp.where(in_both, (v - mean) + rounding, zero)
+    v = xp.where(in_both, (v - of_top(v)) + (rounding - of_top(rounding)), zero)
     # q exp(v) - q, from expm1 where that cancels, from p where q underflows. Beyond exp(40) the
     # points are far apart, and the other formula takes over.
-    growth = of_z.top - of_w.top - xp.log(of_w.total) - mean
+    growth = of_top(of_w.log) - of_top(of_z.log) - xp.log(of_w.total)
     q_exp_v = of_z.root * of_z.root * xp.exp(_array.clip(growth, xp, max=40.0))
     change = xp.where(in_both & (v < 1.0), q * xp.expm1(_array.clip(v, xp, max=1.0)), q_exp_v - q)
     change = xp.sum(change, axis=-1, keepdims=True)
@@ -697,7 +745,7 @@ def e_geodesic(z, w, t, *, check=True):
     joint = (z > -xp.inf) & (w > -xp.inf)
     _geodesic.require_common_outcome("z and w", joint, check, xp)
     t = _array.as_leading(t, joint, xp)
-    z, w = _array.centred(z, xp), _array.centred(w, xp)
+    z, w = (x - xp.max(x, axis=-1, keepdims=True) for x in (z, w))
     zero = xp.zeros_like(z)
     line = (1.0 - t) * xp.where(joint, z, zero) + t * xp.where(joint, w, zero)
     inside = xp.where(joint, line, xp.full_like(line, -xp.inf))
@@ -788,11 +836,22 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
 
 
 def _log_mixture(weight_a, a, weight_b, b, xp):
-    """Return log(weight_a exp a + weight_b exp b), -inf where that is 0."""
-    top = xp.maximum(a, b)
-    is_finite = top > -xp.inf
-    top = xp.where(is_finite, top, xp.zeros_like(top))
-    return top + _array.safe_log(weight_a * xp.exp(a - top) + weight_b * xp.exp(b - top), xp)
+    """Return log(weight_a exp a + weight_b exp b), -inf where that is 0.
+
+    It is counted from the larger term, so that a class underflows only where both do. A term of
+    weight 0 has a derivative by its weight, but may be too large for it.
+    """
+    b_leads = a + _array.safe_log(weight_a, xp) <= b + _array.safe_log(weight_b, xp)
+    lead, other = xp.where(b_leads, b, a), xp.where(b_leads, a, b)
+    lead_weight = xp.where(b_leads, weight_b, weight_a)
+    other_weight = xp.where(b_leads, weight_a, weight_b)
+    in_lead = lead > -xp.inf
+    lead = xp.where(in_lead, lead, xp.zeros_like(lead))
+    gap = other - lead
+    bound = math.log(xp.finfo(gap.dtype).max) - 2.0
+    half = xp.exp(0.5 * xp.where(other_weight > 0.0, gap, _array.clip(gap, xp, max=bound)))
+    total = _array.safe_log(lead_weight + other_weight * half * half, xp)
+    return xp.where(in_lead, lead + total, -xp.inf)
 
 
 # ---------------------------------------------------------------- exponential and logarithm
@@ -830,11 +889,11 @@ def exp_map(z, v, *, check=True):
     np.True_
     """
     xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
-    log_p, score, length = _polar(z, v, xp)
+    of_z, score, length = _polar(z, v, xp)
     growth = xp.cos(0.5 * length) + 0.5 * _geodesic.sinc(0.5 * length, xp) * score
     if check and _array.is_readable(growth):
-        _geodesic.require_inside(_boundary_time(log_p, score, length, xp), xp)
-    return _array.centred(log_p + 2.0 * _array.safe_log(growth, xp), xp)
+        _geodesic.require_inside(_boundary_time(of_z.log, score, length, xp), xp)
+    return _array.centred(of_z.log + 2.0 * _array.safe_log(growth, xp), xp)
 
 
 def log_map(z, w, *, check=True):
@@ -873,20 +932,31 @@ def log_map(z, w, *, check=True):
             "be masked where z is",
             "it has a class that z masks, and no finite velocity leaves a face",
         )
-    delta = _root_difference(z, w, xp)
-    half_squared_chord = 0.5 * xp.sum(delta**2, axis=-1, keepdims=True)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
-    # sqrt(q / p) - cos(angle), with 1 - cos(angle) = |delta|^2 / 2
-    change = _divergence.expm1(-0.5 * _log_ratio(z, w, xp), xp)
-    v = 2.0 / _geodesic.sinc(angle, xp) * (change + half_squared_chord)
-    in_both = (z > -xp.inf) | (w > -xp.inf)
-    return xp.where(in_both, v, xp.zeros_like(v))
+    angle = 0.5 * _array.angle_of_chord(_chord(z, w, xp), xp)[..., None]
+    # The score of sqrt(q / p): that is cos(angle) on average.
+    change = _finite_where_masked(_divergence.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
+    v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
+    return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
+
+
+def _finite_where_masked(v, z, xp):
+    """Return v with large numbers in the place of infinities at classes that are masked in z.
+
+    Masks of different depth have ratios of probabilities that overflow, and nothing else
+    depends on them. With an infinity the vector would not be one.
+    """
+    largest = float(xp.finfo(v.dtype).max) / 16.0
+    is_masked = z - xp.max(z, axis=-1, keepdims=True) <= -_array.masked_gap(z.dtype, xp)
+    return xp.where(is_masked, _array.clip(v, xp, min=-largest, max=largest), v)
 
 
 def boundary_time(z, v, *, check=True):
     r"""Time at which the geodesic with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{2}{|s|} \operatorname{atan2}(|s|, -s_i), \qquad s = v - E_p[v]
+
+    over the classes that are not masked (by -inf, or by a number so low that the root of the
+    probability underflows).
 
     Parameters
     ----------
@@ -913,21 +983,25 @@ def boundary_time(z, v, *, check=True):
     1.0
     """
     xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
-    return _boundary_time(*_polar(z, v, xp), xp)
+    of_z, score, length = _polar(z, v, xp)
+    return _boundary_time(of_z.log, score, length, xp)
 
 
 def _polar(z, v, xp):
-    """Return log p, the score of v, and its Fisher norm."""
-    log_p = _array.log_softmax(z, xp)
-    score = _score(xp.exp(log_p), v, xp)
-    return log_p, score, _array.norm(xp.exp(0.5 * log_p) * score, xp)[..., None]
+    """Return z without its normaliser, the score of v, and its Fisher norm."""
+    of_z = _unnormalised(z, xp)
+    roots = _normalised(of_z, xp)
+    score = _score(roots * roots, v, xp)
+    return of_z, score, _array.norm(roots * score, xp)[..., None]
 
 
-def _boundary_time(log_p, score, length, xp):
+def _boundary_time(log, score, length, xp):
     is_zero = length == 0.0
-    angle = xp.where(log_p > -xp.inf, xp.atan2(length, -score), xp.inf + 0.0 * length)
-    time = 2.0 * angle / xp.where(is_zero, xp.ones_like(length), length)
-    return xp.min(xp.where(is_zero, xp.full_like(time, xp.inf), time), axis=-1)
+    unit = xp.where(is_zero, xp.ones_like(length), length)
+    counts = (log > -_array.masked_gap(log.dtype, xp)) & ~is_zero
+    with np.errstate(over="ignore"):
+        time = 2.0 * xp.atan2(length, -score) / unit
+    return xp.min(xp.where(counts, time, xp.full_like(time, xp.inf)), axis=-1)
 
 
 # ---------------------------------------------------------------- tangent vectors
@@ -1033,12 +1107,13 @@ def parallel_transport(z, w, v, *, check=True):
     True
     """
     xp, z, w, v = gate(check, z=(LOGITS, z), w=(LOGITS, w), v=(VECTOR, v))
-    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
-    score, roots = _score(xp.exp(log_p), v, xp), xp.exp(0.5 * (log_p + log_q))
-    along = xp.sum(roots * score, axis=-1, keepdims=True)
-    along = along / (1.0 + xp.sum(roots, axis=-1, keepdims=True))
-    half_ratio = 0.5 * _log_ratio(z, w, xp)
-    moved = _array.times_exp(score - along, half_ratio, xp) - along
+    p, q = _array.softmax(z, xp), _array.softmax(w, xp)
+    root_p, root_q = (_normalised(_unnormalised(x, xp), xp) for x in (z, w))
+    score = _score(p, v, xp)
+    along = xp.sum(root_p * root_q * score, axis=-1, keepdims=True)
+    along = along / (1.0 + xp.sum(root_p * root_q, axis=-1, keepdims=True))
+    moved = _array.times_exp(score - along, 0.5 * _log_ratio(z, w, xp), xp)
+    moved = _score(q, _finite_where_masked(moved, w, xp), xp)  # - along would cancel
     return xp.where(w > -xp.inf, moved, xp.zeros_like(moved))
 
 
@@ -1113,7 +1188,7 @@ def m_transport(z, w, v, *, check=True):
             "have the classes of z that v changes",
             "it masks one of them, where the same change of p leaves a face",
         )
-    return _array.times_exp(score, _log_ratio(z, w, xp), xp)
+    return _finite_where_masked(_array.times_exp(score, _log_ratio(z, w, xp), xp), z, xp)
 
 
 # ---------------------------------------------------------------- entropy and divergences
@@ -1147,13 +1222,13 @@ def entropy(z, *, check=True):
     0.693147
     """
     xp, z = gate(check, z=(LOGITS, z))
-    _, log_p, root, total = _unnormalised(z, xp)
+    log_p, root, total = _unnormalised(z, xp)
     p = root * root / total
-    finite = xp.where(log_p > -xp.inf, log_p, xp.zeros_like(log_p))
+    counted = xp.where(p > 0.0, log_p, xp.zeros_like(log_p))
     # The largest logit is 0 now: log(total) is log1p of the others, without the 1.
     others = xp.sum(xp.where(log_p < 0.0, xp.exp(log_p), xp.zeros_like(log_p)), axis=-1)
     ties = xp.sum(xp.astype(log_p == 0.0, log_p.dtype), axis=-1)
-    return xp.log(ties) + xp.log1p(others / ties) - xp.sum(p * finite, axis=-1)
+    return xp.log(ties) + xp.log1p(others / ties) - xp.sum(p * counted, axis=-1)
 
 
 def kl_divergence(z, w, *, check=True):
@@ -1356,8 +1431,8 @@ def bhattacharyya_coefficient(z, w, *, check=True):
 
 
 def _divergence_arguments(z, w, xp):
-    log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
-    return xp.exp(log_p), xp.exp(log_q), log_p, _log_ratio(z, w, xp)
+    p, q = _array.softmax(z, xp), _array.softmax(w, xp)
+    return p, q, _array.log_softmax(z, xp), _log_ratio(z, w, xp)
 
 
 # ---------------------------------------------------------------- means
@@ -1397,7 +1472,10 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     array([ 0.5, -0.5])
     """
     xp, points, weights = _array.gate_mean(check, LOGITS, points, weights, axis)
-    mean = _array.weighted_sum(_array.centred(points, xp), weights, axis, xp)
+    # Masks by the smallest number may sum up to -inf, which masks as well.
+    with np.errstate(over="ignore"):
+        relative = points - xp.max(points, axis=-1, keepdims=True)
+        mean = _array.weighted_sum(relative, weights, axis, xp)
     if check and _array.is_readable(mean) and bool(xp.any(xp.all(mean == -xp.inf, axis=-1))):
         raise bad_value(
             "points", "have a class in common for an e-mean", "every class is masked in one"
