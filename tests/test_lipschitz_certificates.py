@@ -679,6 +679,17 @@ def test_sphere_head_is_the_exponential_map():
                                atol=1e-6, rtol=0)  # fmt: skip
 
 
+@pytest.mark.parametrize("head", [heads.Softmax(), heads.Arcsine(), heads.SphereExponential()])
+def test_heads_of_integers_and_half_precision(head):
+    z = torch.tensor([[1, 0, 0]])
+    expected = head(z.double())
+    torch.testing.assert_close(head(z), expected.float())
+    for dtype in (torch.float16, torch.bfloat16):
+        found = head(z.to(dtype))
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), expected, rtol=0.05, atol=0.02)
+
+
 def test_the_metric_behind_an_isometric_head_is_a_projector():
     net = nn.Sequential(
         layers.OrthogonalLinear(8, 6, dtype=torch.float64),
@@ -845,6 +856,10 @@ BAD_ARGUMENTS = [
      "target must hold classes as integers from 0 on: it has the entry 0.5 (row 0)."),
     (lambda: certificates.coverage([[1.0, 2.0]], [1, 0], 1.0, lipschitz_constant=1.0), ValueError,
      "their shapes are (1, 2) and (2,)."),
+    (lambda: certificates.coverage(np.zeros((0, 2)), np.zeros(0, int), 1.0,
+                                   lipschitz_constant=1.0), ValueError, "at least one"),
+    (lambda: certificates.margin_radius([1.0, 2.0], lipschitz_constant=0.0), ValueError,
+     "lipschitz_constant must be positive and finite: it has the entry 0."),
     (lambda: certificates.coverage([[1.0, 2.0]], [2], 1.0, lipschitz_constant=1.0), ValueError,
      "target must hold classes from 0 to 1: it has the entry 2."),
     (lambda: smoothing.votes(nn.Identity(), F[None] + math.nan, std=1.0, num_samples=5),
@@ -871,6 +886,9 @@ BAD_ARGUMENTS = [
     (lambda: smoothing.sampling_bound(10, 1), ValueError,
      "num_outcomes must be an integer, at least 2: got 1."),
     (lambda: heads.SphereExponential()(torch.ones(3, 1)), ValueError, "z must have one feature"),
+    (lambda: heads.Softmax()(np.ones(3)), TypeError,
+     "z must be a torch tensor of real features: got float64."),
+    (lambda: heads.SphereExponential()(torch.ones(3) + 1j), TypeError, "got torch.complex64."),
     (lambda: heads.Arcsine()(torch.tensor(1.0)), ValueError, "got shape ()."),
 ]  # fmt: skip
 

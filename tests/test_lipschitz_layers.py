@@ -457,6 +457,19 @@ def test_jacobian_spectrum_against_finite_differences():
     torch.testing.assert_close(layers.jacobian_spectrum(wide, torch.randn(2, 3))[1], expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_norms_and_spectra_of_half_precision_are_float32(dtype):
+    net = nn.Linear(4, 3).to(dtype)
+    exact = np.linalg.svd(net.weight.detach().double().numpy(), compute_uv=False)
+    for found in (
+        layers.jacobian_spectrum(net, torch.ones(1, 4, dtype=dtype))[0, 0],
+        layers.operator_norm(net.weight.detach()),
+    ):
+        assert found.dtype == torch.float32
+        assert float(found) == pytest.approx(exact[0], rel=1e-6)
+    assert layers.lipschitz_bound(net) == pytest.approx(exact[0], rel=1e-13)
+
+
 # ---------------------------------------------------------------- convolutions
 
 
@@ -679,6 +692,16 @@ def test_convolutions_of_torchlip_are_frozen():
 W = torch.ones(3, 3)
 BAD_ARGUMENTS = [
     (lambda: layers.Cayley()(W.half()), TypeError, "weight must be float32 or float64"),
+    (lambda: layers.QR()(W.int()), TypeError, "weight must be float32 or float64"),
+    (lambda: layers.Bjorck()(W + 1j), TypeError, "its dtype is torch.complex64"),
+    (lambda: layers.Cayley()(W[0]), ValueError, "weight must be a matrix: got shape (3,)."),
+    (lambda: layers.operator_norm(W * math.nan), ValueError, "weight must be finite"),
+    (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W * math.nan), ValueError,
+     "x must be finite"),
+    (lambda: layers.jacobian_spectrum(lambda x: (x, x), W), TypeError,
+     "model must return a tensor: it returned tuple."),
+    (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W, chunk_size=0), ValueError,
+     "chunk_size must be an integer, at least 1: got 0."),
     (lambda: layers.Bjorck(0), ValueError, "num_steps must be an integer, at least 1: got 0."),
     (lambda: layers.NormPool(2)(W), ValueError,
      "the input of NormPool must have a last axis that is a multiple of group_size = 2"),

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
-from infogeo._array import bad_value
+from infogeo._array import REAL, bad_value, gate
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
+from infogeo.lipschitz._checks import check_size
 
 
 def freeze(model, *, order=2):
@@ -136,7 +137,7 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
     -------
     torch.Tensor, shape (...)
         The largest q-norm of a column if p = 1; the largest norm of a row, of the order dual to
-        p, if q = inf; the largest singular value if p = q = 2.
+        p, if q = inf; the largest singular value if p = q = 2. Of half precision in float32.
 
     Raises
     ------
@@ -144,6 +145,7 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
         Something else than a floating-point tensor.
     ValueError
         Orders for which no method is known whose time is polynomial; the message says what is.
+        Entries that are not finite.
 
     Notes
     -----
@@ -175,6 +177,7 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
         raise TypeError(f"weight must be a floating-point torch tensor: got {kind}.")
     if weight.ndim < 2:
         raise bad_value("weight", "be a matrix", f"got shape {tuple(weight.shape)}")
+    _, weight = gate(True, weight=(REAL, weight))  # half precision in float32
     p = _norm_order("domain_order", domain_order)
     q = _norm_order("codomain_order", codomain_order)
     if p == 1.0:
@@ -209,14 +212,15 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
     -------
     torch.Tensor, shape (batch, k)
         Descending, k the smaller one of the sizes of an input and an output; computed in float64
-        from the Jacobian, of the dtype of x.
+        from the Jacobian, of the dtype of x, or float32 if that is half precision.
 
     Raises
     ------
     TypeError
-        Something else than a floating-point tensor.
+        An x, or outputs, that are not a floating-point tensor.
     ValueError
-        An x without inputs; a network with dropout or batch normalisation in training mode.
+        An x without inputs or not finite; a network with dropout or batch normalisation in
+        training mode.
 
     Notes
     -----
@@ -244,18 +248,25 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
         raise TypeError(f"x must be a floating-point torch tensor: got {kind}.")
     if x.ndim < 2 or x.numel() == 0:
         raise bad_value("x", "be a batch of inputs", f"got shape {tuple(x.shape)}")
+    gate(True, x=(REAL, x))
+    if chunk_size is not None:
+        check_size("chunk_size", chunk_size, 1)
     check_rows_are_independent(model)
 
     def flat(point):
-        return model(point[None]).flatten()
+        y = model(point[None])
+        if not isinstance(y, torch.Tensor):
+            raise TypeError(f"model must return a tensor: it returned {type(y).__name__}.")
+        return y.flatten()
 
     with torch.no_grad():
         is_widening = flat(x[0]).numel() > x[0].numel()
     derivative = torch.func.jacfwd(flat) if is_widening else torch.func.jacrev(flat)
+    dtype = torch.promote_types(x.dtype, torch.float32)
     spectra = []
     for part in x.detach().split(chunk_size or len(x)):
         jacobian = torch.vmap(derivative)(part).flatten(2).detach()
-        spectra.append(torch.linalg.svdvals(jacobian.to(torch.float64)).to(x.dtype))
+        spectra.append(torch.linalg.svdvals(jacobian.to(torch.float64)).to(dtype))
     return torch.cat(spectra)
 
 

@@ -6,11 +6,13 @@ from infogeo._array import bad_value
 
 
 def check_precision(weight):
-    if weight.dtype.itemsize < 4:
+    if not weight.dtype.is_floating_point or weight.dtype.itemsize < 4:
         raise TypeError(
             f"weight must be float32 or float64: its dtype is {weight.dtype}. Train in float32 "
             "(autocast is fine), and convert to half precision what freeze returns."
         )
+    if weight.ndim < 2:
+        raise bad_value("weight", "be a matrix", f"got shape {tuple(weight.shape)}")
 
 
 def check_size(name, size, smallest):

@@ -549,10 +549,10 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
         radii=(_RADII, radii),
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
-    if len(z.shape) != 2 or target.shape != z.shape[:1]:
+    if len(z.shape) != 2 or target.shape != z.shape[:1] or z.shape[0] == 0:
         raise bad_value(
             "logits and target",
-            "have one row and one class for each input",
+            "have one row and one class for each of the inputs, at least one",
             f"their shapes are {tuple(z.shape)} and {tuple(target.shape)}",
         )
     if check and bool(xp.any(target >= z.shape[1])):

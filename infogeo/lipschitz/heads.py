@@ -54,7 +54,7 @@ class Softmax(nn.Module):
         torch.Tensor, shape (..., c)
             Logarithms of the probabilities.
         """
-        _check_features(z, 1, "one feature for each class")
+        z = _features(z, 1, "one feature for each class")
         return torch.log_softmax(math.sqrt(2.0) * z, dim=-1)
 
 
@@ -101,7 +101,7 @@ class Arcsine(nn.Module):
         torch.Tensor, shape (..., 2**k)
             Logarithms of the probabilities.
         """
-        _check_features(z, 1, "one feature for each yes or no")
+        z = _features(z, 1, "one feature for each yes or no")
         half = 0.25 * math.pi + 0.5 * z
         pairs = 2.0 * torch.stack((half.cos(), half.sin()), dim=-1).abs().log()
         joint = pairs[..., 0, :]
@@ -150,13 +150,18 @@ class SphereExponential(nn.Module):
         torch.Tensor, shape (..., c)
             Logarithms of the probabilities.
         """
-        _check_features(z, 2, "one feature for each class")
+        z = _features(z, 2, "one feature for each class")
         v = z - z.mean(-1, keepdim=True)
         half = 0.5 * torch.linalg.vector_norm(v, dim=-1, keepdim=True)
         ratio = 0.5 * torch.sinc(half / math.pi)  # sin(r/2) / r
         return 2.0 * (half.cos() / math.sqrt(z.shape[-1]) + ratio * v).abs().log()
 
 
-def _check_features(z, smallest, rule):
+def _features(z, smallest, rule):
+    """Return the features, integers as floating-point numbers."""
+    if not isinstance(z, torch.Tensor) or z.is_complex():
+        kind = getattr(z, "dtype", type(z).__name__)
+        raise TypeError(f"z must be a torch tensor of real features: got {kind}.")
     if z.ndim == 0 or z.shape[-1] < smallest:
         raise bad_value("z", f"have {rule}, at least {smallest}", f"got shape {tuple(z.shape)}")
+    return z if z.is_floating_point() else z.to(torch.get_default_dtype())
