@@ -176,3 +176,39 @@ def test_functions_of_the_wrong_kind_are_sent_on(old):
         frames.apply(simplex.m_mean, old)
     with pytest.raises(ValueError, match="use apply"):
         frames.reduce(simplex.entropy, old)
+
+
+def test_further_arguments_go_by_name_too(old):
+    weights = pd.Series([1.0, 2.0, 3.0, 4.0], index=list("abcd"))
+    expected = simplex.m_mean(old.to_numpy(), weights=weights.to_numpy())
+    for given in (weights, weights[::-1], weights.astype("Float64")[list("cadb")]):
+        np.testing.assert_array_equal(frames.reduce(simplex.m_mean, old, weights=given), expected)
+    other = pl.from_pandas(old)
+    mean = frames.reduce(simplex.m_mean, other, weights=pl.Series(weights.to_numpy()))
+    np.testing.assert_array_equal(mean.row(0), expected)
+    q = old.iloc[::-1, ::-1]
+    d = frames.apply(simplex.kl_divergence, old, q=q)
+    np.testing.assert_array_equal(d, np.zeros(4))
+    d = frames.apply(simplex.kl_divergence, old, q=old.loc["c"][["eel", "cat", "dog"]])
+    np.testing.assert_array_equal(d, simplex.kl_divergence(old.to_numpy(), old.loc["c"].to_numpy()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.rename({"d": "x"}), "weights must have the names of the rows or of the cl"),
+        (lambda w: w.drop("d"), "it has 'a', 'b', 'c'. Rename them"),
+        (lambda w: pd.concat([w, w]), "names of the rows or of the classes"),
+        (lambda w: w.reset_index(drop=True), "it has 0, 1, 2, 3. Rename them, or pass an array"),
+    ],
+)
+def test_weights_with_other_names(old, change, message):
+    weights = pd.Series([1.0, 2.0, 3.0, 4.0], index=list("abcd"))
+    with pytest.raises(ValueError, match=message):
+        frames.reduce(simplex.m_mean, old, weights=change(weights))
+
+
+def test_a_series_that_may_name_rows_or_classes_is_refused(old):
+    square = old.iloc[:3].set_axis(["cat", "dog", "eel"]).iloc[::-1]
+    with pytest.raises(ValueError, match="and both have these"):
+        frames.reduce(simplex.m_mean, square, weights=pd.Series({"cat": 1, "dog": 2, "eel": 3}))

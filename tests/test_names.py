@@ -5,13 +5,24 @@ import importlib
 import inspect
 import pkgutil
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
 import infogeo
-from infogeo import _names, logits, mean, multivariate_normal, neighbors, normal, plot, simplex
+from infogeo import (
+    _names,
+    logits,
+    mean,
+    multivariate_normal,
+    neighbors,
+    normal,
+    plot,
+    pullback,
+    simplex,
+)
 from infogeo.lipschitz import certificates
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
@@ -266,6 +277,13 @@ def test_points_drop_the_names_of_axes_that_an_index_takes():
     np.testing.assert_array_equal(normal.kl_divergence(points[None, 0], points[1]), [[0.0] * 3])
 
 
+@pytest.fixture
+def closing():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.usefixtures("closing")
 def test_figures_go_by_name(rng):
     p, q = _probabilities(rng).iloc[0], _probabilities(rng).iloc[1]
     expected, found = (plot.geodesics(p, other) for other in (q, q.iloc[::-1]))
@@ -275,6 +293,53 @@ def test_figures_go_by_name(rng):
     expected, found = (plot.means(points, weights=w) for w in (weights, weights.iloc[::-1]))
     for line, other in zip(found.lines, expected.lines, strict=True):
         np.testing.assert_array_equal(line.get_xydata(), other.get_xydata())
+
+
+@pytest.mark.usefixtures("closing")
+def test_labels_of_predictions_go_by_the_names_of_rows(rng):
+    z = pd.DataFrame(2.0 * rng.standard_normal((40, 3)))
+    drawn = (z.to_numpy() + rng.gumbel(size=(40, 3))).argmax(axis=1)
+    labels = pd.Series(drawn, dtype="Int64")
+    order = rng.permutation(40)
+    expected = pullback.fit_temperature(z.to_numpy(), labels.to_list())
+    assert pullback.fit_temperature(z, labels.iloc[order]) == expected
+    with pytest.raises(ValueError, match="labels lacks 0 and has 99 besides"):
+        pullback.fit_temperature(z, labels.rename({0: 99}))
+    blocks = [
+        plot.explorer.explorer(z, labels=y, positions=np.zeros((40, 2)))
+        for y in (labels, labels.iloc[order])
+    ]
+    assert blocks[0] == blocks[1]
+    d, classes = pd.Series([0.1, 0.2, 0.4]), pd.Series(["cat", "dog", "cat"])
+    lines = [
+        [line.get_xydata().tolist() for line in plot.distances_by_class(d, names).lines]
+        for names in (classes, classes[::-1], classes.to_list())
+    ]
+    assert lines[0] == lines[1] == lines[2]
+
+
+def test_estimators_go_by_the_names_of_rows(rng):
+    estimators = pytest.importorskip("infogeo.interop.sklearn")
+    p = pd.DataFrame(rng.dirichlet(np.ones(3), 30))
+    y, weights = pd.Series(rng.integers(0, 2, 30)), pd.Series(rng.uniform(1.0, 2.0, 30))
+    order = rng.permutation(30)
+    neighbours = estimators.FisherRaoKNeighborsClassifier(n_neighbors=1)
+    np.testing.assert_array_equal(neighbours.fit(p, y.iloc[order]).predict(p), y)
+    model = estimators.ConditionalMaxEnt()
+    expected = model.fit(p, y, weights).predict_proba(p)
+    found = model.fit(p, y.iloc[order], weights.iloc[::-1]).predict_proba(p)
+    np.testing.assert_array_equal(found, expected)
+    clusters = estimators.FisherRaoKMeans(n_clusters=2, random_state=0)
+    expected = clusters.fit(p, sample_weight=weights).cluster_centers_
+    found = clusters.fit(p, sample_weight=weights.iloc[order]).cluster_centers_
+    np.testing.assert_array_equal(found, expected)
+    for fit in (
+        lambda: neighbours.fit(p, y.rename({0: "x"})),
+        lambda: model.fit(p, y, weights.rename({0: "x"})),
+        lambda: clusters.fit(p, sample_weight=weights.rename({0: "x"})),
+    ):
+        with pytest.raises(ValueError, match="same names of rows"):
+            fit()
 
 
 # ---------------------------------------------------------------- names, one by one

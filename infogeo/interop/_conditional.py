@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from infogeo._array import log_softmax
+from infogeo._names import matched_rows
 from infogeo.maxent import conditional
 
 # The coefficients of separable data go so far towards their limit that what it excludes gets at
@@ -102,6 +103,8 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         ConditionalMaxEnt
             The fitted classifier.
         """
+        y = matched_rows("X", X, "y", y)
+        sample_weight = matched_rows("X", X, "sample_weight", sample_weight)
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)

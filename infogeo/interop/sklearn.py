@@ -28,6 +28,7 @@ from array_api_compat import is_array_api_obj, is_numpy_array
 
 from infogeo._array import bad_value, centred, gate, on_host, safe_log
 from infogeo._extras import missing
+from infogeo._names import matched_rows
 
 try:
     from sklearn.base import (
@@ -225,7 +226,7 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             raise bad_value(
                 "weights", 'be "uniform", "distance" or a function', f"got {self.weights!r}"
             )
-        X, y = _read_training_data(self, X, y)
+        X, y = _read_training_data(self, X, matched_rows("X", X, "y", y))
         check_classification_targets(y)
         self.classes_, self._labels = np.unique(column_or_1d(y, warn=True), return_inverse=True)
         self._rows = X
@@ -426,6 +427,7 @@ class FisherRaoKMeans(
             _require_count(name, getattr(self, name))
         if not (isinstance(self.tol, int | float | np.number) and self.tol >= 0.0):
             raise bad_value("tol", "be a number that is not negative", f"got {self.tol!r}")
+        sample_weight = matched_rows("X", X, "sample_weight", sample_weight)
         X = _read_training_data(self, X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if len(X) < self.n_clusters:

@@ -5,6 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo._names import matched_rows
 from infogeo.plot._style import BLUE, VERMILLION, open_axes, shortened
 
 __all__ = ["distances", "distances_by_class"]
@@ -106,8 +107,8 @@ def distances_by_class(d, classes, *, ax=None):
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['cat', 'dog']
     """
+    classes = np.asarray(matched_rows("d", d, "classes", classes), dtype=str)
     d = _distances(d)
-    classes = np.asarray(classes, dtype=str)
     if classes.shape != d.shape:
         raise bad_value(
             "classes", "name the class of each distance", f"got {classes.size} for {d.size}"

@@ -13,6 +13,7 @@ from scipy.spatial import distance
 
 from infogeo import logits
 from infogeo._array import LOGITS, REAL, bad_value, gate, on_host
+from infogeo._names import matched_rows
 from infogeo.neighbors import pairwise_distance
 
 __all__ = ["embed", "explorer"]
@@ -66,6 +67,8 @@ def explorer(
     >>> block = explorer.explorer([[2.0, 0.0], [0.0, 1.0], [0.5, 0.4]], classes=["cat", "dog"])
     >>> text = report.page("Three predictions", block)
     """
+    of_rows = {"labels": labels, "numbers": numbers, "positions": positions}
+    labels, numbers, positions = (matched_rows("z", z, *pair) for pair in of_rows.items())
     _, z = gate(True, z=(LOGITS, z))
     z = _on_host(z)
     if z.ndim != 2 or len(z) < 2:

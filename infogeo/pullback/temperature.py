@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infogeo._array import MODEL_LOGITS, bad_value, gate
+from infogeo._names import matched_rows
 from infogeo._result import SolveError, Status, storable
 
 __all__ = ["Calibration", "fit_temperature"]
@@ -85,6 +86,7 @@ def fit_temperature(logits, labels, *, throw=True, check=True):
     >>> f"{fit.temperature * np.log(3.0):.12f}"
     '4.000000000000'
     """
+    labels = matched_rows("logits", logits, "labels", labels)
     _, logits = gate(check, logits=(MODEL_LOGITS, logits))
     z = _on_host(logits).astype(np.float64)
     if z.ndim != 2 or len(z) == 0:
