@@ -14,6 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _array, _divergence, _geodesic
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
@@ -590,12 +591,32 @@ def _near_chord(z, w, q, total, xp):
 
 def _root_difference(z, w, xp):
     """Return sqrt(p) - sqrt(q) for p = softmax(z), q = softmax(w), to full relative precision."""
+    z, w = _with_balanced_gradient(z, xp), _with_balanced_gradient(w, xp)
     of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
     ratio = _log_ratio_of(z, w, of_z, of_w, xp)
     p_is_larger = ratio > 0.0
     # sqrt(larger) (1 - exp(-|ratio| / 2)): the sinh form of the difference would overflow.
-    shrinkage = xp.expm1(0.5 * xp.where(p_is_larger, -ratio, ratio))
+    shrinkage = _array.expm1(0.5 * xp.where(p_is_larger, -ratio, ratio), xp)
     return xp.where(p_is_larger, -_normalised(of_z, xp), _normalised(of_w, xp)) * shrinkage
+
+
+def _with_balanced_gradient(z, xp):
+    """Return z, with gradients that sum to 0 to their last digits.
+
+    What does not depend on a constant in z depends on the differences to the largest logit alone.
+    With these as the variables its own derivative is minus the sum of the others: computed by
+    itself it would be a difference that rounds to 0 where its probability rounds to 1.
+    """
+    if xp is numpy_namespace:
+        return z
+    value = _array.detached(z)
+    is_top = value == xp.max(value, axis=-1, keepdims=True)
+    ties = xp.sum(xp.astype(is_top, z.dtype), axis=-1, keepdims=True)
+    zero = xp.zeros_like(value)
+    difference = z - xp.sum(xp.where(is_top, z, zero), axis=-1, keepdims=True) / ties
+    is_fixed = (is_top & (ties == 1.0)) | ~xp.isfinite(_array.detached(difference))
+    difference = xp.where(is_fixed, zero, difference)
+    return value + (difference - _array.detached(difference))
 
 
 class _Unnormalised(NamedTuple):
