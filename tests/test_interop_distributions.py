@@ -1,6 +1,8 @@
 """Distributions of torch and scipy arrive as the points that they are, with their gradients."""
 
+import inspect
 import math
+import re
 import subprocess
 import sys
 
@@ -8,12 +10,19 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from scipy.stats import _distr_params
 from torch import distributions
 
-from infogeo import multivariate_normal, normal, simplex
-from infogeo.interop.distributions import from_distribution
+import infogeo
+from infogeo import logits, multivariate_normal, normal, simplex
+from infogeo.interop.distributions import from_distribution, reading
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
+
+
+def t(x):
+    return torch.tensor(x, dtype=torch.float64)
+
 
 MEAN, COV = [1.0, -2.0], [[2.0, 0.5], [0.5, 1.0]]
 
@@ -256,3 +265,339 @@ def test_neither_library_is_imported():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert {"torch", "scipy.stats", "sklearn"}.isdisjoint(run.stdout.split())
+
+
+# ---------------------------------------------------------------- read whole, or refused
+
+P3, ZERO, ONE = t([0.2, 0.3, 0.5]), t(0.3), t(1.7)
+TORCH = {
+    "Bernoulli": lambda d: d.Bernoulli(t([0.3, 0.9])),
+    "Beta": lambda d: d.Beta(ONE, ONE),
+    "Binomial": lambda d: d.Binomial(3, t(0.3)),
+    "Categorical": lambda d: d.Categorical(torch.stack([P3, 2.0 * P3.flip(0)])),
+    "Cauchy": lambda d: d.Cauchy(ZERO, ONE),
+    "Chi2": lambda d: d.Chi2(ONE),
+    "ContinuousBernoulli": lambda d: d.ContinuousBernoulli(ZERO),
+    "Dirichlet": lambda d: d.Dirichlet(P3),
+    "Exponential": lambda d: d.Exponential(ONE),
+    "FisherSnedecor": lambda d: d.FisherSnedecor(ONE, ONE),
+    "Gamma": lambda d: d.Gamma(ONE, ONE),
+    "GeneralizedPareto": lambda d: d.GeneralizedPareto(ZERO, ONE, ZERO),
+    "Geometric": lambda d: d.Geometric(ZERO),
+    "Gumbel": lambda d: d.Gumbel(ZERO, ONE),
+    "HalfCauchy": lambda d: d.HalfCauchy(ONE),
+    "HalfNormal": lambda d: d.HalfNormal(ONE),
+    "Independent": lambda d: d.Independent(d.LogNormal(P3.expand(2, 3), P3), 1),
+    "InverseGamma": lambda d: d.InverseGamma(ONE, ONE),
+    "Kumaraswamy": lambda d: d.Kumaraswamy(ONE, ONE),
+    "LKJCholesky": lambda d: d.LKJCholesky(2, ONE),
+    "Laplace": lambda d: d.Laplace(ZERO, ONE),
+    "LogNormal": lambda d: d.LogNormal(P3, ONE),
+    "LogisticNormal": lambda d: d.LogisticNormal(P3, P3),
+    "LowRankMultivariateNormal": lambda d: d.LowRankMultivariateNormal(P3, P3[:, None], P3),
+    "MixtureSameFamily": lambda d: d.MixtureSameFamily(d.Categorical(P3), d.Normal(P3, ONE)),
+    "Multinomial": lambda d: d.Multinomial(3, P3),
+    "MultivariateNormal": lambda d: d.MultivariateNormal(P3, torch.diag(P3)),
+    "NegativeBinomial": lambda d: d.NegativeBinomial(ONE, ZERO),
+    "Normal": lambda d: d.Normal(P3, ONE),
+    "OneHotCategorical": lambda d: d.OneHotCategorical(logits=P3),
+    "OneHotCategoricalStraightThrough": lambda d: d.OneHotCategoricalStraightThrough(P3),
+    "Pareto": lambda d: d.Pareto(ONE, ONE),
+    "RelaxedBernoulli": lambda d: d.RelaxedBernoulli(ONE, ZERO),
+    "RelaxedOneHotCategorical": lambda d: d.RelaxedOneHotCategorical(ONE, P3),
+    "StudentT": lambda d: d.StudentT(ONE, ZERO, ONE),
+    "Poisson": lambda d: d.Poisson(ONE),
+    "Uniform": lambda d: d.Uniform(ZERO, ONE),
+    "VonMises": lambda d: d.VonMises(ZERO, ONE),
+    "Weibull": lambda d: d.Weibull(ONE, ONE),
+    "Wishart": lambda d: d.Wishart(t(3.5), torch.eye(2).double()),
+    "TransformedDistribution": lambda d: d.TransformedDistribution(
+        d.Normal(ZERO, ONE), [d.transforms.AffineTransform(1.0, -3.0)]
+    ),
+}
+OF_TORCH = {
+    "Bernoulli", "Categorical", "Independent", "LogNormal", "LowRankMultivariateNormal",
+    "MultivariateNormal", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough",
+}  # fmt: skip
+
+
+def log_density(given, x):
+    """Return the log-density at samples, by scipy, of the point that we make of a distribution."""
+    read = reading(given, True)
+    point = from_distribution(given)
+    jacobian = 0.0
+    if read.of_logarithms:
+        jacobian = -np.log(x)
+        x = np.log(x)
+    if isinstance(point, Normal):
+        density = scipy.stats.norm.logpdf(x, np.asarray(point.mean), np.asarray(point.std))
+        density = density + jacobian
+        return density.sum(-1) if read.num_event_axes else density
+    if isinstance(point, MultivariateNormal):
+        normals = scipy.stats.multivariate_normal(point.mean, point.cov)
+        return normals.logpdf(x)
+    log_p = np.log(np.asarray(point))
+    if x.shape[-1:] == log_p.shape[-1:] and (x.sum(-1) == 1.0).all():  # one-hot
+        return (x * log_p).sum(-1)
+    outcomes = np.broadcast_to(log_p, (*x.shape, log_p.shape[-1]))
+    return np.take_along_axis(outcomes, x.astype(int)[..., None], axis=-1)[..., 0]
+
+
+def test_every_distribution_of_torch_is_known_here():
+    classes = {
+        name
+        for name in distributions.__all__
+        if inspect.isclass(getattr(distributions, name))
+        and issubclass(getattr(distributions, name), distributions.Distribution)
+    }
+    assert classes - set(TORCH) == {"Distribution", "ExponentialFamily"}
+
+
+@pytest.mark.parametrize("name", [name for name in TORCH if hasattr(distributions, name)])
+def test_distributions_of_torch_are_read_whole_or_refused(name):
+    given = TORCH[name](distributions)
+    if name not in OF_TORCH:
+        with pytest.raises(TypeError, match="distribution must be one of these"):
+            from_distribution(given)
+        return
+    torch.manual_seed(0)
+    x = given.sample((7,))
+    np.testing.assert_allclose(log_density(given, x.numpy()), given.log_prob(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("loc", "scale"), [(0.0, 1.0), (0.0, 2.5), (1.0, 2.5)])
+def test_distributions_of_scipy_are_read_whole_or_refused(loc, scale):
+    """All families of scipy with the parameters of scipy's own tests."""
+    read = set()
+    for name, parameters in (*_distr_params.distcont, *_distr_params.distdiscrete):
+        family = getattr(scipy.stats, name) if isinstance(name, str) else name
+        is_discrete = isinstance(family, scipy.stats.rv_discrete)
+        given = family(*parameters, loc=loc, **({} if is_discrete else {"scale": scale}))
+        try:
+            from_distribution(given)
+        except TypeError:
+            continue
+        read.add(family.name)
+        x = given.ppf([0.1, 0.4, 0.95])
+        expected = given.logpmf(x) if is_discrete else given.logpdf(x)
+        np.testing.assert_allclose(log_density(given, x), expected, rtol=1e-12)
+    assert read == ({"norm", "lognorm", "bernoulli"} if loc == 0.0 else {"norm"})
+
+
+X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "method"),
+    [
+        (X, "logpdf"),
+        (scipy.stats.Normal(), "logpdf"),
+        (3.0 - 0.5 * X, "logpdf"),
+        (scipy.stats.make_distribution(scipy.stats.norm)(), "logpdf"),
+        (2.0 * scipy.stats.make_distribution(scipy.stats.norm)() - 1.0, "logpdf"),
+        (scipy.stats.make_distribution(scipy.stats.lognorm)(s=0.5), "logpdf"),
+        (scipy.stats.make_distribution(scipy.stats.bernoulli)(p=0.3), "logpmf"),
+        (scipy.stats.Binomial(n=1, p=0.3), "logpmf"),
+    ],
+    ids=str,
+)
+def test_random_variables_of_scipy_are_read(given, method):
+    x = np.array([0.0, 1.0, 1.0]) if method == "logpmf" else given.icdf(np.array([[0.1], [0.7]]))
+    if method == "logpdf" and np.ndim(given.mean()) == 0:
+        x = x[:, 0]
+    np.testing.assert_allclose(log_density(given, x), getattr(given, method)(x), rtol=1e-12)
+
+
+class OtherSupport(type(scipy.stats.norm)):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (scipy.stats.truncate(X, 0.0, 1.0), "TruncatedDistribution"),
+        (scipy.stats.exp(X), "MonotonicTransformedDistribution"),
+        (scipy.stats.abs(X), "FoldedDistribution"),
+        (scipy.stats.order_statistic(X, r=1, n=2), "OrderStatisticDistribution"),
+        (scipy.stats.Mixture([scipy.stats.Normal(), scipy.stats.Normal(mu=1.0)]), "Mixture"),
+        (scipy.stats.Binomial(n=2, p=0.3), "sqrt(n) times"),
+        (scipy.stats.make_distribution(scipy.stats.gamma)(a=2.0), "Gamma"),
+        (scipy.stats.make_distribution(scipy.stats.lognorm)(s=0.5) + 1.0, "Only of a normal"),
+        (scipy.stats.bernoulli(0.3, loc=2), "Its loc is 2"),
+        (scipy.stats.lognorm(0.5, 1.0), "Its loc is 1.0"),
+        (scipy.stats.binom(2, 0.3), "sqrt(n) times"),
+        (scipy.stats.multinomial(2, [0.2, 0.8]), "sqrt(n) times"),
+        (scipy.stats.rv_discrete(values=([1, 2], [0.5, 0.5])), "rv_sample"),
+        (type(scipy.stats.norm)(a=0.0, name="half")(), "rv_continuous_frozen"),
+        (OtherSupport(name="other")(), "rv_continuous_frozen"),
+        (distributions.Binomial(2, t(0.3)), "sqrt(total_count) times"),
+        (distributions.Multinomial(2, P3), "sqrt(total_count) times"),
+        (distributions.Independent(distributions.Categorical(torch.eye(3)), 1), "add up"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "",
+)
+def test_what_has_no_point_is_refused_with_the_reason(given, reason):
+    with pytest.raises(TypeError, match=re.escape(reason)):
+        from_distribution(given)
+
+
+def test_one_trial_is_one_trial():
+    expected = [0.7, 0.3]
+    for given in (
+        distributions.Binomial(1, t(0.3)),
+        distributions.Multinomial(1, t(expected)),
+        scipy.stats.binom(1, 0.3),
+        scipy.stats.binom(p=0.3, n=1),
+        scipy.stats.multinomial(1, expected),
+    ):
+        np.testing.assert_allclose(from_distribution(given), expected, rtol=1e-15)
+
+
+class Truncated(distributions.Normal):
+    def log_prob(self, value):
+        return super().log_prob(value) + math.log(2.0)
+
+
+def test_derived_classes_with_a_density_of_their_own_are_refused():
+    with pytest.raises(TypeError, match="Its log_prob is not that of Normal"):
+        from_distribution(Truncated(t(0.0), t(1.0)))
+
+
+# ---------------------------------------------------------------- logits stay logits
+
+
+def bernoulli(logit):
+    return distributions.Bernoulli(logits=logit)
+
+
+def categorical(logit):
+    return distributions.Categorical(logits=torch.stack([torch.zeros_like(logit), logit]))
+
+
+def one_hot(logit):
+    return distributions.OneHotCategorical(logits=torch.stack([torch.zeros_like(logit), logit]))
+
+
+@pytest.mark.parametrize("make", [bernoulli, categorical, one_hot])
+@pytest.mark.parametrize(
+    ("dtype", "logit", "rtol"),
+    [
+        (torch.float64, 200.0, 1e-10),
+        (torch.float64, -200.0, 1e-10),
+        (torch.float64, 0.0, 1e-10),
+        (torch.float32, 60.0, 1e-5),
+        (torch.float16, -20.0, 1e-5),
+        (torch.bfloat16, 60.0, 1e-5),
+    ],
+)
+def test_gradients_of_saturated_logits_are_right(make, dtype, logit, rtol):
+    """The angle is 2 arcsin sqrt(p): its derivative by the logit is sqrt(p (1 - p))."""
+    z = torch.tensor(logit, dtype=dtype, requires_grad=True)
+    other = make(torch.tensor(0.5, dtype=dtype))
+    infogeo.fisher_rao_distance(make(z), other).backward()
+    size = math.exp(-0.5 * abs(logit)) / (1.0 + math.exp(-abs(logit)))
+    rtol = 1e-2 if dtype in (torch.float16, torch.bfloat16) else rtol  # of the gradient itself
+    np.testing.assert_allclose(z.grad.double(), math.copysign(size, logit - 0.5), rtol=rtol)
+    given = from_distribution(make(z), space="logits")
+    kl = logits.kl_divergence(given, from_distribution(other, space="logits"))
+    expected = torch.nn.functional.softplus(torch.tensor(logit).double())
+    p = torch.sigmoid(torch.tensor(logit).double())
+    expected = (p * (logit - 0.5) - expected + math.log1p(math.exp(0.5))).item()
+    np.testing.assert_allclose(float(kl.detach()), expected, rtol=1e-2 if rtol > 1e-3 else 1e-5)
+
+
+def test_bernoulli_logits_near_0_and_at_infinity_keep_their_digits():
+    d = infogeo.fisher_rao_distance(bernoulli(t(1e-12)), bernoulli(t(0.0)))
+    np.testing.assert_allclose(d, 0.5e-12, rtol=1e-12)
+    certain = from_distribution(bernoulli(t([math.inf, -math.inf])))
+    assert certain.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("expand", [False, True])
+def test_logits_that_torch_has_clipped_are_not_the_parameter(expand):
+    """torch keeps both parameters once it was asked for both, and expanding forgets the first."""
+    p = t([0.0, 0.5, 0.5])
+    for given, expected in (
+        (distributions.Categorical(p), p),
+        (distributions.Bernoulli(p[0]), t([1.0, 0.0])),
+        (distributions.OneHotCategorical(p), p),
+    ):
+        given.logits, given.probs  # noqa: B018
+        given = given.expand((2,)) if expand else given
+        point = from_distribution(given)
+        torch.testing.assert_close(point, expected.expand(point.shape), rtol=0.0, atol=0.0)
+    tails = categorical(t(-800.0))
+    tails.probs  # noqa: B018
+    tails = tails.expand((2,)) if expand else tails
+    assert from_distribution(tails, space=logits)[..., 1].max() == -800.0
+
+
+def test_points_in_the_space_that_is_asked_for():
+    given = distributions.Categorical(P3)
+    np.testing.assert_allclose(
+        logits.to_simplex(from_distribution(given, space="logits")), P3, rtol=1e-14
+    )
+    joint = distributions.Independent(distributions.Normal(P3, P3), 1)
+    point = from_distribution(joint, space="multivariate_normal")
+    np.testing.assert_allclose(point.cov, np.diag(P3**2), rtol=1e-14)
+    assert isinstance(from_distribution(joint, space=normal), Normal)
+    for other, space in ((given, "normal"), (joint.base_dist, "multivariate_normal")):
+        with pytest.raises(ValueError, match="space must have this distribution among its points"):
+            from_distribution(other, space=space)
+
+
+# ---------------------------------------------------------------- halves, lognormals, blocks
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("c", [2, 10, 1000])
+def test_points_of_half_precision_are_points(dtype, c):
+    """Every function of the space takes them, though halves round their sums."""
+    p = torch.softmax(torch.linspace(-3.0, 2.0, c), 0).to(dtype)
+    for given in (distributions.Categorical(p), distributions.OneHotCategorical(p)):
+        point = from_distribution(given)
+        assert point.dtype == torch.float32
+        wide = given.probs.double()
+        torch.testing.assert_close(point.double(), wide / wide.sum(), rtol=1e-6, atol=0.0)
+        assert simplex.fisher_rao_distance(point, point) == 0.0
+    point = from_distribution(distributions.Bernoulli(p[0]))
+    assert point[0] == 1.0 - p[0].float()
+    assert simplex.entropy(point) > 0.0
+
+
+def test_lognormals_are_the_normals_of_their_logarithms():
+    a, b = distributions.LogNormal(t(0.3), t(2.0)), distributions.LogNormal(t(-1.0), t(0.5))
+    np.testing.assert_allclose(
+        normal.kl_divergence(from_distribution(a), from_distribution(b)),
+        distributions.kl_divergence(a, b),
+        rtol=1e-14,
+    )
+    d = infogeo.fisher_rao_distance(a, b)
+    assert d == normal.fisher_rao_distance(Normal(t(0.3), t(2.0)), Normal(t(-1.0), t(0.5)))
+    for other in (a.base_dist, from_distribution(a)):
+        with pytest.raises(TypeError, match=r"LogNormal \(of infogeo.normal, by its logarithms\)"):
+            infogeo.fisher_rao_distance(a, other)
+    scipys = from_distribution(scipy.stats.lognorm(0.5, scale=math.exp(2.0)))
+    np.testing.assert_allclose([scipys.mean, scipys.std], [2.0, 0.5], rtol=1e-15)
+    with pytest.raises(ValueError, match="scale must be positive"):
+        from_distribution(scipy.stats.lognorm(0.5, scale=-1.0))
+
+
+def test_independent_normals_of_several_kinds_are_joint_normals(rng):
+    cov = random_covariances(rng, 4, 2)
+    base = distributions.MultivariateNormal(torch.tensor(rng.standard_normal((4, 2, 3))), cov)
+    given = distributions.Independent(base, 1)
+    point = from_distribution(given)
+    assert (point.shape, point.dim) == ((4,), 6)
+    torch.manual_seed(0)
+    x = given.sample()
+    expected = [
+        scipy.stats.multivariate_normal(m, s).logpdf(v.reshape(-1))
+        for m, s, v in zip(point.mean, point.cov, x, strict=True)
+    ]
+    np.testing.assert_allclose(expected, given.log_prob(x), rtol=1e-12)
+    nested = distributions.Independent(
+        distributions.Independent(distributions.Normal(base.loc, 2.0), 1), 1
+    )
+    assert from_distribution(nested).shape == (4, 6)
+    assert infogeo.fisher_rao_distance(nested, given).shape == (4,)

@@ -13,6 +13,7 @@ import torch
 import infogeo
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
 from infogeo.interop import frames
+from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
 from infogeo.maxent import match_frequencies
 from infogeo.mean import frechet_mean
@@ -40,6 +41,9 @@ USES = {
     ),
     ("maxent.match_frequencies", "space"): lambda s: (
         match_frequencies(Z, [0.2, 0.3, 0.5], space=s).probabilities
+    ),
+    ("interop.distributions.from_distribution", "space"): lambda s: from_distribution(
+        torch.distributions.Categorical(logits=T), space=s
     ),
     ("interop.torch.DistanceMeter", "space"): meter_mean,
     ("interop.torch.FisherRaoLoss", "target_space"): lambda s: FisherRaoLoss(target_space=s)(

@@ -1,12 +1,8 @@
 """One distance for everything that infogeo knows: it picks the space by what it is given."""
 
-import sys
-
-from infogeo import logits, multivariate_normal, normal, simplex
+from infogeo import _spaces, logits, multivariate_normal, simplex
 from infogeo.interop import frames
-from infogeo.interop.distributions import from_distribution
-from infogeo.multivariate_normal import MultivariateNormal
-from infogeo.normal import Normal
+from infogeo.interop.distributions import Reading, in_space, is_distribution, reading
 
 __all__ = ["fisher_rao_distance"]
 
@@ -48,9 +44,10 @@ def fisher_rao_distance(a, b, *, check=True):
     -----
     Distributions of torch over several independent normals are taken as the multivariate normals
     that they are, and the distance is that of the family of all normals; inside the family of
-    the diagonal ones it is longer: `infogeo.normal.diagonal_fisher_rao_distance`. Categorical
-    distributions that torch was given as logits are compared by their logits, which know what the
-    probabilities have rounded away.
+    the diagonal ones it is longer: `infogeo.normal.diagonal_fisher_rao_distance`. Categorical and
+    Bernoulli distributions that torch was given as logits are compared by their logits, which know
+    what the probabilities have rounded away. The distance of two lognormal distributions is that
+    of the normal distributions of the logarithms.
 
     Examples
     --------
@@ -64,69 +61,39 @@ def fisher_rao_distance(a, b, *, check=True):
     """
     if frames.has_names(a) or frames.has_names(b):
         return frames.apply(simplex.fisher_rao_distance, a, b, check=check)
-    if _has_logits(a) and _has_logits(b):
-        return logits.fisher_rao_distance(a.logits, b.logits, check=check)
-    (p, space), (q, other) = (_point_and_space(value, check) for value in (a, b))
-    if space is not other:
+    read, other = _in_one_space(_reading(a, check), _reading(b, check), check)
+    if (read.space, read.of_logarithms) != (other.space, other.of_logarithms):
         raise TypeError(
             "a and b must be distributions of one kind: got "
-            f"{_described(a, space)} and {_described(b, other)}. Known are {_KNOWN}."
+            f"{_described(a, read)} and {_described(b, other)}. Known are {_KNOWN}."
         )
-    return space.fisher_rao_distance(p, q, check=check)
+    return read.space.fisher_rao_distance(read.point, other.point, check=check)
 
 
 _KNOWN = (
     "two arrays of probabilities, two data frames or series of them, and two categorical, two "
-    "Bernoulli, two univariate normal or two multivariate normal distributions of infogeo, "
-    "torch.distributions or scipy.stats"
+    "Bernoulli, two univariate normal, two lognormal or two multivariate normal distributions of "
+    "infogeo, torch.distributions or scipy.stats"
 )
 
 
-def _has_logits(value):
-    """Tell whether it is a categorical distribution of torch that was made from logits."""
-    distributions = sys.modules.get("torch.distributions")
-    if distributions is None or not isinstance(value, distributions.Categorical):
-        return False
-    given = vars(value)
-    return "logits" in given and given.get("_param") is given["logits"]
+def _reading(value, check):
+    space = _spaces.of_point(value)
+    if space is not None:
+        return Reading(space, value)
+    if not is_distribution(value):
+        return Reading(simplex, value)  # whose gate says what is wrong with anything but an array
+    read = reading(value, check)
+    return in_space(read, multivariate_normal, check) if read.num_event_axes else read
 
 
-def _point_and_space(value, check):
-    if isinstance(value, Normal):
-        return value, normal
-    if isinstance(value, MultivariateNormal):
-        return value, multivariate_normal
-    if not _is_distribution(value):
-        return value, simplex  # whose gate says what is wrong with anything but an array
-    point = from_distribution(value, check=check)
-    if isinstance(point, Normal) and _is_joint(value):
-        return _joint(point), multivariate_normal
-    if isinstance(point, Normal | MultivariateNormal):
-        return _point_and_space(point, check)
-    return point, simplex
+def _in_one_space(read, other, check):
+    """Bring predictions to probabilities if one of them is; what is left differs in kind."""
+    if {read.space, other.space} != {simplex, logits}:
+        return read, other
+    return in_space(read, simplex, check), in_space(other, simplex, check)
 
 
-def _is_distribution(value):
-    distributions = sys.modules.get("torch.distributions")
-    if distributions is not None and isinstance(value, distributions.Distribution):
-        return True  # by its class, or one that was derived from it
-    return type(value).__module__.split(".")[:2] == ["scipy", "stats"]
-
-
-def _is_joint(distribution):
-    """Tell whether a distribution of torch is over vectors."""
-    return bool(getattr(distribution, "event_shape", ()))
-
-
-def _joint(independent):
-    """Return the multivariate normal of independent components along the last axis."""
-    from array_api_compat import array_namespace
-
-    mean, std = independent.mean, independent.std
-    xp = array_namespace(mean)
-    identity = xp.eye(mean.shape[-1], dtype=mean.dtype, device=std.device)
-    return MultivariateNormal(mean, (std * std)[..., None] * identity)
-
-
-def _described(value, space):
-    return f"{type(value).__name__} (of {space.__name__})"
+def _described(value, read):
+    suffix = ", by its logarithms" if read.of_logarithms else ""
+    return f"{type(value).__name__} (of {read.space.__name__}{suffix})"
