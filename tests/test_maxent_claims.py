@@ -11,7 +11,13 @@ from known_class import exact_values
 
 from infogeo import Status, logits
 from infogeo.family import MixtureFamily
-from infogeo.maxent import c_maximize, conditional, match_frequencies, max_entropy
+from infogeo.maxent import (
+    c_maximize,
+    conditional,
+    least_violation,
+    match_frequencies,
+    max_entropy,
+)
 
 sys.path.insert(0, str(Path(__file__).parent / "oracles"))
 import maxent as reference  # the oracles' own solver, in 80 digits
@@ -306,3 +312,22 @@ def test_the_bound_of_frequencies_covers_the_rounding_of_large_logits(scale, com
             for x, y in zip(tilted, p.tolist(), strict=True):
                 if y > 1e-300:
                     assert abs(mpmath.log(y) - (x - total)) <= found.error_bound
+
+
+# ---------------------------------------------------------------- least violation
+
+
+def test_the_least_violation_always_has_an_answer():
+    found = least_violation([[-2, 0, -2], [-3, -1, -2]], [-1.25, 1.5])
+    assert found.probabilities.tolist() == [0.0, 1.0, 0.0]
+    rng = np.random.default_rng(7)
+    for _ in range(300):
+        m, c = int(rng.integers(1, 5)), int(rng.integers(2, 9))
+        F = rng.integers(-3, 4, size=(m, c)).astype(float)
+        b = np.round(rng.normal(size=m) * rng.choice([1, 3]), 2)
+        found = least_violation(F, b)  # raises if it has none
+        unit = np.where(np.ptp(F, axis=1) > 0.0, np.ptp(F, axis=1), 1.0)
+        z = F @ found.probabilities
+        # No outcome is on the near side of the plane through z across the violation.
+        heights = ((z - b) / unit**2) @ (F - z[:, None])
+        assert heights.min() >= -1e-9 * (1.0 + np.abs((z - b) / unit).max())

@@ -36,7 +36,7 @@ from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, wants_gradient
 from infogeo.maxent._margins import fit_margins
 from infogeo.maxent._nearest import nearest_expectations
-from infogeo.maxent._problem import Controls, Problem
+from infogeo.maxent._problem import EPS, Controls, Problem
 from infogeo.maxent._single import solve_sparse
 from infogeo.maxent._sparse import check_sparse
 from infogeo.maxent._stack import solve_all, stack
@@ -197,13 +197,21 @@ def c_maximize(
         given["penalty"] = (PENALTY, penalty)
     if initial_theta is not None:
         given["initial_theta"] = (OF_FEATURES, initial_theta)
+    controls = Controls(tol, max_steps, callback)
     given = _by_name(given)
-    targets = given["targets"][1]
+    return _maximize(given, sparse if is_sparse else None, controls, throw, check)
+
+
+def _maximize(given, sparse, controls, throw, check, *, noise=None):
+    """Solve the problem of arguments by name, with their rules, as `c_maximize` does.
+
+    `noise`, (..., m), says how far the targets may be off beyond the rounding of their dtype.
+    """
     xp, *arrays = gate(check, **given)
     tensors = dict(zip(given, arrays, strict=True))
     host = {name: to_host(name, x) for name, x in tensors.items()}
     F, b, C = (tensors[name] for name in ("features", "targets", "log_base"))
-    roundoff = max(roundoff_of(F), roundoff_of(b), roundoff_of(targets))
+    roundoff = max(roundoff_of(F), roundoff_of(b), roundoff_of(given["targets"][1]))
     F_host, C_host, b_host, low, high, weights, start = broadcast(
         host["features"],
         host["log_base"],
@@ -215,10 +223,9 @@ def c_maximize(
     )
     if low is not None and not (low <= high).all():
         raise bad_value("lower", "be at most upper", f"by {(low - high).max():.6g} it is above")
-    problem = Problem(F_host, b_host, C_host, roundoff, start, weights)
-    check_sizes(replace(problem, features=sparse) if is_sparse else problem, check)
-    controls = Controls(tol, max_steps, callback)
-    if is_sparse:
+    problem = Problem(F_host, b_host, C_host, roundoff, start, weights, noise)
+    check_sizes(problem if sparse is None else replace(problem, features=sparse), check)
+    if sparse is not None:
         solutions = solve_all(problem, controls, solver=partial(solve_sparse, sparse))
     else:
         solutions = solve_all(problem, controls, low, high)
@@ -388,10 +395,14 @@ def least_violation(
     host, log_base_host, goals = broadcast(
         to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
     )
+    check_controls(tol, max_steps)
     reached = nearest_expectations(host, goals, ~np.isneginf(log_base_host))
-    options = {"log_base": C, "tol": tol, "max_steps": max_steps, "throw": throw, "check": False}
+    # The nearest point is a sum over outcomes, and known to the rounding of that.
+    noise = 4.0 * EPS * np.abs(host).max(axis=-1)
     where = {"dtype": F.dtype, "device": device(F)}
-    found = c_maximize(F, xp.asarray(reached, **where), **options)
+    given = {"features": (REAL, F), "targets": (REAL, xp.asarray(reached, **where))}
+    given["log_base"] = (LOG_BASE, C)
+    found = _maximize(given, None, Controls(tol, max_steps), throw, False, noise=noise)
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
     return replace(found, residual=residual if residual.ndim else residual[()])

@@ -130,7 +130,7 @@ def solve_dependent(problem, index, controls):
         eta = in_whole_numbers(inside, combinations[:, k])
         if eta is not None:
             combinations[:, k], constants[k], rounding[k] = eta, eta @ inside[:, 0], 0.0
-    slack = CAUTION * (rounding + problem.roundoff * np.abs(b) @ np.abs(combinations))
+    slack = CAUTION * (rounding + problem.blur[index] @ np.abs(combinations))
     follows = (np.abs(b @ combinations - constants) <= slack).all(axis=-1)
     index, b = index[follows], b[follows]
     start = None
@@ -142,6 +142,7 @@ def solve_dependent(problem, index, controls):
         problem,
         features=np.broadcast_to(F[kept], (index.size, kept.size, F.shape[1])),
         targets=b[:, kept],
+        noise=None if problem.noise is None else problem.noise[index][:, kept],
         log_base=problem.log_base[index],
         start=start,
     )
@@ -167,7 +168,7 @@ def _solve_block(problem, first, controls):
         best = np.take_along_axis(F, C.argmax(axis=-1)[:, None, None], axis=2)
         F = np.where(is_excluded[:, None, :], best, F)
     top = C.max(axis=-1)
-    block, is_easy = _reduce(F, b, C - top[:, None], ~is_excluded, problem.roundoff)
+    block, is_easy = _reduce(F, b, C - top[:, None], ~is_excluded, problem.blur)
     index = np.flatnonzero(is_easy)
     if index.size < is_easy.size:
         block = block.take(index)
@@ -200,10 +201,9 @@ def _solve_block(problem, first, controls):
     )
 
 
-def _reduce(F, b, base, is_allowed, roundoff):
+def _reduce(F, b, base, is_allowed, rounding):
     """Scale the features; say which members have independent ones and targets well inside."""
     low, high = F.min(axis=-1), F.max(axis=-1)
-    rounding = roundoff * np.abs(b)
     blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
     is_easy = (np.minimum(high - b, b - low) > CAUTION * rounding).all(axis=-1)
     unit = power_of_two(np.maximum(high - b, b - low))

@@ -28,7 +28,7 @@ _FEW = 500
 def edge_direction(problem):
     """Return the eta of all targets that are an end of the range of their feature, or None."""
     low, high = problem.ranges
-    rounding = problem.roundoff * np.abs(problem.targets)
+    rounding = problem.blur
     at_low = problem.targets - low <= rounding
     at_high = high - problem.targets <= rounding
     is_end = (at_low != at_high) & (high > low)

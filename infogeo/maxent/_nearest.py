@@ -44,6 +44,7 @@ def nearest_point(F, b, unit):
     # The least of |above u|^2 + (sum u - 1)^2 over u >= 0 is along the nearest point.
     system = np.vstack([above, np.ones(F.shape[1])])
     u, _ = scipy.optimize.nnls(system, np.append(np.zeros(b.size), 1.0))
+    u[u <= 1e-13 * u.max()] = 0.0  # rounding: a vertex is to be met exactly
     reached = F @ (u / u.sum())
     violation = (reached - b) / unit
     is_met = np.linalg.norm(violation) <= 1e-12 * (1.0 + np.linalg.norm(b / unit))

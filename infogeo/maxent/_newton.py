@@ -37,7 +37,8 @@ def newton(problem, reduced, controls):
         if is_over or steps == controls.max_steps:
             status = Status.UNDECIDED if is_over else Status.MAX_STEPS
             falling = (along < along.max() - 0.5) | (not is_reliable)
-            return Outcome(status, point, steps, vanishing=falling & (point.p < 1e-6))
+            vanishing = (falling & (point.p < 1e-6)) | (point.p < 1e-12)
+            return Outcome(status, point, steps, vanishing=vanishing)
         # Out of a singular covariance come steps whose squares overflow.
         scale = min(1.0, 1e8 / reach) if reach > 0.0 else 1.0
         ridge = (

@@ -41,6 +41,7 @@ class Problem:
     roundoff: float  # relative, of the targets
     start: np.ndarray | None = None  # (m,): natural parameters to start from
     penalty: np.ndarray | None = None  # (m,): weights of the squared violations, if they may be
+    noise: np.ndarray | None = None  # (m,): how far targets may be off beyond their rounding
 
     @functools.cached_property
     def base(self):
@@ -51,6 +52,12 @@ class Problem:
         """
         return self.log_base - self.log_base.max()
 
+    @property
+    def blur(self):
+        """How far the targets that were meant may be from those that are given, (m,)."""
+        rounding = self.roundoff * np.abs(self.targets)
+        return rounding if self.noise is None else rounding + self.noise
+
     @functools.cached_property
     def ranges(self):
         """The smallest and the largest value of every feature, each (m,)."""
@@ -60,9 +67,9 @@ class Problem:
         """Return a member, or a slice, of a batch."""
         start = None if self.start is None else self.start[k]
         penalty = None if self.penalty is None else self.penalty[k]
-        return Problem(
-            self.features[k], self.targets[k], self.log_base[k], self.roundoff, start, penalty
-        )
+        noise = None if self.noise is None else self.noise[k]
+        F, b, C = self.features[k], self.targets[k], self.log_base[k]
+        return Problem(F, b, C, self.roundoff, start, penalty, noise)
 
 
 @dataclass(frozen=True)

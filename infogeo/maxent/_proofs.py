@@ -141,7 +141,7 @@ def range_certificate(problem, low, high, blur):
 
 def affine_certificate(problem, reduced, disagreement):
     """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
-    size = problem.roundoff * (np.abs(problem.targets) @ np.abs(reduced.combinations))
+    size = problem.blur @ np.abs(reduced.combinations)
     for k in np.flatnonzero(reduced.unmet | (np.abs(disagreement) > CAUTION * size)):
         # Whole numbers that repeat each other do so exactly: their targets are compared to the
         # digit. All others are compared to the rounding of the features, from which targets come.
@@ -197,7 +197,7 @@ def is_proof(problem, eta):
     if open_outcomes.size * np.count_nonzero(eta) > _LARGEST_REVIEW:
         return False
     values, slack = exact_heights(eta, problem.features, problem.targets, open_outcomes)
-    slack += problem.roundoff * float(np.abs(eta) @ np.abs(problem.targets))
+    slack += float(np.abs(eta) @ problem.blur)
     return bool((values > slack).all())
 
 
@@ -205,7 +205,7 @@ def farkas_values(problem, eta):
     """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
     values, size = heights(eta, problem.features, problem.targets)
     slack = (np.count_nonzero(eta) + 4) * EPS * size
-    return values, slack + problem.roundoff * float(np.abs(eta) @ np.abs(problem.targets))
+    return values, slack + float(np.abs(eta) @ problem.blur)
 
 
 def simplified(problem, eta):

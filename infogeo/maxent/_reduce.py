@@ -26,7 +26,7 @@ def scale_features(problem):
         rows=(F - b[:, None]) / scale[:, None],
         transform=np.diag(1.0 / scale),
         lower=np.eye(b.size),
-        blur=problem.roundoff * np.abs(b) / scale,
+        blur=problem.blur / scale,
         combinations=np.zeros((b.size, 0)),
         unmet=np.zeros(0, dtype=bool),
         varies=np.zeros(0, dtype=bool),
@@ -42,7 +42,7 @@ def reduce_features(problem):
     """
     F, b = problem.features, problem.targets
     low, high = problem.ranges
-    rounding = problem.roundoff * np.abs(b)
+    rounding = problem.blur
     blur = rounding + rounding_of_features(F, low, high)
     # A target at the end of its range may be exact (0, of a feature that is never negative), but
     # the outcomes that it rules out keep some mass to the end of the search.

@@ -171,7 +171,7 @@ def reduce_sparse(problem):
     """Scale the features; return also a certificate if a target is out of reach for its feature."""
     F, b = problem.features, problem.targets
     low, high = problem.ranges
-    rounding = problem.roundoff * np.abs(b)
+    rounding = problem.blur
     spread = np.where(high > low, high - low, 1.0)
     ridge = np.zeros(b.size) if problem.penalty is None else 1.0 / problem.penalty
     scale = power_of_two(spread)

@@ -99,9 +99,9 @@ def _flattened(problem, lower, upper):
     count, F = math.prod(batch), problem.features
     if count and all(n == 1 or s == 0 for n, s in zip(batch, F.strides, strict=False)):
         F = np.broadcast_to(F[(0,) * len(batch)], (count, num_features, num_outcomes))
-    targets, start, penalty, lower, upper = (
+    targets, start, penalty, noise, lower, upper = (
         None if x is None else x.reshape(count, num_features)
-        for x in (problem.targets, problem.start, problem.penalty, lower, upper)
+        for x in (problem.targets, problem.start, problem.penalty, problem.noise, lower, upper)
     )
     flat = Problem(
         F.reshape(count, num_features, num_outcomes),
@@ -110,6 +110,7 @@ def _flattened(problem, lower, upper):
         problem.roundoff,
         start,
         penalty,
+        noise,
     )
     return flat, lower, upper
 
