@@ -400,8 +400,11 @@ def least_violation(
     # The nearest point is a sum over outcomes, and known to the rounding of that.
     noise = 4.0 * EPS * np.abs(host).max(axis=-1)
     where = {"dtype": F.dtype, "device": device(F)}
-    given = {"features": (REAL, F), "targets": (REAL, xp.asarray(reached, **where))}
-    given["log_base"] = (LOG_BASE, C)
+    given = {
+        "features": (FEATURES, F),
+        "targets": (OF_FEATURES, xp.asarray(reached, **where)),
+        "log_base": (LOG_BASE, C),
+    }
     found = _maximize(given, None, Controls(tol, max_steps), throw, False, noise=noise)
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
