@@ -64,8 +64,8 @@ COMMANDS = {
     "die.csv": [["maxent", "die.csv"]],
     "w.safetensors": [[*PULLBACK, "x.npy", "--weights", "w.safetensors"]],
     "w.pt": [[*PULLBACK, "x.npy", "--weights", "w.pt"]],
-    "x.npy": [[*PULLBACK, "x.npy"]],
-    "x.npz": [[*PULLBACK, "x.npz"]],
+    "x.npy": [[*PULLBACK, "x.npy", "--untrained"]],
+    "x.npz": [[*PULLBACK, "x.npz", "--untrained"]],
 }
 
 

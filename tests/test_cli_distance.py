@@ -116,8 +116,8 @@ P2 = [[0.5, 0.5]] * 3
         ({"p": [[0.5, 0.5], [1.0], *P2]}, "", "column p has 1 numbers in row 1 and 2 in row 0"),
         ({"p": [[0.5, 0.5], None]}, "", "column p has 0 numbers in row 1 and 2 in row 0"),
         ({"p": [None, [0.5, 0.5]]}, "", "column p has no numbers in row 0"),
-        ({"p": [[0.5, 0.5], [None, 1.0]]}, "", "there are NaN"),
-        ({"p": [[0.5, 0.6]] * 2}, "", "x.parquet: each row must hold probabilities"),
+        ({"p": [[0.5, 0.5], [None, 1.0]]}, "", "x.parquet: row 1 has no number in column 1"),
+        ({"p": [[0.5, 0.6]] * 2}, "", "x.parquet: row 0 has probabilities with the sum 1.1"),
         ({"p": [["a", "b"]]}, "", "column p must hold numbers: it is of type string"),
         ({"p": [P2]}, "", "column p must hold numbers: it is of type list<"),
         ({"p": [{"cat": 0.5, "dog": 0.5}]}, "", "Write its entries as columns of numbers"),
@@ -328,7 +328,10 @@ def write(path, text):
         (lambda p: np.save("x.npy", p[0] > 0.5) or "x.npy", "must hold real numbers"),
         (lambda p: np.save("x.npy", p[0, :5]) or "x.npy", "has more rows than x.npy, which has 5"),
         (lambda p: np.save("x.npy", p[0, :, :3]) or "x.npy", "a.csv has 4 classes, x.npy 3"),
-        (lambda p: np.save("x.npy", 2 * p[0]) or "x.npy", r"x.npy: each row must hold prob"),
+        (
+            lambda p: np.save("x.npy", 2 * p[0]) or "x.npy",
+            "x.npy: row 0 has probabilities with the sum 2.",
+        ),
         (lambda p: np.save("x.npy", np.log(p[0])) or "x.npy", "If these are logits, give --logits"),
         (
             lambda p: pd.DataFrame({"w": ["a"] * 7}).to_parquet("x.parquet") or "x.parquet",
@@ -413,3 +416,33 @@ def test_a_reader_may_stop_early(files):
     )
     assert run.stdout.split() == ["row,distance", "0"]
     assert "Traceback" not in Path("err").read_text()
+
+
+@pytest.mark.parametrize("question", [[], ["--pairwise"], ["--nearest", "1"]])
+@pytest.mark.parametrize(
+    ("cell", "flag", "words"),
+    [
+        ("-0.3", [], "row 4 (im4) has -0.3 in column y, which is no probability. If these"),
+        ("nan", [], "row 4 (im4) has no number in column y"),
+        ("inf", ["--logits"], "row 4 (im4) has inf in column y, which is no logit"),
+        ("1.5", [], "row 4 (im4) has probabilities with the sum "),
+        ("1e308", [], "row 4 (im4) has probabilities with the sum "),
+    ],
+)
+def test_the_cell_that_is_wrong_is_named(
+    files, cell, flag, words, question, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 12)
+    frame = pd.read_csv("b.csv", index_col=0, dtype=str)
+    frame.loc["im4", "y"] = cell
+    frame.to_csv("x.csv")
+    for pair in (["a.csv", "x.csv"], ["x.csv", "a.csv"]):
+        assert cli.main(["distance", *pair, *flag, *question]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"infogeo distance: x.csv: {words}")
+
+
+def test_more_neighbours_than_rows(files, capsys):
+    for pair, words in ((["a.npy"], "a.npy has 6 other rows"), (["a.npy", "b.npy"], "b.npy has 7")):
+        assert cli.main(["distance", *pair, "--nearest", "9"]) == 2
+        assert words in capsys.readouterr().err.splitlines()[-1]

@@ -195,6 +195,19 @@ def test_other_models(place, capsys):
     assert json.loads(capsys.readouterr().out)["temperature"] == 2.5
 
 
+def test_untrained_networks_are_scanned_if_they_are_said_to_be(place, capsys):
+    assert cli.main(arguments("--untrained", weights=None)) == 0
+    assert cli.main(arguments("--untrained", "-o", "other")) == 2
+    assert "--weights and --untrained contradict" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_array_of_several_is_named(place, capsys):
+    np.savez("two.npz", x=np.load("x.npy"), y=np.zeros(3))
+    assert cli.main(arguments()) == 0
+    assert cli.main(arguments("-o", "other", inputs="two.npz:x")) == 0
+    assert_same("out", "other")
+
+
 def test_inputs_that_are_no_images(place):
     np.save("flat.npy", np.load("x.npy").reshape(NUM_INPUTS, 36))
     assert cli.main(arguments(inputs="flat.npy")) == 0
@@ -305,12 +318,17 @@ def write_bad_files():
         file.write("hello")
     torch.save({"state_dict": {}, "epoch": 3}, "checkpoint.pt")
     torch.save({"linear.weight": torch.zeros(4, 35)}, "small.pt")
+    torch.save({"linear.weight": torch.zeros(4, 36, dtype=torch.complex64)}, "complex.pt")
+    torch.save({0: torch.zeros(4, 36)}, "numbers.pt")
     x = np.load("x.npy")
     np.save("bytes.npy", (255 * x).astype(np.uint8))
     np.save("vector.npy", x[:, 0, 0])
     np.save("empty.npy", x[:0])
     np.save("small.npy", x[:, :5])
     np.save("nan.npy", np.where(x > 0.99, np.nan, x))
+    large = x.astype(float)
+    large[2, 3, 4] = 1e300  # in single precision infinite
+    np.save("large.npy", large)
     np.save("objects.npy", np.array([[Bomb()]], dtype=object), allow_pickle=True)
     np.savez("two.npz", a=x, b=x)
     np.savez("objects.npz", x=np.array([[Bomb()]], dtype=object))
@@ -332,6 +350,10 @@ def write_bad_files():
         ({"model": "nets_of_the_test:number"}, "TypeError: 'int' object is not callable"),
         ({"model": "builtins:dict"}, "must return a torch.nn.Module or a PullbackMetric: it retur"),
         ({"model": "nets_of_the_test:function"}, "--weights needs a torch.nn.Module to load"),
+        ({"weights": None}, "--model nets_of_the_test:make needs --weights, or the network may"),
+        ({"model": "nets_of_the_test:warm", "weights": None}, "nets_of_the_test:warm needs --weig"),
+        ({"weights": "complex.pt"}, "complex.pt: linear.weight is complex, the model's is real"),
+        ({"weights": "numbers.pt"}, "numbers.pt holds more than a state dict"),
         ({"weights": "none.pt"}, "infogeo: cannot read none.pt: No such file or directory"),
         ({"weights": "bomb.pt"}, "bomb.pt: it is no state dict of tensors alone: save the weights"),
         ({"weights": "text.pt"}, "text.pt: it is no state dict of tensors alone"),
@@ -347,7 +369,8 @@ def write_bad_files():
         ({"inputs": "vector.npy"}, "one input in each row: its shape is (11,)"),
         ({"inputs": "empty.npy"}, "one input in each row: its shape is (0, 6, 6)"),
         ({"inputs": "small.npy"}, "fails on small.npy, whose inputs have shape (5, 6): mat1 and"),
-        ({"inputs": "nan.npy"}, "infogeo pullback: x must "),
+        ({"inputs": "nan.npy"}, "nan.npy: row 10 holds nan at "),
+        ({"inputs": "large.npy"}, "large.npy: row 2 holds inf at 3, 4, counted from 0: inputs"),
         ({"inputs": "objects.npy"}, "objects.npy: "),
         (
             {"inputs": "objects.npz"},

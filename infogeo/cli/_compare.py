@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import warnings
 
 from infogeo._progress import bar_for_people
@@ -68,7 +69,6 @@ def add(commands):
         "--quantile",
         metavar="Q",
         type=_fraction,
-        default=1.0,
         help="the share of the rows that has to stay within --fail-above (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print json, for programs")
@@ -80,9 +80,11 @@ def _distance(text):
         number = float(text)
     except ValueError:
         number = -1.0
-    if 0.0 <= number < float("inf"):
+    if 0.0 <= number < math.pi:
         return number
-    raise argparse.ArgumentTypeError(f"{text!r} is not a distance: a number from 0 to pi")
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no limit: a distance from 0 to below pi, the largest there is"
+    )
 
 
 def _fraction(text):
@@ -96,6 +98,8 @@ def _fraction(text):
 
 
 def _run(options):
+    if options.quantile is not None and options.fail_above is None:
+        raise UsageError("infogeo compare: --quantile needs --fail-above: alone nothing can fail")
     if options.output is not None:
         require("infogeo compare -o", matplotlib="plot")
     try:
@@ -129,10 +133,9 @@ def _measure(options, progress):
     from infogeo import logits, simplex
     from infogeo.cli._tables import (
         Table,
+        checked,
         paired_blocks,
-        value_errors,
         warn_of_probabilities,
-        wide,
     )
 
     space = logits if options.logits else simplex
@@ -143,8 +146,8 @@ def _measure(options, progress):
     ids, distances, old, new = [], [], [], []
     for x, y in paired_blocks(a, b):
         progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
-        with value_errors(x.first, p=a, q=b, z=a, w=b):
-            distances.append(space.fisher_rao_distance(wide(x.values), wide(y.values)))
+        pair = checked(a, x, space), checked(b, y, space, a)
+        distances.append(space.fisher_rao_distance(*pair, check=False))
         ids += x.ids
         old.append(x.values.argmax(axis=-1))
         new.append(y.values.argmax(axis=-1))
@@ -195,9 +198,10 @@ def _summary(rows, options):
         summary["old_accuracy"] = float((rows.old == rows.labels).mean())
         summary["new_accuracy"] = float((rows.new == rows.labels).mean())
     if options.fail_above is not None:
-        reached = float(np.quantile(d, options.quantile, method="inverted_cdf"))
+        quantile = 1.0 if options.quantile is None else options.quantile
+        reached = float(np.quantile(d, quantile, method="inverted_cdf"))
         summary["threshold"] = {
-            "quantile": options.quantile,
+            "quantile": quantile,
             "distance": reached,
             "fail_above": options.fail_above,
         }

@@ -117,30 +117,31 @@ def _answers(options, a, b, progress):
 
 
 def _row_by_row(a, b, space, progress):
-    from infogeo.cli._tables import paired_blocks, value_errors, wide
+    from infogeo.cli._tables import checked, paired_blocks
 
     for x, y in paired_blocks(a, b):
         progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
-        with value_errors(x.first, p=a, q=b, z=a, w=b):
-            yield x.ids, space.fisher_rao_distance(wide(x.values), wide(y.values))
+        pair = checked(a, x, space), checked(b, y, space, a)
+        yield x.ids, space.fisher_rao_distance(*pair, check=False)
 
 
 def _pairwise(a, b, space, progress):
     import numpy as np
 
     from infogeo import neighbors
-    from infogeo.cli._tables import value_errors, wide
+    from infogeo.cli._tables import checked
 
     x = a.whole()
     y = x if b is None else b.whole(a)
-    p, q = wide(x.values), wide(y.values)
+    p = checked(a, x, space)
+    q = p if b is None else checked(b, y, space, a)
     rows = max(1, 2**21 // len(q))
 
     def answers():
         for first in range(0, len(p), rows):
             progress("distances of all pairs", first / len(p))
-            with value_errors(first, a=a, b=b or a):
-                block = neighbors.pairwise_distance(p[first : first + rows], q, space=space)
+            some = p[first : first + rows]
+            block = neighbors.pairwise_distance(some, q, space=space, check=False)
             if b is None:  # a row is at distance 0 from itself, whatever rounding says
                 here = np.arange(first, first + len(block))
                 block[here - first, here] = 0.0
@@ -151,21 +152,28 @@ def _pairwise(a, b, space, progress):
 
 def _nearest(a, b, count, space, progress):
     from infogeo import neighbors
-    from infogeo.cli._tables import value_errors, wide
+    from infogeo.cli._tables import checked
 
     progress("nearest neighbours", 0.0)
     if b is None:
         x = a.whole()
-        with value_errors(0, queries=a, points=a):
-            found = neighbors.nearest(wide(x.values), num_neighbors=count, space=space)
+        _require_rows(a, len(x.ids) - 1, "other rows", count)
+        p = checked(a, x, space)
+        found = neighbors.nearest(p, num_neighbors=count, space=space, check=False)
         yield x.ids, found.distances, _names(found.indices, x.ids)
         return
     y = b.whole(a)
-    points = wide(y.values)
+    _require_rows(b, len(y.ids), "rows", count)
+    points = checked(b, y, space, a)
     for x in a.blocks():
-        with value_errors(x.first, queries=a, points=b):
-            found = neighbors.nearest(wide(x.values), points, num_neighbors=count, space=space)
+        p = checked(a, x, space)
+        found = neighbors.nearest(p, points, num_neighbors=count, space=space, check=False)
         yield x.ids, found.distances, _names(found.indices, y.ids)
+
+
+def _require_rows(table, available, kind, count):
+    if count > available:
+        raise UsageError(f"{table.path} has {available} {kind}, --nearest asks for {count}")
 
 
 def _names(indices, ids):

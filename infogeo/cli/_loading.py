@@ -27,13 +27,19 @@ def device(name):
     return found
 
 
-def metric(factory, weights, temperature, device):
+def metric(factory, weights, is_untrained, temperature, device):
     """Return the PullbackMetric of what a factory MODULE:NAME makes, with weights from a file."""
     made = _call_factory(factory)
     model = made.model if isinstance(made, PullbackMetric) else made
     if isinstance(model, torch.nn.Module):
         if weights is not None:
             _load_weights(model, weights)
+        elif not is_untrained and any(True for _ in model.parameters()):
+            raise UsageError(
+                f"infogeo: --model {factory} needs --weights, or the network may be a new one: if "
+                "the factory loads them by itself, or the network is to be untrained, give "
+                "--untrained"
+            )
         model.eval().requires_grad_(False).to(device)
     elif not isinstance(made, PullbackMetric):
         raise UsageError(
@@ -76,6 +82,9 @@ def _call_factory(name):
 
 def _load_weights(model, path):
     state = _read_weights(path)
+    for name, own in model.state_dict().items():
+        if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
+            raise UsageError(f"infogeo: {path}: {name} is complex, the model's is real")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -113,7 +122,8 @@ class Batches(Sequence):
     """The batches of the inputs in a file, each read and converted when it is asked for."""
 
     def __init__(self, path, size, model):
-        self._array, self.size, self._dtype = _read_inputs(path), size, _dtype_of(model)
+        self._path, self._array = path, _read_inputs(path)
+        self.size, self._dtype = size, _dtype_of(model)
         self.input_shape = self._array.shape[1:]
 
     def __len__(self):
@@ -125,9 +135,19 @@ class Batches(Sequence):
         return self.rows(slice(k * self.size, (k + 1) * self.size))
 
     def rows(self, which):
+        """Return some of the inputs, if they are finite to the model."""
         # A copy, in the byte order of this machine: the file is mapped for reading only.
         x = torch.from_numpy(np.array(self._array[which], self._array.dtype.newbyteorder("=")))
-        return x if self._dtype is None else x.to(self._dtype)
+        x = x if self._dtype is None else x.to(self._dtype)
+        bad = ~torch.isfinite(x)
+        if bool(bad.any()):
+            at, *place = torch.nonzero(bad)[0].tolist()
+            raise UsageError(
+                f"infogeo: {self._path}: row {np.arange(len(self._array))[which][at]} holds "
+                f"{float(x[at, *place])} at {', '.join(map(str, place))}, counted from 0: inputs "
+                "have to be finite"
+            )
+        return x
 
 
 def _read_inputs(path):

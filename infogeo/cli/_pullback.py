@@ -51,7 +51,18 @@ def add(commands):
         help="its state dict: a .safetensors file, or one that torch.save wrote; nothing is "
         "unpickled but tensors",
     )
-    parser.add_argument("--inputs", metavar="FILE", type=Path, help="a .npy or a .npz file")
+    parser.add_argument(
+        "--untrained",
+        action="store_true",
+        help="take the network as the factory makes it: for one that loads its weights by itself, "
+        "or to look at a network before it is trained",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="FILE",
+        type=Path,
+        help="a .npy or a .npz file (FILE.npz:NAME if it holds several arrays)",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -116,6 +127,8 @@ def _check_combination(options):
         raise UsageError("infogeo pullback: give --model, or --merge (see infogeo pullback --help)")
     if options.model is not None and options.inputs is None:
         raise UsageError("infogeo pullback: --model needs --inputs (see infogeo pullback --help)")
+    if options.weights is not None and options.untrained:
+        raise UsageError("infogeo pullback: --weights and --untrained contradict each other")
 
 
 def _say_what_is_missing(found, options):
@@ -151,7 +164,9 @@ def _scan(options, progress):
     from infogeo.cli import _loading
 
     device = _loading.device(options.device)
-    metric = _loading.metric(options.model, options.weights, options.temperature, device)
+    metric = _loading.metric(
+        options.model, options.weights, options.untrained, options.temperature, device
+    )
     inputs = _loading.Batches(options.inputs, options.batch_size, metric.model)
     is_categorical = metric.head is pullback.heads.categorical
     quantities = {

@@ -4,10 +4,8 @@ A table is given by its file; its rows are distributions or logits, its columns 
 is unpickled, and of files larger than memory only a block is held at a time.
 """
 
-import contextlib
 import csv
 import itertools
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from infogeo import logits
+from infogeo._array import LOGITS, PROBABILITIES, gate
 from infogeo._extras import is_installed
 from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError
@@ -572,7 +572,7 @@ def read_column(path):
         return [row[0].strip() for row in rows]
 
 
-def wide(values):
+def _wide(values):
     """Return float32 as float64, which changes no number; half precision keeps its tolerance."""
     return values.astype(np.float64) if values.dtype == np.float32 else values
 
@@ -580,8 +580,11 @@ def wide(values):
 def warn_of_probabilities(*tables):
     """Warn where the first rows of what is said to hold logits are probabilities."""
     for table in tables:
-        rows = next(table.blocks(rows=100)).values.astype(np.float64)  # sums of halves overflow
-        if table.num_columns > 1 and rows.min() >= 0.0 and abs(rows.sum(-1) - 1.0).max() < 1e-5:
+        rows = next(table.blocks(rows=100)).values
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is refused afterwards
+            rows = rows.astype(np.float64)  # sums of halves overflow
+            is_near = rows.min() >= 0.0 and abs(rows.sum(-1) - 1.0).max() < 1e-5
+        if table.num_columns > 1 and is_near:
             warnings.warn(
                 f"{table.path}: the first rows sum to 1, as probabilities do: "
                 "for those leave out --logits",
@@ -589,35 +592,54 @@ def warn_of_probabilities(*tables):
             )
 
 
-@contextlib.contextmanager
-def value_errors(first, **tables):
-    """Turn a message about rows of an argument into one about a file.
+def checked(table, block, space, like=None):
+    """Return the values of a block as distances take them, if they are predictions.
 
     Parameters
     ----------
-    first : int
-        The number in the file of the arguments' first row.
-    **tables : Table
-        For each argument's name the table that it comes from.
+    table : Table
+        Where the block comes from.
+    block : Block
+        Some of its rows.
+    space : module
+        `infogeo.simplex` or `infogeo.logits`: what they have to be.
+    like : Table, optional
+        The table that gave the order of the columns.
     """
+    rule = LOGITS if space is logits else PROBABILITIES
     try:
-        with np.errstate(over="ignore"):  # of sums that are no probabilities
-            yield
-    except (TypeError, ValueError) as error:
-        message = re.sub(r"\brow (\d+)", lambda found: f"row {first + int(found[1])}", str(error))
-        for ours, theirs in _IN_A_FILE.items():
-            message = message.replace(ours, theirs)
-        if "points" in tables:  # of which --nearest says how many there are
-            message = re.sub(r"\bpoints:", f"rows of {tables['points'].path}:", message)
-        name, _, rest = message.partition(" ")
-        table = tables.get(name)
-        raise UsageError(f"{table.path}: each row {rest}" if table else message) from None
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is refused anyway
+            values = _wide(block.values)
+            gate(True, rows=(rule, values))
+    except ValueError:
+        columns = table.columns if like is None or like.columns is None else like.columns
+        raise UsageError(f"{table.path}: {_explained(table, block, rule, columns)}") from None
+    return values
 
 
-_IN_A_FILE = {
-    " in its last axis": "",
-    "use infogeo.logits": "give --logits",
-    "num_neighbors must be an integer": "--nearest must be a whole number",
-    "Divide by p.sum(-1, keepdims=True) if": "Divide each row by its sum if",
-    "it has NaN": "there are NaN",
-}
+def _explained(table, block, rule, columns):
+    """Say in which row and column a block breaks the rule."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = block.values.astype(np.float64)
+        sums = x.sum(axis=-1)
+
+    def row(i):
+        return f"row {block.first + i}" + (f" ({block.ids[i]})" if table.has_ids else "")
+
+    is_bad = np.isnan(x) | (x == np.inf)
+    is_bad |= x < 0.0 if rule is PROBABILITIES else False
+    if is_bad.any():
+        i, j = (int(index[0]) for index in np.nonzero(is_bad))
+        place = f"column {j + 1}" if columns is None else f"column {columns[j]}"
+        if np.isnan(x[i, j]):
+            return f"{row(i)} has no number in {place}"
+        way_out = ". If these are logits, give --logits" if rule is PROBABILITIES else ""
+        kind = "probability" if rule is PROBABILITIES else "logit"
+        return f"{row(i)} has {x[i, j]:g} in {place}, which is no {kind}{way_out}"
+    if rule is LOGITS:
+        return f"{row(int(np.argmin(x.max(axis=-1))))} has -inf in every column"
+    i = int(np.argmax(np.abs(sums - 1.0)))
+    return (
+        f"{row(i)} has probabilities with the sum {sums[i]:.7g}. If these are counts or "
+        "percentages, divide each row by its sum; if they are logits, give --logits"
+    )
