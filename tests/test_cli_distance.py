@@ -362,7 +362,7 @@ def test_rows_are_counted_over_the_whole_file(files, capsys, monkeypatch):
     bad[5, 0] = np.nan
     np.save("bad.npy", bad)
     assert cli.main(["distance", "bad.npy", "b.npy"]) == 2
-    assert "(row 5)" in capsys.readouterr().err
+    assert "bad.npy: row 5 has no number in column 1" in capsys.readouterr().err
 
 
 def test_ids_have_to_agree(files, capsys):
@@ -389,7 +389,7 @@ def test_nothing_half_written_is_left(files, capsys, tmp_path, monkeypatch):
     [
         (["a.csv"], "it takes two files; of one, --pairwise or --nearest K"),
         (["a.csv", "b.csv", "--nearest", "0"], "not a whole number above 0"),
-        (["a.csv", "b.csv", "--nearest", "8"], "from 1 to 7"),
+        (["a.csv", "b.csv", "--nearest", "8"], "b.csv has 7 rows, --nearest asks for 8"),
         (["a.csv", "b.csv", "--nearest", "1", "-o", "d.npy"], "must end in .csv"),
         (["a.csv", "b.csv", "-o", "d.txt"], "must end in .csv or .npy"),
         (["a.csv", "b.csv", "-o", "none/d.csv"], "cannot write to none"),

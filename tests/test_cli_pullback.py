@@ -369,7 +369,7 @@ def write_bad_files():
         ({"inputs": "vector.npy"}, "one input in each row: its shape is (11,)"),
         ({"inputs": "empty.npy"}, "one input in each row: its shape is (0, 6, 6)"),
         ({"inputs": "small.npy"}, "fails on small.npy, whose inputs have shape (5, 6): mat1 and"),
-        ({"inputs": "nan.npy"}, "nan.npy: row 10 holds nan at "),
+        ({"inputs": "nan.npy"}, "nan.npy: row 2 holds nan at 3, 3, counted from 0"),
         ({"inputs": "large.npy"}, "large.npy: row 2 holds inf at 3, 4, counted from 0: inputs"),
         ({"inputs": "objects.npy"}, "objects.npy: "),
         (
