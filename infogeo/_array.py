@@ -735,19 +735,19 @@ def boundary_sine(z: Array, xp: Namespace) -> Array:
     """
     top, second = top_two(z, xp)
     inverse_p = xp.sum(xp.exp(z - top[..., None]), axis=-1)  # 1 / p of the predicted class
-    return (0.0 - xp.expm1(0.5 * (second - top))) / xp.sqrt(2.0 * inverse_p)
+    return (0.0 - expm1(0.5 * (second - top), xp)) / xp.sqrt(2.0 * inverse_p)
 
 
 def expm1(x: Array, xp: Namespace) -> Array:
-    """Return exp(x) - 1 with a derivative that keeps its digits.
+    """Return exp(x) - 1, inf without a warning where it overflows.
 
-    Automatic differentiation takes the derivative as expm1(x) + 1, which is 0 for x below -37.
+    Libraries differentiate their own as expm1(x) + 1, which is 0 for x below -37.
     """
-    if xp is numpy_namespace:
-        return np.expm1(x)
-    is_near, zero = x > -1.0, xp.zeros_like(x)
-    far = xp.exp(xp.where(is_near, zero, x)) - 1.0
-    return xp.where(is_near, xp.expm1(xp.where(is_near, x, zero)), far)
+    overflows, is_far = x > math.log(xp.finfo(x.dtype).max), x < -1.0
+    zero = xp.zeros_like(x)
+    near = xp.expm1(xp.where(overflows | is_far, zero, x))
+    far = xp.exp(xp.where(is_far, x, zero)) - 1.0
+    return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
 
 
 def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:

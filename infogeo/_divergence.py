@@ -54,7 +54,7 @@ def _sum_of_excess(
     if b != 0.0:
         near = near - expm1_minus(-b * e, xp) / b
     e = xp.where(is_above, ratio, zero)
-    above = p * expm1(-e, xp) / a - growth(e)
+    above = p * _array.expm1(-e, xp) / a - growth(e)
     e = xp.where(is_below, ratio, zero)
     below = (q - p) / a - growth(e)
     # Where p or q is 0 the power is 0, or for b <= 0 infinite.
@@ -71,7 +71,7 @@ def jeffreys(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
     size = xp.where(p_is_larger, ratio, -ratio)  # abs has no second derivative at 0
     is_infinite = size == xp.inf
     size = xp.where(is_infinite, xp.ones_like(size), size)
-    terms = xp.where(p_is_larger, p, q) * -expm1(-size, xp) * size
+    terms = xp.where(p_is_larger, p, q) * -_array.expm1(-size, xp) * size
     return _sum(xp.where(is_infinite, xp.zeros_like(size) + xp.inf, terms), xp)
 
 
@@ -132,18 +132,6 @@ def log_sum_exp(x: Array, xp: Namespace) -> Array:
     return xp.squeeze(top, axis=-1) + xp.log(total)
 
 
-def expm1(y: Array, xp: Namespace) -> Array:
-    """Return exp(y) - 1, inf without a warning where it overflows.
-
-    Libraries differentiate their own as exp(y) - 1 + 1, which is 0 far below 0.
-    """
-    overflows, is_far = y > _largest_exponent(y, xp), y < -1.0
-    zero = xp.zeros_like(y)
-    near = xp.expm1(xp.where(overflows | is_far, zero, y))
-    far = xp.exp(xp.where(is_far, y, zero)) - 1.0
-    return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
-
-
 def expm1_minus(y: Array, xp: Namespace) -> Array:
     """Return exp(y) - 1 - y for |y| <= 1, to full relative precision."""
     total = xp.full_like(y, 1.0 / math.factorial(19))
@@ -156,7 +144,7 @@ def _growth(p: Array, log_p: Array, y: Array, b: float, xp: Namespace) -> Array:
     """Return p (exp(y) - 1) / (b - b^2), where the exponential may overflow and the result not."""
     largest, divisor = _largest_exponent(y, xp), b * (1.0 - b)
     zero, is_large = xp.zeros_like(y), y > 0.5 * largest
-    product = p * expm1(xp.where(is_large, zero, y), xp) / divisor
+    product = p * _array.expm1(xp.where(is_large, zero, y), xp) / divisor
     exponent = xp.where(is_large, log_p, zero) + xp.where(is_large, y, zero)
     exponent = exponent - math.log(abs(divisor))
     overflows = exponent > largest

@@ -955,7 +955,7 @@ def log_map(z, w, *, check=True):
         )
     angle = 0.5 * _array.angle_of_chord(_chord(z, w, xp), xp)[..., None]
     # The score of sqrt(q / p): that is cos(angle) on average.
-    change = _finite_where_masked(_divergence.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
+    change = _finite_where_masked(_array.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
     v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
     return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
 

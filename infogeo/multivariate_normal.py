@@ -1846,7 +1846,7 @@ def hellinger_distance(a, b, *, check=True):
     quarter = 0.25 * _log_ratios(a, b, xp)
     log_cosh = xp.log1p(2.0 * xp.sinh(quarter) ** 2)
     exponent = 0.125 * xp.sum(whitened**2, axis=-1) + 0.5 * xp.sum(log_cosh, axis=-1)
-    return _narrow(_array.safe_sqrt(-xp.expm1(-exponent), xp), a.mean, xp)
+    return _narrow(_array.safe_sqrt(-_array.expm1(-exponent, xp), xp), a.mean, xp)
 
 
 def entropy(a, *, check=True):
@@ -1908,7 +1908,7 @@ def _excess_of_exp(y, xp):
     """Return exp(y) - 1 - y."""
     is_small = xp.abs(y) < 1.0
     small = _divergence.expm1_minus(xp.where(is_small, y, xp.zeros_like(y)), xp)
-    return xp.where(is_small, small, _divergence.expm1(y, xp) - y)
+    return xp.where(is_small, small, _array.expm1(y, xp) - y)
 
 
 # ---------------------------------------------------------------- means

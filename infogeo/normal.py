@@ -1477,7 +1477,7 @@ def hellinger_distance(a, b, *, check=True):
     is_tiny = size * size < float(xp.finfo(size.dtype).eps)
     by_std = xp.where(is_tiny, xp.ones_like(size), by_std)
     affinity = -0.5 * xp.log1p(0.5 * by_std**2) - 0.25 * by_mean**2  # its logarithm
-    return xp.where(is_tiny, size, xp.sqrt(-xp.expm1(affinity)))
+    return xp.where(is_tiny, size, xp.sqrt(-_array.expm1(affinity, xp)))
 
 
 def _log_ratio(std_a, std_b, xp):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from infogeo import logits
+from infogeo import logits, normal, robustness
+from infogeo.normal import Normal
+from infogeo.pullback import heads
 
 
 def angle_gradient(logit):
@@ -37,3 +39,23 @@ def test_gradients_of_saturated_pairs_in_single_precision_and_on_jax():
 
     grad = jax.grad(distance)(jax.numpy.asarray([0.0, 60.0]))
     np.testing.assert_allclose(grad[1], angle_gradient(60.0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("gap", [1.0, 30.0, 90.0, 300.0])
+def test_gradients_of_other_saturated_quantities_keep_their_digits(gap):
+    """Whatever is made of exp(x) - 1: libraries take its derivative as (exp(x) - 1) + 1."""
+    z = torch.tensor([gap, 0.0], dtype=torch.float64, requires_grad=True)
+    robustness.boundary_distance(z).backward()
+    expected = angle_gradient(gap)  # the angle to the boundary is that to p = 1/2
+    np.testing.assert_allclose(z.grad[1], -expected, rtol=1e-12)
+
+    mean = torch.tensor(gap, dtype=torch.float64, requires_grad=True)
+    other = Normal(torch.zeros_like(mean), 1.0)
+    normal.hellinger_distance(Normal(mean, 1.0), other).backward()
+    tail = math.exp(-(gap**2) / 8.0)  # H^2 = 1 - tail
+    expected = 0.25 * gap * tail / (2.0 * math.sqrt(1.0 - tail))
+    np.testing.assert_allclose(mean.grad, expected, rtol=1e-11)
+
+    log_rate = torch.tensor([[-gap]], dtype=torch.float64, requires_grad=True)
+    heads.poisson.distance(log_rate, torch.zeros(1, 1, dtype=torch.float64)).sum().backward()
+    np.testing.assert_allclose(log_rate.grad, [[-math.exp(-0.5 * gap)]], rtol=1e-12)

@@ -366,7 +366,7 @@ def _poisson_scaled_factor(z, derivative):
 
 def _poisson_distance(z, w):
     """Return the distance of the points 2 sqrt(rate), in which the metric is flat."""
-    decrease = -2.0 * torch.expm1(-0.5 * (z - w).abs())
+    decrease = -2.0 * _array.expm1(-0.5 * (z - w).abs(), xp)
     steps = _array.times_exp(decrease, 0.5 * torch.maximum(z, w), xp)
     is_finite = steps.amax(-1, keepdim=True) < math.inf
     return _array.norm(torch.where(is_finite, steps, 0.0), xp).where(is_finite[..., 0], math.inf)
