@@ -519,7 +519,11 @@ def _mean(metric, x, penalty):
         leaf = x.clone()
         if not leaf.requires_grad:
             leaf.requires_grad_()
-        value = penalty(network_of(metric).outputs(leaf), leaf).mean()
+        network = network_of(metric)
+        z = network.outputs(leaf)
+        if metric.check:
+            network.examine(x)
+        value = penalty(z, leaf).mean()
     return value if keeps_graph else value.detach()
 
 

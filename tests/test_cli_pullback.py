@@ -60,6 +60,17 @@ def regression():
 def function():
     return PullbackMetric(lambda x: x.flatten(1)[:, :3])
 
+def scripted():
+    net = torch.nn.Sequential()
+    net.add_module("flatten", torch.nn.Flatten())
+    net.add_module("linear", torch.nn.Linear(36, 4))
+    return torch.jit.script(net)
+
+def frozen():
+    net = scripted().eval()
+    net.load_state_dict(torch.load("weights.pt"))
+    return PullbackMetric(torch.jit.freeze(net))
+
 def broken():
     raise OSError("no such checkpoint\\nand more")
 
@@ -206,6 +217,18 @@ def test_an_array_of_several_is_named(place, capsys):
     assert cli.main(arguments()) == 0
     assert cli.main(arguments("-o", "other", inputs="two.npz:x")) == 0
     assert_same("out", "other")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_models_of_torchscript(place):
+    assert cli.main(arguments()) == 0
+    for factory, weights in (("scripted", "weights.pt"), ("frozen", None)):
+        model = f"nets_of_the_test:{factory}"
+        assert cli.main(arguments("-o", factory, model=model, weights=weights)) == 0
+        for (name, column), expected in zip(
+            columns(factory).items(), columns("out").values(), strict=True
+        ):
+            np.testing.assert_allclose(column, expected, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_inputs_that_are_no_images(place):

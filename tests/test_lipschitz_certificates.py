@@ -873,7 +873,7 @@ BAD_ARGUMENTS = [
     (lambda: smoothing.votes(nn.BatchNorm1d(4), F[None], std=1.0, num_samples=5), ValueError,
      "BatchNorm1d is in training mode. Call model.eval() first."),
     (lambda: smoothing.votes(nn.Identity(), F, std=1.0, num_samples=5), ValueError,
-     "x must be a batch of inputs: got shape (4,)."),
+     "x must have shape (batch, *input): its shape is (4,). Use x[None]."),
     (lambda: smoothing.votes(nn.Identity(), F[None], std=0.0, num_samples=5), ValueError,
      "std must be positive: got 0.0."),
     (lambda: smoothing.votes(nn.Identity(), F[None], std=1.0, num_samples=0), ValueError,

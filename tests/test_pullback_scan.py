@@ -95,7 +95,9 @@ def test_default_quantities_temperature_and_a_loader_with_labels(tmp_path):
 def test_the_factor_is_computed_once_for_all_quantities(tmp_path):
     model, calls = make_model(), []
     model.register_forward_hook(lambda module, arguments, z: calls.append(z.requires_grad))
-    pullback.scan(model, make_batches()[:1], quantities=QUANTITIES, out=tmp_path)
+    for folder in ("first", "second"):  # the first one looks at the model, once
+        calls.clear()
+        pullback.scan(model, make_batches()[:1], quantities=QUANTITIES, out=tmp_path / folder)
     assert calls == [True]
 
 

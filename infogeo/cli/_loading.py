@@ -40,7 +40,9 @@ def metric(factory, weights, is_untrained, temperature, device):
                 "the factory loads them by itself, or the network is to be untrained, give "
                 "--untrained"
             )
-        model.eval().requires_grad_(False).to(device)
+        for parameter in model.parameters():  # modules of TorchScript know no requires_grad_
+            parameter.requires_grad_(False)
+        model.eval().to(device)
     elif not isinstance(made, PullbackMetric):
         raise UsageError(
             f"infogeo: --model {factory} must return a torch.nn.Module or a PullbackMetric: it "

@@ -50,7 +50,9 @@ class GroupSort(nn.Module):
         torch.Tensor, shape (..., features)
             Ascending within each group.
         """
-        groups = _groups(x, self)
+        if not torch.jit.is_scripting():
+            _check_groups(x, self)
+        groups = x.unflatten(-1, (-1, self.group_size))
         if self.group_size > 2:
             return groups.sort(dim=-1).values.flatten(-2)
         # Twice as fast as sort. Minimum and maximum would share the gradient at ties.
@@ -103,7 +105,7 @@ class FullSort(nn.Module):
         torch.Tensor, shape (..., features)
             Ascending.
         """
-        if x.ndim == 0:
+        if not torch.jit.is_scripting() and x.ndim == 0:
             raise bad_value("the input of FullSort", "have a last axis", "got shape ()")
         return x.sort(dim=-1).values
 
@@ -237,7 +239,9 @@ class NormPool(nn.Module):
         torch.Tensor, shape (..., features / group_size)
             The norms.
         """
-        groups = _groups(x, self)
+        if not torch.jit.is_scripting():
+            _check_groups(x, self)
+        groups = x.unflatten(-1, (-1, self.group_size))
         scale = groups.detach().abs().amax(-1, keepdim=True)  # squares under- and overflow
         is_zero = scale == 0.0
         scale = torch.where(is_zero, 1.0, scale)
@@ -257,12 +261,11 @@ class NormPool(nn.Module):
         return f"group_size={self.group_size}"
 
 
-def _groups(x, layer):
-    """Cut the last axis into groups."""
+def _check_groups(x, layer):
+    """Refuse a last axis that cannot be cut into groups."""
     if x.ndim == 0 or x.shape[-1] % layer.group_size:
         raise bad_value(
             f"the input of {type(layer).__name__}",
             f"have a last axis that is a multiple of group_size = {layer.group_size}",
             f"got shape {tuple(x.shape)}",
         )
-    return x.unflatten(-1, (-1, layer.group_size))

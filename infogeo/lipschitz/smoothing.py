@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from infogeo._array import NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, finite_number, gate
+from infogeo._array import NON_NEGATIVE, POSITIVE, Rule, bad_value, finite_number, gate
 from infogeo._extras import missing
 from infogeo._result import storable
 
@@ -23,7 +23,8 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.smoothing") from None
 
 from infogeo.lipschitz._checks import check_size
-from infogeo.pullback._network import SampleInputs, call_model
+from infogeo.pullback._checks import check_input
+from infogeo.pullback._network import SampleInputs, call_model, check_samples_once
 
 __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
 
@@ -91,17 +92,15 @@ def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size
     >>> smoothing.votes(lambda x: x, x, std=0.1, num_samples=100)
     tensor([[100,   0]])
     """
-    if not isinstance(x, torch.Tensor) or not x.dtype.is_floating_point:
-        kind = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x must be a floating-point torch tensor: got {kind}.")
-    if x.ndim < 2 or x.numel() == 0:
+    check_input(x, check=True)
+    if x.numel() == 0:
         raise bad_value("x", "be a batch of inputs", f"got shape {tuple(x.shape)}")
     std = _positive_number("std", std)
     check_size("num_samples", num_samples, 1)
     check_size("chunk_size", chunk_size, 1)
-    gate(True, x=(REAL, x))
     inputs = SampleInputs.of(inputs)
     inputs.check_for(len(x))
+    check_samples_once(model, x, inputs)
     parts = []
     with torch.no_grad():
         for start in range(0, len(x), chunk_size):

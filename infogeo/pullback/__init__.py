@@ -25,6 +25,7 @@ from infogeo._result import (
 )
 from infogeo.pullback import comparison, heads, input_metrics, quantities
 from infogeo.pullback._kinks import check_differentiable
+from infogeo.pullback._network import check_independent
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
@@ -50,6 +51,7 @@ __all__ = [
     "Spectrum",
     "TraceEstimate",
     "check_differentiable",
+    "check_independent",
     "comparison",
     "fit_temperature",
     "heads",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from infogeo._array import REAL, bad_value, gate, look_like_probabilities
+from infogeo.pullback._references import modules_in
 
 
 def check_number(name, value):
@@ -34,7 +35,7 @@ def check_input(x, name="x", *, check, **tangents):
         if not value.is_floating_point():
             raise TypeError(
                 f"{key} must hold floating-point numbers: its dtype is {value.dtype}. "
-                f"Use {key}.float()."
+                f"{_way_to_floats(key, value)}"
             )
     if x.ndim < 2:
         raise bad_value(
@@ -51,6 +52,18 @@ def check_input(x, name="x", *, check, **tangents):
                 f"{name} has shape {tuple(x.shape)} and {key} {tuple(value.shape)}",
             )
     gate(check, **{key: (REAL, value) for key, value in {name: x, **tangents}.items()})
+
+
+def _way_to_floats(name, value):
+    if value.is_complex():
+        return (
+            f"Use torch.view_as_real({name}), and for the model lambda x: "
+            "model(torch.view_as_complex(x))."
+        )
+    return (
+        f"Use {name}.float() for pixels; token ids are no vectors: split the model after its "
+        "embedding and measure what the embedding returns."
+    )
 
 
 def check_pair(x0, x1, *, check):
@@ -120,9 +133,11 @@ def warn_of_sigmoids(model, z):
 
 def check_model(model):
     """Refuse what makes the metric of a batch another thing than that of its inputs."""
-    module = model if isinstance(model, torch.nn.Module) else getattr(model, "__self__", None)
-    if not isinstance(module, torch.nn.Module):
-        return
+    for module in modules_in(model):
+        _check_module(module)
+
+
+def _check_module(module):
     for name, part in module.named_modules():
         if _is_random_or_mixing(part):
             raise bad_value(
@@ -131,7 +146,7 @@ def check_model(model):
                 f"{_named(name, part)} is in training mode",
                 "Call model.eval() first.",
             )
-        if isinstance(part, _BATCH_NORMS) and part.running_mean is None:
+        if issubclass(_kind(part), _BATCH_NORMS) and part.running_mean is None:
             raise bad_value(
                 "model",
                 "treat each input by itself",
@@ -154,27 +169,42 @@ _DROPOUTS = torch.nn.modules.dropout._DropoutNd
 
 
 def _named(name, part):
-    return f"{type(part).__name__} '{name}'" if name else type(part).__name__
+    kind = _kind(part).__name__
+    return f"{kind} '{name}'" if name else kind
+
+
+def _kind(part):
+    """Return the class of a module, also of one that TorchScript has compiled."""
+    if isinstance(part, torch.jit.ScriptModule):
+        kind = getattr(torch.nn, part.original_name, None)
+        return kind if isinstance(kind, type) else type(part)
+    return type(part)
 
 
 def _is_random_or_mixing(part):
-    if not part.training:
+    if not getattr(part, "training", False):  # frozen modules of TorchScript have no modes
         return False
-    if isinstance(part, _DROPOUTS):
+    kind = _kind(part)
+    if issubclass(kind, _DROPOUTS):
         return part.p > 0.0
-    if isinstance(part, torch.nn.RNNBase | torch.nn.MultiheadAttention):
+    if issubclass(kind, torch.nn.RNNBase | torch.nn.MultiheadAttention):
         return part.dropout > 0.0
-    if isinstance(part, torch.nn.modules.instancenorm._InstanceNorm):
+    if issubclass(kind, torch.nn.modules.instancenorm._InstanceNorm):
         return part.track_running_stats
-    return isinstance(part, _BATCH_NORMS | torch.nn.RReLU)
+    return issubclass(kind, _BATCH_NORMS | torch.nn.RReLU)
 
 
 def explain_mismatch(model, x, error):
     """Raise what is wrong if the input and the parameters differ in dtype or device."""
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    parameter = next((p for p in parameters if p.is_floating_point()), None)
+    parameters = (p for module in modules_in(model) for p in module.parameters())
+    parameter = next((p for p in parameters if p.is_floating_point() or p.is_complex()), None)
     if parameter is None or (parameter.dtype, parameter.device) == (x.dtype, x.device):
         return
+    if parameter.is_complex():
+        raise TypeError(
+            f"model has complex parameters and takes {x.dtype} badly: {str(error).splitlines()[0]} "
+            "Let it convert real inputs, for instance lambda x: model(x + 0j).abs()."
+        ) from error
     raise TypeError(
         "x must have the dtype and the device of the model's parameters: "
         f"x is {x.dtype} on {x.device} and they are {parameter.dtype} on {parameter.device}. "

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import hashlib
-import inspect
 import itertools
 import re
 import types
 
 import numpy as np
 import torch
+
+from infogeo.pullback._references import modules_in, references
 
 
 def digest_of(*values):
@@ -18,7 +19,8 @@ def digest_of(*values):
     for value in values:
         if isinstance(value, torch.Tensor):
             state.update(f"{value.dtype} {tuple(value.shape)}".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
+            dense = value.detach().cpu().to_dense() if value.is_mkldnn else value.detach().cpu()
+            flat = dense.contiguous().reshape(-1)
             state.update(flat.view(torch.uint8).numpy())
         elif isinstance(value, np.ndarray):
             state.update(f"{value.dtype} {value.shape}".encode())
@@ -56,31 +58,36 @@ def describe(value):
         return f"({', '.join(map(describe, value))})"
     if isinstance(value, types.ModuleType):
         return value.__name__
+    if isinstance(value, torch.jit.ScriptFunction):
+        return f"{value.name} {digest_of(value.code)}"
+    if networks := modules_in(value):
+        return f"{type(value).__qualname__}[{', '.join(map(describe, networks))}]"
     return _without_addresses(repr(value))
 
 
 def structure_of(module):
-    """Return a digest of the layers of a model."""
-    return digest_of(_without_addresses(repr(module)))
+    """Return a digest of the layers of a model, of its code where TorchScript has compiled it."""
+    code = module.code if isinstance(module, torch.jit.ScriptModule) else ""
+    return digest_of(_without_addresses(repr(module)), code)
 
 
 def weights_of(module):
-    """Return a digest of the parameters and buffers of a model, by name."""
-    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
-    return digest_of(*itertools.chain.from_iterable(sorted(tensors, key=lambda pair: pair[0])))
+    """Return a digest of the parameters, buffers and constants of a model, by name."""
+    tensors = dict(itertools.chain(module.named_parameters(), module.named_buffers()))
+    if isinstance(module, torch.jit.ScriptModule):  # the weights of a frozen one are constants
+        constants = module.code_with_constants[1].const_mapping
+        tensors |= {name: t for name, t in constants.items() if isinstance(t, torch.Tensor)}
+    return digest_of(*itertools.chain.from_iterable(sorted(tensors.items())))
 
 
-_NUMBERS = (torch.nn.Module, torch.Tensor, np.ndarray, bool, int, float)
+_NUMBERS = (torch.Tensor, np.ndarray, bool, int, float)
 
 
 def _captured(function):
-    """Describe the models, arrays and numbers around a function that it uses."""
-    try:
-        around = inspect.getclosurevars(function)
-    except ValueError:  # a variable that has no value yet
-        return ""
-    found = {**around.nonlocals, **around.globals}
-    parts = [f"{n}={describe(v)}" for n, v in sorted(found.items()) if isinstance(v, _NUMBERS)]
+    """Describe the arrays and numbers around a function that it uses, and all its networks."""
+    found = sorted(references(function).items())
+    parts = [f"{name}={describe(value)}" for name, value in found if isinstance(value, _NUMBERS)]
+    parts += map(describe, modules_in(function))
     return f"[{', '.join(parts)}]" if parts else ""
 
 

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from infogeo._result import Kinks
 from infogeo.pullback._checks import check_input, check_model, check_number
 from infogeo.pullback._network import SampleInputs, call_model, refused_shape
+from infogeo.pullback._references import modules_in
 
 __all__ = ["check_differentiable"]
 
@@ -52,7 +53,8 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     pullback metric.
 
     Comparisons, roundings and maxima in any form are recognised, in modules and functions alike.
-    Not seen are singular derivatives (a square root or a norm at 0) and what leaves torch.
+    Not seen are singular derivatives (a square root, a norm or a complex absolute value at 0), what
+    leaves torch, and what TorchScript has fused.
     The cost is two forward passes for each input, one by one.
 
     Examples
@@ -120,8 +122,10 @@ def _compare(forward, backward):
 def _named(model):
     """Yield a list that holds, during a forward pass, the names of the modules that are running."""
     path, hooks = [], []
-    modules = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+    modules = [pair for root in modules_in(model) for pair in root.named_modules()]
     for name, module in modules:
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # which take no hooks
         label = f"{name} ({type(module).__name__})" if name else type(module).__name__
 
         def enter(module, arguments, label=label):
@@ -150,9 +154,11 @@ class _Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__.rstrip("_")
         has_pieces = name in _PIECES and args and isinstance(args[0], torch.Tensor)
         x = args[0].detach().clone() if has_pieces else None  # it may be worked on in place
+        if x is not None and x.is_mkldnn:
+            x = x.to_dense()
         output = func(*args, **(kwargs or {}))
         if x is not None:
-            piece = _PIECES[name](x, output, _arguments(func, args, kwargs or {}))
+            piece = _piece(name, x, output, _arguments(func, args, kwargs or {}))
             if piece is not None:
                 self.pieces.append((f"{name} in {self.path[-1]}" if self.path else name, piece))
         return output
@@ -166,6 +172,13 @@ def _arguments(func, args, kwargs):
 
 
 # ---------------------------------------------------------------- pieces
+
+
+def _piece(name, x, output, arguments):
+    """Return the piece that an operation is on; None where it has no others."""
+    if x.is_complex() and name != "linalg_vector_norm":
+        return None  # complex numbers have no order, and their absolute values a kink only at 0
+    return _PIECES[name](x, output, arguments)
 
 
 class _Sides:
@@ -255,13 +268,14 @@ def _both_extremes(x, output, arguments):
 
 def _norm(x, output, arguments):
     order, axis = arguments["ord"], arguments["dim"]
+    sign = torch.ones_like(x) if x.is_complex() else x.sign()
     if order == 1.0:
-        return _Sides(x > 0.0)
+        return None if x.is_complex() else _Sides(sign > 0.0)
     if abs(order) != math.inf:
         return None
     extreme = torch.amax if order > 0.0 else torch.amin
     size, axis = x.abs(), tuple(range(x.ndim)) if axis is None else axis
-    return _Sides(x.sign() * (size == extreme(size, axis, keepdim=True)))
+    return _Sides(sign * (size == extreme(size, axis, keepdim=True)))
 
 
 def _remainder(rounding):

@@ -13,18 +13,15 @@ import torch
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo.pullback import heads
 from infogeo.pullback._checks import (
+    check_input,
     check_model,
     explain_mismatch,
     result_dtype,
     warn_of_probabilities,
     warn_of_sigmoids,
 )
-from infogeo.pullback._derivatives import (
-    Gradients,
-    NoForwardModeError,
-    push_by_two_backwards,
-    push_forward,
-)
+from infogeo.pullback._derivatives import Gradients, NoForwardModeError
+from infogeo.pullback._referee import check_samples, judge, once
 from infogeo.pullback.heads import Head
 from infogeo.pullback.strategies import puller
 
@@ -119,6 +116,13 @@ class Network:
 
         `samples` holds the sample that each row of x belongs to; None: there are no others.
         """
+        z = self.raw(x, samples)
+        z = z.to(result_dtype(z, x)) / self.temperature
+        self._check_outputs(z, x)
+        return z
+
+    def raw(self, x, samples=None):
+        """Return model(x) as it is, a floating-point tensor."""
         z = call_model(self.model, x, self.inputs, samples)
         if not isinstance(z, torch.Tensor) or not z.is_floating_point():
             seen = f"a tensor of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
@@ -126,8 +130,6 @@ class Network:
                 f"model must return a floating-point tensor of raw outputs: it returned {seen}. "
                 "Wrap it, for instance as lambda x: model(x).logits."
             )
-        z = z.to(result_dtype(z, x)) / self.temperature
-        self._check_outputs(z, x)
         return z
 
     def outputs_alone(self, x, samples=None):
@@ -140,21 +142,34 @@ class Network:
         with torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
             z = self.outputs(leaf)
+        if self.check:
+            self.examine(x)
         return Gradients(z, leaf, puller(self.strategy, self.model), self.chunk_size)
 
     def push(self, x, v):
         """Return z and J v, shape (batch, m), from one jvp, or else from two vjps."""
-        for push in (push_forward, push_by_two_backwards):
-            try:
-                with torch.inference_mode(False), torch.enable_grad():
-                    leaf = x.detach().clone().requires_grad_()
-                    return push(self.outputs, leaf, v.detach().to(leaf.dtype).clone())
-            except RuntimeError as failed:  # no forward-mode, or no second derivative
-                error = failed
+        push = self.examine(x)
+        if push is not None:
+            with torch.inference_mode(False), torch.enable_grad():
+                leaf = x.detach().clone().requires_grad_()
+                return push(self.outputs, leaf, v.detach().to(leaf.dtype).clone())
+        self.outputs_alone(x)  # what is wrong with them comes first
         raise NoForwardModeError(
-            "strategy=Operator() needs forward-mode derivatives of the model, or second ones, and "
-            f"there are none: {str(error).splitlines()[0]} Use strategy=Loop()."
-        ) from error
+            "strategy=Operator() needs forward-mode derivatives of the model, or second ones, that "
+            "agree with its gradients, and there are none. Use strategy=Loop()."
+        )
+
+    def examine(self, x):
+        """Return the way to J v that agrees with gradients; refuse gradients that are wrong."""
+        verdict = once(judge, self.model, self.raw, x, not self.head.allows_masks)
+        if self.check and verdict.complaint:
+            raise bad_value("model", *verdict.complaint)
+        return verdict.push
+
+    def check_samples(self, x):
+        """Refuse a model that mixes samples, or is random, if the metric checks anything."""
+        if self.check:
+            check_samples_once(self.model, x, self.inputs)
 
     def _check_outputs(self, z, x):
         if z.ndim != 2 or len(z) != len(x):
@@ -165,6 +180,11 @@ class Network:
             warn_of_probabilities(z.detach() * self.temperature)
         if self.check and self.head is heads.bernoulli:
             warn_of_sigmoids(self.model, z.detach() * self.temperature)
+
+
+def check_samples_once(model, x, inputs):
+    """Refuse a model that mixes samples, or is random; looked at once for a kind of input."""
+    once(check_samples, model, lambda y, rows: call_model(model, y, inputs, rows), x)
 
 
 def call_model(model, x, inputs, samples=None):
@@ -181,6 +201,48 @@ def call_model(model, x, inputs, samples=None):
     except RuntimeError as error:
         explain_mismatch(model, x, error)
         raise
+
+
+def check_independent(model, x, *, inputs=None):
+    """Verify that a model treats each input by itself, and always in the same way.
+
+    The model is called twice with the same inputs, and with the first one alone. Dropout, what is
+    computed from the whole batch and what changes from call to call shows.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Maps x to raw outputs, one row for each input.
+    x : torch.Tensor, shape (batch, ...)
+        Some inputs; the first four are looked at.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+        What the model takes beside x for each input, as for `PullbackMetric`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A model that mixes its inputs, or that is random or has a memory; parts in training mode;
+        inputs that cannot be used.
+
+    Notes
+    -----
+    `PullbackMetric`, `scan` and `smoothing.votes` do it by themselves, once for a model and a kind
+    of input. Outputs may differ by rounding: by the root of the machine epsilon, relative to the
+    largest one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import check_independent
+    >>> check_independent(lambda x: x - x.mean(0), torch.eye(2))
+    Traceback (most recent call last):
+        ...
+    ValueError: model must treat each input by itself: model(x[:1]) and model(x)[:1] differ ...
+    """
+    check_input(x, check=True)
+    inputs = SampleInputs.of(inputs)
+    inputs.check_for(len(x))
+    check_samples(lambda y, rows: call_model(model, y, inputs, rows), x)
 
 
 def refused_shape(x, z):

@@ -17,7 +17,7 @@ from infogeo._result import storable
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
-from infogeo.pullback._network import SampleInputs
+from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop, usual
 
@@ -300,7 +300,9 @@ def _measure(metric, quantities, x, number):
     try:
         device = _device_of(metric.model, x)
         further = SampleInputs.of(metric.inputs).map(lambda part: part.to(device))
-        return _columns(replace(metric, inputs=further), quantities, x.to(device))
+        metric, x = replace(metric, inputs=further), x.to(device)
+        network_of(metric).check_samples(x)
+        return _columns(metric, quantities, x)
     except (TypeError, ValueError) as error:
         if type(error) not in (TypeError, ValueError):
             raise

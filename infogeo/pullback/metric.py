@@ -93,7 +93,10 @@ class PullbackMetric:
     -----
     The gradients of a batch are taken at once, as gradients of sums over the batch. That is
     right for models that treat each sample by itself. BatchNorm and Dropout in training mode do
-    not, and raise; other ways to mix samples cannot be detected.
+    not, and raise, wherever a function keeps them; so do models that are random or mix samples in
+    another way, and gradients that are not the derivatives of what the model computes (parts under
+    `torch.no_grad`, hooks). That is looked at with two inputs, once for a model and a kind of
+    input, and not with ``check=False``: see `check_independent`.
 
     All results are detached from the graph, live on the device of x and have its dtype (float32
     for half precision). The gradients of the model's parameters stay as they are. Results are

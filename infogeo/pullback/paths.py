@@ -315,6 +315,7 @@ def _ends(metric, x0, x1):
     check_pair(x0, x1, check=metric.check)
     x0, x1 = torch.broadcast_tensors(x0.detach(), x1.detach())
     SampleInputs.of(metric.inputs).check_for(len(x0), "x0 and x1")
+    network_of(metric).check_samples(x0)
     return x0, x1
 
 
@@ -579,7 +580,7 @@ def _signs(z):
 def _precision(metric, x):
     """Return the epsilon of the precision in which the model computes."""
     try:
-        gradients = at_sample(metric, 0)._gradients(x[:1])
+        gradients = network_of(at_sample(metric, 0)).gradients(x[:1])
     except RuntimeError:  # a model that autograd cannot follow
         return torch.finfo(x.dtype).eps
     return read_graph(gradients.z, gradients.x).eps
