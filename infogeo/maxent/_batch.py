@@ -318,9 +318,7 @@ def _certify(block, origin, whiteners, steps_before, controls):
     shift = _norms(_apply(whiteners, point.gradient - origin.gradient))
     norms += shift[:, None]
     rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, is_finite)
-    size, x, bound = bound_of(
-        decrement, rounding, rounding_of_logs, lever, shift, np.ptp(change, axis=-1)
-    )
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, np.ptp(change, axis=-1))
     is_proved = (x <= LARGEST_CERTIFIED) & (steps > 0)
     is_proved &= (bound <= tol) | is_best_possible(decrement, rounding, lever, tol)
     return point, bound, size, steps, is_proved

@@ -189,9 +189,9 @@ def joined(problem, eta, on_face, inner):
     It is positive where eta is, and what `inner` is on the face.
     """
     outer_values, _ = farkas_values(problem, eta)
-    inner_values, slack = farkas_values(problem, inner)
+    inner_values, _ = farkas_values(problem, inner)
     off = ~on_face
-    weight = ((2.0 * slack - inner_values)[off] / outer_values[off]).max()
+    weight = (-inner_values[off] / outer_values[off]).max()
     both = inner + max(1.0, 2.0 * weight) * eta
     return both / np.abs(both).max()
 

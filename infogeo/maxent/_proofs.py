@@ -43,7 +43,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     drift = float(np.ptp(point.logits - origin.logits))
     shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
     rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
-    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift)
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
     if x > LARGEST_CERTIFIED:
         return None
     if bound > tol and not is_best_possible(decrement, rounding, lever, tol):
@@ -55,7 +55,7 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
     return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2))
 
 
-def bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift):
+def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
     """Return the certified Newton decrement, x = decrement * S, and the bound -log(1 - x).
 
     Parameters
@@ -64,15 +64,15 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, shift, drift):
         The decrement in the covariance at the origin, and the rounding error of it.
     rounding_of_logs : float or array
         The rounding error of every log-probability.
-    lever, shift, drift : float or array
-        S at the origin; how far the means moved since, in the norm of the whitener; and by how
-        much the logits changed.
+    lever, drift : float or array
+        S at the origin, twice the largest distance of a row from any fixed point, so that no
+        difference of two rows is longer; and by how much the logits changed since.
     """
     # 1.01: the whitener itself is known to at least four digits.
     with np.errstate(over="ignore"):
         growth = np.exp(0.5 * drift)
         size = 1.01 * growth * (decrement + rounding)
-        x = size * growth * (lever + 2.0 * shift)
+        x = size * growth * lever
     return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
 
 

@@ -343,10 +343,9 @@ def _certify(problem, reduced, origin, variances, steps, controls):
         point, decrement, done = trial, trial_decrement, done + 1
         controls.report(steps + done, decrement)
     drift = float(np.ptp(point.logits - origin.logits))
-    shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)[kept]))
     of_gradient, of_logs = _rounding(problem, reduced, point)
     rounding = float(np.linalg.norm(np.abs(whitener) @ of_gradient[kept]))
-    size, x, bound = bound_of(decrement, rounding, of_logs, lever, shift, drift)
+    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
     steps += done
     # The constraints that were left out as dependent have to hold by themselves.
     slack = CAUTION * of_gradient + float(size) * np.sqrt(variances) * 2.0
