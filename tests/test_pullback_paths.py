@@ -288,6 +288,7 @@ def test_a_lift_that_runs_off_makes_no_path_shorter(seed):
     assert bool((path.length >= path.lower_bound).all())
 
 
+@pytest.mark.filterwarnings("ignore:The outputs of model at x are probabilities")
 def test_the_length_of_a_polygon_that_comes_from_afar():
     """Segments of 1e5 from and to the unit interval, in which all happens."""
     metric = PullbackMetric(lambda x: one_logit(torch.tanh(3.0 * x[:, :1]) + 0.0 * x[:, 1:]))
@@ -626,6 +627,7 @@ def test_corrected_walks_stay():
     assert (moved > 0.3 * v.norm(dim=1)).all()
 
 
+@pytest.mark.filterwarnings("ignore:The outputs of model at x are probabilities")
 def test_the_kernel_of_a_radius_is_a_circle():
     metric = PullbackMetric(lambda x: one_logit(x.square().sum(1, keepdim=True)))
     x = torch.tensor([[0.6, 0.8]], dtype=F64)
