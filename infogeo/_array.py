@@ -8,6 +8,7 @@ Values are not read where they do not exist yet: inside ``torch.func``, ``torch.
 ``jax.jit``, and on dask arrays.
 """
 
+import contextlib
 import functools
 import math
 import sys
@@ -750,11 +751,20 @@ def expm1(x: Array, xp: Namespace) -> Array:
     return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
 
 
+def overflowing(xp: Namespace) -> contextlib.AbstractContextManager:
+    """Return a context in which an overflow to inf is a result: numpy does not warn of it.
+
+    Other libraries never do, and torch.compile cannot trace numpy's.
+    """
+    return np.errstate(over="ignore") if xp is numpy_namespace else contextlib.nullcontext()
+
+
 def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:
     """Return factor * exp(exponent): 0 where the factor is, inf without a warning on overflow."""
     overflows = exponent > math.log(xp.finfo(exponent.dtype).max)
     zero = xp.zeros_like(exponent)
-    product = factor * xp.exp(xp.where(overflows, zero, exponent))
+    with overflowing(xp):
+        product = factor * xp.exp(xp.where(overflows, zero, exponent))
     infinite = xp.where(factor > 0.0, zero + xp.inf, zero - xp.inf)
     return xp.where(overflows & (factor != 0.0), infinite, product)
 

@@ -90,7 +90,8 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
     if order > float(xp.finfo(p.dtype).max) ** 0.25:
         value = xp.max(xp.where(in_both, finite + log_in_p / (order - 1.0), nothing), axis=-1)
     else:
-        exponent = xp.where(in_both, log_in_p + (order - 1.0) * finite, nothing)
+        with _array.overflowing(xp):
+            exponent = xp.where(in_both, log_in_p + (order - 1.0) * finite, nothing)
         far = log_sum_exp(exponent, xp)
         # The sum is 1 - order (1 - order) D: near 1 the divergence D has the digits.
         is_near = (xp.abs(far) < 0.4)[..., None]

@@ -238,7 +238,7 @@ def _quotient_norm(z, order, xp):
         ordered, num = xp.sort(unit, axis=-1), z.shape[-1] // 2
         upper = ordered[..., z.shape[-1] - num :]
         size = xp.sum(upper, axis=-1) - xp.sum(ordered[..., :num], axis=-1)
-    with np.errstate(over="ignore"):
+    with _array.overflowing(xp):
         return half[..., 0] * size
 
 
@@ -956,7 +956,8 @@ def log_map(z, w, *, check=True):
     angle = 0.5 * _array.angle_of_chord(_chord(z, w, xp), xp)[..., None]
     # The score of sqrt(q / p): that is cos(angle) on average.
     change = _finite_where_masked(_array.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
-    v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
+    with _array.overflowing(xp):
+        v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
     return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
 
 
@@ -1020,7 +1021,7 @@ def _boundary_time(log, score, length, xp):
     is_zero = length == 0.0
     unit = xp.where(is_zero, xp.ones_like(length), length)
     counts = (log > -_array.masked_gap(log.dtype, xp)) & ~is_zero
-    with np.errstate(over="ignore"):
+    with _array.overflowing(xp):
         time = 2.0 * xp.atan2(length, -score) / unit
     return xp.min(xp.where(counts, time, xp.full_like(time, xp.inf)), axis=-1)
 
@@ -1494,7 +1495,7 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     """
     xp, points, weights = _array.gate_mean(check, LOGITS, points, weights, axis)
     # Masks by the smallest number may sum up to -inf, which masks as well.
-    with np.errstate(over="ignore"):
+    with _array.overflowing(xp):
         relative = points - xp.max(points, axis=-1, keepdims=True)
         mean = _array.weighted_sum(relative, weights, axis, xp)
     if check and _array.is_readable(mean) and bool(xp.any(xp.all(mean == -xp.inf, axis=-1))):

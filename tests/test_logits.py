@@ -351,8 +351,14 @@ def test_torch_transforms(rng):
 def test_compiles_to_one_graph(rng):
     torch = pytest.importorskip("torch")
     z, w = torch.tensor(rng.normal(size=(2, 5, 4)))
-    compiled = torch.compile(logits.fisher_rao_distance, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(z, w), logits.fisher_rao_distance(z, w))
+
+    def several(z, w):
+        far = logits.fisher_rao_distance(z, w) + logits.quotient_norm(z)
+        moved = logits.parallel_transport(z, w, logits.log_map(z, w))
+        return far + logits.boundary_time(z, moved) + logits.e_mean(z, axis=0)[0]
+
+    compiled = torch.compile(several, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(z, w), several(z, w))
 
 
 def test_jax_jit_and_gradient(rng):
