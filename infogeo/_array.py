@@ -206,6 +206,9 @@ def _unify(names: list[str], given: list[Any]) -> tuple[Namespace, list[Array], 
     return xp, arrays, coarseness
 
 
+_ACCEPTED = "Arrays of numpy, torch, jax and dask are accepted, and frames of pandas and polars."
+
+
 def _to_array_or_weak(name: str, value: Any) -> Any:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
@@ -216,7 +219,7 @@ def _to_array_or_weak(name: str, value: Any) -> Any:
         return value
     raise TypeError(
         f"{name} must be an array, a list or a number: got {type(value).__name__}. "
-        "Arrays of numpy, torch, jax and dask are accepted."
+        f"{_ACCEPTED}{' Call collect() first.' if hasattr(value, 'collect') else ''}"
     )
 
 

@@ -67,6 +67,9 @@ def matched(
             arrays.append(value)
             continue
         value = computed(value)
+        if not (hasattr(value, "__array__") or isinstance(value, Named)):
+            arrays.append(value)  # the gate says what is wrong with it
+            continue
         array = numbers(name, value)
         labels = _labels_by_key(what, value)
         _check_dims(dims, name, [key for key, _ in labels], value)
@@ -122,7 +125,7 @@ def numbered(axes: tuple[str, ...], value: Any, *others: Any) -> Any:
         return value
     array = np.asarray(value) if is_weak(value) else value
     names = zip(keys(axes, len(array.shape)), array.shape, strict=True)
-    return Named(array, {key: [*range(size)] for key, size in names if isinstance(key, str)})
+    return Named(array, {key: range(size) for key, size in names if isinstance(key, str)})
 
 
 def keys(axes: tuple[str, ...], ndim: int) -> list[Hashable]:
@@ -159,6 +162,7 @@ def positions_of(
         Names that one of them lacks; names that repeat, unless they are those of the same rows.
     """
     (first_name, ours), (name, theirs) = first, other
+    size = len(ours) if isinstance(ours, range) else None
     is_row = isinstance(key, tuple)
     what = "rows" if is_row else str(key)
     if is_row and _are_equal(ours, theirs):
@@ -178,10 +182,17 @@ def positions_of(
     missing = [label for label in ours if label not in place]
     extra = [label for label in theirs if label not in known]
     if missing or extra:
+        advice = "Rename them, or pass arrays (to_numpy) to go by position."
+        if is_row and 1 in (len(ours), len(theirs)):
+            advice = "A single row goes beside all others as a series (iloc[0])."
+        if size is not None:
+            advice = (
+                f"{first_name} has no names, so that its {what} count as 0 to {size - 1}. Give it "
+                f"names, or pass {name} as an array (to_numpy) in its order."
+            )
         raise ValueError(
             f"{first_name} and {name} must have the same names of {what}: "
-            f"{_difference(name, missing, extra)}. Rename them, or pass arrays (to_numpy) to go by "
-            "position."
+            f"{_difference(name, missing, extra)}. {advice}"
         )
     return [place[label] for label in ours]
 
@@ -219,6 +230,11 @@ class _Missing:
 
 
 _MISSING = _Missing()
+
+
+def is_missing(label: Any) -> bool:
+    """Tell whether a label is none: None, NaN, or what pandas has for missing values."""
+    return label is None or _key(label) is _MISSING
 
 
 def _key(label: Any) -> Hashable:
@@ -318,7 +334,7 @@ def _polars_numbers(name: str, value: Any) -> np.ndarray:
     columns = value.get_columns() if is_frame else [value]
     dtypes = [column.dtype for column in columns]
     kinds = ["f" if d.is_numeric() else "b" if str(d) == "Boolean" else "O" for d in dtypes]
-    if not is_frame and kinds == ["O"] and dtypes[0].is_nested():
+    if not is_frame and str(dtypes[0]).startswith("Array"):
         return np.asarray(value)  # an array in each row
     _require_numbers(name, [column.name if is_frame else None for column in columns], dtypes, kinds)
     arrays = [
@@ -363,7 +379,10 @@ def _require_numbers(name: str, columns: Any, dtypes: list, kinds: list[str]) ->
     if not wrong:
         return
     if wrong[0][0] is None:
-        raise TypeError(f"{name} must hold real numbers: its dtype is {wrong[0][1]}.")
+        raise TypeError(
+            f"{name} must hold real numbers: its dtype is {wrong[0][1]}. Convert it (astype or "
+            "cast to float); lists are to be stacked (numpy.stack)."
+        )
     seen = ", ".join(f"{_plain(column)!r} is {dtype}" for column, dtype in wrong[:5])
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     raise TypeError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from infogeo import _array
 from infogeo._array import REAL, Array, Namespace, Rule, bad_value
-from infogeo._names import Named, is_nameless, keys, matched_rows
+from infogeo._names import Named, is_missing, is_nameless, keys, matched_rows
 
 
 def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -333,6 +333,16 @@ def rows_of_classes(
             f"have one entry for each of the {num_samples} samples",
             f"got shape {labels.shape}",
         )
-    names, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if labels.dtype.kind in "Of":
+        gaps = [i for i, label in enumerate(labels.tolist()) if is_missing(label)]
+        if gaps:
+            seen = f"that of sample {gaps[0]} is missing"
+            raise bad_value("labels", "name a class for each sample", seen, "Leave it out.")
+    try:
+        names, members, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        seen = f"they are of {', '.join(kinds)}"
+        raise bad_value("labels", "be of one kind, such as text", seen) from None
     rows = np.argsort(members, kind="stable")
     return names, np.split(rows, np.cumsum(counts))[:-1]

@@ -23,7 +23,7 @@ from infogeo import (
     pullback,
     simplex,
 )
-from infogeo.lipschitz import certificates
+from infogeo.lipschitz import certificates, smoothing
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.simplex import fisher_rao_distance
@@ -116,6 +116,7 @@ ARGUMENTS = {
         "weight": lambda rng: pd.DataFrame(rng.standard_normal((3, 2)), index=CLASSES),
     },
 }
+ARGUMENTS[smoothing] = {"radius": _positive, "std": _positive}
 OTHERS = {"t": 0.3, "alpha": 0.5, "order": 2.0, "num_neighbors": 2, "radii": [0.1, 0.2]}
 SPECIAL = {
     certificates.coverage: {"lipschitz_constant": 1.0},
@@ -263,6 +264,21 @@ def test_what_is_fitted_keeps_its_names(rng):
             module.fisher_rao_distance(fitted, renamed)
         stacked = cls.stack([fitted[0], cls.fit(x[["w", "h"]], labels)[0]])
         np.testing.assert_allclose(stacked.mean[1], expected.mean[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (pd.Series(["a", None, "a", "b"]), "that of sample 1 is missing. Leave it out"),
+        ([0.0, 1.0, 0.0, np.nan], "that of sample 3 is missing"),
+        (pd.Series([0, pd.NA, 0, 1], dtype="Int64"), "that of sample 1 is missing"),
+        (np.array(["a", 1, "a", 1], dtype=object), "be of one kind, such as text: they are of int"),
+    ],
+)
+def test_labels_that_are_missing_or_mixed(labels, message):
+    for cls in (Normal, MultivariateNormal):
+        with pytest.raises(ValueError, match=message):
+            cls.fit([[0.0], [1.0], [2.0], [4.0]], labels)
 
 
 def test_points_drop_the_names_of_axes_that_an_index_takes():
@@ -504,6 +520,27 @@ def test_columns_that_are_no_numbers_are_named(column, seen):
             simplex.entropy(pl.from_pandas(frame))
     with pytest.raises(TypeError, match="p must hold real numbers: its dtype is"):
         simplex.entropy(frame["file"])
+
+
+def test_lazy_frames_of_polars_are_to_be_collected():
+    with pytest.raises(TypeError, match=r"p must be an array.*: got LazyFrame\..* Call collect\("):
+        fisher_rao_distance(pl.DataFrame({"a": [0.5], "b": [0.5]}).lazy(), P)
+
+
+@pytest.mark.parametrize("make", [pd.Series, pl.Series])
+def test_lists_in_a_series_are_to_be_stacked(make):
+    with pytest.raises(TypeError, match=r"must hold real numbers: its dtype is .*numpy\.stack"):
+        simplex.entropy(make([P, Q]))
+    np.testing.assert_array_equal(
+        simplex.entropy(pl.Series([P, Q], dtype=pl.Array(pl.Float64, 3))), simplex.entropy([P, Q])
+    )
+
+
+def test_a_single_row_goes_beside_all_as_a_series():
+    p = pd.DataFrame([P, Q, P], columns=CLASSES)
+    with pytest.raises(ValueError, match=r"A single row goes beside all others as a series"):
+        fisher_rao_distance(p, p.iloc[[0]])
+    np.testing.assert_array_equal(fisher_rao_distance(p, p.iloc[0])[[0, 2]], 0.0)
 
 
 def test_frames_of_dask_are_computed():
