@@ -235,6 +235,10 @@ def _common_namespace(strong: dict[str, Array]) -> Namespace:
                 f"{_type_name(strong[first])} and {name} a {_type_name(strong[name])}. "
                 "Convert one of them, or pass it as a list."
             )
+    if is_dask_array(strong[first]):
+        from infogeo import _dask
+
+        return _dask
     return xp
 
 
@@ -674,7 +678,12 @@ def norm(x: Array, xp: Namespace) -> Array:
     squared = xp.sum(unit * unit, axis=-1)
     is_zero = xp.squeeze(is_zero, axis=-1)
     root = xp.sqrt(xp.where(is_zero, xp.ones_like(squared), squared))
-    return xp.where(is_zero, xp.zeros_like(root), xp.squeeze(scale, axis=-1) * root)
+    return as_number(xp.where(is_zero, xp.zeros_like(root), xp.squeeze(scale, axis=-1) * root))
+
+
+def as_number(x: Array) -> Array:
+    """Return a result without axes as numpy's arithmetic does; anything else as it is."""
+    return x[()] if isinstance(x, np.ndarray) else x
 
 
 def far_squared_chord(num_outcomes: int) -> float:
@@ -716,7 +725,7 @@ def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
     for n in range(8, 0, -1):
         series = (series + 8.0 / (n * n * math.comb(2 * n, n))) * x
     x = xp.where(is_near, xp.ones_like(squared_chord), squared_chord)
-    return xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2)
+    return as_number(xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2))
 
 
 def top_two(z: Array, xp: Namespace) -> tuple[Array, Array]:
@@ -797,7 +806,7 @@ def gate_mean(check: bool, rule: Rule, points: Any, weights: Any, axis: int) -> 
         given = weights_rule(rule, points, weights, axis), weights
         xp, points, weights = gate(check, points=(rule, points), weights=given)
     num_batch_axes = len(points.shape) - 1
-    if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < num_batch_axes:
+    if not is_axis(axis, num_batch_axes):
         raise bad_value(
             "axis",
             "name one of the batch axes of the points",
@@ -818,27 +827,37 @@ def weights_rule(rule: Rule, points: Any, weights: Any, axis: Any) -> Rule:
     return replace(WEIGHTS, axes=(along[axis],)) if axis in range(len(along)) else WEIGHTS
 
 
+def is_axis(axis: Any, num_axes: int) -> bool:
+    """Whether this is the number of one of so many axes, numpy's integers included."""
+    is_integer = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
+    return is_integer and 0 <= axis < num_axes
+
+
 def normalised_weights(
     weights: Array, batch: tuple[int, ...], axis: int, check: bool, xp: Namespace
 ) -> Array:
+    axis = int(axis)  # torch takes no integers of numpy
     if len(weights.shape) == 1 and weights.shape[0] == batch[axis]:
         weights = xp.reshape(weights, (-1, *(1,) * (len(batch) - 1 - axis)))
-    try:
-        weights = xp.broadcast_to(weights, batch)
-    except (ValueError, RuntimeError):
-        raise bad_value(
-            "weights",
-            f"have one entry for each of the {batch[axis]} points",
-            f"got shape {tuple(weights.shape)} for points of batch shape {tuple(batch)}",
-        ) from None
-    total = xp.sum(weights, axis=axis, keepdims=True)
-    if check and is_readable(total) and not bool(xp.all(total > 0.0)):
+    if all(n == n for n in batch):  # dask may not know: NaN
+        try:
+            weights = xp.broadcast_to(weights, batch)
+        except (ValueError, RuntimeError):
+            raise bad_value(
+                "weights",
+                f"have one entry for each of the {batch[axis]} points",
+                f"got shape {tuple(weights.shape)} for points of batch shape {tuple(batch)}",
+            ) from None
+    largest = xp.max(weights, axis=axis, keepdims=True)
+    if check and is_readable(largest) and not bool(xp.all(largest > 0.0)):
         raise bad_value("weights", "have a positive sum", "the sum is 0")
-    return weights / total
+    weights = weights / largest  # their sum might overflow
+    return weights / xp.sum(weights, axis=axis, keepdims=True)
 
 
 def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> Array:
     """Return the weighted mean over an axis; weight 0 leaves out even infinite entries."""
+    axis = int(axis)  # torch takes no integers of numpy
     if weights is None:
         return xp.mean(x, axis=axis)
     weights = weights[..., None]

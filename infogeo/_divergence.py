@@ -88,7 +88,9 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
     in_both = in_p & (ratio < xp.inf)
     log_in_p, finite = xp.where(in_both, log_p, zero), xp.where(in_both, ratio, zero)
     if order > float(xp.finfo(p.dtype).max) ** 0.25:
-        value = xp.max(xp.where(in_both, finite + log_in_p / (order - 1.0), nothing), axis=-1)
+        value = xp.max(
+            xp.where(in_both, finite + log_in_p * (1.0 / (order - 1.0)), nothing), axis=-1
+        )
     else:
         with _array.overflowing(xp):
             exponent = xp.where(in_both, log_in_p + (order - 1.0) * finite, nothing)
@@ -98,9 +100,9 @@ def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Name
         p, q, log_p, ratio = (xp.where(is_near, x, zero) for x in (p, q, log_p, ratio))
         deficit = (1.0 - order) * order * alpha(p, q, log_p, ratio, 1.0 - 2.0 * order, xp)
         value = xp.where(is_near[..., 0], xp.log1p(-deficit), far) / (order - 1.0)
-    if order < 1.0:
-        return value
-    return xp.where(xp.any(in_p & ~in_both, axis=-1), xp.zeros_like(value) + xp.inf, value)
+    if order > 1.0:
+        value = xp.where(xp.any(in_p & ~in_both, axis=-1), xp.zeros_like(value) + xp.inf, value)
+    return _array.as_number(value)
 
 
 def _minus_log_of_covered(q: Array, in_p: Array, xp: Namespace) -> Array:
@@ -110,7 +112,7 @@ def _minus_log_of_covered(q: Array, in_p: Array, xp: Namespace) -> Array:
     is_near = rest < 0.5
     near = -xp.log1p(-xp.where(is_near, rest, xp.zeros_like(rest)))
     far = -_array.safe_log(xp.where(is_near, xp.ones_like(rest), covered), xp)
-    return xp.where(is_near, near, far)
+    return _array.as_number(xp.where(is_near, near, far))
 
 
 def checked_order(order: float) -> float:

@@ -110,7 +110,14 @@ def solve(m: np.ndarray, log_w: np.ndarray, rtol: float, max_steps: int) -> Solu
 def upper_bound(m: np.ndarray, log_w: np.ndarray) -> np.ndarray:
     """Return the length at a = 0, which is at least the distance; shapes (n, d) to (n,)."""
     s = np.linalg.svd(_frame(m, log_w).C, compute_uv=False)
-    return np.sqrt(2.0 * (np.arcsinh(s) ** 2).sum(-1))
+    return _length(s)
+
+
+def _length(s):
+    """Return the distance of descending singular values, also where its square underflows."""
+    angles = np.arcsinh(s)
+    unit = np.where(angles[..., :1] > 0.0, angles[..., :1], 1.0)
+    return unit[..., 0] * np.sqrt(2.0 * ((angles / unit) ** 2).sum(-1))
 
 
 # ---------------------------------------------------------------- a point of the fibre
@@ -326,7 +333,7 @@ def _solution(m, frame, point, steps, is_solved):
     H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
     H = exp(log G / 2) Q and Q = diag(V V~', U U~'): so V and U~ follow from V~ and U.
     """
-    d, (b, U, s, Vt, value, *_) = m.shape[-1], point
+    d, (b, U, s, Vt, *_) = m.shape[-1], point
     sigma, cosh = 2.0 * np.arcsinh(s)[:, None, :], np.sqrt(1.0 + s * s)[:, None, :]
     m_column, m_row = m[:, :, None], (m / frame.q**2)[:, None, :]
     half = 0.5 * (_scaled(b, frame) - 0.5 * m_column * m_row)  # A w^(-1/2) / 2
@@ -339,7 +346,7 @@ def _solution(m, frame, point, steps, is_solved):
     V, U_tilde = above @ _t(Vt) / cosh, _t(mean - half) @ U / cosh
     Y, end = (U * sigma) @ _t(V), -(U_tilde * sigma) @ Vt
     residual = np.linalg.norm(Y[..., :d] - _t(Y[..., :d]), axis=(-2, -1)) / math.sqrt(8.0)
-    return Solution(np.sqrt(value), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
+    return Solution(_length(s), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
 
 
 def _velocity(Y):

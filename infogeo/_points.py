@@ -73,7 +73,7 @@ def gate_mean(
         rule = _array.weights_rule(rule, first, weights, axis)
         xp, arrays, weights = gate(check, points=(kind, points), weights=(rule, weights))
     batch = batch_shape(points)
-    if isinstance(axis, bool) or not isinstance(axis, int) or not 0 <= axis < len(batch):
+    if not _array.is_axis(axis, len(batch)):
         raise bad_value(
             "axis", "name one of the batch axes of the points", f"got {axis!r} for {points!r}"
         )

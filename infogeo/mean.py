@@ -124,19 +124,19 @@ def frechet_mean(
         xp, points, weights = _array.gate_mean(check, rule, points, weights, axis)
         _require_readable(points)
         point, norm, steps, is_done = _mean_on_sphere(
-            space, points, weights, axis, tol, max_steps, xp
+            space, points, weights, int(axis), tol, max_steps, xp
         )
     else:
         _require_verbs(space)
         space, xp, points, weights, num_events = _gate_in_space(space, points, weights, axis, check)
         _require_readable(points)
         point, norm, steps, is_done = _mean_by_descent(
-            space, points, weights, axis, num_events, tol, max_steps, xp
+            space, points, weights, int(axis), num_events, tol, max_steps, xp
         )
         if isinstance(space, _OnArrays):
             point = space.unpacked(point)
     status = Status.CONVERGED if bool(xp.all(is_done)) else Status.MAX_STEPS
-    result = Mean(point, norm, steps, status)
+    result = Mean(point, _array.as_number(norm), _array.as_number(steps), status)
     if throw and not status.is_solution:
         raise _solve_error(result, is_done, tol, max_steps)
     return result
@@ -191,7 +191,7 @@ def _gate_in_space(space, points, weights, axis, check):
     if 0 in points.shape:
         raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
     batch = tuple(_norm_in(space, points, xp.zeros_like(points), xp).shape)
-    if not 0 <= axis < len(batch):
+    if not _array.is_axis(axis, len(batch)):
         raise bad_value(
             "axis",
             "name one of the batch axes of the points",
@@ -481,8 +481,9 @@ def _mean_by_descent(space, points, weights, axis, num_events, tol, max_steps, x
                 break
             length = xp.where(is_lower, length, 0.5 * length)
         floor = _ROUNDOFFS * roundoff
-        if isinstance(space, _OnArrays):  # one unit in the last place of the point, as a velocity
-            floor = floor + 16.0 * space.norm(here.point, roundoff * here.point)
+        if isinstance(space, _OnArrays):  # units in the last place of the points, as velocities
+            units = [space.norm(x.point, roundoff * x.point) for x in (here, there)]
+            floor = floor + 16.0 * xp.minimum(*units)
         is_at_floor = (here.norm <= floor) & (there.norm > 0.5 * here.norm)
         is_kept = is_done | ~is_lower | (is_at_floor & (there.norm >= here.norm))
         steps = xp.where(is_done, steps, steps + 1)

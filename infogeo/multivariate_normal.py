@@ -168,7 +168,8 @@ class MultivariateNormal:
         shrinkage : float, scikit-learn covariance estimator, or None
             None: maximum likelihood (division by n), which needs more samples than coordinates.
             A number in [0, 1]: that share of the average variance on the diagonal
-            (``sklearn.covariance.shrunk_covariance``). An estimator, such as
+            (``sklearn.covariance.shrunk_covariance``): the units of the coordinates count, unlike
+            without it. An estimator, such as
             ``sklearn.covariance.LedoitWolf()``, is cloned and fitted to each class.
         check : bool
             Verify the values. Shapes and dtypes are always verified.
@@ -182,7 +183,8 @@ class MultivariateNormal:
         Raises
         ------
         TypeError, ValueError
-            Samples that are not finite rows; a class whose covariance is singular.
+            Samples that are not finite rows; a class whose correlations are singular; variances
+            that overflow or underflow.
 
         Examples
         --------
@@ -386,8 +388,11 @@ def _cholesky(cov):
     finite = np.isfinite(cov).all(axis=(-2, -1))
     if not finite.all():
         raise bad_value("cov", "be finite", f"it has NaN or infinite entries{_array.row(~finite)}")
-    smallest = np.linalg.eigvalsh(cov)[..., 0]
-    largest = np.linalg.eigvalsh(cov)[..., -1]
+    # Of the correlations where there are any: units do not count.
+    has_variances = (np.diagonal(cov, axis1=-2, axis2=-1) > 0.0).all(-1)[..., None, None]
+    judged = np.where(has_variances, _correlation(np.where(has_variances, cov, 1.0)), cov)
+    eigenvalues = np.linalg.eigvalsh(judged)
+    smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
     share = smallest / np.maximum(np.abs(largest), 1e-300)
     raise bad_value(
         "cov",
@@ -402,14 +407,12 @@ def _cholesky(cov):
 def _moments(name, rows, shrinkage):
     """Return mean and covariance of samples."""
     if shrinkage is None or isinstance(shrinkage, int | float):
-        centred = rows - rows.mean(axis=0)
-        mean, cov = rows.mean(axis=0), centred.T @ centred / rows.shape[0]
+        mean, cov = _maximum_likelihood(name, rows)
         if shrinkage is not None:
-            from sklearn.covariance import shrunk_covariance
-
             if not 0.0 <= shrinkage <= 1.0:
                 raise bad_value("shrinkage", "lie in [0, 1]", f"got {shrinkage!r}")
-            cov = shrunk_covariance(cov, shrinkage=shrinkage)
+            average = np.diagonal(cov).mean()
+            cov = (1.0 - shrinkage) * cov + shrinkage * average * np.eye(len(cov))
     elif hasattr(shrinkage, "fit"):
         from sklearn.base import clone
 
@@ -420,8 +423,8 @@ def _moments(name, rows, shrinkage):
             "shrinkage must be a number in [0, 1] or a covariance estimator of scikit-learn: got "
             f"{shrinkage!r}."
         )
-    eigenvalues = np.linalg.eigvalsh(cov)
-    if eigenvalues[0] <= 8.0 * np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]:
+    eigenvalues = np.linalg.eigvalsh(_correlation(cov))
+    if not eigenvalues[0] > 8.0 * np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]:
         raise bad_value(
             name,
             "span all coordinates",
@@ -429,6 +432,41 @@ def _moments(name, rows, shrinkage):
             "Pass shrinkage=0.1 or an estimator such as sklearn.covariance.LedoitWolf().",
         )
     return mean, cov
+
+
+def _maximum_likelihood(name, rows):
+    """Return mean and covariance, in which no unit of a coordinate shows."""
+    # Powers of 2 as units: nothing is rounded, and neither sums nor squares overflow.
+    largest = np.abs(rows).max(axis=0)
+    exponent = np.frexp(np.where(largest > 0.0, largest, 1.0))[1]
+    mean = np.ldexp(rows, -exponent).mean(axis=0)
+    centred = np.ldexp(rows, -exponent) - mean
+    mean = mean + centred.mean(axis=0)
+    spread = np.abs(centred - centred.mean(axis=0)).max(axis=0)
+    shift = np.frexp(np.where(spread > 0.0, spread, 1.0))[1]
+    centred = np.ldexp(centred - centred.mean(axis=0), -shift)
+    shift = shift + exponent
+    cov = centred.T @ centred / rows.shape[0]
+    variances = np.diagonal(cov)
+    with np.errstate(over="ignore", under="ignore"):
+        cov = np.ldexp(cov, shift[:, None] + shift)
+    is_lost = ~np.isfinite(np.diagonal(cov)) | ((np.diagonal(cov) == 0.0) & (variances > 0.0))
+    if is_lost.any():
+        column = int(np.argmax(is_lost))
+        raise bad_value(
+            name,
+            "have variances that are numbers of float64",
+            f"coordinate {column} has values up to {largest[column]:.3g}",
+            "Divide it by its unit.",
+        )
+    return np.ldexp(mean, exponent), cov
+
+
+def _correlation(cov):
+    """Return the correlation matrix, NaN where a variance is 0."""
+    std = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return cov / std[..., :, None] / std[..., None, :]
 
 
 # ---------------------------------------------------------------- arguments
@@ -484,7 +522,7 @@ def _wide(x, xp):
 
 
 def _narrow(x, like, xp):
-    return xp.astype(x, like.dtype, copy=False)
+    return _array.as_number(xp.astype(x, like.dtype, copy=False))
 
 
 def _factor(a, xp):
@@ -738,7 +776,7 @@ def _bounds(frame):
     is_near = np.linalg.norm(excess, axis=(-2, -1)) < 0.5
     if is_near.any():
         logs[is_near] = np.log1p(np.linalg.eigvalsh(excess[is_near]))
-    lower = np.sqrt(0.5 * (logs**2).sum(-1))
+    lower = math.sqrt(0.5) * _array.norm(logs, np)
     slack = 32.0 * np.finfo(np.float64).eps * math.sqrt(d)
     return lower * (1.0 - slack), _fibre.upper_bound(m, log_w) * (1.0 + slack)
 
@@ -907,7 +945,7 @@ def _connection(frame, solution, like, xp):
         initial_velocity=tangent(frame.start, solution.x, solution.b),
         final_velocity=-tangent(frame.end, solution.end_x, solution.end_b),
         residual=back(solution.residual),
-        steps=xp.asarray(steps, device=_array.device_of(like)),
+        steps=_array.as_number(xp.asarray(steps, device=_array.device_of(like))),
         status=Status.CONVERGED if solution.is_solved.all() else Status.MAX_STEPS,
     )
 
@@ -1846,7 +1884,13 @@ def hellinger_distance(a, b, *, check=True):
     quarter = 0.25 * _log_ratios(a, b, xp)
     log_cosh = xp.log1p(2.0 * xp.sinh(quarter) ** 2)
     exponent = 0.125 * xp.sum(whitened**2, axis=-1) + 0.5 * xp.sum(log_cosh, axis=-1)
-    return _narrow(_array.safe_sqrt(-_array.expm1(-exponent, xp), xp), a.mean, xp)
+    # H of near points, for which the square of H may underflow.
+    is_near = exponent < float(xp.finfo(exponent.dtype).eps)
+    parts = xp.where(
+        is_near[..., None], xp.concat([math.sqrt(0.125) * whitened, quarter], axis=-1), 0.0
+    )
+    far = _array.safe_sqrt(-_array.expm1(-exponent, xp), xp)
+    return _narrow(xp.where(is_near, _array.norm(parts, xp), far), a.mean, xp)
 
 
 def entropy(a, *, check=True):
@@ -1949,6 +1993,7 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     array([2.])
     """
     xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
+    axis = int(axis)
     mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
     each = _points.make(MultivariateNormal, mean, cov)
     precision = _precision(each, xp)
@@ -1999,6 +2044,7 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     array([[2.]])
     """
     xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
+    axis = int(axis)
     mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
     center = xp.sum(weights[..., None] * mean, axis=axis, keepdims=True)
     offset = mean - center

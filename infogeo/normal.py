@@ -563,7 +563,7 @@ def _hypot(x, y, xp):
     """Return |(x, y)| with the gradient 0 at 0."""
     is_zero = (x == 0.0) & (y == 0.0)
     length = xp.hypot(xp.where(is_zero, xp.ones_like(x), x), y)
-    return xp.where(is_zero, xp.zeros_like(length), length)
+    return _array.as_number(xp.where(is_zero, xp.zeros_like(length), length))
 
 
 # ---------------------------------------------------------------- geodesics
@@ -1477,7 +1477,7 @@ def hellinger_distance(a, b, *, check=True):
     is_tiny = size * size < float(xp.finfo(size.dtype).eps)
     by_std = xp.where(is_tiny, xp.ones_like(size), by_std)
     affinity = -0.5 * xp.log1p(0.5 * by_std**2) - 0.25 * by_mean**2  # its logarithm
-    return xp.where(is_tiny, size, xp.sqrt(-_array.expm1(affinity, xp)))
+    return _array.as_number(xp.where(is_tiny, size, xp.sqrt(-_array.expm1(affinity, xp))))
 
 
 def _log_ratio(std_a, std_b, xp):
@@ -1547,6 +1547,7 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     Normal(mean=1.0, std=1.0)
     """
     xp, (mean, std), weights = _points.gate_mean(check, Normal, points, weights, axis)
+    axis = int(axis)
     low = xp.min(xp.where(weights > 0.0, std, xp.inf), axis=axis, keepdims=True)
     precision = weights * (low / xp.where(weights > 0.0, std, low)) ** 2
     total = xp.sum(precision, axis=axis, keepdims=True)
@@ -1592,6 +1593,7 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     Normal(mean=0.0, std=5.0)
     """
     xp, (mean, std), weights = _points.gate_mean(check, Normal, points, weights, axis)
+    axis = int(axis)
     mean, deviation = _centred(mean, weights, axis, xp)
     size = _hypot(std, deviation, xp)
     size = xp.where(weights > 0.0, size, xp.zeros_like(size))

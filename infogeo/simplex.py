@@ -520,8 +520,10 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
 
     Notes
     -----
-    t(s) is integrated by the double-exponential rule and inverted by Newton's method, for
-    alpha = 0 and +-1 in closed form.
+    t(s) is integrated by Gauss' rule on panels that are halved where the integrand bends, and
+    inverted by Newton's method; alpha = 0 and +-1 have closed forms. Inside ``jax.jit`` and
+    ``torch.func``, where values cannot be read, the panels are fixed, and tails lose digits for
+    alpha in (0.8, 1).
 
     References
     ----------

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "infogeo"
 
 # A module may import from its own package and from the layers before it.
 LAYERS = (
-    {"_names"},
+    {"_dask", "_names"},
     {"_array", "_extras", "_files", "_result"},
     {"_divergence", "_fibre", "_geodesic", "_points", "_progress", "_spaces", "_storage"},
     {"simplex", "normal"},

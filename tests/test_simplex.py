@@ -1,5 +1,7 @@
 """The simplex: distances and geodesics against 60-digit references, closed values, identities."""
 
+import itertools
+
 import mpmath
 import numpy as np
 import pytest
@@ -373,6 +375,75 @@ def test_alpha_geodesic_between_faces_and_on_other_libraries(lib):
     assert (points[1] > 0.0).all()
     with pytest.raises(ValueError, match="an outcome in common"):
         simplex.alpha_geodesic([1.0, 0.0], [0.0, 1.0], 0.5, alpha=1.5)
+
+
+def _alpha_geodesic_at(p, q, share, alpha):
+    """Return the parameter and the point at a share of q in the line of alpha-representations."""
+    p, q, beta = exact(p), exact(q), (1 - mpmath.mpf(alpha)) / 2
+
+    def point(s):
+        line = [
+            (1 - s) * (x**beta if x else 0) + s * (y**beta if y else 0)
+            for x, y in zip(p, q, strict=True)
+        ]
+        return [x ** (1 / beta) if x else mpmath.mpf(0) for x in line]
+
+    def speed(u):
+        s = 1 / (1 + mpmath.exp(-u))
+        return s * (1 - s) * mpmath.fsum(point(s)) ** (-2 * beta)
+
+    # The integrand bends within beta of where two outcomes cross.
+    widths = [0, 0.1, 0.3, 1, 3, 10, 30]
+    crossings = [beta * mpmath.log(x / y) for x, y in zip(p, q, strict=True) if x and y] or [0]
+    breaks = {c + sign * w * beta for c in crossings for w in widths for sign in (-1, 1)}
+    end = mpmath.log(share / (1 - share))
+    breaks |= {mpmath.mpf(x) for x in (-90, -30, -10, -3, 0, 3, 10, 30, 90)} | {end}
+    breaks = sorted(breaks)
+    parts = [mpmath.quad(speed, pair) for pair in itertools.pairwise(breaks)]
+    t = mpmath.fsum(parts[: breaks.index(end)]) / mpmath.fsum(parts)
+    total = mpmath.fsum(point(share))
+    return float(t), [float(x / total) for x in point(share)]
+
+
+@pytest.mark.parametrize("alpha", [-3.0, -0.9, 0.8, 0.95, 0.99])
+@pytest.mark.parametrize(("p", "q"), [([1.0, 0.0], [0.0, 1.0]), ([0.5, 0.5, 0.0], [0.1, 0.2, 0.7])])
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_alpha_geodesic_against_20_digits(p, q, share, alpha):
+    with mpmath.workdps(20):
+        t, expected = _alpha_geodesic_at(p, q, mpmath.mpf(share), alpha)
+    # A logarithm of the point is 2 / (1 - alpha) times one of the share and of t.
+    condition = 1.0 + 2.0 / abs(1.0 - alpha)
+    np.testing.assert_allclose(
+        simplex.alpha_geodesic(p, q, t, alpha=alpha), expected, rtol=5e-15 * condition, atol=1e-300
+    )
+    single = simplex.alpha_geodesic(
+        np.array(p, np.float32), np.array(q, np.float32), np.float32(t), alpha=alpha
+    )
+    np.testing.assert_allclose(single, expected, rtol=3e-7 * condition, atol=1e-37)
+
+
+@pytest.mark.parametrize("alpha", [-20.0, 1.05, 30.0])
+def test_alpha_geodesic_of_large_alpha_against_20_digits(alpha):
+    p, q = [0.7, 0.2, 0.1], [0.1, 0.1, 0.8]
+    with mpmath.workdps(20):
+        t, expected = _alpha_geodesic_at(p, q, mpmath.mpf(0.4), alpha)
+    np.testing.assert_allclose(simplex.alpha_geodesic(p, q, t, alpha=alpha), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [-3.0, -0.5, 0.5, 0.8])
+def test_alpha_geodesic_inside_transforms(rng, alpha):
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), (2, 3)))
+
+    def point(p, q):
+        return simplex.alpha_geodesic(p, q, 0.3, alpha=alpha)
+
+    torch.testing.assert_close(torch.func.vmap(point)(p, q), point(p, q), rtol=1e-10, atol=0)
+
+
+def test_alpha_geodesic_of_the_issue():
+    point = simplex.alpha_geodesic([1.0, 0.0], [0.0, 1.0], 0.3, alpha=0.95)
+    np.testing.assert_allclose(point[1], 1.284748844e-09, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- exp, log, boundary

@@ -1,0 +1,221 @@
+"""Inputs at the ends of what numbers hold: units, scales, tiny distances, weights."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from infogeo import logits, mean, multivariate_normal, normal, simplex
+from infogeo.multivariate_normal import MultivariateNormal
+from infogeo.normal import Normal
+
+IDENTITY = np.eye(2)
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+# ---------------------------------------------------------------- units
+
+
+@pytest.mark.parametrize(
+    "units", [[1e-7, 1e7], [1e7, 1e-7], [1e-14, 1.0], [3e5, 7e-9], [1e-150, 1e150], [1e150, 1e150]]
+)
+def test_distances_of_fitted_normals_do_not_depend_on_units(rng, units):
+    first, second = rng.normal(size=(2, 50, 2)) @ [[1.0, 0.3], [0.0, 0.5]]
+    second = 1.5 * second + [1.0, -0.2]
+    fits = [MultivariateNormal.fit(x) for x in (first, second)]
+    scaled = [MultivariateNormal.fit(x * units) for x in (first, second)]
+    for verb in ("fisher_rao_distance", "kl_divergence", "hellinger_distance"):
+        function = getattr(multivariate_normal, verb)
+        np.testing.assert_allclose(function(*scaled), function(*fits), rtol=1e-10)
+    again = MultivariateNormal(scaled[0].mean, scaled[0].cov)
+    assert multivariate_normal.fisher_rao_distance(again, scaled[0]) == 0.0
+
+
+def test_the_fit_is_the_covariance(rng):
+    samples = rng.normal(size=(40, 3)) + np.array([0.0, 1e3, -5.0])
+    fit = MultivariateNormal.fit(samples)
+    np.testing.assert_allclose(fit.mean, samples.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(fit.cov, np.cov(samples.T, bias=True), rtol=1e-10)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e120])
+def test_coordinates_that_others_determine_are_refused_in_any_unit(rng, unit):
+    x = rng.normal(size=50)
+    for other in (2.0 * x, 2.0 * x + 1e-9 * rng.normal(size=50), np.full(50, 3.0)):
+        with pytest.raises(ValueError, match="must span all coordinates"):
+            MultivariateNormal.fit(np.stack([x, unit * other], -1))
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_variances_that_are_no_numbers_are_refused(rng, unit):
+    with pytest.raises(ValueError, match="variances that are numbers of float64"):
+        MultivariateNormal.fit(unit * rng.normal(size=(20, 2)))
+
+
+def test_the_gate_judges_the_correlations():
+    cov = np.array([[1e-14, 0.999], [0.999, 1e14]])
+    assert MultivariateNormal([0.0, 0.0], cov).shape == ()
+    cov[0, 1] = cov[1, 0] = 2.0
+    with pytest.raises(ValueError, match="smallest eigenvalue -1, the largest is 3"):
+        MultivariateNormal([0.0, 0.0], cov)
+
+
+# ---------------------------------------------------------------- distances whose squares underflow
+
+
+@pytest.mark.parametrize("tiny", [1e-170, 1e-200, 1e-300])
+def test_tiny_distances_of_normals(tiny):
+    a, b = Normal(0.0, 1.0), Normal(tiny, 1.0)
+    np.testing.assert_allclose(normal.fisher_rao_distance(a, b), tiny, rtol=1e-14)
+    np.testing.assert_allclose(normal.hellinger_distance(a, b), tiny / np.sqrt(8.0), rtol=1e-14)
+    batch = Normal([0.0, 0.0], 1.0), Normal([tiny, tiny], 1.0)
+    distance = normal.diagonal_fisher_rao_distance(*batch)
+    np.testing.assert_allclose(distance, np.sqrt(2.0) * tiny, rtol=1e-14)
+    a, b = (MultivariateNormal([x, 0.0], IDENTITY) for x in (0.0, tiny))
+    np.testing.assert_allclose(multivariate_normal.fisher_rao_distance(a, b), tiny, rtol=1e-14)
+    distance = multivariate_normal.hellinger_distance(a, b)
+    np.testing.assert_allclose(distance, tiny / np.sqrt(8.0), rtol=1e-14)
+    bounds = multivariate_normal.distance_bounds(a, b)
+    assert 0.99 * tiny < bounds.lower <= tiny <= bounds.upper < 1.01 * tiny
+
+
+# ---------------------------------------------------------------- means
+
+
+@pytest.mark.parametrize(
+    ("means", "stds"),
+    [
+        ([1.0, 2.0], [1e-18, 1e18]),
+        ([5.0, -3.0, 1.0], [1e-18, 1.0, 1e18]),
+        ([0.0, 0.0], [1e-18, 1e18]),
+    ],
+)
+def test_frechet_mean_of_normals_that_span_36_decades(means, stds):
+    points = Normal(means, stds)
+    found = mean.frechet_mean(points, space=normal)
+    assert found.gradient_norm < 1e-3
+    if len(means) == 2:  # the midpoint of the geodesic
+        middle = normal.fisher_rao_geodesic(points[0], points[1], 0.5)
+        assert normal.fisher_rao_distance(found.point, middle) < 1e-6
+
+
+MEANS = {
+    "m simplex": lambda **k: simplex.m_mean([[0.5, 0.5], [1.0, 0.0]], **k)[0],
+    "e simplex": lambda **k: simplex.e_mean([[0.2, 0.8], [0.5, 0.5]], **k)[0],
+    "m normal": lambda **k: normal.m_mean(Normal([0.0, 1.0], 1.0), **k).mean,
+    "e normal": lambda **k: normal.e_mean(Normal([0.0, 1.0], 1.0), **k).mean,
+    "m multivariate": lambda **k: multivariate_normal.m_mean(
+        MultivariateNormal([[0.0, 1.0], [1.0, 1.0]], IDENTITY), **k
+    ).mean[0],
+    "frechet simplex": lambda **k: mean.frechet_mean([[0.5, 0.5], [1.0, 0.0]], **k).point[0],
+    "frechet normal": lambda **k: (
+        mean.frechet_mean(Normal([0.0, 1.0], 1.0), space=normal, **k).point.std
+    ),
+}
+
+
+@pytest.mark.parametrize("call", MEANS.values(), ids=MEANS)
+def test_weights_neither_overflow_nor_underflow_and_axes_may_be_of_numpy(call):
+    expected = call()
+    for weights in ([1e308, 1e308], [5e-324, 5e-324], [1.0, 1.0]):
+        np.testing.assert_allclose(call(weights=weights), expected, rtol=1e-12)
+    np.testing.assert_array_equal(call(axis=np.int64(0)), expected)
+    for axis in (np.int64(1), True, 0.0):
+        with pytest.raises(ValueError, match="axis must name one of the batch axes"):
+            call(axis=axis)
+
+
+def test_axes_of_numpy_on_tensors():
+    torch = pytest.importorskip("torch")
+    p = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    torch.testing.assert_close(simplex.m_mean(p, axis=np.int64(0)), simplex.m_mean(p))
+    points = Normal(torch.zeros(2), torch.ones(2))
+    torch.testing.assert_close(normal.m_mean(points, axis=np.int64(0)).std, torch.tensor(1.0))
+
+
+# ---------------------------------------------------------------- no warnings from valid input
+
+
+@pytest.mark.parametrize("alpha", [-3.0, 0.5, 0.95])
+def test_alpha_geodesics_of_logits_of_any_size(alpha):
+    z, w = [0.0, -1e3, 1e3], [1e30, -1e30, 0.0]
+    for a, b in ((z, w), (w, z), (w, w)):
+        assert np.isfinite(logits.to_simplex(logits.alpha_geodesic(a, b, 0.3, alpha=alpha))).all()
+
+
+HARD = [
+    [1.0, 0.0, 0.0],
+    [0.0, 1.0, 0.0],
+    [0.2, 0.3, 0.5],
+    [1.0, 1e-300, 1e-320],
+    [1e-320, 1.0, 1e-300],
+    [1.0 - 1e-16, 5e-17, 5e-17],
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_functions_of_two_distributions_warn_of_nothing(dtype):
+    with np.errstate(all="ignore"):
+        points = np.array(HARD, dtype)
+    p, q = points[:, None], points
+    for verb in (
+        "fisher_rao_distance",
+        "fisher_rao_squared_distance",
+        "hellinger_distance",
+        "bhattacharyya_coefficient",
+        "kl_divergence",
+        "jeffreys_divergence",
+    ):
+        assert not np.isnan(getattr(simplex, verb)(p, q)).any()
+    for alpha in (-300.0, -3.0, 0.5, 1.0, 1e5):
+        assert not np.isnan(simplex.alpha_divergence(p, q, alpha=alpha)).any()
+    for order in (0.0, 0.5, 3.0, 1e3, 1e300, np.inf):
+        assert not np.isnan(simplex.renyi_divergence(p, q, order=order)).any()
+    for t in (0.0, 0.3, 1.0):
+        assert np.isfinite(simplex.fisher_rao_geodesic(p, q, t)).all()
+        assert np.isfinite(simplex.m_geodesic(p, q, t)).all()
+    assert not np.isnan(simplex.entropy(points)).any()
+
+
+# ---------------------------------------------------------------- results without axes
+
+
+def test_numbers_of_single_points_are_of_one_kind():
+    p, q = np.array([0.2, 0.8]), np.array([0.5, 0.5])
+    a, b = Normal(0.0, 1.0), Normal(1.0, 2.0)
+    c, d = (MultivariateNormal([x, 0.0], IDENTITY) for x in (0.0, 1.0))
+    v, w = normal.Tangent(1.0, 0.5), multivariate_normal.Tangent([1.0, 0.0], IDENTITY)
+    numbers = [
+        *(
+            getattr(simplex, verb)(p, q)
+            for verb in (
+                "fisher_rao_distance",
+                "fisher_rao_squared_distance",
+                "hellinger_distance",
+                "bhattacharyya_coefficient",
+                "kl_divergence",
+                "jeffreys_divergence",
+            )
+        ),
+        *(simplex.renyi_divergence(p, q, order=order) for order in (0.0, 0.5, 1.0, 2.0, np.inf)),
+        simplex.alpha_divergence(p, q, alpha=0.3),
+        simplex.entropy(p),
+        simplex.norm(p, [0.1, -0.1]),
+        simplex.boundary_time(p, [0.1, -0.1]),
+        normal.norm(a, v),
+        multivariate_normal.norm(c, w),
+        multivariate_normal.fixed_covariance_distance(c, d),
+    ]
+    verbs = ("fisher_rao_distance", "fisher_rao_squared_distance", "hellinger_distance")
+    for space, pair in ((normal, (a, b)), (multivariate_normal, (c, d))):
+        numbers += [getattr(space, verb)(*pair) for verb in (*verbs, "kl_divergence")]
+        numbers += [space.entropy(pair[0]), space.jeffreys_divergence(*pair)]
+    found = mean.frechet_mean(np.stack([p, q]))
+    numbers += [found.gradient_norm, found.steps, logits.fisher_rao_distance(p, q)]
+    assert {isinstance(x, np.generic) for x in numbers} == {True}
