@@ -28,7 +28,7 @@ DEVICES = [
 class Diagonal:
     """Products with a diagonal factor: M has the squares of its entries as eigenvalues."""
 
-    dtype = F64
+    dtype, eps = F64, torch.finfo(F64).eps
 
     def __init__(self, values):
         self.roots = torch.as_tensor(values, dtype=F64).sqrt()

@@ -448,3 +448,56 @@ def test_halves_are_kept_in_float32(tmp_path):
 def test_the_result_is_frozen(tmp_path):
     with pytest.raises(dataclasses.FrozenInstanceError):
         scan_of(tmp_path).missing = ()
+
+
+class Shuffled(torch.utils.data.IterableDataset):
+    def __len__(self):
+        return len(DATA)
+
+    def __iter__(self):
+        return iter(DATA.tensors[0][torch.randperm(len(DATA))])
+
+
+class Noisy(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(DATA)
+
+    def __getitem__(self, i):
+        return DATA.tensors[0][i] + 0.01 * torch.rand(1)
+
+
+class OwnSampler(torch.utils.data.Sampler):
+    def __iter__(self):
+        return iter(torch.randperm(len(DATA)).tolist())
+
+    def __len__(self):
+        return len(DATA)
+
+
+def random_loaders():
+    load, weights = torch.utils.data.DataLoader, torch.ones(len(DATA))
+    samplers = torch.utils.data
+    by_batch = samplers.BatchSampler(samplers.RandomSampler(DATA), 2, drop_last=False)
+    weighted = samplers.WeightedRandomSampler(weights, len(DATA))
+    return {
+        "weighted": load(DATA, sampler=weighted),
+        "subset": load(DATA, sampler=samplers.SubsetRandomSampler(range(len(DATA)))),
+        "batches": load(DATA, batch_sampler=by_batch),
+        "batches of samplers": load(DATA, sampler=by_batch, batch_size=None),
+        "iterable": load(Shuffled(), batch_size=8),
+        "own": load(DATA, sampler=OwnSampler()),
+        "augmented": load(Noisy()),
+    }
+
+
+@pytest.mark.parametrize("name", random_loaders())
+def test_loaders_of_another_order_each_time_are_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="yield the same batches in the same order each time"):
+        pullback.scan(make_model(), random_loaders()[name], quantities=QUANTITIES, out=tmp_path)
+
+
+def test_a_loader_of_a_fixed_order_of_its_own_is_taken(tmp_path):
+    order = torch.randperm(len(DATA), generator=torch.Generator().manual_seed(0)).tolist()
+    loader = torch.utils.data.DataLoader(DATA, sampler=order, batch_size=2)
+    found = pullback.scan(make_model(), loader, quantities=QUANTITIES, out=tmp_path)
+    assert not found.missing

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from infogeo._array import bad_value
+from infogeo.pullback._graph import read_graph
 
 
 def apply_head(head, z, derivative):
@@ -75,10 +76,18 @@ class Gradients:
         """Return the gradients of sum_j weights_ij z_j, shape (batch, r, d)."""
         return self._rows(lambda rows: weights[:, rows].transpose(0, 1).clone(), weights.shape[1])
 
+    @functools.cached_property
+    def forward_pass(self):
+        """What the graph tells of the forward pass."""
+        return read_graph(self.z, self.x)
+
     @property
     def num_at_once(self):
-        """How many gradients, or directions, are computed at once."""
-        return self.chunk_size or max(1, 2**22 // max(1, self.x.numel()))
+        """How many gradients, or directions, are computed at once.
+
+        On the way back a gradient is as large as the largest activation.
+        """
+        return self.chunk_size or max(1, 2**22 // max(1, self.forward_pass.largest))
 
     def _one_hot(self, i):
         return torch.nn.functional.one_hot(i.T, self.z.shape[1]).to(self.z.dtype)

@@ -15,24 +15,27 @@ class ForwardPass:
     eps : float
         Of the coarsest dtype that a number on the way had: that of bfloat16 for a float32 model
         under autocast, whatever the dtype of its outputs.
-    largest : int
-        How many numbers the largest tensor on the way has.
+    largest, total : int
+        How many numbers the largest tensor on the way has, and all of them together.
     """
 
     eps: float
     largest: int
+    total: int
 
 
 def read_graph(z, x):
     """Read the graph of outputs z back to the leaf x."""
     eps, largest = max(torch.finfo(tensor.dtype).eps for tensor in (z, x)), x.numel()
+    total = 0
     for node in _between(z.grad_fn, x):
         for tensor in getattr(node, "_input_metadata", ()):
             if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
                 eps = max(eps, torch.finfo(tensor.dtype).eps)
                 largest = max(largest, math.prod(tensor.shape))
+                total += math.prod(tensor.shape)
         eps = max(eps, _eps_of_products(node, x.device))
-    return ForwardPass(eps, largest)
+    return ForwardPass(eps, largest, total)
 
 
 def _between(root, x):

@@ -12,6 +12,7 @@ import torch
 from infogeo.pullback._checks import check_gradients
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._network import network_of
+from infogeo.pullback._spectrum import rounding_of
 
 
 class FactorProducts:
@@ -33,19 +34,21 @@ class FactorProducts:
         rows, log_scales = apply_head(metric.head, self._z, Tangent(torch.zeros_like(self._z)))
         self.num_rows = rows.shape[1]
         top = log_scales.double().amax(-1)
-        self.log_scale = torch.where(torch.isfinite(top), top, 0.0)
+        self._top = self.log_scale = torch.where(torch.isfinite(top), top, 0.0)
         """Shape (batch,)"""
         zeros = torch.zeros_like(self._x.flatten(1)[:, None], dtype=self._z.dtype)
         self.num_columns = metric.input_metric.pull(self._x.to(zeros.dtype), zeros).shape[-1]
-        self.dtype = self._z.dtype
+        self.dtype, self.eps = self._z.dtype, gradients.forward_pass.eps
         self._cotangent, self._pulled = self._graph_of_pull()
+        self._unit = 1.0
+        self._take_unit()
 
     def transposed(self, w):
         """Return S'w, shape (batch, k, n), for w of shape (batch, k, r)."""
         rows = self._gradients.combinations(self._cotangents(w.to(self._z.dtype)))
         if self._metric.check:
             check_gradients(rows)
-        return self._metric.input_metric.pull(self._x.to(rows.dtype), rows)
+        return self._metric.input_metric.pull(self._x.to(rows.dtype), rows) / self._unit
 
     def __call__(self, v):
         """Return S v, shape (batch, k, r), for v of shape (batch, k, n)."""
@@ -53,7 +56,16 @@ class FactorProducts:
         tangents = self._metric.input_metric.push(self._x.to(v.dtype), v)
         moves = self._push(tangents.reshape(len(v), k, *self._x.shape[1:]))
         rows, weights = self._head_products(moves.flatten(0, 1))
-        return (weights * rows).reshape(len(v), k, self.num_rows)
+        return (weights * rows).reshape(len(v), k, self.num_rows) / self._unit
+
+    def _take_unit(self):
+        """Measure S in units of its own size: products with slopes of 1e20 would overflow."""
+        w = torch.ones_like(self.log_scale)[:, None, None].repeat(1, 1, self.num_rows)
+        w[..., 1::2] = -1.0
+        size = self.transposed(w).abs().amax((1, 2))
+        size = torch.where(size > 0.0, size, 1.0)
+        self._unit = size[:, None, None]
+        self.log_scale = self.log_scale + size.double().log()
 
     def _push(self, tangents):
         """Return J v for tangents of shape (batch, k, ...).
@@ -76,21 +88,34 @@ class FactorProducts:
         )
 
     def _graph_of_pull(self):
-        """Return a cotangent w and J'w, to be differentiated by w."""
+        """Return a cotangent w and J'w, to be differentiated by w; None where that is not J.
+
+        A backward pass may have no derivative, or be constant for autograd in some of its branches.
+        """
         z = self._gradients.z
         w = torch.zeros_like(z, requires_grad=True)
+        generator = torch.Generator().manual_seed(0)
+        v, seed = (torch.randn(y.shape, generator=generator).to(y) for y in (self._x, z))
         try:
             pulled = pull_back(z, self._gradients.x, w, create_graph=True)
+            options = {"retain_graph": True, "allow_unused": True}
+            (pushed,) = torch.autograd.grad(pulled, w, v, **options)
+            image = pull_back(z, self._gradients.x, seed)
         except RuntimeError:
             return w, None
-        return w, pulled if pulled.requires_grad else None
+        if pushed is None:
+            return w, None
+        one, other = (y.double().flatten(1) for y in (pushed * seed, image * v))
+        size = one.norm(dim=1) + other.norm(dim=1)
+        is_same = (one.sum(1) - other.sum(1)).abs() <= 8.0 * self.eps**0.5 * size
+        return w, pulled if bool(is_same.all()) else None
 
     def _head_products(self, moves):
         """Return the rows of A(z) dz for moves dz, shape (batch k, m), and their scaled weights."""
         k = len(moves) // max(1, len(self._z))
         z = self._z.repeat_interleave(k, 0)
         rows, log_scales = apply_head(self._metric.head, z, Tangent(moves))
-        log_weights = log_scales.double() - self.log_scale.repeat_interleave(k)[:, None]
+        log_weights = log_scales.double() - self._top.repeat_interleave(k)[:, None]
         return rows[..., 0], log_weights.exp().to(z.dtype)
 
     def right_vectors(self, w):
@@ -158,7 +183,9 @@ def largest(products, num_values, operator):
     device = products.log_scale.device
     block = _random(num_rows, width, 0, device).expand(batch, -1, -1)
     basis = images = block.new_zeros(batch, 0, num_rows)
-    rounding = 4.0 * torch.finfo(products.dtype).eps * math.sqrt(num_rows)
+    rounding = rounding_of(num_rows, products.eps)
+    if products.eps <= torch.finfo(products.dtype).eps:
+        rounding /= 8.0
     for step in range(1, operator.max_steps + 1):
         image = products(products.transposed(block.to(products.dtype))).double()
         basis, images = torch.cat([basis, block], 1), torch.cat([images, image], 1)

@@ -2,13 +2,21 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence, Sized
+import itertools
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DistributedSampler, RandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 
 from infogeo import __version__
 from infogeo._array import bad_value
@@ -16,6 +24,8 @@ from infogeo._progress import terminal_bar
 from infogeo._result import storable
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
+from infogeo.pullback._blocks import blocks
+from infogeo.pullback._checks import check_input
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
 from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
@@ -288,12 +298,7 @@ def _measure_once(folder, number, x, digest, metric, quantities, settings, done)
         _parts.check_settings(folder, settings)
         _parts.write_part(folder, number, columns, digest)
     elif written != digest:
-        raise bad_value(
-            "loader",
-            "yield the same batches in the same order each time",
-            f"batch {number} is not the one that {folder} has results for",
-            "Load without shuffling and without random augmentation.",
-        )
+        raise _not_the_same(f"batch {number} is not the one that {folder} has results for")
 
 
 def _measure(metric, quantities, x, number):
@@ -321,6 +326,13 @@ def _columns(metric, quantities, x):
                 return _columns(metric, quantities, x)
             except RuntimeError:  # an operation without a batching rule, or too little memory
                 metric = replace(metric, strategy=Loop())
+    check_input(x, check=metric.check)
+    parts = [_columns_of_block(*block, quantities) for block in blocks(metric, x)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in quantities}
+
+
+def _columns_of_block(metric, x, quantities):
+    """Return all quantities at as many inputs as fit into memory."""
     metric = _remembering(metric)
     values = {name: quantity(metric, x) for name, quantity in quantities.items()}
     return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
@@ -350,19 +362,26 @@ def _device_of(model, x):
 class _Remembering(PullbackMetric):
     """The metric, whose factor at a batch is computed once for all quantities."""
 
+    def scaled_factor(self, x):
+        factor = super().scaled_factor(x)
+        return replace(factor, rows=factor.rows.clone())  # a quantity may change it
+
     def _gradients(self, x):
-        known = self.__dict__.get("_known_gradients")
-        if known is None or known[0] is not x:
-            known = (x, super()._gradients(x))
-            self.__dict__["_known_gradients"] = known
-        return known[1]
+        return self._known("gradients", x, super()._gradients)
 
     def _factor_from(self, gradients):
-        known = self.__dict__.get("_known_factor")
-        if known is None or known[0] is not gradients:
-            known = (gradients, super()._factor_from(gradients))
-            self.__dict__["_known_factor"] = known
-        return replace(known[1], rows=known[1].rows.clone())
+        return self._known("factor", gradients, super()._factor_from)
+
+    def _triangle(self, x):
+        return self._known("triangle", x, super()._triangle)
+
+    def _known(self, name, argument, function):
+        """Return what a function makes of an argument, from last time if it is the same one."""
+        known = self.__dict__.get(f"_known_{name}")
+        if known is None or known[0] is not argument:
+            known = (argument, function(argument))
+            self.__dict__[f"_known_{name}"] = known
+        return known[1]
 
 
 def _remembering(metric):
@@ -439,16 +458,56 @@ def _check_loader(loader):
             f"loader must have a length: got {type(loader).__name__}. Use a list of batches, or "
             "a DataLoader of a data set with a length."
         )
-    if isinstance(getattr(loader, "sampler", None), RandomSampler | DistributedSampler):
-        raise bad_value(
-            "loader",
-            "yield all inputs in the same order each time",
-            f"its sampler is a {type(loader.sampler).__name__}",
-            "Use shuffle=False; shard divides the work.",
-        )
     if total == 0:
         raise bad_value("loader", "yield at least one batch", "its length is 0")
+    _check_order(loader, total)
     return total
+
+
+def _check_order(loader, total):
+    """Refuse a loader whose batches are in another order, or others, the next time."""
+    sampler = _sampler_of(loader)
+    if isinstance(sampler, _RANDOM_SAMPLERS):
+        raise _not_the_same(f"its sampler is a {type(sampler).__name__}")
+    if sampler is not None and not isinstance(sampler, SequentialSampler):
+        orders = [list(itertools.islice(sampler, total)) for _ in range(2)]
+        if str(orders[0]) != str(orders[1]):
+            raise _not_the_same(f"its {type(sampler).__name__} gives another order each time")
+    if isinstance(loader, Sequence) or iter(loader) is loader:
+        return
+    first, second = (next(iter(loader), None) for _ in range(2))
+    if not _are_equal(first, second):
+        raise _not_the_same("its first batch is another one the second time")
+
+
+_RANDOM_SAMPLERS = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
+
+
+def _sampler_of(loader):
+    """Return what decides the order of a loader: the sampler within its batch samplers."""
+    found = getattr(loader, "batch_sampler", None)
+    found = getattr(loader, "sampler", None) if found is None else found
+    while isinstance(found, BatchSampler):
+        found = found.sampler
+    return found if isinstance(found, Iterable) else None
+
+
+def _are_equal(first, second):
+    """Return whether two batches hold the same numbers."""
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return first.shape == second.shape and digest_of(first) == digest_of(second)
+    if isinstance(first, tuple | list) and isinstance(second, tuple | list):
+        return len(first) == len(second) and all(map(_are_equal, first, second))
+    return True
+
+
+def _not_the_same(seen):
+    return bad_value(
+        "loader",
+        "yield the same batches in the same order each time",
+        seen,
+        "Use shuffle=False and no random augmentation; shard divides the work.",
+    )
 
 
 def _check_inputs(metric, inputs):

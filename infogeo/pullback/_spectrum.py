@@ -1,6 +1,7 @@
 """Singular values of a scaled factor, accurate relative to each of them."""
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,12 +10,58 @@ from scipy.linalg import lapack
 
 from infogeo import _array
 from infogeo._result import ScaledFactor
-from infogeo.pullback._checks import check_gradients
+from infogeo.pullback._checks import check_gradients, check_input
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredFactor(ScaledFactor):
+    """A factor that knows how exact its rows are.
+
+    Parameters
+    ----------
+    origin : torch.Tensor, shape (batch, r)
+        Lengths of the gradients from which the head made the rows: those of their rounding are
+        eps times as large, however much has cancelled.
+    eps : float
+        Of the precision in which the model computed.
+    """
+
+    origin: torch.Tensor
+    eps: float
+
+
+class Measuring:
+    """Derivatives as a head asks for them; it keeps their lengths, which the head overwrites."""
+
+    def __init__(self, derivative):
+        self._derivative, self.lengths = derivative, []
+
+    def outputs(self, i):
+        return self._measured(self._derivative.outputs(i))
+
+    def differences(self, i, j):
+        return self._measured(self._derivative.differences(i, j))
+
+    def combinations(self, weights):
+        return self._measured(self._derivative.combinations(weights))
+
+    def _measured(self, rows):
+        self.lengths.append(lengths_of(rows))
+        return rows
+
+    def origin(self, rows):
+        """Return the largest length of what each row came from, at least its own."""
+        known = [y.detach() for y in self.lengths if y.shape == rows.shape[:2]]
+        return torch.stack([lengths_of(rows), *known]).amax(0)
 
 
 def relative_factor(metric, x):
-    """Return the factor of a metric in orthonormal frames of its input metric."""
-    return relative(metric, x, metric.scaled_factor(x))
+    """Return the factor of a metric in orthonormal frames of its input metric, not to be changed.
+
+    `origin` stays in proportion to the rows.
+    """
+    check_input(x, check=metric.check)
+    return relative(metric, x, metric._factor_from(metric._gradients(x)))
 
 
 def relative(metric, x, factor):
@@ -22,30 +69,103 @@ def relative(metric, x, factor):
     if metric.check:
         metric.input_metric.check_points(x)
     rows = metric.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
-    return ScaledFactor(rows, factor.log_scales, factor.temperature)
+    origin = factor.origin
+    if rows is not factor.rows:
+        before = lengths_of(factor.rows)
+        origin = origin * (lengths_of(rows) / torch.where(before > 0.0, before, 1.0))
+    return replace(factor, rows=rows, origin=origin)
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """The triangle T of a QR decomposition A' = Q T diag(exp(log_scales)), on the host.
+
+    Parameters
+    ----------
+    columns : numpy array, shape (batch, k, r)
+        Upper triangular, with columns of length 1 or 0.
+    log_scales : numpy array, shape (batch, r)
+        Descending.
+    clarity : numpy array, shape (batch, r)
+        Lengths of the rows relative to those of the gradients that they came from, at most 1.
+    eps : float
+        Of the precision in which the model computed.
+    dtype, device
+        Of the results.
+    """
+
+    columns: np.ndarray
+    log_scales: np.ndarray
+    clarity: np.ndarray
+    eps: float
+    dtype: torch.dtype
+    device: torch.device
+
+    def tensor(self, values):
+        """Return values of floating-point numbers where the results are."""
+        return torch.asarray(values, dtype=self.dtype, device=self.device)
+
+    @property
+    def directions(self):
+        """The columns, 0 without a weight, scaled so that their rounding is eps for all."""
+        is_masked = np.isneginf(self.log_scales)[:, None, :]
+        return np.where(is_masked, 0.0, self.columns * self.clarity[:, None, :])
+
+    def are_clear(self, values):
+        """Return which singular values of the directions rounding can tell from 0."""
+        return values > rounding_of(self.columns.shape[2], self.eps) * values[:, :1]
 
 
 def triangle_of(factor):
-    """Return Q, T and log_scales with A' = Q T diag(exp(log_scales)), columns in descending order.
+    """Return Q and T of A' = Q T diag(exp(log_scales)), with the columns in descending order.
 
-    T (float64, on the host) has columns of length 1 or 0 and is upper triangular. The order is
-    what makes LAPACK's singular values of T diag(exp(log_scales)) accurate to rounding relative
-    to each of them, not only to the largest: tested over 260 orders of magnitude.
+    The order is what makes LAPACK's singular values of T diag(exp(log_scales)) accurate to
+    rounding relative to each of them, not only to the largest: tested over 260 orders of magnitude.
     """
-    lengths = _lengths(factor.rows)
+    units, build = _sorted(factor)
+    basis, columns = torch.linalg.qr(units(slice(None)))
+    return basis, build(columns)
+
+
+_BLOCK = 2**22  # numbers that are sorted and scaled at once
+
+
+def triangle_alone(factor):
+    """Return the triangle without Q, block by block of the entries of the inputs."""
+    batch, num_rows, d = factor.rows.shape
+    units, build = _sorted(factor)
+    size = max(4 * num_rows, _BLOCK // max(1, batch * num_rows))
+    columns = torch.linalg.qr(units(slice(0, size)), mode="r").R
+    for start in range(size, d, size):
+        below = units(slice(start, start + size))
+        columns = torch.linalg.qr(torch.cat([columns, below], dim=1), mode="r").R
+    return build(columns)
+
+
+def _sorted(factor):
+    """Return two functions: one gives entries of the sorted unit rows, one makes the triangle."""
+    lengths = lengths_of(factor.rows)
     log_scales = factor.log_scales.double() + lengths.double().log()
     log_scales, order = torch.sort(log_scales, dim=-1, descending=True, stable=True)
     batch = torch.arange(len(order), device=order.device)[:, None]
-    units, lengths = factor.rows[batch, order], lengths[batch, order]
-    units /= torch.where(lengths == 0.0, 1.0, lengths)[..., None]
-    basis, triangle = torch.linalg.qr(units.mT)
-    triangle = triangle.cpu().double().numpy()
-    if not np.isfinite(triangle).all():  # only without checks: LAPACK needs numbers
-        check_gradients(factor.rows)
-    return basis, triangle, log_scales.cpu().numpy()
+    lengths = torch.where(lengths == 0.0, 1.0, lengths)[batch, order]
+    origin = factor.origin[batch, order].double()
+    clarity = lengths.double() / torch.where(origin == 0.0, 1.0, origin)
+
+    def units(entries):
+        return (factor.rows[..., entries][batch, order] / lengths[..., None]).mT
+
+    def build(columns):
+        columns = columns.cpu().double().numpy()
+        if not np.isfinite(columns).all():  # only without checks: LAPACK needs numbers
+            check_gradients(factor.rows)
+        host = (y.cpu().numpy() for y in (log_scales, clarity.clamp(max=1.0)))
+        return Triangle(columns, *host, factor.eps, lengths.dtype, lengths.device)
+
+    return units, build
 
 
-def _lengths(rows):
+def lengths_of(rows):
     """Return the lengths of the rows, also where their squares leave the range of the dtype."""
     lengths = torch.linalg.vector_norm(rows, dim=-1)
     limits = torch.finfo(rows.dtype)
@@ -54,20 +174,21 @@ def _lengths(rows):
     return lengths if is_safe else _array.norm(rows, xp)
 
 
-def decompose(triangle, log_scales):
+def decompose(triangle):
     """Return the logarithms of the eigenvalues and the eigenvectors in the basis of the triangle.
 
     The QR iteration (gesvd) keeps small values accurate; divide and conquer (gesdd), which
     torch uses, returns rounding of the largest in place of all that is 1e16 times smaller.
     """
-    batch, height, width = triangle.shape
+    columns, log_scales = triangle.columns, triangle.log_scales
+    batch, height, width = columns.shape
     num_values = min(height, width)
     log_values = np.empty((batch, num_values))
     vectors = np.empty((batch, height, num_values))
     for i in range(batch):
         top = _finite(log_scales[i, 0])
         vectors[i], values, _, failed = lapack.dgesvd(
-            triangle[i] * np.exp(log_scales[i] - top), full_matrices=False
+            columns[i] * np.exp(log_scales[i] - top), full_matrices=False
         )
         if failed:
             raise np.linalg.LinAlgError(f"the singular values of input {i} did not converge")
@@ -79,24 +200,31 @@ _WINDOW = 600.0  # nats: squares of its numbers are normal floating-point number
 _MARGIN = 40.0  # nats: exp(-40) squared is far below rounding
 
 
-def log_eigenvalues(triangle, log_scales):
+def log_eigenvalues(triangle):
     """Return the logarithms of the squared singular values of T diag(exp(log_scales)), a batch."""
-    values = np.empty((triangle.shape[0], min(triangle.shape[1:])))
-    for i, (square, scales) in enumerate(zip(triangle, log_scales, strict=True)):
+    columns = triangle.columns
+    values = np.empty((len(columns), min(columns.shape[1:])))
+    for i, (square, scales) in enumerate(zip(columns, triangle.log_scales, strict=True)):
         values[i] = _log_singular_values(square, scales)
     return 2.0 * values
 
 
+_HALF = 1e-4  # the epsilon of half precision, and of TF32, is larger
+
+
 def rounding_of(num_rows, eps):
-    """Return what rounding of gradients may do to singular values of unit rows: seen were 7 eps."""
-    return 32.0 * num_rows**0.5 * eps
+    """Return what rounding of gradients may do to singular values, of rows whose own is eps.
+
+    Seen were 7 eps of float32 and float64, and 3 eps of half precision, in which each product is
+    rounded once, after its sum in float32.
+    """
+    return 8.0 * eps if eps > _HALF else 32.0 * num_rows**0.5 * eps
 
 
-def rank_of(triangle, log_scales, eps):
-    """Return the rank of the rows, scaled to unit length, as far as rounding can tell."""
-    directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
-    values = np.linalg.svd(directions, compute_uv=False)
-    return (values > rounding_of(triangle.shape[2], eps) * values[:, :1]).sum(-1)
+def rank_of(triangle):
+    """Return the rank of the rows, as far as rounding can tell."""
+    values = np.linalg.svd(triangle.directions, compute_uv=False)
+    return triangle.are_clear(values).sum(-1)
 
 
 def _log_singular_values(triangle, log_scales):

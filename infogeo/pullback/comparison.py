@@ -26,7 +26,7 @@ from infogeo.pullback._spectrum import (
     rank_of,
     relative_factor,
     rounding_of,
-    triangle_of,
+    triangle_alone,
 )
 
 __all__ = [
@@ -110,8 +110,8 @@ def is_locally_lipschitz(metric, x, *, constant=1.0, rtol=None):
     tensor([True])
     """
     check_number("constant", constant)
-    values, _, dimension = _singular_values(metric, x)
-    return values[:, 0] <= constant * (1.0 + _tolerance(rtol, values, dimension))
+    values, _, dimension, eps = _singular_values(metric, x)
+    return values[:, 0] <= constant * (1.0 + _tolerance(rtol, values, dimension, eps))
 
 
 def isometry_defect(metric, x):
@@ -161,7 +161,7 @@ def isometry_defect(metric, x):
     >>> bool(comparison.isometry_defect(metric, x).max() < 1e-15)
     True
     """
-    values, rank, _ = _singular_values(metric, x)
+    values, rank, _, _ = _singular_values(metric, x)
     is_seen = torch.arange(values.shape[1], device=values.device) < rank[:, None]
     return torch.where(is_seen, (values - 1.0).abs(), 0.0).amax(-1)
 
@@ -214,28 +214,27 @@ def is_gradient_norm_preserving(metric, x, *, rtol=None):
     >>> comparison.is_gradient_norm_preserving(up, x), comparison.is_locally_lipschitz(up, x)
     (tensor([False]), tensor([True]))
     """
-    values, _, dimension = _singular_values(metric, x)
+    values, _, dimension, eps = _singular_values(metric, x)
     index = torch.arange(values.shape[1], device=values.device)
-    is_one = (values - 1.0).abs() <= _tolerance(rtol, values, dimension)[:, None]
+    is_one = (values - 1.0).abs() <= _tolerance(rtol, values, dimension, eps)[:, None]
     fits = dimension <= values.shape[1]
     return (is_one | (index >= dimension[:, None])).all(-1) & fits
 
 
 def _singular_values(metric, x):
-    """Return the singular values, how many are not 0, and the dimension of the predictions."""
+    """Return the singular values, how many are not 0, the dimension of the predictions, and eps."""
     factor = relative_factor(metric, x)
-    basis, triangle, log_scales = triangle_of(factor)
-    values = torch.asarray(
-        0.5 * log_eigenvalues(triangle, log_scales), dtype=basis.dtype, device=basis.device
-    )
-    rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
+    triangle = triangle_alone(factor)
+    values = triangle.tensor(0.5 * log_eigenvalues(triangle)).exp()
+    rank = torch.asarray(rank_of(triangle), device=triangle.device)
     dimension = (factor.log_scales > -math.inf).sum(-1)
-    return values.exp(), torch.asarray(rank, device=basis.device), dimension
+    return values, rank, dimension, factor.eps
 
 
-def _tolerance(rtol, values, dimension):
+def _tolerance(rtol, values, dimension, eps):
     """Return the tolerance for each input."""
     if rtol is None:
-        return rounding_of(dimension.to(values.dtype).clamp(min=1.0), torch.finfo(values.dtype).eps)
+        num_rows = dimension.to(values.dtype).clamp(min=1.0)
+        return torch.as_tensor(rounding_of(num_rows, eps)).expand_as(num_rows)
     check_number("rtol", rtol)
     return torch.full_like(values[:, 0], rtol)

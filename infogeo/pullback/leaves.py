@@ -305,12 +305,10 @@ def _horizontal_basis(metric, x):
 
     In orthonormal frames of the input metric, of n vectors.
     """
-    basis, triangle, log_scales = triangle_of(relative_factor(metric, x))
-    directions = np.where(np.isneginf(log_scales)[:, None, :], 0.0, triangle)
-    U, values, _ = np.linalg.svd(directions, full_matrices=False)
-    rounding = 32.0 * math.sqrt(triangle.shape[2]) * torch.finfo(basis.dtype).eps
-    U = np.where((values > rounding * values[:, :1])[:, None, :], U, 0.0)
-    return basis @ torch.asarray(U, dtype=basis.dtype, device=basis.device)
+    basis, triangle = triangle_of(relative_factor(metric, x))
+    U, values, _ = np.linalg.svd(triangle.directions, full_matrices=False)
+    U = np.where(triangle.are_clear(values)[:, None, :], U, 0.0)
+    return basis @ triangle.tensor(U)
 
 
 def _horizontal(metric, x, v):

@@ -17,6 +17,7 @@ from infogeo import _array
 from infogeo._array import bad_value
 from infogeo._result import ScaledFactor, SolveError, Spectrum, TraceEstimate
 from infogeo.pullback import heads, input_metrics, leaves, paths
+from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import (
     check_count,
     check_gradients,
@@ -29,11 +30,14 @@ from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_hea
 from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import (
+    MeasuredFactor,
+    Measuring,
     decompose,
     log_eigenvalues,
     rank_of,
     relative,
     relative_factor,
+    triangle_alone,
     triangle_of,
 )
 from infogeo.pullback.heads import Head
@@ -80,7 +84,7 @@ class PullbackMetric:
         rounding; name one, or call `torch.use_deterministic_algorithms`, where each bit counts.
     chunk_size : int or None
         How many gradients (rows of the factor) are computed at once; less takes less memory.
-        None: as many as keep the gradients below 4 million numbers, at least one.
+        None: as many as keep each layer's gradients below 4 million numbers, at least one.
     check : bool
         Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
@@ -195,7 +199,8 @@ class PullbackMetric:
         (tensor([[[-1.,  1.]]]), tensor([[-200.]]))
         """
         check_input(x, check=self.check)
-        return self._factor_from(self._gradients(x))
+        factor = self._factor_from(self._gradients(x))
+        return ScaledFactor(factor.rows, factor.log_scales, factor.temperature)
 
     def factor(self, x):
         r"""Return A with A'A = G(x).
@@ -386,13 +391,13 @@ class PullbackMetric:
         factor = relative(self, x, self._factor_from(gradients))
         if num_values is not None:
             _check_num_values(num_values, factor.rows.shape[1:])
-        basis, triangle, log_scales = triangle_of(factor)
-        log_values, vectors = decompose(triangle, log_scales)
+        basis, triangle = triangle_of(factor)
+        log_values, vectors = decompose(triangle)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = torch.asarray(vectors, dtype=basis.dtype, device=basis.device).mT @ basis.mT
+        vectors = triangle.tensor(vectors).mT @ basis.mT
         vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
         return Spectrum(
-            torch.asarray(np.exp(log_values), dtype=basis.dtype, device=basis.device),
+            triangle.tensor(np.exp(log_values)),
             vectors.reshape(*log_values.shape, *x.shape[1:]),
             self.temperature,
         )
@@ -430,9 +435,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        basis, triangle, log_scales = triangle_of(relative_factor(self, x))
-        values = log_eigenvalues(triangle, log_scales)
-        return torch.asarray(values, dtype=basis.dtype, device=basis.device)
+        return torch.cat([_log_spectrum(*block) for block in self._blocks(x)])
 
     def trace(self, x):
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
@@ -460,8 +463,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        factor = relative_factor(self, x)
-        return (factor.rows * factor.log_scales.exp()[..., None]).square().sum((-2, -1))
+        return torch.cat([_trace(*block) for block in self._blocks(x)])
 
     def hutchinson_trace(self, x, *, num_samples=32, generator=None):
         r"""Estimate the trace from random combinations of the rows of the factor.
@@ -547,9 +549,12 @@ class PullbackMetric:
 
         Notes
         -----
-        Without `rtol` it is the rank of the rows of `scaled_factor`, scaled to unit length: their
-        singular values are compared with 32 sqrt(r) eps of the dtype times the largest; the
-        rounding of gradients reaches some 7 eps.
+        Without `rtol` it is the rank of the rows of `scaled_factor`, each relative to the length
+        of the gradients that it is a difference of: their singular values are compared with
+        32 sqrt(r) eps times the largest; the rounding of gradients reaches some 7 eps. The
+        epsilon is that of the precision in which the model computes, whatever the dtype of its
+        outputs. In half precision, under autocast and for TF32 it is compared with 8 eps, which
+        for bfloat16 is 0.06: `rtol`, or ``model.float()``, sees smaller ones.
 
         Examples
         --------
@@ -564,9 +569,8 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        basis, triangle, log_scales = triangle_of(relative_factor(self, x))
-        rank = rank_of(triangle, log_scales, torch.finfo(basis.dtype).eps)
-        return torch.asarray(rank, device=basis.device)
+        ranks = [rank_of(metric._triangle(part)) for metric, part in self._blocks(x)]
+        return torch.asarray(np.concatenate(ranks), device=x.device)
 
     def output_distance(self, x0, x1):
         r"""Return the Fisher-Rao distance of the two predictions.
@@ -657,11 +661,23 @@ class PullbackMetric:
         return network_of(self).gradients(x)
 
     def _factor_from(self, gradients):
+        """Return the factor, not to be changed."""
+        measuring = Measuring(gradients)
         with torch.inference_mode(False), torch.enable_grad():
-            rows, log_scales = apply_head(self.head, gradients.z.detach(), gradients)
+            rows, log_scales = apply_head(self.head, gradients.z.detach(), measuring)
         if self.check:
             check_gradients(rows)
-        return ScaledFactor(rows, log_scales, self.temperature)
+        origin, eps = measuring.origin(rows), gradients.forward_pass.eps
+        return MeasuredFactor(rows, log_scales, self.temperature, origin, eps)
+
+    def _triangle(self, x):
+        """Return the triangle of the factor in orthonormal frames of the input metric."""
+        return triangle_alone(relative_factor(self, x))
+
+    def _blocks(self, x):
+        """Return parts of a batch that fit into memory, with the metric for them."""
+        check_input(x, check=self.check)
+        return blocks(self, x)
 
     def _may_take_products(self, gradients, num_values):
         if self.strategy is None:
@@ -719,7 +735,20 @@ class PullbackMetric:
         return log_scales.exp() * rows[..., 0]
 
 
+_CHUNK = 64  # rows of the factor
 _ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+
+
+def _log_spectrum(metric, x):
+    triangle = metric._triangle(x)
+    return triangle.tensor(log_eigenvalues(triangle))
+
+
+def _trace(metric, x):
+    factor = relative_factor(metric, x)
+    scales = factor.log_scales.exp()[..., None]
+    pairs = zip(factor.rows.split(_CHUNK, dim=1), scales.split(_CHUNK, dim=1), strict=True)
+    return sum((rows * scale).square().sum((-2, -1)) for rows, scale in pairs)
 
 
 def _check_num_values(num_values, shape):
