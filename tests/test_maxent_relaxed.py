@@ -6,6 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.sparse
 
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, least_violation, max_entropy
@@ -114,8 +115,9 @@ def test_gradients_with_a_penalty(rng):
         return found.probabilities, found.theta, found.log_partition, found.value, found.entropy
 
     assert torch.autograd.gradcheck(solve, tensors)
-    with pytest.raises(ValueError, match="with lower and upper"):
-        c_maximize(tensors[0], lower=-5.0, upper=5.0)
+    price = torch.tensor([0.5, 2.0, 7.0], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="penalty has no gradient"):
+        c_maximize(*tensors[:2], penalty=price)
 
 
 # ---------------------------------------------------------------- bounds
@@ -213,6 +215,72 @@ def test_a_batch_of_bounds(rng):
     batch = max_entropy(DIE, lower=[[4.5], [1.0], [6.5]], upper=math.inf, throw=False)
     assert list(batch.member_status) == [Status.CONVERGED, Status.CONVERGED, Status.INFEASIBLE]
     np.testing.assert_allclose(batch.probabilities[1], 1 / 6, rtol=1e-14)
+
+
+def assert_bounds_are_optimal(found, F, lower, upper):
+    """Check that bounds hold, and that theta has the sign of the bound that is met."""
+    mean, slack = F @ found.probabilities, 1e-9 * (1.0 + np.abs(F).max())
+    assert (mean >= lower - slack).all()
+    assert (mean <= upper + slack).all()
+    assert (np.abs(mean - lower)[found.theta > 0.0] <= slack).all()
+    assert (np.abs(mean - upper)[found.theta < 0.0] <= slack).all()
+
+
+def test_many_correlated_features_between_close_bounds():
+    rng = np.random.default_rng(0)
+    for num_features in (50, 75, 100):
+        x = np.linspace(0.0, 1.0, 3 * num_features)
+        slopes, centres = rng.uniform(2.0, 40.0, num_features), rng.uniform(size=num_features)
+        F = 1.0 / (1.0 + np.exp(-slopes[:, None] * (x - centres[:, None])))
+        b = F @ rng.dirichlet(np.ones(x.size))
+        found = max_entropy(F, lower=b - 5e-5, upper=b + 5e-5)
+        assert found.status is Status.CONVERGED
+        assert_bounds_are_optimal(found, F, b - 5e-5, b + 5e-5)
+
+
+def test_bounds_on_sparse_features():
+    rng = np.random.default_rng(1)
+    statuses = set()
+    for _ in range(60):
+        m, c = int(rng.integers(1, 6)), int(rng.integers(3, 15))
+        F = (rng.random((m, c)) < 0.6) * rng.integers(-3, 4, size=(m, c)).astype(float)
+        b = F @ rng.dirichlet(np.ones(c)) + rng.choice([0.0, 0.3, 2.0]) * rng.normal(size=m)
+        lower = np.where(rng.random(m) < 0.8, b - rng.random(m), -math.inf)
+        upper = np.where(rng.random(m) < 0.8, b + rng.random(m), math.inf)
+        sparse = max_entropy(scipy.sparse.csr_array(F), lower=lower, upper=upper, throw=False)
+        dense = max_entropy(F, lower=lower, upper=upper, throw=False)
+        assert sparse.status is dense.status
+        statuses.add(sparse.status)
+        if sparse.status is Status.CONVERGED:
+            assert_bounds_are_optimal(sparse, F, lower, upper)
+            np.testing.assert_allclose(sparse.probabilities, dense.probabilities, atol=1e-8)
+    assert statuses == {Status.CONVERGED, Status.INFEASIBLE}
+
+
+def test_gradients_with_respect_to_bounds():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    F = torch.tensor(rng.normal(size=(3, 6)))
+    mean = F.mean(-1)
+    lower, upper = mean + torch.tensor([0.2, -0.3, -0.5]), mean + torch.tensor([0.5, -0.1, 0.5])
+    C = torch.tensor(rng.normal(size=6) * 0.1)
+    weights = torch.tensor(rng.normal(size=6))
+
+    def loss(F, lower, upper, C):
+        found = c_maximize(F, lower=lower, upper=upper, log_base=C)
+        return (weights * found.probabilities).sum() + found.value
+
+    arguments = [x.clone().requires_grad_() for x in (F, lower, upper, C)]
+    loss(*arguments).backward()
+    for k, x in enumerate(arguments):
+        for index in np.ndindex(tuple(x.shape)):
+            ends = []
+            for step in (1e-5, -1e-5):
+                moved = [y.detach().clone() for y in arguments]
+                moved[k][index] += step
+                ends.append(float(loss(*moved)))
+            slope = (ends[0] - ends[1]) / 2e-5
+            assert float(x.grad[index]) == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
 
 # ---------------------------------------------------------------- least violation

@@ -141,8 +141,6 @@ def test_bad_arguments(rng):
         max_entropy(F[:0], 0.0)
     with pytest.raises(ValueError, match=r"targets must .* has 3 "):
         max_entropy(F, [1.0, 2.0])
-    with pytest.raises(ValueError, match="lower and upper are for dense"):
-        max_entropy(F, lower=0.0)
     broken = F.copy()
     broken.data[0] = np.nan
     with pytest.raises(ValueError, match="features must be finite"):

@@ -8,7 +8,6 @@ distribution satisfies the constraints. Logs are natural, outcomes lie along the
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import scipy.sparse
@@ -33,11 +32,10 @@ from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._conditional import conditional
 from infogeo.maxent._diagnosis import solve_error
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
-from infogeo.maxent._gradients import attach, wants_gradient
+from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
 from infogeo.maxent._margins import fit_margins
 from infogeo.maxent._nearest import nearest_expectations
 from infogeo.maxent._problem import EPS, Controls, Problem
-from infogeo.maxent._single import solve_sparse
 from infogeo.maxent._sparse import check_sparse
 from infogeo.maxent._stack import solve_all, stack
 
@@ -146,10 +144,13 @@ def c_maximize(
     ends as UNDECIDED.
 
     For tensors that require a gradient, probabilities, their logarithms, theta, log_partition,
-    value and entropy are differentiable with respect to targets, log_base and features, by the
-    implicit function theorem. On a face these are the derivatives within the face. The outcomes off
-    it do not move. Where features are linearly dependent, they are the derivatives along targets
-    that stay consistent.
+    value and entropy are differentiable with respect to targets (or the bounds that are met),
+    log_base and features, by the implicit function theorem. On a face these are the derivatives
+    within the face. The outcomes off it do not move. Where features are linearly dependent, they
+    are the derivatives along targets that stay consistent.
+
+    Bounds are decided by Newton's method on the dual, whose steps say which of them are met; these
+    are then targets of the certified solve.
 
     Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
     the same proof with a larger S: the bound is weaker by about the root of the entries in a
@@ -180,10 +181,8 @@ def c_maximize(
     """
     check_controls(tol, max_steps)
     check_exclusive(targets, lower, upper, penalty)
-    is_sparse = scipy.sparse.issparse(features)
-    if is_sparse:
-        if lower is not None or upper is not None:
-            raise ValueError("lower and upper are for dense features: pass features.toarray().")
+    sparse = None
+    if scipy.sparse.issparse(features):
         sparse, features = check_sparse(features, check), np.broadcast_to(0.0, features.shape)
     given = {
         "features": (FEATURES, features),
@@ -199,7 +198,7 @@ def c_maximize(
         given["initial_theta"] = (OF_FEATURES, initial_theta)
     controls = Controls(tol, max_steps, callback)
     given = _by_name(given)
-    return _maximize(given, sparse if is_sparse else None, controls, throw, check)
+    return _maximize(given, sparse, controls, throw, check)
 
 
 def _maximize(given, sparse, controls, throw, check, *, noise=None):
@@ -225,17 +224,13 @@ def _maximize(given, sparse, controls, throw, check, *, noise=None):
         raise bad_value("lower", "be at most upper", f"by {(low - high).max():.6g} it is above")
     problem = Problem(F_host, b_host, C_host, roundoff, start, weights, noise)
     check_sizes(problem if sparse is None else replace(problem, features=sparse), check)
-    if sparse is not None:
-        solutions = solve_all(problem, controls, solver=partial(solve_sparse, sparse))
-    else:
-        solutions = solve_all(problem, controls, low, high)
+    solutions = solve_all(problem, controls, low, high, sparse)
     result = stack(solutions, F_host.shape, F, xp)
     if wants_gradient(arrays):
-        if low is not None or wants_gradient([tensors.get("penalty")]):
-            raise ValueError(
-                "gradients are those of targets, log_base and features: with lower and upper, and "
-                "for penalty, there are none. Pass detached tensors."
-            )
+        if wants_gradient([tensors.get("penalty")]):
+            raise ValueError("penalty has no gradient: pass penalty.detach().")
+        if low is not None:
+            b = met_bounds(result, tensors["lower"], tensors["upper"])
         result = attach(result, solutions, F, b, C, weights)
     if throw and not result.status.is_solution:
         raise solve_error(solutions, result)

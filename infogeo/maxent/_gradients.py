@@ -31,6 +31,18 @@ def refuse_gradients(**arguments):
             )
 
 
+def met_bounds(result, lower, upper):
+    """Return the bounds that the expectations meet as targets, 0 for features that meet none."""
+    import torch
+
+    lower, upper = (x.broadcast_to(result.theta.shape) for x in (lower, upper))
+    side = result.theta
+    if result.direction is not None:  # theta - s direction for large s
+        side = torch.where(result.direction.nan_to_num() != 0.0, -result.direction, side)
+    other = torch.where(side < 0.0, upper, torch.where(lower == upper, lower, 0.0))
+    return torch.where(side > 0.0, lower, other)
+
+
 def attach(result, solutions, F, b, C, penalty):
     """Return the result with gradients: of p, log p, theta, log_partition, value and entropy."""
     import torch

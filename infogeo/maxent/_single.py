@@ -21,7 +21,19 @@ _LARGEST_DENSE = 2_000_000
 
 
 def solve(problem, controls):
-    """Solve one problem; its log_base may rule outcomes out."""
+    """Solve one problem; its log_base may rule outcomes out, its features may be sparse.
+
+    What sparse features leave undecided is tried with dense ones, if they are few numbers.
+    """
+    found = _solve(problem, controls)
+    is_open = found.status in (Status.UNDECIDED, Status.MAX_STEPS)
+    is_small = math.prod(problem.features.shape) <= _LARGEST_DENSE
+    if is_open and is_small and is_sparse(problem.features):
+        return _solve(replace(problem, features=problem.features.toarray()), controls)
+    return found
+
+
+def _solve(problem, controls):
     C, allowed = problem.log_base, ~np.isneginf(problem.log_base)
     whole = restrict(problem, allowed)
     found = _solve_allowed(whole, controls)
@@ -35,15 +47,6 @@ def solve(problem, controls):
         outcome = found.outcome
         found = replace(found, outcome=Outcome(Status.UNDECIDED, outcome.point, outcome.steps))
     return _describe(found, residual, allowed, support, top)
-
-
-def solve_sparse(features, problem, controls):
-    """Solve one problem with sparse features; `problem` holds everything else."""
-    found = solve(replace(problem, features=features), controls)
-    is_open = found.status in (Status.UNDECIDED, Status.MAX_STEPS)
-    if is_open and problem.features.size <= _LARGEST_DENSE:
-        return solve(replace(problem, features=features.toarray()), controls)
-    return found
 
 
 def restrict(problem, outcomes):

@@ -136,10 +136,10 @@ class SparseReduced:
         uniform = np.full(on.shape[0], 1.0 / on.shape[0])
         centre = on.T @ uniform
         if support.all():
-            moments = _second_moments(on, uniform) - np.outer(centre, centre)
+            moments = second_moments(on, uniform) - np.outer(centre, centre)
         else:
             centre, b = centre - self.targets[chosen], self.targets[chosen]
-            moments = _second_moments(on, uniform)
+            moments = second_moments(on, uniform)
             moments -= np.outer(centre, b) + np.outer(b, centre) + np.outer(b, b)
             centre = b
         spread = np.sqrt(np.maximum(np.diagonal(moments), 0.0))
@@ -366,7 +366,7 @@ def _certify(problem, reduced, origin, variances, steps, controls):
 
 def _whitener(reduced, point, scale):
     """Return independent features, and W with W'W the inverse of their covariance."""
-    covariance = _second_moments(reduced.columns, point.p) - np.outer(point.mean, point.mean)
+    covariance = second_moments(reduced.columns, point.p) - np.outer(point.mean, point.mean)
     covariance += np.diag(reduced.ridge)
     covariance /= np.outer(scale, scale)
     factor, order, rank = _pivoted(covariance, 1e-10)
@@ -390,7 +390,7 @@ def _column_blocks(matrix):
         yield matrix[:, first : first + _MANY_NORMALS]
 
 
-def _second_moments(columns, p):
+def second_moments(columns, p):
     """Return E_p[F F'], (m, m)."""
     num_outcomes, num_features = columns.shape
     stored = np.diff(columns.indptr)

@@ -1,6 +1,7 @@
 """Results of a batch: filled member by member, returned in arrays of the user's library."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from array_api_compat import device
@@ -69,14 +70,14 @@ class Solutions:
         return tuple(k for k, status in enumerate(self.status) if not status.is_solution)
 
 
-def solve_all(problem, controls, lower=None, upper=None, solver=None):
+def solve_all(problem, controls, lower=None, upper=None, sparse=None):
     """Solve a batch: a Problem, and bounds, whose arrays have the same leading axes.
 
-    A solver of its own knows the features itself, and takes the members one by one.
+    Sparse features take the place of those of every member.
     """
     problem, lower, upper = _flattened(problem, lower, upper)
     solutions = Solutions(*problem.features.shape)
-    if len(solutions.status) > 1 and problem.penalty is lower is solver is None:
+    if len(solutions.status) > 1 and problem.penalty is lower is sparse is None:
         allowed = ~np.isneginf(problem.log_base)
         for members in solve_members(problem, controls):
             solutions.put_members(members, allowed)
@@ -86,8 +87,10 @@ def solve_all(problem, controls, lower=None, upper=None, solver=None):
                 solutions.put_members(members, allowed)
     for k in np.flatnonzero(np.equal(solutions.status, None)):
         member = problem.member(k)
+        if sparse is not None:
+            member = replace(member, features=sparse)
         if lower is None:
-            solutions.put(k, (solver or solve)(member, controls))
+            solutions.put(k, solve(member, controls))
         else:
             solutions.put(k, solve_box(member, lower[k], upper[k], controls))
     return solutions
