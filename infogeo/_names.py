@@ -213,7 +213,7 @@ def _difference(name: str, missing: list, extra: list) -> str:
 
 def listed(labels: Iterable[Any]) -> str:
     """Return names as a text shows them: of many the first few."""
-    shown = [label if label is _MISSING else _plain(label) for label in labels]
+    shown = [label if label is MISSING else _plain(label) for label in labels]
     text = ", ".join(repr(label) for label in shown[:5])
     return text + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
@@ -229,21 +229,21 @@ class _Missing:
         return "NaN"
 
 
-_MISSING = _Missing()
+MISSING = _Missing()
 
 
 def is_missing(label: Any) -> bool:
     """Tell whether a label is none: None, NaN, or what pandas has for missing values."""
-    return label is None or _key(label) is _MISSING
+    return label is None or _key(label) is MISSING
 
 
 def _key(label: Any) -> Hashable:
     if type(label) is str:
         return label
     try:
-        return _MISSING if label != label else label
+        return MISSING if label != label else label
     except TypeError:  # what pandas has for missing values is neither equal nor different
-        return _MISSING
+        return MISSING
 
 
 def _labels_by_key(axes: tuple[str, ...], value: Any) -> list[tuple[Hashable, Labels]]:

@@ -1,6 +1,6 @@
 """What solvers and decompositions return: frozen, with the numbers that justify them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeVar
@@ -52,6 +52,21 @@ class Status(Enum):
     def is_solution(self) -> bool:
         """Whether the result is the answer that was asked for."""
         return self in (Status.CONVERGED, Status.BOUNDARY)
+
+
+_SEVERITY = (
+    Status.CONVERGED,
+    Status.BOUNDARY,
+    Status.ROUNDING,
+    Status.MAX_STEPS,
+    Status.UNDECIDED,
+    Status.INFEASIBLE,
+)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Return how a solve of several parts ended; CONVERGED if there are none."""
+    return max(statuses, key=_SEVERITY.index, default=Status.CONVERGED)
 
 
 class SolveError(RuntimeError):

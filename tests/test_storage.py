@@ -87,6 +87,9 @@ RESULTS = {
         POINTS[0], [0.25] * 4, groups=np.array(["2026-01-01", "2026-01-02"] * 3, dtype="M8[D]")
     ),
     "balance": lambda: maxent.balance(np.linspace(-1.0, 1.0, 30)[:, None], [0.2]),
+    "balanced groups": lambda: maxent.balance(
+        np.linspace(-1.0, 1.0, 30)[:, None], [0.2], by=np.arange(30) % 2
+    ),
     "frequencies": lambda: maxent.match_frequencies(POINTS[0], [0.25] * 4),
     "conditional": lambda: maxent.conditional(
         np.linspace(-1.0, 1.0, 30)[:, None], np.arange(30) % 3, penalty=0.1

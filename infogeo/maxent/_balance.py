@@ -6,15 +6,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
+from array_api_compat import array_namespace, is_array_api_obj
 
 from infogeo import _array, maxent
-from infogeo._array import REAL, WEIGHTS, along, bad_value, gate, matched
-from infogeo._names import matched_rows, numbered, numbers
-from infogeo._result import Projection, SolveError, Status, storable
+from infogeo._array import NON_NEGATIVE, REAL, WEIGHTS, along, bad_value, gate, matched
+from infogeo._names import computed, is_missing, matched_rows, numbered, numbers
+from infogeo._result import Projection, SolveError, Status, storable, worst
 from infogeo.maxent._arguments import to_host
-from infogeo.maxent._wording import combined, listed
+from infogeo.maxent._sample import (
+    Constraints,
+    Reading,
+    column_names,
+    constraints_of,
+    labelled,
+    values_of,
+)
+from infogeo.maxent._sparse import check_sparse
+from infogeo.maxent._wording import apart, combined, listed
 
 Array = Any
+
+# Lines of a table that a summary shows.
+_MANY_LINES = 10
 
 
 @storable("BalanceDiagnostics")
@@ -34,6 +48,11 @@ class BalanceDiagnostics:
         Of the new weights: (sum w)^2 / sum w^2, in rows.
     base_effective_sample_size : array, shape ()
         The same of the base weights.
+    design_effect : array, shape ()
+        Kish's factor by which unequal weights raise the variance of a mean: the number of rows
+        with a positive base weight over the effective sample size.
+    base_design_effect : array, shape ()
+        The same of the base weights.
     largest_weight_ratio : array, shape ()
         The largest factor by which a row's share of the total weight grew.
     """
@@ -44,23 +63,50 @@ class BalanceDiagnostics:
     after: Array
     effective_sample_size: Array
     base_effective_sample_size: Array
+    design_effect: Array
+    base_design_effect: Array
     largest_weight_ratio: Array
 
     def __str__(self) -> str:
-        width = max(10, *(len(name) for name in self.names))
-        lines = [f"{'':{width}} {'target':>12} {'before':>12} {'after':>12}"]
-        columns = (_array.on_host(x) for x in (self.targets, self.before, self.after))
-        for name, *means in zip(self.names, *columns, strict=True):
-            lines.append(f"{name:{width}} " + " ".join(f"{float(x):12.6g}" for x in means))
-        sizes = self.effective_sample_size, self.base_effective_sample_size
-        size, base_size = (float(_array.on_host(x)) for x in sizes)
-        return "\n".join(
-            [
-                *lines,
-                f"effective sample size {size:.1f} (before: {base_size:.1f})",
-                f"largest weight ratio {float(_array.on_host(self.largest_weight_ratio)):.3g}",
-            ]
+        means = np.stack(
+            [_array.on_host(x) for x in (self.targets, self.before, self.after)], axis=1
         )
+        shown = _most_changed(means)
+        width = max(10, *(len(self.names[i]) for i in shown))
+        lines = [f"{'':{width}} {'target':>12} {'before':>12} {'after':>12}"]
+        for i in shown:
+            numbers_ = " ".join(f"{float(x):12.6g}" for x in means[i])
+            lines.append(f"{self.names[i]:{width}} {numbers_}")
+        if len(shown) < len(means):
+            lines.append(f"and {len(means) - len(shown)} more, which changed less")
+        return "\n".join([*lines, *self._sizes()])
+
+    def _sizes(self) -> list[str]:
+        numbers_ = (
+            float(_array.on_host(x))
+            for x in (
+                self.effective_sample_size,
+                self.base_effective_sample_size,
+                self.design_effect,
+                self.base_design_effect,
+                self.largest_weight_ratio,
+            )
+        )
+        size, base_size, effect, base_effect, ratio = numbers_
+        return [
+            f"effective sample size {size:.1f} (before: {base_size:.1f})",
+            f"design effect {effect:.3g} (before: {base_effect:.3g})",
+            f"largest weight ratio {ratio:.3g}",
+        ]
+
+
+def _most_changed(means):
+    """Return which rows of (target, before, after) to show: those that changed the most."""
+    if len(means) <= _MANY_LINES:
+        return range(len(means))
+    size = np.maximum(np.abs(means).max(axis=1), 1e-300)
+    order = np.argsort(-np.abs(means[:, 2] - means[:, 1]) / size, kind="stable")
+    return np.sort(order[:_MANY_LINES])
 
 
 @storable("Balance")
@@ -71,19 +117,61 @@ class Balance:
     Parameters
     ----------
     weights : array, shape (n,)
-        The new weights, with the sum of the base weights; 1 if none were given.
-    projection : Projection
+        The new weights, with the total that was asked for. Else with the sum of the base weights;
+        1 if none were given.
+    projection : Projection, or tuple of one for each group
         The new distribution over the rows, with its error bound, or the proof that there is none.
-    diagnostics : BalanceDiagnostics
+        Its outcomes are the rows of the group.
+    diagnostics : BalanceDiagnostics, or tuple of one for each group
         What changed.
+    groups : numpy array, shape (g,), or None
+        The labels of the groups, in the order of the tuples.
     """
 
     weights: Array
-    projection: Projection
-    diagnostics: BalanceDiagnostics
+    projection: Projection | tuple[Projection, ...]
+    diagnostics: BalanceDiagnostics | tuple[BalanceDiagnostics, ...]
+    groups: np.ndarray | None = None
+
+    @property
+    def status(self) -> Status:
+        """How the solve ended; for several groups the worst of them."""
+        return worst([p.status for p in _each(self.projection)])
+
+    def __str__(self) -> str:
+        lines = [f"Balance: {self.status.value}"]
+        if self.groups is None:
+            return "\n".join([*lines, str(self.diagnostics)])
+        lines.append(f"{'group':12} {'effective sample size':>21} {'before':>10} {'status'}")
+        parts = zip(self.groups, _each(self.diagnostics), _each(self.projection), strict=True)
+        for label, found, projection in list(parts)[:_MANY_LINES]:
+            sizes = found.effective_sample_size, found.base_effective_sample_size
+            size, base_size = (float(_array.on_host(x)) for x in sizes)
+            state = projection.status.name.lower()
+            lines.append(f"{label!s:12} {size:21.1f} {base_size:10.1f} {state}")
+        if len(self.groups) > _MANY_LINES:
+            lines.append(f"and {len(self.groups) - _MANY_LINES} more groups")
+        return "\n".join(lines)
 
 
-def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, throw=True, check=True):
+def _each(parts):
+    return parts if isinstance(parts, tuple) else (parts,)
+
+
+def balance(
+    covariates,
+    targets,
+    *,
+    weights=None,
+    total=None,
+    tolerance=0.0,
+    by=None,
+    normalize=False,
+    tol=1e-10,
+    max_steps=100,
+    throw=True,
+    check=True,
+):
     r"""Weights nearest to the base weights under which covariates have given means.
 
     .. math:: w = \arg\min \{ KL(w, d) : \sum_i w_i x_i = t \},
@@ -94,16 +182,31 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
 
     Parameters
     ----------
-    covariates : array, shape (n, m), or data frame
+    covariates : array, shape (n, m), data frame, or scipy.sparse array
         One row for each unit. Of a frame (pandas, or anything with ``columns``) those columns
         count that have a target.
     targets : array, shape (m,), or mapping
         The means. For a frame, a mapping from a column's name to its mean, or to a mapping from
         the column's levels to their shares: ``{"age": 41.5, "sex": {"f": 0.51, "m": 0.49}}``. A
-        series is the mapping from its labels.
+        series is the mapping from its labels. Missing values are a level of their own, whose share
+        stands under ``float("nan")``. With `by`, a mapping from each group's label to its targets,
+        or a frame with one row for each group; means in an array are those of all groups.
     weights : array, shape (n,), optional
         Base weights d, such as those of a sampling design. Default: equal. A row of weight 0
         keeps it.
+    total : float, optional
+        What the new weights sum to, such as the size of the population. The counts of a column's
+        levels may then stand for its shares: those that sum to the total. With `by` a mapping from
+        each group's label to its total; a number is divided as the base weights are. Default: the
+        sum of the base weights; 1 if none were given.
+    tolerance : float, array, shape (m,), or mapping
+        How far means and shares may be off, in the units of each. For a frame, a mapping from a
+        column's name; columns without an entry are met exactly.
+    by : str or sequence of n labels, optional
+        Groups whose rows are balanced by themselves: their labels, or the name of a column.
+    normalize : bool
+        Divide the shares of each column by their sum, whatever it is: for counts, and for shares
+        that rounding has left with a sum of 0.9999.
     tol : float
         As in `c_maximize`.
     max_steps : int
@@ -116,7 +219,8 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
     Returns
     -------
     Balance
-        Weights in the library, dtype and on the device of the covariates (of a frame: numpy).
+        Weights in the library, dtype and on the device of the covariates (of a frame: numpy). It
+        prints as a summary.
 
     Raises
     ------
@@ -124,13 +228,18 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
         Columns, levels and targets that do not fit together; missing values.
     SolveError
         No weights meet the targets: the message names the columns that are guilty, and
-        ``error.result.projection.certificate`` proves it. Or none were found.
+        ``error.result.projection.certificate`` proves it. Or none were found. ``error.failed``
+        lists the groups that failed.
 
     Notes
     -----
     `c_maximize` with the rows as outcomes. Its optimum on the boundary (a target at the end of
     what the sample reaches) gives weight 0 to rows. ``diagnostics`` prints as a table. Of tensors
-    the weights are differentiable with respect to covariates, targets and base weights.
+    the weights are differentiable with respect to covariates, targets and base weights, without
+    a tolerance.
+
+    Categories with many levels are kept as sparse columns where these are long and mostly 0. With
+    a tolerance all columns are written out.
 
     References
     ----------
@@ -138,6 +247,7 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
     the expected marginal totals are known, Ann. Math. Stat. 11, 1940.
     J.-C. Deville and C.-E. Sarndal, Calibration estimators in survey sampling, JASA 87, 1992.
     J. Hainmueller, Entropy balancing for causal effects, Political Analysis 20, 2012.
+    L. Kish, Survey Sampling, 1965 (the design effect).
 
     Examples
     --------
@@ -146,133 +256,213 @@ def balance(covariates, targets, *, weights=None, tol=1e-10, max_steps=100, thro
     >>> found = balance([[20, 1], [25, 0], [30, 0], [60, 0], [50, 1]], [45, 0.5])
     >>> found.weights.round(4)
     array([0.1268, 0.0874, 0.1046, 0.308 , 0.3732])
-    >>> print(found.diagnostics)
+    >>> print(found)
+    Balance: converged
                      target       before        after
     x[0]                 45           37           45
     x[1]                0.5          0.4          0.5
     effective sample size 3.7 (before: 5.0)
+    design effect 1.34 (before: 1)
     largest weight ratio 1.87
     """
-    names, weights = None, matched_rows("covariates", covariates, "weights", weights)
-    if hasattr(covariates, "columns"):
-        names, covariates, targets = _constraints(covariates, targets)
-    elif isinstance(targets, Mapping):
-        raise TypeError("targets may be a mapping only for a data frame: give one mean for each.")
-    covariates, targets = matched(
-        covariates=(_COVARIATES, numbered(("covariates",), covariates, targets)),
-        targets=(_COVARIATES, targets),
-    )
-    given = {"covariates": (REAL, covariates), "targets": (REAL, targets)}
-    if weights is not None:
-        given["weights"] = (WEIGHTS, weights)
-    xp, x, t, *base = gate(check, **given)
-    names = _checked_shapes(names, x, t)
-    base, unit = _base_weights(x, base, xp)
-    try:
-        projection = maxent.c_maximize(
-            x.T,
-            t,
-            log_base=_array.safe_log(base, xp),
-            tol=tol,
-            max_steps=max_steps,
-            check=False,
-        )
-    except SolveError as error:
-        result = _describe(error.result, names, x, t, base, unit, xp)
-        if not throw:
-            return result
-        text = _guilty(error.result, names, to_host("x", x), to_host("t", t), to_host("d", base))
-        raise SolveError(text or _with_names(str(error), names), result) from None
-    return _describe(projection, names, x, t, base, unit, xp)
+    covariates = computed(covariates)
+    weights = numbers("weights", matched_rows("covariates", covariates, "weights", weights))
+    groups, members = _groups(covariates, by)
+    goals = _of_groups("targets", targets, groups)
+    reading, controls = Reading(tolerance, normalize), {"tol": tol, "max_steps": max_steps}
+    totals = _totals(total, weights, groups, members)
+    parts = []
+    for index, goal, size in zip(members, goals, totals, strict=True):
+        counts = None if total is None else size
+        constraints = _constraints(covariates, goal, index, counts, reading)
+        base = None if weights is None else _rows(weights, index)
+        parts.append(_balanced(constraints, base, size, controls, check))
+    if groups is None:
+        ((result, text),) = parts
+        if throw and text:
+            raise SolveError(text, result)
+        return result
+    result = _together(parts, groups, members)
+    if throw and not result.status.is_solution:
+        raise _error_of_groups(parts, result)
+    return result
 
+
+# ---------------------------------------------------------------- groups
+
+
+def _groups(covariates, by):
+    """Return the labels of the groups and the rows of each; None for one group of all rows."""
+    if by is None:
+        return None, [None]
+    columns = column_names(covariates)
+    if isinstance(by, str):
+        if by not in (columns or []):
+            seen, advice = f"got {by!r}", ""
+            if columns is not None:
+                seen, advice = f"there is no {by}", f"The columns are {listed(columns)}."
+            raise bad_value("by", "hold labels, or name a column", seen, advice)
+        by = covariates[by]
+    else:
+        by = matched_rows("covariates", covariates, "by", by)
+    labels, num_rows = values_of(by), _num_rows(covariates)
+    if len(labels) != num_rows:
+        rule = f"have one label for each of the {num_rows} rows"
+        raise bad_value("by", rule, f"got {len(labels)}")
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        seen = f"it has missing values in {listed(missing, 'row')}"
+        raise bad_value("by", "have a label for every row", seen, "Drop these rows.")
+    rows = {}
+    for i, label in enumerate(labels):
+        rows.setdefault(label, []).append(i)
+    try:
+        order = sorted(rows)
+    except TypeError:
+        raise TypeError("by must hold labels of one kind, such as integers or text.") from None
+    return np.array(order), [np.array(rows[label]) for label in order]
+
+
+def _num_rows(covariates):
+    shape = getattr(covariates, "shape", None)
+    return len(covariates) if shape is None else int(shape[0])
+
+
+def _of_groups(name, given, groups):
+    """Return what was given for each group."""
+    if groups is None:
+        return [given]
+    labels = groups.tolist()
+    if column_names(given) is not None and hasattr(given, "to_dict"):
+        given = given.T.to_dict()
+    given = labelled(given)
+    if isinstance(given, Mapping):
+        lacking = [label for label in labels if label not in given]
+        unknown = [label for label in given if label not in labels]
+        if lacking or unknown:
+            seen = [f"there is none for {listed(lacking)}"] if lacking else []
+            seen += [f"there is no group {listed(unknown)}"] if unknown else []
+            raise bad_value(name, "have one entry for each group", ", and ".join(seen))
+        return [given[label] for label in labels]
+    if len(getattr(given, "shape", ())) > 1:
+        seen = f"got an array of shape {tuple(given.shape)}"
+        advice = "Give a mapping from the labels of the groups."
+        raise bad_value(name, "be the means of all groups, or say whose they are", seen, advice)
+    return [given] * len(labels)
+
+
+def _totals(total, weights, groups, members):
+    """Return what the weights of each group sum to; None for the sum of its base weights."""
+    if total is None and (groups is None or weights is not None):
+        return [None] * len(members)
+    total = 1.0 if total is None else total
+    if groups is None or isinstance(labelled(total), Mapping):
+        totals = [_array.finite_number("total", x) for x in _of_groups("total", total, groups)]
+    else:
+        total = _array.finite_number("total", total)
+        if weights is None:
+            sums = np.array([index.size for index in members], dtype=float)
+        else:
+            base = to_host("weights", weights)
+            sums = np.array([base[index].sum() for index in members])
+        totals = (total * (sums / sums.sum())).tolist()
+    if not min(totals) > 0.0:
+        raise bad_value("total", "be positive", f"got {min(totals):.6g}")
+    return totals
+
+
+def _rows(values, index):
+    if index is None:
+        return values
+    if isinstance(values, list | tuple):
+        return [values[i] for i in index]
+    if not is_array_api_obj(values):  # sparse
+        return values[index]
+    xp = array_namespace(values)
+    return xp.take(values, xp.asarray(index, device=_array.device_of(values)), axis=0)
+
+
+def _together(parts, groups, members):
+    """Return the result of all groups, with their weights in the order of the rows."""
+    results = [result for result, _ in parts]
+    first = results[0].weights
+    xp = array_namespace(first)
+    weights = _rows(xp.concat([r.weights for r in results]), np.argsort(np.concatenate(members)))
+    return Balance(
+        weights,
+        tuple(result.projection for result in results),
+        tuple(result.diagnostics for result in results),
+        groups,
+    )
+
+
+def _error_of_groups(parts, result):
+    failed = [g for g, (_, text) in enumerate(parts) if text]
+    return SolveError(
+        f"{len(failed)} of {len(parts)} groups failed, the others are solved in the result: "
+        f"{listed(result.groups[failed].tolist())}. Group {result.groups[failed[0]]}: "
+        f"{parts[failed[0]][1]}",
+        result,
+        tuple(failed),
+    )
+
+
+# ---------------------------------------------------------------- one group
 
 _COVARIATES = along(REAL, "covariates")
 
 
-def _constraints(frame, targets):
-    """Return the names of the constraints, and covariates and targets as arrays."""
-    columns = list(frame.columns)
-    repeated = {str(name): None for name in columns if columns.count(name) > 1}
-    if repeated:
-        raise bad_value(
-            "covariates", "have columns of different names", f"{listed(repeated)} repeat"
-        )
-    targets = _labelled(targets)
-    if not isinstance(targets, Mapping):
-        targets = np.asarray(targets)
-        if targets.shape != (len(columns),):
-            seen = f"got shape {targets.shape} for the columns {listed(columns)}"
-            raise bad_value("targets", "have one mean for each column", seen)
-        targets = dict(zip(columns, targets.tolist(), strict=True))
-    if not targets:
-        raise bad_value("targets", "name at least one column", "it is empty")
-    unknown = [name for name in targets if name not in columns]
-    if unknown:
-        advice = f"The columns are {listed(columns)}."
-        raise bad_value("targets", "name columns", f"there is no {listed(unknown)}", advice)
-    names, values, means = [], [], []
-    for name, target in targets.items():
-        column, target = frame[name], _labelled(target)
-        if isinstance(target, Mapping):
-            column = np.asarray(column)
-            for level, share in _shares(name, column, target).items():
-                names.append(f"{name} = {level}")
-                values.append((column == level).astype(np.float64))
-                means.append(share)
-        else:
-            names.append(str(name))
-            values.append(_numbers(name, column))
-            means.append(_array.finite_number(f"the target of {name}", target))
-    return names, np.stack(values, axis=1), np.array(means)
+def _constraints(covariates, targets, index, total, reading):
+    """Return the constraints on some rows of a sample; on all if `index` is None."""
+    columns = column_names(covariates)
+    if columns is not None:
+        return constraints_of(covariates, columns, targets, index, total, reading)
+    if isinstance(labelled(targets), Mapping) and not hasattr(targets, "index"):
+        raise TypeError("targets may be a mapping only for a data frame: give one mean for each.")
+    if scipy.sparse.issparse(covariates):
+        x = scipy.sparse.csr_array(covariates)
+        return Constraints(None, _rows(x, index), targets, reading.tolerance)
+    given = {"targets": (_COVARIATES, targets), "tolerance": (_COVARIATES, reading.tolerance)}
+    x, targets, tolerance = matched(
+        covariates=(
+            _COVARIATES,
+            numbered(("covariates",), covariates, targets, reading.tolerance),
+        ),
+        **given,
+    )
+    return Constraints(None, _rows(x, index), targets, tolerance)
 
 
-def _labelled(targets):
-    """Return a series as the mapping from its labels that it is."""
-    is_series = hasattr(targets, "to_dict") and getattr(targets, "ndim", 0) == 1
-    if not is_series:
-        return targets
-    repeated = targets.index[targets.index.duplicated()]
-    if len(repeated):
-        seen = f"{listed(repeated.tolist())} repeat"
-        raise bad_value("targets", "name each column or level once", seen)
-    return targets.to_dict()
-
-
-def _numbers(name, column):
+def _balanced(constraints, weights, total, controls, check):
+    """Return the result for one group, and what to say if it is no solution."""
+    x, is_sparse = constraints.covariates, scipy.sparse.issparse(constraints.covariates)
+    if is_sparse:
+        sparse, x = check_sparse(x, check), np.broadcast_to(0.0, x.shape)
+    given = {
+        "covariates": (REAL, x),
+        "targets": (REAL, constraints.targets),
+        "tolerance": (NON_NEGATIVE, constraints.tolerance),
+    }
+    if weights is not None:
+        given["weights"] = (WEIGHTS, weights)
+    xp, x, t, slack, *base = gate(check, **given)
+    names = _checked_shapes(constraints.names, x, t, slack)
+    base, unit = _base_weights(x, base, xp)
+    has_slack = bool(xp.any(slack > 0.0))
+    if is_sparse:
+        x = sparse.toarray() if has_slack else sparse
+    ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
+    log_base, text = _array.safe_log(base, xp), ""
     try:
-        array = np.asarray(numbers(f"the column {name}", column))
-        is_numeric = array.dtype.kind in "biuf"
-    except TypeError:
-        is_numeric = False
-    if not is_numeric:
-        raise TypeError(
-            f"the column {name} must hold numbers for a target that is a mean: its dtype is "
-            f"{column.dtype}. For categories give their shares, {{level: share}}."
-        )
-    column = array
-    if not np.isfinite(column).all():
-        (rows,) = np.nonzero(~np.isfinite(column))
-        seen = f"it has NaN or infinite entries in {listed(rows, 'row')}"
-        raise bad_value(f"the column {name}", "be finite", seen, "Drop or impute them.")
-    return column.astype(np.float64)
+        projection = maxent.c_maximize(x.T, log_base=log_base, check=False, **ends, **controls)
+    except SolveError as error:
+        projection = error.result
+        text = _guilty(projection, constraints, names, x, t, slack, to_host("d", base))
+        text = text or _with_names(str(error), names)
+    return _describe(projection, names, x, t, base, unit, total, xp), text
 
 
-def _shares(name, column, target):
-    """Return the shares of a column's levels with sum 1."""
-    levels = list(dict.fromkeys(column.tolist()))
-    missing = [level for level in levels if level not in target]
-    if missing:
-        seen = f"there is none for {listed(missing)}"
-        raise bad_value(f"the target of {name}", "have a share for every level", seen)
-    shares = np.array([_array.finite_number(f"the share of {k}", v) for k, v in target.items()])
-    if shares.size == 0 or shares.min() < 0.0 or abs(shares.sum() - 1.0) > 2e-6:
-        rule = "hold shares that are not negative and sum to 1"
-        seen = f"they are {listed(shares.tolist())} with sum {shares.sum():.9g}"
-        raise bad_value(f"the target of {name}", rule, seen)
-    return dict(zip(target, (shares / shares.sum()).tolist(), strict=True))
-
-
-def _checked_shapes(names, x, t):
+def _checked_shapes(names, x, t, slack):
     if len(x.shape) != 2 or 0 in x.shape:
         seen = f"got shape {tuple(x.shape)}"
         advice = "Write covariates[:, None] for a single one." if len(x.shape) == 1 else ""
@@ -280,6 +470,9 @@ def _checked_shapes(names, x, t):
     if tuple(t.shape) != (x.shape[1],):
         seen = f"got shape {tuple(t.shape)} for covariates of shape {tuple(x.shape)}"
         raise bad_value("targets", "have one mean for each covariate", seen)
+    if slack.shape and tuple(slack.shape) != (x.shape[1],):
+        seen = f"got shape {tuple(slack.shape)} for covariates of shape {tuple(x.shape)}"
+        raise bad_value("tolerance", "be a number or have one for each covariate", seen)
     return names or [f"x[{i}]" for i in range(x.shape[1])]
 
 
@@ -297,44 +490,66 @@ def _base_weights(x, base, xp):
     return base / unit, unit
 
 
-def _describe(projection, names, x, t, base, unit, xp):
-    p, total = projection.probabilities, xp.sum(base)
-    share = base / total
+def _describe(projection, names, x, t, base, unit, total, xp):
+    p, size = projection.probabilities, xp.sum(base)
+    share = base / size
     counts = share > 0.0
     ratio = xp.where(counts, p / xp.where(counts, share, xp.ones_like(share)), 0.0 * share)
+    new, old, num_rows = xp.sum(p * p), xp.sum(share * share), xp.sum(xp.astype(counts, p.dtype))
     diagnostics = BalanceDiagnostics(
         names=tuple(names),
         targets=t,
         before=x.T @ share,
         after=x.T @ p,
-        effective_sample_size=1.0 / xp.sum(p * p),
-        base_effective_sample_size=1.0 / xp.sum(share * share),
+        effective_sample_size=1.0 / new,
+        base_effective_sample_size=1.0 / old,
+        design_effect=num_rows * new,
+        base_design_effect=num_rows * old,
         largest_weight_ratio=xp.max(ratio),
     )
-    return Balance(p * total * unit, projection, diagnostics)
+    weights = p * size * unit if total is None else p * total
+    return Balance(weights, projection, diagnostics)
 
 
-def _guilty(projection, names, x, t, base):
+# ---------------------------------------------------------------- what cannot be
+
+
+def _guilty(projection, constraints, names, x, t, slack, base):
     """Say which constraints the certificate of infeasibility names; "" if there is none."""
     if projection.status is not Status.INFEASIBLE:
         return ""
     eta = to_host("certificate", projection.certificate)
+    t, slack = to_host("t", t), to_host("slack", slack)
+    x = (x if scipy.sparse.issparse(x) else to_host("x", x))[base > 0.0]
     (numbers,) = np.nonzero(eta)
-    x = x[base > 0.0]
     if numbers.size == 1:
-        i = numbers[0]
-        return (
-            f"No weights meet the targets: that of {names[i]}, {t[i]:.6g}, is outside the range "
-            f"[{x[:, i].min():.6g}, {x[:, i].max():.6g}] of its values."
-        )
+        i = int(numbers[0])
+        column = x[:, [i]].toarray() if scipy.sparse.issparse(x) else x[:, i]
+        is_share = constraints.is_share is not None and constraints.is_share[i]
+        off = float(np.broadcast_to(slack, t.shape)[i])
+        text = _out_of_reach(names[i], is_share, column.min(), column.max(), t[i])
+        allowed = f" (with a tolerance of {off:.6g})" if off > 0.0 else ""
+        return f"No weights meet the targets: {text} was asked{allowed}."
     values = x @ eta
+    goal = float(eta @ t + np.abs(eta) @ np.broadcast_to(slack, t.shape))
     guilty = [names[i] for i in numbers]
-    is_constant = np.ptp(values) <= 1e-6 * (values.min() - float(eta @ t))
+    is_constant = np.ptp(values) <= 1e-6 * (values.min() - goal)
+    least, most = apart(values.min(), goal)
+    made = "at most" if slack.any() else ""
     return (
         f"No weights meet the targets: those of {listed(guilty)} clash. In every row "
         f"{combined(eta[numbers], guilty)} is {'' if is_constant else 'at least '}"
-        f"{values.min():.6g}, and the targets make it {float(eta @ t):.6g}. Change one of them."
+        f"{least}, and the targets make it {made}{' ' if made else ''}{most}. Change one of them."
     )
+
+
+def _out_of_reach(name, is_share, low, high, target):
+    """Say which values the mean of one column can have, and which was asked."""
+    if is_share:
+        return f"{'no' if high == 0.0 else 'every'} row has {name}; a share of {target:.6g}"
+    end, side = (high, "most") if target > high else (low, "least")
+    end, target = apart(end, target)
+    return f"the mean of {name} is at {side} {end}; {target}"
 
 
 def _with_names(text, names):

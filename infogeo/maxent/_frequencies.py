@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, is_dask_array, is_torch_array
 from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
-from infogeo._result import SolveError, Status, storable
+from infogeo._result import SolveError, Status, storable, worst
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._gradients import refuse_gradients
 from infogeo.maxent._problem import CAUTION, EPS
@@ -764,15 +764,6 @@ class _Output:
         return float(np.abs(_host(mean) - solution.frequencies).max()), is_cut
 
 
-_SEVERITY = (
-    Status.CONVERGED,
-    Status.BOUNDARY,
-    Status.MAX_STEPS,
-    Status.UNDECIDED,
-    Status.INFEASIBLE,
-)
-
-
 def _collect(solutions, residuals, probabilities, like, names, xp):
     """Return the result in arrays of the user's library."""
     where = {"device": _array.device_of(like)}
@@ -792,7 +783,7 @@ def _collect(solutions, residuals, probabilities, like, names, xp):
         probabilities=xp.asarray(probabilities, dtype=like.dtype, **where),
         class_offsets=array([_offsets(s) for s in solutions]),
         residual=array(residuals),
-        status=max((s.status for s in solutions), key=_SEVERITY.index),
+        status=worst(s.status for s in solutions),
         error_bound=array([s.error_bound + cast for s in solutions]),
         steps=array([s.steps for s in solutions], dtype=xp.asarray(0).dtype),
         certificate=certificate,

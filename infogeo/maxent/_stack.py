@@ -6,19 +6,12 @@ from dataclasses import replace
 import numpy as np
 from array_api_compat import device
 
-from infogeo._result import Projection, Status
+from infogeo._result import Projection, Status, worst
 from infogeo.maxent._batch import solve_dependent, solve_members
 from infogeo.maxent._box import solve_box
 from infogeo.maxent._problem import Problem
 from infogeo.maxent._single import solve
 
-_SEVERITY = (
-    Status.CONVERGED,
-    Status.BOUNDARY,
-    Status.MAX_STEPS,
-    Status.UNDECIDED,
-    Status.INFEASIBLE,
-)
 _NUMBERS = ("log_partition", "value", "entropy", "residual", "error_bound", "dual_gap")
 
 
@@ -141,7 +134,7 @@ def stack(solutions, shape, like, xp):
         log_probabilities=collect(solutions.log_probabilities, num_outcomes),
         theta=collect(solutions.theta, num_features),
         **{name: collect(getattr(solutions, name)) for name in _NUMBERS},
-        status=max(set(solutions.status), key=_SEVERITY.index, default=Status.CONVERGED),
+        status=worst(set(solutions.status)),
         support=collect(solutions.support, num_outcomes, dtype=xp.bool),
         rank=collect(solutions.rank, dtype=None),
         steps=collect(solutions.steps, dtype=None),

@@ -17,3 +17,12 @@ def combined(coefficients, names):
     pairs = list(zip(coefficients, names, strict=True))
     terms = [f"{float(a):+.4g} ({name})" for a, name in pairs[:6]]
     return " ".join(terms) + (" + ..." if len(pairs) > 6 else "")
+
+
+def apart(first, second):
+    """Write two numbers with the digits that tell them apart, six at least."""
+    for digits in range(6, 18):
+        texts = f"{float(first):.{digits}g}", f"{float(second):.{digits}g}"
+        if texts[0] != texts[1]:
+            break
+    return texts
