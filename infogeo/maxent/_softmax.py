@@ -128,9 +128,15 @@ def _span_and_ties(rows, allowed, contrasts):
     size = rows.shape[1] * contrasts.shape[1]
     if size == 0:
         return np.zeros((0, 0)), np.zeros((0, 0))
-    factor = _reference_factor(rows, allowed, contrasts)
+    share = allowed / allowed.sum(axis=1, keepdims=True)
+    weights = np.full(len(rows), 1.0 / len(rows))
+    factor = _root_of_information(rows, share, weights, contrasts)
     scale = np.linalg.norm(factor, axis=0)
-    scale = np.where(scale > 0.0, scale, 1.0)
+    # Where all allowed classes have the same, their centre leaves rounding errors.
+    terms = (np.square(rows).T @ (weights[:, None] * share)) @ np.square(contrasts)
+    is_zero = scale <= 16.0 * size * EPS * np.sqrt(terms.ravel())
+    factor[:, is_zero] = 0.0
+    scale = np.where(is_zero, 1.0, scale)
     upper, order = scipy.linalg.qr(factor / scale, mode="r", pivoting=True)
     upper = upper[: min(upper.shape)]
     diagonal = np.abs(np.diagonal(upper))
@@ -147,19 +153,29 @@ def _span_and_ties(rows, allowed, contrasts):
     return span, ties
 
 
-def _reference_factor(rows, allowed, contrasts):
-    """Return R, upper triangular, with R'R the mean information of uniform distributions."""
-    size = rows.shape[1] * contrasts.shape[1]
-    factor = np.zeros((0, size))
-    step = max(1, 4 * _BLOCK_ENTRIES // max(1, size * allowed.shape[1]))
-    for start in range(0, rows.shape[0], step):
-        kept = allowed[start : start + step]
-        share = kept / kept.sum(axis=1, keepdims=True)
-        centred = contrasts - (share @ contrasts)[:, None, :]  # (n, c, q)
-        centred = centred * np.sqrt(share / len(rows))[:, :, None]
-        block = rows[start : start + step, None, :, None] * centred[:, :, None, :]
-        factor = np.linalg.qr(np.vstack([factor, block.reshape(-1, size)]), mode="r")
+def _root_of_information(rows, p, weights, contrasts, span=None):
+    """Return R, upper triangular, with R'R the weighted sum of the Fisher informations."""
+    factor = None
+    for block in _roots(rows, p, weights, contrasts):
+        block = block if span is None else block @ span
+        stacked = block if factor is None else np.vstack([factor, block])
+        factor = np.linalg.qr(stacked, mode="r")
     return factor
+
+
+def _roots(rows, p, weights, contrasts):
+    """Yield the blocks B of a tall matrix with B'B the weighted sum of the Fisher informations.
+
+    A row of it is what one class of one sample contributes, less the mean over the classes.
+    """
+    size = rows.shape[1] * contrasts.shape[1]
+    step = max(1, 4 * _BLOCK_ENTRIES // max(1, size * p.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        centred = contrasts - (p[part] @ contrasts)[:, None, :]  # (n, c, q)
+        centred *= np.sqrt(weights[part, None] * p[part])[:, :, None]
+        block = rows[part, None, :, None] * centred[:, :, None, :]
+        yield block.reshape(-1, size)
 
 
 def evaluate(task, t, *, accurate=False):
@@ -236,32 +252,22 @@ def _information(rows, p, weights, contrasts):
 
 
 def _hessian(task, state):
-    penalty = 0.0
-    if task.penalty is not None:
-        penalty = np.kron(task.penalty, np.eye(task.contrasts.shape[1]))
     if task.span is None:
-        return _information(task.rows, state.p, task.weights, task.contrasts) + penalty
-    if task.penalty is not None:
-        penalty = task.span.T @ penalty @ task.span
-    return _information_in_span(task, state.p) + penalty
+        information = _information(task.rows, state.p, task.weights, task.contrasts)
+    else:  # directions of small effect are long: what cancels has to cancel before
+        blocks = _roots(task.rows, state.p, task.weights, task.contrasts)
+        information = sum(_gram(block @ task.span) for block in blocks)
+    return information if task.penalty is None else information + _price(task)
 
 
-def _information_in_span(task, p):
-    """Return the information along the directions of the span, (k, k).
+def _gram(block):
+    return block.T @ block
 
-    Directions of small effect are long: what cancels has to cancel before they are multiplied.
-    """
-    size, num_directions = task.span.shape
-    information = np.zeros((num_directions, num_directions))
-    step = max(1, 4 * _BLOCK_ENTRIES // max(1, size * p.shape[1]))
-    for start in range(0, len(p), step):
-        part = slice(start, start + step)
-        centred = task.contrasts - (p[part] @ task.contrasts)[:, None, :]
-        centred *= np.sqrt(task.weights[part, None] * p[part])[:, :, None]
-        block = task.rows[part, None, :, None] * centred[:, :, None, :]
-        block = block.reshape(-1, size) @ task.span
-        information += block.T @ block
-    return information
+
+def _price(task):
+    """Return what the penalty adds to the Hessian."""
+    price = np.kron(task.penalty, np.eye(task.contrasts.shape[1]))
+    return price if task.span is None else task.span.T @ price @ task.span
 
 
 @dataclass(frozen=True)
@@ -285,22 +291,33 @@ class _Factor:
         return inverse * self.scale, is_known
 
 
-def _factor(hessian):
+def _factor(task, state):
+    """Return a factor of the Hessian, at worst one that gives a direction of descent."""
+    hessian = _hessian(task, state)
     diagonal = np.diagonal(hessian)
-    scale = 1.0 / np.sqrt(np.maximum(diagonal, 1e-300))
-    scaled = hessian * scale * scale[:, None]
-    try:
-        return _Factor(np.linalg.cholesky(scaled), scale, True)
-    except np.linalg.LinAlgError:  # a direction of descent is what is left to ask for
-        padded = scaled + 1e-9 * np.eye(scale.size)
-        return _Factor(np.linalg.cholesky(padded), scale, False)
+    if (diagonal > 0.0).all():
+        scale = 1.0 / np.sqrt(diagonal)
+        try:
+            return _Factor(np.linalg.cholesky(hessian * scale * scale[:, None]), scale, True)
+        except np.linalg.LinAlgError:
+            pass  # the squares of what it is a sum of are not to be told from 0
+    root = _root_of_information(task.rows, state.p, task.weights, task.contrasts, task.span)
+    if task.penalty is not None:
+        values, vectors = np.linalg.eigh(_price(task))
+        root = np.vstack([root, np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T])
+    size = np.linalg.norm(root, axis=0)
+    scale = 1.0 / np.maximum(size, 1e-150)
+    upper = np.linalg.qr(root * scale, mode="r")
+    if np.abs(np.diagonal(upper)).min() < 1e-12:
+        upper = np.linalg.qr(np.vstack([upper, 1e-9 * np.eye(scale.size)]), mode="r")
+    return _Factor(upper.T, scale, False)
 
 
 def newton(task, start, tol, max_steps, give_up):
     """Minimise the dual from `start`; ``give_up(state, step)`` tells when the optimum recedes."""
     state = evaluate(task, start)
     for steps in range(max_steps + 1):
-        factor = _factor(_hessian(task, state))
+        factor = _factor(task, state)
         with np.errstate(over="ignore", invalid="ignore"):  # where the model is saturated
             direction = out_of_span(task, -factor.solve(state.gradient))
             along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
