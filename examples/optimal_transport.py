@@ -37,7 +37,7 @@ def main():
     cost = ((x[:, None] - y) ** 2).sum(axis=-1)
     print(f"a 3 of {a.size} pixels to an 8 of {b.size}, cost: squared distance")
     for epsilon in (1.0, 0.1, 0.02):
-        found = fit_margins(np.exp(-cost / epsilon), {0: a, 1: b})
+        found = fit_margins(margins={0: a, 1: b}, log_table=-cost / epsilon)
         plan = found.probabilities.reshape(cost.shape)
         reference, sweeps = sinkhorn(cost, a, b, epsilon)
         apart = np.abs(np.log(plan / reference)).max()

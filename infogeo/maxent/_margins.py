@@ -2,51 +2,48 @@
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse
 
 from infogeo import maxent
-from infogeo._array import WEIGHTS, bad_value, gate, safe_log
-from infogeo._names import is_nameless, matched, numbered
 from infogeo._result import SolveError, Status
-from infogeo.maxent._arguments import roundoff_of, to_host
-from infogeo.maxent._gradients import refuse_gradients
+from infogeo.maxent._arguments import check_controls, to_host
+from infogeo.maxent._cells import gate_margins, gate_table, margins_by_name, name_of, the_one
+from infogeo.maxent._disjoint import are_disjoint, fit_disjoint
 from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._wording import combined, listed
 
 # The largest problem, in entries of its features, that is solved again with dense features to
 # settle what the sparse solve leaves open.
 _LARGEST_DENSE = 4_000_000
-# Totals below have fewer digits than their dtype; shares above are contradictions in any case.
-_SMALLEST, _LARGEST = 1e-290, 1e100
 
 
-@dataclass(frozen=True)
-class _Margin:
-    axes: tuple[int, ...]
-    values: np.ndarray  # shares of the first margin's total
-
-
-def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=True):
+def fit_margins(
+    table=None, margins=None, *, log_table=None, tol=1e-10, max_steps=100, throw=True, check=True
+):
     r"""Table nearest to a given one among those with given margins.
 
     .. math:: p = \arg\min \{ KL(p, q) : \sum_{\text{other axes}} p = \text{margin} \}
 
     for the table q, of any order. It keeps q's interactions that the margins leave free: for a
     table of ones the result is the log-linear model of the margins. What iterative proportional
-    fitting converges to.
+    fitting converges to; with q = exp(-cost / epsilon), entropic optimal transport.
 
     Parameters
     ----------
-    table : array, shape (s_1, ..., s_k)
+    table : array, shape (s_1, ..., s_k), or scipy.sparse array, shape (s_1, s_2)
         q: counts or probabilities; only ratios matter. A zero is structural: it stays.
     margins : mapping, or list of pairs
         From a tuple of axes to the array of their sums, in the order of the axes:
         ``{(0, 1): pairs, (2,): single}``. An axis may stand for a tuple of one. Counts or
-        probabilities, all with the same total.
+        probabilities, all with the same total. Series and frames are matched to a table with
+        names by them.
+    log_table : array, shape (s_1, ..., s_k), or scipy.sparse array, shape (s_1, s_2)
+        log q in the place of q, in nats, whose exponentials may be too small for their dtype:
+        ``fit_margins(margins={0: a, 1: b}, log_table=-cost / epsilon)``. -inf is a structural
+        zero, and so is what a sparse array does not store.
     tol : float
         As in `c_maximize`.
     max_steps : int
@@ -60,23 +57,31 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     -------
     Projection
         In numpy. The outcomes are the cells in the order of ``table.reshape(-1)``:
-        ``probabilities.reshape(table.shape)`` is the table, with sum 1. The features are the cells
-        of the margins, one margin after the other.
+        ``probabilities.reshape(table.shape)`` is the table, with sum 1. Those of a sparse table are
+        the entries that it stores, row by row, as in ``table.tocsr().data``. The features are the
+        cells of the margins, one margin after the other.
 
     Raises
     ------
     TypeError, ValueError
-        Shapes, axes and totals that do not fit together; negative entries.
+        Shapes, axes and totals that do not fit together; negative entries; a table with zeros that
+        looks like exponentials too small for their dtype.
     SolveError
         No table has these margins and these zeros: the message names the margins that contradict
         each other, ``error.result.certificate`` proves it. Or none was found.
 
     Notes
     -----
-    `c_maximize` with sparse features, one for each cell of a margin, started by two sweeps of
-    proportional fitting: Newton's method needs a few steps where that may need thousands of sweeps.
-    The error bound is for every log-probability. Zeros of a margin empty its cells: the status is
-    then BOUNDARY. Margins of float32 agree if they do so to its rounding.
+    The error bound is for every log-probability. It covers what is known of the margins, which is
+    their dtype's rounding, or as much as their totals agree. Totals agree if they do so to the
+    rounding of a sum. Zeros of a margin empty its cells: the status is then BOUNDARY.
+
+    One margin, or two without a common axis, are fitted in logarithms by sweeps of proportional
+    fitting and Newton's method on the side with fewer cells, whose number may be some thousands.
+    The bound comes from relative errors of the margins in the maximum norm, and holds for margins
+    of 1e-60 beside margins of .5 as well. All others, and zeros that force other zeros, are for
+    `c_maximize` with sparse features, one for each cell of a margin, started by two sweeps:
+    Newton's method needs a few steps where proportional fitting may need thousands of sweeps.
 
     References
     ----------
@@ -84,6 +89,8 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     the expected marginal totals are known, Ann. Math. Stat. 11, 1940.
     S. E. Fienberg, An iterative procedure for estimation in contingency tables, Ann. Math. Stat.
     41, 1970.
+    R. Sinkhorn, Diagonal equivalence to matrices with prescribed row and column sums, Amer. Math.
+    Monthly 74, 1967.
 
     Examples
     --------
@@ -92,123 +99,65 @@ def fit_margins(table, margins, *, tol=1e-10, max_steps=100, throw=True, check=T
     array([[0.2247, 0.2753],
            [0.2753, 0.2247]])
     """
-    _, given = gate(check, table=(WEIGHTS, table))
-    refuse_gradients(table=given)
-    q = to_host("table", given)
-    if q.ndim == 0 or q.size == 0 or not (q > 0.0).any():
-        seen = f"got shape {q.shape}" if q.size == 0 or q.ndim == 0 else "all are 0"
-        raise bad_value("table", "be an array with positive entries", seen)
-    margins = _margins_by_name(table, q.ndim, margins)
-    fitted, roundoff = _gate_margins(q.shape, margins, check)
-    features = _indicators(q.shape, [margin.axes for margin in fitted])
-    targets = np.concatenate([margin.values.reshape(-1) for margin in fitted])
+    check_controls(tol, max_steps)
+    name, given = the_one(table, log_table)
+    cells = gate_table(name, given, check)
+    named = np.broadcast_to(0.0, cells.shape) if scipy.sparse.issparse(given) else given
+    margins = margins_by_name(name, named, len(cells.shape), margins)
+    fitted, roundoff = gate_margins(cells.shape, margins, check)
+    if are_disjoint(fitted):
+        found, text, theta = fit_disjoint(cells, fitted, roundoff, max_steps)
+    else:
+        found, text, theta = None, "", _proportionally_fitted(cells, fitted)
+    if found is None:
+        found, text = _by_features(cells, fitted, roundoff, theta, tol, max_steps)
+    if throw and not found.status.is_solution:
+        raise SolveError(_guilty(found, fitted, roundoff) or text, found)
+    return found
+
+
+def _by_features(table, margins, roundoff, theta, tol, max_steps):
+    """Solve with sparse features; what that leaves open, with dense ones if they are few."""
+    features = _indicators(table, margins)
+    targets = np.concatenate([margin.values.reshape(-1) for margin in margins])
     if roundoff > EPS:  # how well the targets are known is told by their dtype
         targets = targets.astype(np.float32)
-    base = safe_log(q, np)
-    base -= base.max()
     options = {
-        "log_base": base.reshape(-1),
-        "initial_theta": _proportionally_fitted(np.exp(base), fitted),
+        "log_base": table.logs,
+        "initial_theta": theta,
         "tol": tol,
         "max_steps": max_steps,
     }
-    try:
-        return _solved(features, targets, options)
-    except SolveError as error:
-        if not throw:
-            return error.result
-        text = _guilty(error.result, fitted, roundoff)
-        raise SolveError(text or f"{error} (The features are cells.)", error.result) from None
-
-
-def _solved(features, targets, options):
-    """Solve with sparse features; what that leaves open, with dense ones if they are few."""
+    text = ""
     found = maxent.c_maximize(features, targets, **options, throw=False)
-    if found.status.is_solution:
-        return found
-    is_open = found.certificate is None and math.prod(features.shape) <= _LARGEST_DENSE
-    return maxent.c_maximize(features.toarray() if is_open else features, targets, **options)
+    if not found.status.is_solution:
+        is_open = found.certificate is None and math.prod(features.shape) <= _LARGEST_DENSE
+        features = features.toarray() if is_open else features
+        try:
+            found = maxent.c_maximize(features, targets, **options)
+        except SolveError as error:
+            found, text = error.result, f"{error} (The features are cells.)"
+    shift = table.shift
+    return replace(
+        found, log_partition=found.log_partition + shift, value=found.value + shift
+    ), text
 
 
-def _margins_by_name(table, order, margins):
-    """Return pairs of axes and margins, in the order of the names that the table's axes have."""
-    rule = "margins must be a mapping or a list of pairs (axes, array)"
-    if not isinstance(margins, Mapping | list | tuple):
-        raise TypeError(f"{rule}: got {type(margins).__name__}.")
-    pairs = list(margins.items() if isinstance(margins, Mapping) else margins)
-    if not pairs:
-        raise bad_value("margins", "hold at least one margin", "there is none")
-    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise TypeError(f"{rule}: its entries are no pairs.")
-    pairs = [(_checked_axes(axes, order), margin) for axes, margin in pairs]
-    names = ["table", *(_name(axes) for axes, _ in pairs)]
-    along = [tuple(f"axis {i}" for i in axes) for axes in (range(order), *(a for a, _ in pairs))]
-    values = [margin for _, margin in pairs]
-    if not all(map(is_nameless, values)):
-        (_, *values), _ = matched(names, along, [numbered(along[0], table, *values), *values])
-    return [(axes, value) for (axes, _), value in zip(pairs, values, strict=True)]
-
-
-def _gate_margins(shape, margins, check):
-    """Return the margins as shares of the first one's total, and their relative rounding."""
-    found, roundoff, unit, total = [], EPS, 0.0, 0.0
-    for axes, margin in margins:
-        name = _name(axes)
-        _, given = gate(check, **{name: (WEIGHTS, margin)})
-        refuse_gradients(margin=given)
-        values = to_host(name, given)
-        expected = tuple(shape[axis] for axis in axes)
-        if values.shape != expected:
-            rule = f"have the shape {expected} of these axes of the table"
-            raise bad_value(name, rule, f"got {values.shape}")
-        largest = float(values.max())
-        if not largest > _SMALLEST:
-            rule = f"have a positive total, above {_SMALLEST:g}"
-            raise bad_value(name, rule, f"its largest entry is {largest:.6g}")
-        unit = unit or largest  # sums of large counts may overflow
-        values = np.minimum(values / unit, _LARGEST)
-        total = total or float(values.sum())
-        found.append(_Margin(axes, values / total))
-        roundoff = max(roundoff, roundoff_of(given), roundoff_of(margin))
-        if roundoff > np.finfo(np.float32).eps:
-            raise TypeError(
-                f"the {name} must be of float32 or more: {margin.dtype} does not tell margins "
-                "that agree from others."
-            )
-    return found, roundoff
-
-
-def _checked_axes(axes, order):
-    given = axes if isinstance(axes, tuple | list) else (axes,)
-    rule = f"be different integers from 0 to {order - 1}"
-    is_good = all(
-        isinstance(axis, int | np.integer) and not isinstance(axis, bool) and 0 <= axis < order
-        for axis in given
-    )
-    if not (given and is_good and len(set(given)) == len(given)):
-        raise bad_value("the axes of a margin", rule, f"got {axes!r}")
-    return tuple(int(axis) for axis in given)
-
-
-def _name(axes):
-    return f"margin of {'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
-
-
-def _indicators(shape, margin_axes):
+def _indicators(table, margins):
     """Return one sparse row for each cell of each margin: 1 for the table's cells in its sum."""
-    num_cells = math.prod(shape)
-    index = np.unravel_index(np.arange(num_cells), shape)
-    rows, start = [], 0
-    for axes in margin_axes:
-        sizes = tuple(shape[axis] for axis in axes)
-        rows.append(start + np.ravel_multi_index([index[axis] for axis in axes], sizes))
-        start += math.prod(sizes)
-    entries = (np.concatenate(rows), np.tile(np.arange(num_cells), len(margin_axes)))
+    num_cells, rows, start = table.logs.size, [], 0
+    for margin in margins:
+        rows.append(start + table.lines(margin.axes))
+        start += margin.values.size
+    entries = (np.concatenate(rows), np.tile(np.arange(num_cells), len(margins)))
     return scipy.sparse.csr_array((np.ones(entries[0].size), entries), shape=(start, num_cells))
 
 
-def _proportionally_fitted(table, margins):
+def _proportionally_fitted(cells, margins):
     """Return theta after two sweeps of proportional fitting: a start that saves Newton steps."""
+    if len(cells.index[0]) != math.prod(cells.shape):
+        return np.zeros(sum(margin.values.size for margin in margins))
+    table = np.exp(cells.logs).reshape(cells.shape)
     theta = [np.zeros(margin.values.shape) for margin in margins]
     for _ in range(2):
         for total, margin in zip(theta, margins, strict=True):
@@ -236,18 +185,18 @@ def _guilty(result, margins, roundoff):
         gap = np.abs(a - b) - CAUTION * roundoff * (a + b) * max(one.values.size, other.values.size)
         if (gap > 0.0).any():
             cell = tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape))
-            where = f"summed to {_name(shared)[len('margin of ') :]}, at {cell}," if shared else ""
+            where = (
+                f"summed to {name_of(shared)[len('margin of ') :]}, at {cell}," if shared else ""
+            )
             what = "do not agree" if shared else "have different totals"
             return (
-                f"No table has these margins: the {_name(one.axes)} and the {_name(other.axes)} "
+                f"No table has these margins: the {one.name} and the {other.name} "
                 f"{what}: {where} {a[cell]:.9g} and {b[cell]:.9g} of the first margin's total."
                 f"{'' if shared else ' If they are shares, divide each by its sum.'}"
             ).replace(":  ", ": ")
     eta = to_host("certificate", result.certificate)
     names = [
-        f"{_name(margin.axes)} at {cell}"
-        for margin in margins
-        for cell in np.ndindex(margin.values.shape)
+        f"{margin.name} at {cell}" for margin in margins for cell in np.ndindex(margin.values.shape)
     ]
     (numbers,) = np.nonzero(eta)
     cells = [names[i] for i in numbers]
