@@ -167,6 +167,9 @@ SIGNATURES = {
     "maxent.least_violation": "features, targets, *, log_base, tol, max_steps, throw, check",
     "maxent.conditional": "features, labels, *, penalty, log_base, sample_weight, fit_intercept",
     "maxent.match_frequencies": "p, frequencies, *, groups, weights, space, tol, max_steps, throw",
+    "maxent.estimate_frequencies": (
+        "p, training_frequencies, *, confusion, weights, space, tol, max_steps, throw"
+    ),
     "maxent.balance": (
         "covariates, targets, *, weights, total, tolerance, by, normalize, tol, max_steps, throw"
     ),

@@ -90,6 +90,9 @@ RESULTS = {
     "balanced groups": lambda: maxent.balance(
         np.linspace(-1.0, 1.0, 30)[:, None], [0.2], by=np.arange(30) % 2
     ),
+    "estimate": lambda: maxent.estimate_frequencies(
+        np.linspace(0.05, 0.95, 30)[:, None] * [1, -1] + [0, 1], [0.5, 0.5]
+    ),
     "frequencies": lambda: maxent.match_frequencies(POINTS[0], [0.25] * 4),
     "conditional": lambda: maxent.conditional(
         np.linspace(-1.0, 1.0, 30)[:, None], np.arange(30) % 3, penalty=0.1

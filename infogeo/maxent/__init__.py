@@ -31,6 +31,7 @@ from infogeo.maxent._arguments import (
 from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._conditional import conditional
 from infogeo.maxent._diagnosis import solve_error
+from infogeo.maxent._estimate import FrequencyEstimate, estimate_frequencies
 from infogeo.maxent._frequencies import FrequencyMatch, match_frequencies
 from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
 from infogeo.maxent._margins import fit_margins
@@ -42,10 +43,12 @@ from infogeo.maxent._stack import solve_all, stack
 __all__ = [
     "Balance",
     "BalanceDiagnostics",
+    "FrequencyEstimate",
     "FrequencyMatch",
     "balance",
     "c_maximize",
     "conditional",
+    "estimate_frequencies",
     "fit_margins",
     "least_violation",
     "match_frequencies",

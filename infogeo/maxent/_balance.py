@@ -235,11 +235,9 @@ def balance(
     -----
     `c_maximize` with the rows as outcomes. Its optimum on the boundary (a target at the end of
     what the sample reaches) gives weight 0 to rows. ``diagnostics`` prints as a table. Of tensors
-    the weights are differentiable with respect to covariates, targets and base weights, without
-    a tolerance.
+    the weights are differentiable with respect to covariates, targets and base weights.
 
-    Categories with many levels are kept as sparse columns where these are long and mostly 0. With
-    a tolerance all columns are written out.
+    Categories with many levels are kept as sparse columns where these are long and mostly 0.
 
     References
     ----------
@@ -450,7 +448,7 @@ def _balanced(constraints, weights, total, controls, check):
     base, unit = _base_weights(x, base, xp)
     has_slack = bool(xp.any(slack > 0.0))
     if is_sparse:
-        x = sparse.toarray() if has_slack else sparse
+        x = sparse
     ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
     log_base, text = _array.safe_log(base, xp), ""
     try:

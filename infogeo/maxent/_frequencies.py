@@ -160,15 +160,15 @@ def match_frequencies(
     groups = matched_rows("p", p, "groups", groups)
     by_group = labels_of(frequencies) if len(getattr(frequencies, "shape", ())) == 2 else None
     xp, like, targets, masses = _gate(p, frequencies, weights, space, check)
-    data = _working_copy(like)
+    data = working_copy(like)
     check_controls(tol, max_steps)
     names, members = _members(groups, data.shape[0])
     targets = _targets_of_groups(targets, len(members), names, by_group)
     roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
-    source = _Source(data, space is logits, _has_zeros(data, space), array_namespace(data))
+    source = Source(data, space is logits, has_zeros_of(data, space), array_namespace(data))
     solutions, residuals, outputs = [], [], _Output(source)
     for g, index in enumerate(members):
-        rows = _Rows(source, index, _normalised(masses, index, data.shape[0], names, g))
+        rows = Rows(source, index, normalised(masses, index, data.shape[0], names, g))
         solution = _solve(rows, targets[g], roundoff, tol, max_steps)
         residual, is_cut = outputs.fill(rows, solution)
         residuals.append(residual)
@@ -227,7 +227,7 @@ def _gate(p, frequencies, weights, space, check):
     return xp, data, targets, masses
 
 
-def _working_copy(data):
+def working_copy(data):
     """Return the rows in numpy or torch, whose passes are in float64: jax may not have it."""
     if isinstance(data, np.ndarray) or (is_torch_array(data) and data.device.type != "mps"):
         return data
@@ -268,12 +268,12 @@ def _targets_of_groups(targets, num_groups, names, labels):
     return np.broadcast_to(targets, (num_groups, targets.shape[-1]))
 
 
-def _has_zeros(data, space):
+def has_zeros_of(data, space):
     lowest = float(data.min()) if hasattr(data, "min") else float(np.asarray(data).min())
     return lowest == (-math.inf if space is logits else 0.0)
 
 
-def _normalised(masses, index, num_rows, names, group):
+def normalised(masses, index, num_rows, names, group):
     """Return the weights of the rows of a group, with sum 1."""
     if masses is None:
         size = num_rows if index is None else index.size
@@ -290,7 +290,7 @@ def _normalised(masses, index, num_rows, names, group):
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """All predictions, as they were given."""
 
     data: Array  # (n, c)
@@ -305,10 +305,10 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """The predictions of a group."""
 
-    source: _Source
+    source: Source
     index: np.ndarray | None  # which rows; None for all
     weights: np.ndarray  # sum 1
     temperature: float = 1.0  # what their logits are divided by
