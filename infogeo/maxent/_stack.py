@@ -134,7 +134,7 @@ def stack(solutions, shape, like, xp):
         log_probabilities=collect(solutions.log_probabilities, num_outcomes),
         theta=collect(solutions.theta, num_features),
         **{name: collect(getattr(solutions, name)) for name in _NUMBERS},
-        status=worst(set(solutions.status)),
+        status=worst(s for s in Status if (solutions.status == s).any()),
         support=collect(solutions.support, num_outcomes, dtype=xp.bool),
         rank=collect(solutions.rank, dtype=None),
         steps=collect(solutions.steps, dtype=None),
