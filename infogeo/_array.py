@@ -23,12 +23,11 @@ from array_api_compat import (
     is_array_api_obj,
     is_dask_array,
     is_jax_array,
-    is_torch_array,
 )
 from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _names
-from infogeo._names import is_nameless, is_weak
+from infogeo._names import is_nameless, is_tensor, is_weak
 
 Array = Any  # an array of any library that the gate accepts
 Namespace = Any  # the array API namespace of one
@@ -178,10 +177,14 @@ def _uniform_namespace(arrays: list[Any]) -> Namespace | None:
         for array in arrays:
             if type(array) is not cls or array.dtype is not dtype or array.device != device:
                 return None
-        from array_api_compat import torch as torch_namespace  # array_namespace does not compile
-
-        return torch_namespace
+        return _torch_namespace()
     return None
+
+
+def _torch_namespace() -> Namespace:
+    from array_api_compat import torch as torch_namespace  # array_namespace does not compile
+
+    return torch_namespace
 
 
 def _torch_tensor() -> Any:
@@ -226,6 +229,8 @@ def _to_array_or_weak(name: str, value: Any) -> Any:
 def _common_namespace(strong: dict[str, Array]) -> Namespace:
     if not strong:
         return numpy_namespace
+    if all(map(is_tensor, strong.values())):
+        return _torch_namespace()
     namespaces = {name: array_namespace(value) for name, value in strong.items()}
     (first, xp), *others = namespaces.items()
     for name, other in others:
@@ -284,14 +289,15 @@ def _from_weak(name: str, value: Any, xp: Namespace, dtype: Any, device: Any) ->
     leaf = value
     while isinstance(leaf, list | tuple) and leaf:
         leaf = leaf[0]
-    if is_array_api_obj(leaf) and not isinstance(leaf, np.ndarray | np.generic):
+    if not (is_weak(leaf) or isinstance(leaf, np.ndarray)) and is_array_api_obj(leaf):
         raise TypeError(
             f"{name} must be one array: got a list of {_type_name(leaf)}s. Stack them first."
         )
     try:
         plain = np.asarray(value)
         if plain.dtype.kind in "biuf":
-            return xp.asarray(plain.astype(np.float64).tolist(), dtype=dtype, device=device)
+            with overflowing(xp):  # a mask of -1e308 is -inf in float32
+                return xp.asarray(plain.astype(np.float64).tolist(), dtype=dtype, device=device)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a rectangular list of numbers: {error}.") from None
     raise TypeError(f"{name} must hold real numbers: its dtype is {plain.dtype}.")
@@ -371,7 +377,7 @@ def _view(array: Array) -> Array | None:
     if jax is not None and isinstance(array, jax.core.Tracer):
         return None
     # Subclasses of tensors are fake or proxy tensors.
-    return None if is_torch_array(array) or is_dask_array(array) else np.asarray(array)
+    return None if is_tensor(array) or is_dask_array(array) else np.asarray(array)
 
 
 def row(flags: Any) -> str:
@@ -867,11 +873,9 @@ def weighted_sum(x: Array, weights: Array | None, axis: int, xp: Namespace) -> A
 
 def widest_dtype(x: Array, xp: Namespace) -> Any:
     """Return float64, or float32 where there is nothing wider."""
-    if is_jax_array(x):
-        return xp.asarray(0.0).dtype
-    if is_torch_array(x) and x.device.type == "mps":
-        return xp.float32
-    return xp.float64
+    if is_tensor(x):
+        return xp.float32 if x.device.type == "mps" else xp.float64
+    return xp.asarray(0.0).dtype if is_jax_array(x) else xp.float64
 
 
 def on_host(x: Array) -> Array:
@@ -889,8 +893,7 @@ def detached(x: Array) -> Array:
 
 def device_of(x: Array) -> Any:
     """Return the device for new arrays beside x; None where the library decides by itself."""
-    tensor = _torch_tensor()  # is_torch_array has a cache, of which torch.compile warns
-    return x.device if tensor is not None and isinstance(x, tensor) else None
+    return x.device if is_tensor(x) else None
 
 
 def as_leading(t: Array, point: Array, xp: Namespace) -> Array:

@@ -77,6 +77,10 @@ def log_alpha_geodesic(log_p: Array, log_q: Array, t: Array, beta: float, xp: Na
     """Return the logarithm of the alpha-geodesic's point, beta = (1 - alpha) / 2 not 0."""
     dtype, wide = (log_p + t).dtype, _array.widest_dtype(log_p, xp)
     log_p, log_q, t = (xp.astype(x, wide) for x in (log_p, log_q, t))
+    lowest = -0.25 * xp.finfo(wide).max / max(1.0, abs(beta))  # of finite masks: powers of p / q
+    log_p, log_q = (
+        xp.where(x > -xp.inf, _array.clip(x, xp, min=lowest), x) for x in (log_p, log_q)
+    )
     # From the nearer end, so that what is small there keeps its digits.
     is_late = t > 0.5
     start, end = xp.where(is_late, log_q, log_p), xp.where(is_late, log_p, log_q)
@@ -155,7 +159,7 @@ def _share_at(
     """
     in_steps = all(_array.is_readable(x) for x in (log_p, log_q, t))
     in_both = (log_p > -xp.inf) & (log_q > -xp.inf)
-    zero = xp.zeros_like(log_p + log_q)
+    zero = xp.zeros_like(log_p) + xp.zeros_like(log_q)
     gap = xp.abs(xp.where(in_both, log_p, zero) - xp.where(in_both, log_q, zero))
     reach = abs(beta) * xp.max(gap, axis=-1, keepdims=True) + 40.0 * max(1.0, abs(beta))
     reach = _array.clip(reach, xp, max=-0.98 * math.log(xp.finfo(reach.dtype).smallest_normal))

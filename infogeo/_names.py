@@ -159,7 +159,8 @@ def positions_of(
     Raises
     ------
     ValueError
-        Names that one of them lacks; names that repeat, unless they are those of the same rows.
+        Names that one of them lacks; names that repeat or are missing, unless they are those of
+        the same rows.
     """
     (first_name, ours), (name, theirs) = first, other
     size = len(ours) if isinstance(ours, range) else None
@@ -177,6 +178,11 @@ def positions_of(
             )
     if ours == theirs:
         return None
+    if is_row and any(map(is_missing, ours)) and any(map(is_missing, theirs)):
+        raise ValueError(
+            f"{first_name} and {name} must have a name for each row, so that they can be matched "
+            "by name: in both that of one row is missing. Give it a name, or leave it out."
+        )
     place = {label: i for i, label in enumerate(theirs)}
     known = set(ours)
     missing = [label for label in ours if label not in place]
@@ -280,7 +286,13 @@ def is_weak(value: Any) -> bool:
 
 def is_nameless(value: Any) -> bool:
     """Whether this is an array, a list or a number: nothing that might have names of its axes."""
-    return is_weak(value) or is_array_api_obj(value)
+    return is_weak(value) or is_tensor(value) or is_array_api_obj(value)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether this is a tensor of torch: without a cache, of which torch.compile would warn."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 # ---------------------------------------------------------------- the numbers of frames

@@ -222,7 +222,8 @@ def quotient_norm(z, *, order=2, check=True):
     xp, z = gate(check, z=(LOGITS, z))
     is_masked = z == -xp.inf
     size = _quotient_norm(xp.where(is_masked, xp.zeros_like(z), z), order, xp)
-    return xp.where(xp.any(is_masked, axis=-1), xp.zeros_like(size) + xp.inf, size)
+    size = xp.where(xp.any(is_masked, axis=-1), xp.zeros_like(size) + xp.inf, size)
+    return _array.as_number(size)
 
 
 def _quotient_norm(z, order, xp):
@@ -1093,7 +1094,7 @@ def norm(z, v, *, check=True):
     1.0
     """
     xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
-    return _polar(z, v, xp)[2][..., 0]
+    return _array.as_number(_polar(z, v, xp)[2][..., 0])
 
 
 def parallel_transport(z, w, v, *, check=True):

@@ -15,6 +15,7 @@ infinite.
 import math
 
 import numpy as np
+from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _array, _divergence, _geodesic
 from infogeo._array import (
@@ -1535,7 +1536,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     totals = xp.sum(p, axis=-1) * xp.sum(q, axis=-1)
     roots = xp.sum(_array.safe_sqrt(p, xp) * _array.safe_sqrt(q, xp), axis=-1)
     coefficient = roots / xp.sqrt(totals)
-    if isinstance(coefficient, np.ndarray | np.generic):
+    if xp is numpy_namespace:
         return np.minimum(coefficient, 1.0)
     # Near 1 rounding may exceed 1, and a clip would lose the derivatives.
     near = 1.0 - 0.5 * _squared_chord(p, q, xp)

@@ -247,6 +247,33 @@ def test_compiles_without_graph_breaks():
     torch.testing.assert_close(compiled(p, p[0]), fisher_rao_distance(p, p[0]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [simplex, logits], ids=["simplex", "logits"])
+def test_verbs_with_numbers_of_python_compile_without_a_warning(space, rng):
+    """Caches of array-api-compat, which dynamo warns of, are not on the way of tensors."""
+    torch = pytest.importorskip("torch")
+    p, q = torch.tensor(rng.dirichlet(np.ones(4), (2, 5)))
+    weights, v = torch.arange(5), torch.tensor([0.01, -0.01, 0.02, -0.02])
+    first, second = (p, q) if space is simplex else (torch.log(p), torch.log(q))
+
+    def several(x, y):
+        near, far = space.m_geodesic(x, y, 0.25), space.fisher_rao_geodesic(x, y, 0.75)
+        numbers = space.bhattacharyya_coefficient(near, far) + space.renyi_divergence(x, y, order=3)
+        mean = space.m_mean(x, weights=weights)
+        return numbers + space.norm(x, v) + mean[0]
+
+    compiled = torch.compile(several, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(first, second), several(first, second))
+
+
+def test_lists_beyond_float32_are_infinite_without_a_warning():
+    z = np.zeros(2, np.float32)
+    d = logits.fisher_rao_distance(z, [0.0, -1e308])
+    np.testing.assert_allclose(d, np.pi / 2, rtol=1e-6)
+    with pytest.raises(ValueError, match="weights must be finite"):
+        simplex.m_mean(np.full((2, 2), 0.5, np.float32), weights=[1e308, 1.0])
+
+
 def test_values_are_not_read_under_jax_jit():
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)

@@ -2,10 +2,12 @@
 
 import warnings
 
+import mpmath
 import numpy as np
 import pytest
 
-from infogeo import logits, mean, multivariate_normal, normal, simplex
+from infogeo import SolveError, logits, maxent, mean, multivariate_normal, normal, simplex
+from infogeo.family import ExponentialFamily
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -217,5 +219,52 @@ def test_numbers_of_single_points_are_of_one_kind():
         numbers += [getattr(space, verb)(*pair) for verb in (*verbs, "kl_divergence")]
         numbers += [space.entropy(pair[0]), space.jeffreys_divergence(*pair)]
     found = mean.frechet_mean(np.stack([p, q]))
-    numbers += [found.gradient_norm, found.steps, logits.fisher_rao_distance(p, q)]
+    numbers += [found.gradient_norm, found.steps]
+    z, w, v = np.log(p), np.log(q), [0.1, -0.1]
+    numbers += [
+        getattr(logits, verb)(z, w)
+        for verb in (
+            "fisher_rao_distance",
+            "fisher_rao_squared_distance",
+            "hellinger_distance",
+            "bhattacharyya_coefficient",
+            "kl_divergence",
+            "jeffreys_divergence",
+        )
+    ]
+    numbers += [logits.renyi_divergence(z, w, order=order) for order in (0.0, 0.5, 2.0, np.inf)]
+    numbers += [logits.quotient_norm(z, order=order) for order in (1, 2, np.inf)]
+    numbers += [logits.alpha_divergence(z, w, alpha=0.3), logits.entropy(z)]
+    numbers += [logits.norm(z, v), logits.inner_product(z, v, v), logits.boundary_time(z, v)]
     assert {isinstance(x, np.generic) for x in numbers} == {True}
+
+
+@pytest.mark.parametrize("log_base", [[0.0, 400.0, 800.0, -800.0], [0.0, 800.0, 0.0, 0.0]])
+def test_log_base_of_eight_hundred(log_base):
+    """The exponential of 800 overflows; the rest of the answer is that of 50 digits."""
+    solution = maxent.c_maximize([[0.0, 1.0, 2.0, 3.0]], 1.2, log_base=log_base)
+    with mpmath.workdps(50):
+
+        def probabilities(theta):
+            terms = [mpmath.exp(C + i * theta) for i, C in enumerate(log_base)]
+            return [x / mpmath.fsum(terms) for x in terms]
+
+        def excess(theta):
+            return mpmath.fsum(i * x for i, x in enumerate(probabilities(theta))) - mpmath.mpf(1.2)
+
+        theta = mpmath.findroot(excess, (-2000, 2000), solver="anderson", tol=1e-60, maxsteps=500)
+        expected = [float(x) for x in probabilities(theta)]
+    np.testing.assert_allclose(solution.probabilities, expected, rtol=1e-9, atol=1e-300)
+
+
+def test_log_base_of_a_mask():
+    """Powers of ten that no exponential takes: warnings are errors in these tests."""
+    log_base = [0.0, 1e300, 0.0, 0.0]
+    family = ExponentialFamily([[0.0, 1.0, 2.0, 3.0]], log_base=log_base)
+    np.testing.assert_array_equal(family.probabilities([0.3]), [0, 1, 0, 0])
+    assert family.log_partition([0.3]) == 1e300
+    equal = maxent.c_maximize([[0.0, 1.0, 2.0, 3.0]], 1.2, log_base=[1e300] * 4)
+    without = maxent.c_maximize([[0.0, 1.0, 2.0, 3.0]], 1.2)
+    np.testing.assert_allclose(equal.probabilities, without.probabilities, rtol=1e-9)
+    with pytest.raises(SolveError):  # its parameter would be about 1e300
+        maxent.c_maximize([[0.0, 1.0, 2.0, 3.0]], 1.2, log_base=log_base)

@@ -194,6 +194,18 @@ def test_losses_and_meters_are_copied_pickled_and_saved(space, again, z, rng):
     assert (copied.compute().count, meter.compute().count) == (12, 6)
 
 
+def test_checkpoints_do_not_hold_what_a_meter_has_seen(z):
+    """As in torchmetrics: a checkpoint loads with and without meters, which go on as they were."""
+    network = torch.nn.Linear(2, 2)
+    saved = torch.nn.ModuleDict({"network": network}).state_dict()
+    meter = DistanceMeter()
+    meter.update(z, z)
+    whole = torch.nn.ModuleDict({"network": network, "meter": meter})
+    assert set(whole.state_dict()) == set(saved)
+    whole.load_state_dict(saved)
+    assert meter.compute().count == 6
+
+
 def test_meters_take_spaces_of_other_people(z):
     class Chords:
         def fisher_rao_distance(self, a, b, *, check=True):

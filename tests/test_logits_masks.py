@@ -50,6 +50,7 @@ POINTS = {
     "e_geodesic, 0": lambda z, w, v, g: logits.e_geodesic(z, w, 0.0),
     "m_geodesic": lambda z, w, v, g: logits.m_geodesic(z, w, 0.25),
     "alpha_geodesic": lambda z, w, v, g: logits.alpha_geodesic(z, w, 0.25, alpha=0.5),
+    "alpha_geodesic, 1.5": lambda z, w, v, g: logits.alpha_geodesic(z, w, 0.25, alpha=1.5),
     "exp_map": lambda z, w, v, g: logits.exp_map(z, v),
     "exp_map of log_map": lambda z, w, v, g: logits.exp_map(z, logits.log_map(z, w)),
     "e_mean": lambda z, w, v, g: logits.e_mean(z, weights=[1, 2, 3, 4]),
@@ -131,7 +132,8 @@ def library(name):
     return Library(name)
 
 
-SLOW = {"alpha_geodesic"}  # hundreds of small operations, each of which jax compiles
+# Hundreds of small operations, each of which jax compiles.
+SLOW = {"alpha_geodesic", "alpha_geodesic, 1.5"}
 CASES = [(name, dtype, mask) for name in ("numpy", "torch") for dtype in DTYPES for mask in MASKS]
 CASES += [("jax", "float32", "smallest")]
 
@@ -277,3 +279,22 @@ def test_neighbours_and_clusters_of_masked_predictions(rng, mask):
     np.testing.assert_array_equal(kmeans.labels_[:20], kmeans.labels_[0])
     np.testing.assert_array_equal(kmeans.labels_[20:], 1 - kmeans.labels_[0])
     assert np.isfinite(kmeans.inertia_)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("alpha", [1.5, -7.0, 20.0])
+def test_alpha_geodesics_of_a_class_that_only_one_end_masks(dtype, alpha):
+    """Powers of finite masks overflow, and masks of two sizes are as far apart as numbers go."""
+    free = np.array([[0.0, 1.0, -0.5, 0.25], [1.0, 0.25, -0.5, 0.3]])
+    smallest = float(np.finfo(dtype).min)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    for of_z, of_w in [(-1e9, 0.3), (smallest, 0.3), (0.3, smallest), (smallest, -1e9)]:
+        given, infinite = free.copy(), free.copy()
+        given[:, 3] = of_z, of_w
+        infinite[:, 3] = [-np.inf if x < -1e4 else x for x in (of_z, of_w)]
+        for t in (0.25, 1.0):
+            value = logits.alpha_geodesic(*given.astype(dtype), t, alpha=alpha)
+            expected = logits.to_simplex(logits.alpha_geodesic(*infinite, t, alpha=alpha))
+            np.testing.assert_allclose(
+                logits.to_simplex(value), expected, rtol=tolerance, atol=tolerance
+            )

@@ -385,7 +385,17 @@ def test_names_may_be_numbers_that_look_like_text():
         fisher_rao_distance(p, q)
 
 
-def test_a_missing_name_is_a_name_like_others():
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_rows_whose_name_is_missing_are_not_taken_for_each_other(missing):
+    """Two respondents without a number are not one; a class of no answer is one class."""
+    p = pd.DataFrame([P, P, P], index=["ann", missing, "eve"])
+    q = p.iloc[[1, 0, 2]]
+    with pytest.raises(ValueError, match="in both that of one row is missing"):
+        fisher_rao_distance(p, q)
+    np.testing.assert_array_equal(fisher_rao_distance(p, p.copy()), 0.0)
+
+
+def test_a_missing_name_of_a_class_is_a_name_like_others():
     p = pd.DataFrame([P], columns=["cat", "dog", np.nan])
     np.testing.assert_array_equal(fisher_rao_distance(p, p[[np.nan, "dog", "cat"]]), 0.0)
 

@@ -326,7 +326,9 @@ class DistanceMeter(torch.nn.Module):
     -----
     Used like a metric of torchmetrics: ``update`` with each batch, ``compute`` at the end,
     ``reset`` before the next epoch. Sums are kept in float64 on the CPU; of several processes each
-    has its own meter, and ``merge`` adds what another has seen.
+    has its own meter, and ``merge`` adds what another has seen. A copy and a pickled meter keep
+    the sums; ``state_dict`` leaves them out, as torchmetrics does, so that a checkpoint taken in
+    the middle of an epoch neither adds its batches twice nor needs a meter where it is loaded.
 
     Examples
     --------
