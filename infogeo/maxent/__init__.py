@@ -21,6 +21,7 @@ from infogeo.maxent._arguments import (
     LOG_BASE,
     OF_FEATURES,
     PENALTY,
+    UNREAD_FEATURES,
     broadcast,
     check_controls,
     check_exclusive,
@@ -188,7 +189,7 @@ def c_maximize(
     if scipy.sparse.issparse(features):
         sparse, features = check_sparse(features, check), np.broadcast_to(0.0, features.shape)
     given = {
-        "features": (FEATURES, features),
+        "features": (FEATURES if sparse is None else UNREAD_FEATURES, features),
         "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, 0.0 if log_base is None else log_base),
     }

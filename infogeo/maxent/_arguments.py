@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_dask_array
@@ -22,6 +23,8 @@ def _explain_log_base(name, C, coarseness):
 
 
 FEATURES = along(REAL, "features", "outcomes")
+# A stand-in of the shape of sparse features, which are looked at elsewhere, has no values to read.
+UNREAD_FEATURES = replace(FEATURES, is_plausible=lambda x, coarseness: True)
 OF_FEATURES = along(REAL, "features")
 LOG_BASE = along(Rule("", _is_log_base, _explain_log_base), "outcomes")
 

@@ -54,6 +54,12 @@ def check_sparse(features, check):
     return rows
 
 
+def with_entries(matrix, entries):
+    """Return a csr array with other entries at the same places, which it shares."""
+    places = matrix.indices, matrix.indptr
+    return scipy.sparse.csr_array((entries, *places), shape=matrix.shape)
+
+
 @dataclass(frozen=True)
 class SparseReduced:
     """Sparse features in units of their ranges, by rows and by columns; dependent ones included."""
@@ -75,7 +81,7 @@ class SparseReduced:
     @functools.cached_property
     def sizes(self):
         """The absolute values of the entries, by columns."""
-        return abs(self.columns)
+        return with_entries(self.columns, np.abs(self.columns.data))
 
     @functools.cached_property
     def _span(self):
@@ -178,8 +184,7 @@ def reduce_sparse(problem):
     if (scale == scale[0]).all():
         rows, scale = F, np.ones(b.size)
     else:
-        rows = F.copy()
-        rows.data /= np.repeat(scale, np.diff(F.indptr))
+        rows = with_entries(F, F.data / np.repeat(scale, np.diff(F.indptr)))
     reduced = SparseReduced(
         rows, rows.T.tocsr(), b / scale, scale, rounding / scale, ridge / scale**2
     )
@@ -206,8 +211,7 @@ def evaluate_sparse(problem, reduced, t):
 
 def newton_sparse(problem, reduced, controls):
     """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
-    squares = reduced.rows.copy()
-    np.square(squares.data, out=squares.data)
+    squares = with_entries(reduced.rows, np.square(reduced.rows.data))
     noise = EPS * (CAUTION + np.sqrt(np.diff(reduced.rows.indptr)))
     point = _first_point(problem, reduced)
     for steps in range(controls.max_steps + 1):
@@ -223,7 +227,8 @@ def newton_sparse(problem, reduced, controls):
             break
         if reach < CLOSE and steps < controls.max_steps:
             outcome = _certify(problem, reduced, point, variances, steps, controls)
-            if outcome.status is Status.CONVERGED and outcome.error_bound > controls.tol:
+            is_full = outcome.rank == reduced.targets.size  # then no combination is constant
+            if not is_full and outcome.error_bound > controls.tol and outcome.status.is_solution:
                 # Along a contradiction t runs off until rounding hides that it is one.
                 return _or_contradiction(problem, reduced, outcome)
             if outcome.status is not Status.UNDECIDED:
@@ -396,16 +401,16 @@ def second_moments(columns, p):
     stored = np.diff(columns.indptr)
     longest = int(stored.max(initial=0))
     if longest > _MANY_ENTRIES or longest * num_outcomes > 4 * columns.nnz:
-        weighted = columns.copy()
-        weighted.data *= np.repeat(p, stored)
+        weighted = with_entries(columns, columns.data * np.repeat(p, stored))
         return (columns.T @ weighted).toarray()
     # Few entries at every outcome: pair by pair they are added up faster.
     where = np.zeros((longest, num_outcomes), dtype=np.int64)
     values = np.zeros((longest, num_outcomes))
-    outcomes = np.repeat(np.arange(num_outcomes), stored)
-    position = np.arange(outcomes.size) - np.repeat(columns.indptr[:-1], stored)
-    where[position, outcomes] = columns.indices
-    values[position, outcomes] = columns.data
+    for k in range(longest):
+        has_entry = stored > k
+        entries = columns.indptr[:-1][has_entry] + k
+        where[k, has_entry] = columns.indices[entries]
+        values[k, has_entry] = columns.data[entries]
     total = np.zeros(num_features**2)
     for i in range(longest):
         weighted = p * values[i]
