@@ -1,7 +1,9 @@
-"""Contingency tables with given margins, beside proportional fitting (ipfn) and dit.
+"""Contingency tables with given margins, beside proportional fitting (ipfn) and dit, and transport.
 
-Both problems ask for the table of maximum entropy whose margins of all pairs of variables are those
-of a known table without interactions of three. The error is that of the worst log-probability.
+The first problems ask for the table of maximum entropy whose margins of all pairs of variables are
+those of a known table without interactions of three. The error is that of the worst
+log-probability. The last ones are the entropic transport between the Gaussian histograms of the
+tutorials of POT, beside POT.
 """
 
 import itertools
@@ -81,3 +83,61 @@ def test_margins_of_all_pairs(benchmark, name, who):
     found = benchmark.pedantic(solve, args=(pairs, margins, p), rounds=rounds, warmup_rounds=1)
     error = np.abs(np.log(np.maximum(found.reshape(p.shape), 1e-300) / p)).max()
     benchmark.extra_info["error"] = float(error)
+
+
+# ---------------------------------------------------------------- transport
+
+
+def transport(num_bins):
+    """Return two histograms, and squared distances of at most 1."""
+    x = np.linspace(0.0, 1.0, num_bins)
+    a, b = (
+        np.exp(-(((x - mean) / spread) ** 2) / 2.0) for mean, spread in ((0.2, 0.05), (0.6, 0.1))
+    )
+    return a / a.sum(), b / b.sum(), (x[:, None] - x) ** 2
+
+
+def by_margins(a, b, cost, reg):
+    return fit_margins(margins={0: a, 1: b}, log_table=-cost / reg)
+
+
+def by_pot(method, **options):
+    def solve(a, b, cost, reg):
+        import ot
+
+        return ot.sinkhorn(a, b, cost, reg, method=method, warn=False, **options)
+
+    return solve
+
+
+TRANSPORT_SOLVERS = {
+    "infogeo": by_margins,
+    "POT, stabilised": by_pot("sinkhorn_stabilized"),
+    "POT, in logarithms": by_pot("sinkhorn_log"),
+    "POT, in logarithms, threshold 1e-14": by_pot("sinkhorn_log", stopThr=1e-14),
+}
+TRANSPORTS = {
+    "100 bins, regularisation 0.1": (100, 0.1),
+    "1,000 bins, regularisation 0.01": (1000, 0.01),
+}
+
+
+@pytest.mark.parametrize("who", TRANSPORT_SOLVERS)
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_transport(benchmark, name, who):
+    if who != "infogeo":
+        pytest.importorskip("ot")
+    num_bins, reg = TRANSPORTS[name]
+    a, b, cost = transport(num_bins)
+    rounds = 5 if num_bins == 100 else 1
+    benchmark.group = name
+    found = benchmark.pedantic(TRANSPORT_SOLVERS[who], args=(a, b, cost, reg), rounds=rounds)
+    if who == "infogeo":  # what it proves
+        error = float(found.error_bound)
+        apart = np.expm1(error) / 2.0
+    else:
+        plan, best = found.reshape(-1), by_margins(a, b, cost, reg)
+        error = np.abs(np.log(np.maximum(plan, 1e-300)) - best.log_probabilities).max()
+        apart = np.abs(plan - best.probabilities).sum() / 2.0
+    benchmark.extra_info["error"] = float(error)
+    benchmark.extra_info["total variation"] = float(apart)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -292,6 +293,71 @@ def test_maxent_says_why_it_could_not_decide(tmp_path, capsys):
     assert "No solution, and no proof that there is none" in said
     assert "range is the target of feature shows: 9.8e-15 from it" in said
     assert "range is [1, 6]" in said
+
+
+BOUNDED = DIE.replace("[targets]\nshows = 4.5", "[lower]\nshows = 4.5\n[upper]\nshows = 4.6")
+PRICED = DIE + "[penalty]\nshows = 2\n"
+ROWS = "outcome,even,shows\n" + "".join(f"{i},{(i + 1) % 2},{i}\n" for i in range(1, 7))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(BOUNDED, "a.toml"), (ROWS + "lower,,4.5\nupper,,\ntarget,0.5,\n", "a.csv")]
+)
+def test_maxent_with_bounds(text, name, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, "--json", name=name) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["expectations"]["shows"] == pytest.approx(4.5, abs=1e-12)  # met: 3.5 is below
+    if name == "a.toml":
+        assert list(found["probabilities"].values()) == pytest.approx(PUBLISHED, abs=6e-6)
+    else:
+        assert found["expectations"]["even"] == pytest.approx(0.5, abs=1e-12)
+    assert run_maxent(tmp_path, text, name=name) == 0
+    assert "shows    4.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(PRICED, "a.toml"), (DIE_CSV + "Penalty,,2\n", "a.csv")],
+)
+def test_maxent_with_a_penalty(text, name, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, "--json", name=name) == 0
+    found = json.loads(capsys.readouterr().out)
+    # E[F] = b - theta / rho at the optimum, and p is exp(theta F) as without a price.
+    theta, mean = found["theta"]["shows"], found["expectations"]["shows"]
+    assert mean == pytest.approx(4.5 - theta / 2.0, abs=1e-12)
+    weights = [math.exp(theta * i) for i in range(1, 7)]
+    expected = [w / sum(weights) for w in weights]
+    assert list(found["probabilities"].values()) == pytest.approx(expected, abs=1e-12)
+    assert sum(i * p for i, p in enumerate(expected, 1)) == pytest.approx(mean, abs=1e-12)
+
+
+def test_maxent_proves_that_bounds_are_out_of_reach(tmp_path, capsys):
+    text = BOUNDED.replace("4.5", "6.5").replace("4.6", "7")
+    assert run_maxent(tmp_path, text) == 1
+    assert "(shows) is above what targets and bounds allow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (BOUNDED.replace("4.6", "4.4"), "a.toml", "lower bound of shows is above the upper bound"),
+        (BOUNDED + "[targets]\nshows = 4\n", "a.toml", "shows has a target and bounds"),
+        (BOUNDED + "[penalty]\nshows = 4\n", "a.toml", "shows has bounds: with a penalty"),
+        (PRICED.replace("= 2", "= 0"), "a.toml", "shows must have a positive penalty"),
+        (BOUNDED.replace("4.6", "inf"), "a.toml", "upper bound of shows must be finite"),
+        (BOUNDED + "[penalties]\n", "a.toml", "unknown key penalties: known are outcomes, prior"),
+        (ROWS + "lower,,4\npenalty,2,2\n", "a.csv", "even has a penalty, but no target"),
+        (ROWS + "lower,,4\n", "a.csv", "the lower bound of even must hold numbers: got ''"),
+        (ROWS + "lower,x,4\nupper,,5\n", "a.csv", "lower bound of even must hold numbers"),
+        (ROWS + "target,0.5,\nupper,,\n", "a.csv", "shows must be both a feature and a target"),
+        (ROWS + "lower,,4\nlower,,5\n", "a.csv", 'it has two rows "lower"'),
+    ],
+)
+def test_maxent_bounds_and_penalties_that_are_wrong(text, name, message, tmp_path, capsys):
+    assert run_maxent(tmp_path, text, name=name) == 2
+    shown = capsys.readouterr()
+    assert len(shown.err.splitlines()) == 1
+    assert message in shown.err
 
 
 @pytest.mark.parametrize(

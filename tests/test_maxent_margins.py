@@ -352,6 +352,33 @@ def test_the_bound_covers_what_is_known_of_the_margins(rng):
     assert 1e-8 < apart < found.error_bound < 1e-4
 
 
+def test_the_bound_covers_totals_that_agree_to_rounding_only():
+    a = np.full(200, 1.0 / 200)
+    found = fit_margins(np.ones((200, 200)), {0: a, 1: a * (1.0 + 5e-13)})
+    assert found.status is Status.CONVERGED
+    # Either margin may be right.
+    assert np.abs(found.log_probabilities + 2.0 * np.log(200)).max() < found.error_bound
+    assert 5e-13 < found.error_bound < 1e-11
+
+
+def test_margins_too_small_for_normal_numbers():
+    a = np.array([3.0, 5e-324, 1e-310, 0.0])
+    found = fit_margins(np.ones((4, 2)), {0: a, 1: [2.0, 1.0]})
+    assert found.status is Status.BOUNDARY
+    expected = np.add.outer(np.log(a[:3]), np.log([2.0, 1.0])) - np.log(9.0)
+    apart = np.abs(found.log_probabilities.reshape(4, 2)[:3] - expected).max()
+    assert apart < found.error_bound + 2e-13 < 1e-11
+    np.testing.assert_array_equal(found.direction, [0, 0, 0, 1, 0, 0])
+
+
+def test_zeros_that_leave_no_cell():
+    table = [[1.0, 0.0], [0.0, 0.0]]
+    for margins in ({0: [0.0, 1.0], 1: [0.0, 1.0]}, {0: [0.0, 1.0], 1: [0.0, 2.0]}):
+        found = fit_margins(table, margins, throw=False)
+        assert found.status is Status.INFEASIBLE
+        assert found.certificate is not None
+
+
 def test_a_table_that_nearly_falls_into_parts_is_undecided():
     # The upper left cell is p12 + p11 = 1/2 less p12: 1e-300 is hidden by the rounding of 1/2.
     logs = np.log(1e300) * np.array([[-1.0, 1.0], [1.0, 1.0]])

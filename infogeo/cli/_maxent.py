@@ -4,6 +4,7 @@ import argparse
 import io
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from infogeo.cli._common import UsageError, replacing, require, say
@@ -28,7 +29,19 @@ A csv file has one row for each outcome, and a last row "target":
   6,1,6
   target,,4.5
 
-The column prior may be left out. So it is used:
+The column prior may be left out. Bounds on expectations, and prices of missed
+targets, stand in tables [lower], [upper] and [penalty] of a toml file, in rows
+"lower", "upper" and "penalty" beside "target" at the end of a csv file:
+
+  [lower]
+  shows = 4.4
+
+  [upper]
+  shows = 4.6
+
+A feature has a target or bounds. With prices, which all features have or none,
+the maximum is of the entropy (relative to the prior) less the sum of
+price * (expectation - target)^2 / 2. So it is used:
 
   infogeo maxent die.toml
   infogeo maxent die.csv --json --plot die.png
@@ -58,7 +71,8 @@ def add(commands):
 
 def _run_maxent(options):
     _check_plot(options.plot)
-    outcomes, prior, features, targets = _read_problem(options.problem)
+    problem = _read_problem(options.problem)
+    outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     import numpy as np
 
     from infogeo import SolveError
@@ -68,7 +82,7 @@ def _run_maxent(options):
         base = np.log(np.array(prior))
     try:
         found = c_maximize(
-            np.array(list(features.values())), np.array(list(targets.values())), log_base=base
+            np.array(list(features.values())), **problem.constraints(), log_base=base
         )
     except ValueError as error:
         words = _with_names(str(error), list(features), outcomes)
@@ -87,7 +101,7 @@ def _run_maxent(options):
         except UsageError as error:
             raise UsageError(f"infogeo maxent: {error}") from None
     show = _as_json if options.json else _as_table
-    say(show(found, outcomes, list(features), is_infeasible))
+    say(show(found, problem, is_infeasible))
     return 1 if is_infeasible else 0
 
 
@@ -100,14 +114,18 @@ def _with_names(text, features, outcomes):
         return f"{match['noun']}{match['plural']} {', '.join(named)}"
 
     text = re.sub(r"F\[(\d+)\]", lambda match: f"({features[int(match[1])]})", text)
-    text = re.sub(r"targets\[(\d+)\]", lambda match: f"target {features[int(match[1])]}", text)
+    for kind in _KINDS:
+        argument = "targets" if kind == "target" else kind
+        name = rf"{argument}\[(\d+)\]"
+        text = re.sub(name, lambda match, kind=kind: f"{kind} {features[int(match[1])]}", text)
     numbers = r"(?P<noun>feature|outcome)(?P<plural>s?) (?P<numbers>\d+(, \d+)*)"
     return re.sub(numbers, listed, text)
 
 
-def _as_json(found, outcomes, names, is_infeasible):
+def _as_json(found, problem, is_infeasible):
     import json
 
+    outcomes, names = problem.outcomes, list(problem.features)
     fields = {"status": found.status.name, "explanation": found.status.value}
     if is_infeasible:
         fields["certificate"] = dict(zip(names, found.certificate.tolist(), strict=True))
@@ -116,6 +134,7 @@ def _as_json(found, outcomes, names, is_infeasible):
         fields |= {
             "probabilities": dict(zip(outcomes, found.probabilities.tolist(), strict=True)),
             "theta": dict(zip(names, found.theta.tolist(), strict=True)),
+            "expectations": dict(zip(names, problem.expectations(found), strict=True)),
             "log_partition": float(found.log_partition),
             "entropy": float(found.entropy),
             "residual": float(found.residual),
@@ -126,16 +145,20 @@ def _as_json(found, outcomes, names, is_infeasible):
     return json.dumps(fields, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _as_table(found, outcomes, names, is_infeasible):
+def _as_table(found, problem, is_infeasible):
+    outcomes, names = problem.outcomes, list(problem.features)
     lines = [f"status: {found.status.value}"]
     if is_infeasible:
         terms = _terms(found.certificate, names)
-        lines.append(f"proof: {terms} is above its target for every outcome that the prior allows")
+        limit = "its target" if problem.has_targets_only else "what targets and bounds allow"
+        lines.append(f"proof: {terms} is above {limit} for every outcome that the prior allows")
         return "\n".join(lines)
     lines.append(f"error of every log-probability: at most {float(found.error_bound):.2g}")
     lines.append(f"entropy: {float(found.entropy):.6g} nats")
     lines += ["", *_columns("outcome", "probability", outcomes, found.probabilities)]
     lines += ["", *_columns("feature", "theta", names, found.theta)]
+    if not problem.has_targets_only:
+        lines += ["", *_columns("feature", "expectation", names, problem.expectations(found))]
     if found.direction is not None:
         terms = _terms(found.direction, names)
         lines += ["", f"probabilities are 0 where {terms} is above its target; nowhere is it below"]
@@ -207,16 +230,55 @@ def _shortened(name):
 # ---------------------------------------------------------------- the files
 
 
+# What a feature may have.
+_KINDS = ("target", "lower", "upper", "penalty")
+
+
+@dataclass(frozen=True)
+class _Problem:
+    outcomes: list[str]
+    prior: list[float]
+    features: dict[str, list[float]]
+    given: dict[str, dict[str, float]]  # of the kinds: numbers for some of the features
+
+    @property
+    def has_targets_only(self):
+        """Whether there are no bounds and no prices."""
+        return not any(self.given[kind] for kind in _KINDS[1:])
+
+    def constraints(self):
+        """Return the arguments of c_maximize."""
+        import numpy as np
+
+        def numbers(kind, default):
+            return np.array([self.given[kind].get(name, default[name]) for name in self.features])
+
+        targets = self.given["target"]
+        if not (self.given["lower"] or self.given["upper"]):
+            penalty = {"penalty": numbers("penalty", targets)} if self.given["penalty"] else {}
+            return {"targets": numbers("target", targets), **penalty}
+        ends = (("lower", -math.inf), ("upper", math.inf))
+        return {
+            kind: numbers(kind, dict.fromkeys(self.features, end) | targets) for kind, end in ends
+        }
+
+    def expectations(self, found):
+        """Return those of the features, as numbers."""
+        import numpy as np
+
+        return (np.array(list(self.features.values())) @ found.probabilities).tolist()
+
+
 def _read_problem(path):
-    """Return the outcomes' names, the prior, and features and targets by name, all of one size."""
+    """Return what a file says."""
     try:
         if path.suffix.lower() == ".csv":
-            outcomes, prior, features, targets = _from_csv(path.read_text(encoding="utf-8-sig"))
+            problem = _from_csv(path.read_text(encoding="utf-8-sig"))
         elif path.suffix.lower() == ".toml":
-            outcomes, prior, features, targets = _from_toml(path.read_text(encoding="utf-8-sig"))
+            problem = _from_toml(path.read_text(encoding="utf-8-sig"))
         else:
             raise ValueError("the name must end in .toml or .csv")
-        _check_problem(outcomes, prior, features, targets)
+        _check_problem(problem)
     except OSError as error:
         raise UsageError(f"infogeo maxent: cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -225,7 +287,7 @@ def _read_problem(path):
         ) from None
     except ValueError as error:  # of toml, too
         raise UsageError(f"infogeo maxent: {path}: {error}") from None
-    return outcomes, prior, features, targets
+    return problem
 
 
 def _from_toml(text):
@@ -235,23 +297,58 @@ def _from_toml(text):
         content = tomllib.loads(text)
     except RecursionError:
         raise ValueError("its brackets are nested too deeply") from None
-    unknown = sorted(set(content) - {"outcomes", "prior", "features", "targets"})
+    tables = {"target": "targets", "lower": "lower", "upper": "upper", "penalty": "penalty"}
+    known = ["outcomes", "prior", "features", *tables.values()]
+    unknown = sorted(set(content) - set(known))
     if unknown:
-        raise ValueError(f"unknown key {unknown[0]}: known are outcomes, prior, features, targets")
-    features, targets = content.get("features"), content.get("targets")
-    if not (isinstance(features, dict) and isinstance(targets, dict) and features):
-        raise ValueError("it needs the tables [features] and [targets]")
+        raise ValueError(f"unknown key {unknown[0]}: known are {', '.join(known)}")
+    features = content.get("features")
+    given = {kind: content.get(key, {}) for kind, key in tables.items()}
+    are_tables = all(isinstance(table, dict) for table in (features, *given.values()))
+    if not (are_tables and features and any(given.values())):
+        raise ValueError("it needs the tables [features] and [targets], or [lower] and [upper]")
     features = {name: _numbers(name, values) for name, values in features.items()}
-    targets = {name: _numbers(f"the target of {name}", [t])[0] for name, t in targets.items()}
+    given = {
+        kind: {name: _numbers(_of(kind, name), [x])[0] for name, x in table.items()}
+        for kind, table in given.items()
+    }
     size = len(next(iter(features.values())))
     outcomes = content.get("outcomes", [str(i) for i in range(size)])
     if not isinstance(outcomes, list):
         raise ValueError("outcomes must be a list of names")
     prior = _numbers("prior", content.get("prior", [1.0] * size))
-    return [str(name) for name in outcomes], prior, features, targets
+    return _Problem([str(name) for name in outcomes], prior, features, given)
+
+
+def _of(kind, name):
+    """Return what messages call a number that a feature has."""
+    words = {"lower": "lower bound", "upper": "upper bound"}
+    return f"the {words.get(kind, kind)} of {name}"
 
 
 def _from_csv(text):
+    header, body, ends = _rows_of_csv(text)
+    columns = dict(zip(header[1:], list(zip(*body, strict=True))[1:], strict=True))
+    ends = {kind: dict(zip(header[1:], row[1:], strict=True)) for kind, row in ends.items()}
+    outcomes = [row[0] for row in body]
+    prior = columns.pop("prior", None)
+    prior = [1.0] * len(outcomes) if prior is None else _numbers("prior", prior)
+    if not columns:
+        raise ValueError("it has no features")
+    features = {name: _numbers(name, values) for name, values in columns.items()}
+    given = {
+        kind: {
+            name: _numbers(_of(kind, name), [cell])[0]
+            for name, cell in ends.get(kind, {}).items()
+            if name in features and (cell or len(ends) == 1)
+        }
+        for kind in _KINDS
+    }
+    return _Problem(outcomes, prior, features, given)
+
+
+def _rows_of_csv(text):
+    """Return the header, the rows of the outcomes, and those at the end, by their kind."""
     import csv
 
     try:
@@ -261,28 +358,25 @@ def _from_csv(text):
     rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)]
     if rows and len(rows[0]) == 1 and any(mark in rows[0][0] for mark in ";\t"):
         raise ValueError("its cells must be separated by commas")
-    ends = [rows[k][0].casefold() for k in (0, -1)] if rows else []
-    if len(rows) < 3 or ends != ["outcome", "target"]:
-        raise ValueError('it needs a first column "outcome", outcomes, and a last row "target"')
-    header, *body = rows
+    header, *body = rows or [[""]]
+    ends = {}
+    while body and (kind := body[-1][0].casefold()) in _KINDS:
+        if kind in ends:
+            raise ValueError(f'it has two rows "{kind}"')
+        ends[kind] = body.pop()
+    if not (body and ends) or header[0].casefold() != "outcome":
+        raise ValueError(
+            'it needs a first column "outcome", outcomes, and a last row "target", or rows '
+            '"lower" and "upper"'
+        )
     if "" in header:
         raise ValueError(f"column {header.index('') + 1} has no name")
-    for number, row in enumerate(body):
+    for number, row in enumerate([*body, *reversed(ends.values())]):
         if len(row) != len(header):
             raise ValueError(f"row {number + 1} has {len(row)} cells, the header {len(header)}")
     if len(set(header)) < len(header):
         raise ValueError("two columns have the same name")
-    columns = dict(zip(header[1:], list(zip(*body, strict=True))[1:], strict=True))
-    outcomes = [row[0] for row in body[:-1]]
-    prior = columns.pop("prior", None)
-    prior = [1.0] * len(outcomes) if prior is None else _numbers("prior", prior[:-1])
-    if not columns:
-        raise ValueError("it has no features")
-    features = {name: _numbers(name, values[:-1]) for name, values in columns.items()}
-    targets = {
-        name: _numbers(f"the target of {name}", values[-1:])[0] for name, values in columns.items()
-    }
-    return outcomes, prior, features, targets
+    return header, body, ends
 
 
 def _numbers(name, values):
@@ -309,7 +403,8 @@ def _quoted(value):
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _check_problem(outcomes, prior, features, targets):
+def _check_problem(problem):
+    outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     for name, values in {"prior": prior, **features}.items():
         if len(values) != len(outcomes):
             raise ValueError(f"{name} has {len(values)} entries for {len(outcomes)} outcomes")
@@ -317,10 +412,18 @@ def _check_problem(outcomes, prior, features, targets):
         raise ValueError("two outcomes have the same name")
     if min(prior) < 0.0 or max(prior) == 0.0:
         raise ValueError("prior must not be negative, and not 0 everywhere")
-    if list(targets) != list(features):
-        different = sorted(set(targets) ^ set(features))
-        if different:
-            raise ValueError(f"{different[0]} must be both a feature and a target")
-        targets_in_order = {name: targets[name] for name in features}
-        targets.clear()
-        targets.update(targets_in_order)
+    targets, lower, upper, penalty = (problem.given[kind] for kind in _KINDS)
+    for name in sorted({*targets, *lower, *upper, *penalty} ^ set(features)):
+        raise ValueError(f"{name} must be both a feature and a target, or have bounds")
+    for name in features:
+        has_bounds = name in lower or name in upper
+        if name in targets and has_bounds:
+            raise ValueError(f"{name} has a target and bounds: give one of the two")
+        if name not in targets and not has_bounds:
+            raise ValueError(f"{name} has a penalty, but no target")
+        if penalty and has_bounds:
+            raise ValueError(f"{name} has bounds: with a penalty all features have targets")
+        if penalty and not penalty.get(name, 0.0) > 0.0:
+            raise ValueError(f"{name} must have a positive penalty, as all features or none")
+        if lower.get(name, -math.inf) > upper.get(name, math.inf):
+            raise ValueError(f"{_of('lower', name)} is above {_of('upper', name)}")

@@ -14,6 +14,8 @@ from infogeo.maxent._scaling import Lines, Scaled, SparseLines, Sums, rounding, 
 
 # A matrix of no more than so many entries for each cell of the table is stored as a whole.
 _SPARSITY = 4
+# Factors whose logarithms ran off further are no start for another method.
+_LARGEST_START = 1e3
 
 
 def are_disjoint(margins):
@@ -52,8 +54,8 @@ def fit_disjoint(table, margins, roundoff, max_steps):
     scaled = scale(matrix, *sums, max_steps)
     found = plane.projection(scaled)
     if isinstance(matrix, SparseLines) and not found.status.is_solution:
-        theta = found.theta
-        return None, "", theta if np.isfinite(theta).all() else no_theta
+        has_start = np.abs(found.theta).max() < _LARGEST_START
+        return None, "", found.theta if has_start else no_theta
     return found, _reason(found.status), found.theta
 
 
@@ -126,7 +128,7 @@ class _Plane:
         factors = [np.zeros(k.size) for k in self.kept]
         for factor, k, part in zip(factors, self.kept, (scaled.rows, scaled.columns), strict=True):
             factor[k] = part
-        logs, cells = self.table.logs, self.support
+        logs, cells = self.table.logs, self.support if self.support.any() else self.allowed
         log_p = np.full(logs.size, -math.inf)
         log_p[cells] = logs[cells] + sum(
             f[i[cells]] for f, i in zip(factors, self.lines, strict=True)
