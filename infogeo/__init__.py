@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BadValueError",
     "SolveError",
     "Status",
     "__version__",
@@ -47,12 +48,14 @@ if TYPE_CHECKING:
         robustness,
         simplex,
     )
+    from infogeo._array import BadValueError
     from infogeo._result import SolveError, Status
     from infogeo._storage import load, save
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
 _HOMES = {
+    "BadValueError": "infogeo._array",
     "SolveError": "infogeo._result",
     "Status": "infogeo._result",
     "fisher_rao_distance": "infogeo.interop.distance",

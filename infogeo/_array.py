@@ -148,9 +148,42 @@ def finite_number(name: str, value: Any) -> float:
     return number
 
 
-def bad_value(name: str, rule: str, seen: str, advice: str = "") -> ValueError:
-    """Build the package's one error message: who, the rule, what was seen, the way out."""
-    return ValueError(f"{name} must {rule}: {seen}.{' ' if advice else ''}{advice}")
+class BadValueError(ValueError):
+    """An argument that breaks a rule: a ValueError whose message comes in parts.
+
+    Parameters
+    ----------
+    argument : str
+        Which argument.
+    rule : str
+        What it must do: "be finite".
+    seen : str
+        What it does instead.
+    advice : str
+        The way out; may be empty.
+    row : int, tuple of int, or None
+        The first row of a batch that breaks the rule, if it is known.
+    """
+
+    def __init__(self, argument: str, rule: str, seen: Any, advice: str = "", row: Any = None):
+        super().__init__(f"{argument} must {rule}: {seen}.{' ' if advice else ''}{advice}")
+        self.argument, self.rule, self.seen, self.advice = argument, rule, seen, advice
+        self.row = row
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.argument, self.rule, self.seen, self.advice, self.row)
+
+
+def bad_value(
+    name: str, rule: str, seen: Any, advice: str = "", *, where: Any = None
+) -> BadValueError:
+    """Build the package's one error message: who, the rule, what was seen, the way out.
+
+    Flags say where in a batch: the first flagged row is named after what was seen.
+    """
+    if where is None:
+        return BadValueError(name, rule, seen, advice)
+    return BadValueError(name, rule, f"{seen}{row(where)}", advice, first_row(where))
 
 
 # ---------------------------------------------------------------- library, dtype, device
@@ -380,12 +413,17 @@ def _view(array: Array) -> Array | None:
     return None if is_tensor(array) or is_dask_array(array) else np.asarray(array)
 
 
+def first_row(flags: Any) -> Any:
+    """Return the index of the first flagged row of a batch; None for a single point."""
+    if flags.ndim == 0:
+        return None
+    index = tuple(int(i) for i in np.argwhere(flags)[0])
+    return index[0] if len(index) == 1 else index
+
+
 def row(flags: Any) -> str:
     """Name the first flagged row of a batch; nothing for a single point."""
-    if flags.ndim == 0:
-        return ""
-    index = tuple(int(i) for i in np.argwhere(flags)[0])
-    return f" (row {index[0] if len(index) == 1 else index})"
+    return "" if flags.ndim == 0 else f" (row {first_row(flags)})"
 
 
 def _tolerance(num_outcomes: int, coarseness: float) -> float:
@@ -475,22 +513,26 @@ def _explain_probabilities(name: str, p: np.ndarray, coarseness: float) -> None:
     rule = "hold probabilities in its last axis"
     finite = np.isfinite(p).all(-1)
     if not finite.all():
-        raise bad_value(name, rule, f"it has NaN or infinite entries{row(~finite)}")
+        raise bad_value(name, rule, "it has NaN or infinite entries", where=~finite)
     smallest = p.min(-1)
     excess = np.abs(p.sum(-1, dtype=np.float64) - 1.0)
     tolerance = _tolerance(p.shape[-1], coarseness)
     if smallest.min() >= 0.0 and excess.max() <= tolerance:
         return
-    seen = []
+    seen, where = "", excess == excess.max()
     if smallest.min() < 0.0:
-        seen.append(f"smallest entry {smallest.min():.6g}{row(smallest == smallest.min())}")
+        seen, is_worst = f"smallest entry {smallest.min():.6g}", smallest == smallest.min()
+        if excess.max() > tolerance:
+            seen += f"{row(is_worst)}, "
+        else:
+            where = is_worst
     if excess.max() > tolerance:
-        seen.append(f"largest |sum - 1| = {excess.max():.6g}{row(excess == excess.max())}")
+        seen += f"largest |sum - 1| = {excess.max():.6g}"
     if smallest.min() >= 0.0:
         advice = f"Divide by {name}.sum(-1, keepdims=True) if these are counts."
     else:
         advice = "If these are logits, use infogeo.logits."
-    raise bad_value(name, rule, ", ".join(seen), advice)
+    raise bad_value(name, rule, seen, advice, where=where)
 
 
 def _are_finite(x: Array, coarseness: float) -> bool:
@@ -506,10 +548,10 @@ def _explain_logits(name: str, z: np.ndarray, coarseness: float) -> None:
     rule = "hold logits in its last axis, finite or -inf for a masked class"
     wrong = (np.isnan(z) | np.isposinf(z)).any(-1)
     if wrong.any():
-        raise bad_value(name, rule, f"it has NaN or +inf entries{row(wrong)}")
+        raise bad_value(name, rule, "it has NaN or +inf entries", where=wrong)
     masked = np.isneginf(z).all(-1)
     if masked.any():
-        raise bad_value(name, rule, f"all its classes are masked{row(masked)}")
+        raise bad_value(name, rule, "all its classes are masked", where=masked)
 
 
 def look_like_probabilities(z: Array) -> bool:
@@ -555,7 +597,7 @@ def _explain_logits_of_a_model(name: str, z: np.ndarray, coarseness: float) -> N
 def _explain_finite(name: str, x: np.ndarray, coarseness: float) -> None:
     wrong = ~np.isfinite(x)
     if wrong.any():
-        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
+        raise bad_value(name, "be finite", "it has NaN or infinite entries", where=wrong)
 
 
 def _are_in_unit_interval(t: Array, coarseness: float) -> bool:
@@ -582,7 +624,7 @@ def entries(
     def explain(name: str, x: np.ndarray, coarseness: float) -> None:
         wrong = ~is_good(x)
         if wrong.any():
-            raise bad_value(name, text, f"it has the entry {x[wrong][0]:.6g}{row(wrong)}")
+            raise bad_value(name, text, f"it has the entry {x[wrong][0]:.6g}", where=wrong)
 
     return Rule("", is_plausible, explain)
 
@@ -590,7 +632,7 @@ def entries(
 def _explain_finite_entries(name: str, v: np.ndarray, coarseness: float) -> None:
     wrong = ~np.isfinite(v).all(-1)
     if wrong.any():
-        raise bad_value(name, "be finite", f"it has NaN or infinite entries{row(wrong)}")
+        raise bad_value(name, "be finite", "it has NaN or infinite entries", where=wrong)
 
 
 def _excess_of_tangent(v: Array) -> Array:
@@ -612,8 +654,9 @@ def _explain_tangent(name: str, v: np.ndarray, coarseness: float) -> None:
         raise bad_value(
             name,
             "sum to 0 along its last axis, as tangent vectors of the simplex do",
-            f"largest |sum| = {abs(v.sum(-1)).max():.6g}{row(worst)}",
+            f"largest |sum| = {abs(v.sum(-1)).max():.6g}",
             f"Subtract p * {name}.sum(-1, keepdims=True) to project it.",
+            where=worst,
         )
 
 

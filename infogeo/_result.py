@@ -74,18 +74,31 @@ class SolveError(RuntimeError):
 
     Parameters
     ----------
-    message : str
+    text : str
         What happened and what can be done.
     result : object
         The frozen result as far as it got, the same that ``throw=False`` returns.
     failed : tuple of int or None
         For a batch, which of its members failed; the others are solved in `result`.
+    message : object or None
+        What happened, in parts: of `c_maximize` and what builds on it, ``message.said(features=,
+        outcomes=)`` writes it with names for numbers.
     """
 
-    def __init__(self, message: str, result: Any, failed: tuple[int, ...] | None = None):
-        super().__init__(message)
+    def __init__(
+        self, text: str, result: Any, failed: tuple[int, ...] | None = None, *, message: Any = None
+    ):
+        super().__init__(text)
         self.result = result
         self.failed = failed
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _solve_error, (str(self), self.result, self.failed, self.message)
+
+
+def _solve_error(text: str, result: Any, failed: Any, message: Any) -> SolveError:
+    return SolveError(text, result, failed, message=message)
 
 
 @storable("Projection")

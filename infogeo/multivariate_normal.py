@@ -373,8 +373,9 @@ def _require_symmetric(name, cov):
             name,
             "be symmetric",
             f"largest |{name}[i, j] - {name}[j, i]|, relative to the variances, is "
-            f"{worst.max():.3g}{_array.row(worst == worst.max())}",
+            f"{worst.max():.3g}",
             f"Pass ({name} + {name}.T) / 2 if that is what is meant.",
+            where=worst == worst.max(),
         )
 
 
@@ -387,7 +388,7 @@ def _cholesky(cov):
         return factor
     finite = np.isfinite(cov).all(axis=(-2, -1))
     if not finite.all():
-        raise bad_value("cov", "be finite", f"it has NaN or infinite entries{_array.row(~finite)}")
+        raise bad_value("cov", "be finite", "it has NaN or infinite entries", where=~finite)
     # Of the correlations where there are any: units do not count.
     has_variances = (np.diagonal(cov, axis1=-2, axis2=-1) > 0.0).all(-1)[..., None, None]
     judged = np.where(has_variances, _correlation(np.where(has_variances, cov, 1.0)), cov)
@@ -398,9 +399,10 @@ def _cholesky(cov):
         "cov",
         "be positive definite",
         f"smallest eigenvalue {smallest[share == share.min()].flat[0]:.6g}, the largest is "
-        f"{largest[share == share.min()].flat[0]:.6g}{_array.row(share == share.min())}",
+        f"{largest[share == share.min()].flat[0]:.6g}",
         "For a singular estimate use MultivariateNormal.fit(samples, shrinkage=0.1), or leave out "
         "coordinates that others determine.",
+        where=share == share.min(),
     )
 
 
@@ -510,9 +512,9 @@ def _require_symmetric_velocity(name, cov, at):
         raise bad_value(
             name,
             "be symmetric",
-            f"largest |{name}[i, j] - {name}[j, i]| is {excess.max():.3g}"
-            f"{_array.row(excess == excess.max())}",
+            f"largest |{name}[i, j] - {name}[j, i]| is {excess.max():.3g}",
             f"Pass ({name} + {name}.T) / 2 if that is what is meant.",
+            where=excess == excess.max(),
         )
 
 

@@ -1,10 +1,12 @@
 """The gate: libraries, dtypes, devices, shapes, values and the one error message."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
 
+import infogeo
 from infogeo import _array, logits, simplex
 from infogeo._array import (
     LOGITS,
@@ -391,3 +393,27 @@ def test_blocks_cover_every_row_once(shape):
 def test_rules_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PROBABILITIES.events = "x"
+
+
+# ---------------------------------------------------------------- errors in parts
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "row"),
+    [
+        (lambda: infogeo.simplex.entropy([[0.5, 0.5], [0.5, 0.6]]), "p", 1),
+        (lambda: infogeo.simplex.entropy([[[0.5, 0.5]], [[1.5, -0.5]]]), "p", (1, 0)),
+        (lambda: infogeo.simplex.entropy([np.nan, 1.0]), "p", None),
+        (lambda: infogeo.maxent.max_entropy([[1.0, 2.0]], np.nan), "targets", None),
+    ],
+)
+def test_a_broken_rule_comes_in_parts(call, argument, row):
+    with pytest.raises(infogeo.BadValueError) as caught:
+        call()
+    error = caught.value
+    assert (error.argument, error.row) == (argument, row)
+    advice = f" {error.advice}" if error.advice else ""
+    assert str(error) == f"{argument} must {error.rule}: {error.seen}.{advice}"
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert (again.argument, again.row) == (argument, row)

@@ -283,6 +283,7 @@ def test_maxent_proves_that_there_is_none(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "status: no distribution satisfies the constraints" in shown
     assert "proof: -1 (shows) is above its target" in shown
+    assert "the mean of shows is at most 6; 7 was asked" in shown
     assert run_maxent(tmp_path, DIE.replace("4.5", "7"), "--json") == 1
     assert json.loads(capsys.readouterr().out)["certificate"] == {"shows": -1.0}
 
@@ -291,7 +292,7 @@ def test_maxent_says_why_it_could_not_decide(tmp_path, capsys):
     assert run_maxent(tmp_path, DIE.replace("4.5", "5.99999999999999")) == 2
     said = capsys.readouterr().err
     assert "No solution, and no proof that there is none" in said
-    assert "range is the target of feature shows: 9.8e-15 from it" in said
+    assert "range is the target of shows: 9.8e-15 from it" in said
     assert "range is [1, 6]" in said
 
 
@@ -374,7 +375,7 @@ def test_maxent_bounds_and_penalties_that_are_wrong(text, name, message, tmp_pat
         (DIE.replace("shows =", "x =", 1), "a.toml", "must be both a feature and a target"),
         (DIE.replace('"two"', '"one"'), "a.toml", "two outcomes have the same name"),
         ("prior = [0,0,0,0,0,0]" + DIE, "a.toml", "not 0 everywhere"),
-        (DIE.replace("4.5", "1e308"), "a.toml", "that of feature shows is 1e+308"),
+        (DIE.replace("4.5", "1e308"), "a.toml", "that of shows is 1e+308"),
         ("", "a.csv", 'it needs a first column "outcome"'),
         (DIE_CSV.replace("6,1,6", "6,1"), "a.csv", "row 6 has 2 cells, the header 3"),
         (DIE_CSV.replace("6,1,6", "6,1,x"), "a.csv", "shows must hold numbers: got 'x'"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -374,11 +375,17 @@ def test_a_die_close_to_mean_6(distance):
     assert die.error_bound < 2e-14 / distance
 
 
-@pytest.mark.parametrize(("mean", "eta"), [(7.0, -1.0), (0.5, 1.0), (6.0 + 1e-12, -1.0)])
-def test_targets_out_of_range_are_said_at_once(mean, eta):
-    with pytest.raises(
-        SolveError, match=r"targets\[1\] = .* outside the range \[1, 6\] of feature 1"
-    ):
+@pytest.mark.parametrize(
+    ("mean", "eta", "said"),
+    [
+        (7.0, -1.0, r"most 6; 7 was"),
+        (0.5, 1.0, r"least 1; 0\.5 was"),
+        (6.0 + 1e-12, -1.0, r"most 6; 6\.000000000001 was"),
+    ],
+)
+def test_targets_out_of_range_are_said_at_once(mean, eta, said):
+    message = rf"the mean of feature 1 is at {said} asked\. For every outcome it lies in \[1, 6\]"
+    with pytest.raises(SolveError, match=message):
         max_entropy([[0.0, 1.0, 0.0, 1.0, 0.0, 1.0], FACES[0]], [0.5, mean])
     found = max_entropy([[0.0, 1.0, 0.0, 1.0, 0.0, 1.0], FACES[0]], [0.5, mean], throw=False)
     assert found.status is Status.INFEASIBLE
@@ -387,8 +394,30 @@ def test_targets_out_of_range_are_said_at_once(mean, eta):
 
 
 def test_ruled_out_outcomes_do_not_count_for_the_range():
-    with pytest.raises(SolveError, match=r"range \[1, 4\] .* every outcome that log_base allows"):
+    with pytest.raises(SolveError, match=r"at most 4; 4\.5 .* every outcome that log_base allows"):
         c_maximize(FACES, 4.5, log_base=[0.0, 0.0, 0.0, 0.0, -np.inf, -np.inf])
+
+
+def test_errors_are_said_with_names():
+    names = {"features": ["odd", "shows"], "outcomes": list("abcdef")}
+    with pytest.raises(SolveError) as caught:
+        max_entropy([[1.0, 0.0, 1.0, 0.0, 1.0, 0.0], FACES[0]], [0.5, 6.5])
+    error = caught.value
+    assert "the mean of feature 1 is at most 6; 6.5 was asked" in str(error)
+    assert "the mean of shows is at most 6; 6.5 was asked" in error.message.said(**names)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.failed) == (str(error), None)
+    assert again.result.status is Status.INFEASIBLE
+    with pytest.raises(SolveError) as caught:
+        max_entropy([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0], FACES[0]], [[0.9, 3.0], [0.9, 5.0]])
+    said = caught.value.message.said(**names)
+    assert caught.value.failed == (1,)
+    assert "number 1. Number 1: " in said
+    assert "the targets of odd, shows clash" in said
+    assert "(odd)" in said
+    with pytest.raises(SolveError) as caught:
+        max_entropy([FACES[0]], lower=6.5)
+    assert "shows is below its lower bound" in caught.value.message.said(features=["shows"])
 
 
 def test_a_clash_names_its_features_only(rng):

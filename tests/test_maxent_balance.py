@@ -380,7 +380,7 @@ def test_gradients(rng):
 
 
 def test_steps_may_run_out(rng):
-    with pytest.raises(SolveError, match=r"ran out.*Of the features, 0 is age, 1 is income"):
+    with pytest.raises(SolveError, match=r"ran out.*The outcomes are the rows"):
         balance(survey(rng, 50), {"age": 60.0, "income": 5.0}, max_steps=1)
 
 

@@ -93,7 +93,7 @@ def test_infeasible_targets_are_proved(rng):
     F, b, C, *_ = draw(rng, 12, 300)
     dense = F.toarray()
     b[3] = dense[3].max() + 0.1
-    with pytest.raises(SolveError, match=r"targets\[3\] = .* outside the range .* of feature 3"):
+    with pytest.raises(SolveError, match=r"the mean of feature 3 is at (most|least) .* was asked"):
         c_maximize(F, b, log_base=C)
     b = 0.9 * dense[:, 5] * np.sign(dense[:, 5]).sum() + 3.0 * dense[:, 5]
     found = c_maximize(F, b, log_base=C, throw=False)

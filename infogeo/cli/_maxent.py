@@ -3,7 +3,6 @@
 import argparse
 import io
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,23 +74,26 @@ def _run_maxent(options):
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     import numpy as np
 
-    from infogeo import SolveError
+    from infogeo import BadValueError, SolveError
     from infogeo.maxent import c_maximize
 
     with np.errstate(divide="ignore"):
         base = np.log(np.array(prior))
+    why = ""
     try:
         found = c_maximize(
             np.array(list(features.values())), **problem.constraints(), log_base=base
         )
-    except ValueError as error:
-        words = _with_names(str(error), list(features), outcomes)
+    except BadValueError as error:
+        seen = error.seen
+        if hasattr(seen, "said"):
+            seen = seen.said(features=list(features), outcomes=outcomes)
+        words = BadValueError(error.argument, error.rule, seen, error.advice)
         raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
     except SolveError as error:
-        found = error.result
+        found, why = error.result, error.message.said(features=list(features), outcomes=outcomes)
         if found.status.name != "INFEASIBLE":
-            words = _with_names(str(error), list(features), outcomes)
-            raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
+            raise UsageError(f"infogeo maxent: {options.problem}: {why}") from None
     is_infeasible = found.status.name == "INFEASIBLE"
     if options.plot and not is_infeasible:
         try:
@@ -101,33 +103,17 @@ def _run_maxent(options):
         except UsageError as error:
             raise UsageError(f"infogeo maxent: {error}") from None
     show = _as_json if options.json else _as_table
-    say(show(found, problem, is_infeasible))
+    say(show(found, problem, why))
     return 1 if is_infeasible else 0
 
 
-def _with_names(text, features, outcomes):
-    """Put names for the numbers that the solver's messages give."""
-
-    def listed(match):
-        names = features if match["noun"] == "feature" else outcomes
-        named = [names[int(number)] for number in match["numbers"].split(", ")]
-        return f"{match['noun']}{match['plural']} {', '.join(named)}"
-
-    text = re.sub(r"F\[(\d+)\]", lambda match: f"({features[int(match[1])]})", text)
-    for kind in _KINDS:
-        argument = "targets" if kind == "target" else kind
-        name = rf"{argument}\[(\d+)\]"
-        text = re.sub(name, lambda match, kind=kind: f"{kind} {features[int(match[1])]}", text)
-    numbers = r"(?P<noun>feature|outcome)(?P<plural>s?) (?P<numbers>\d+(, \d+)*)"
-    return re.sub(numbers, listed, text)
-
-
-def _as_json(found, problem, is_infeasible):
+def _as_json(found, problem, why):
     import json
 
     outcomes, names = problem.outcomes, list(problem.features)
     fields = {"status": found.status.name, "explanation": found.status.value}
-    if is_infeasible:
+    if why:
+        fields["reason"] = why
         fields["certificate"] = dict(zip(names, found.certificate.tolist(), strict=True))
     else:
         bound = float(found.error_bound)
@@ -145,10 +131,11 @@ def _as_json(found, problem, is_infeasible):
     return json.dumps(fields, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _as_table(found, problem, is_infeasible):
+def _as_table(found, problem, why):
     outcomes, names = problem.outcomes, list(problem.features)
     lines = [f"status: {found.status.value}"]
-    if is_infeasible:
+    if why:
+        lines.append(f"reason: {why}")
         terms = _terms(found.certificate, names)
         limit = "its target" if problem.has_targets_only else "what targets and bounds allow"
         lines.append(f"proof: {terms} is above {limit} for every outcome that the prior allows")

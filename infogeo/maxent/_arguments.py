@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj, is_dask_array
 
 from infogeo._array import POSITIVE, REAL, Rule, along, bad_value, is_readable
+from infogeo.maxent._wording import Message, features
 
 
 def _is_log_base(C, coarseness):
@@ -74,7 +75,7 @@ def check_sizes(problem, check):
         raise bad_value(
             "features",
             f"be of sizes between {_SMALLEST:g} and {_LARGEST:g}, with their targets",
-            f"that of feature {index[-1]} is {size[index]:.6g}",
+            Message(f"that of {{}} is {size[index]:.6g}", (features(index[-1:]),)),
             "Use other units for it and its target.",
         )
 

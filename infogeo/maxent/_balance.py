@@ -456,7 +456,7 @@ def _balanced(constraints, weights, total, controls, check):
     except SolveError as error:
         projection = error.result
         text = _guilty(projection, constraints, names, x, t, slack, to_host("d", base))
-        text = text or _with_names(str(error), names)
+        text = text or f"{error.message.said(features=names)} (The outcomes are the rows.)"
     return _describe(projection, names, x, t, base, unit, total, xp), text
 
 
@@ -548,8 +548,3 @@ def _out_of_reach(name, is_share, low, high, target):
     end, side = (high, "most") if target > high else (low, "least")
     end, target = apart(end, target)
     return f"the mean of {name} is at {side} {end}; {target}"
-
-
-def _with_names(text, names):
-    numbered = listed([f"{i} is {name}" for i, name in enumerate(names)])
-    return f"{text} (Of the features, {numbered}; the outcomes are the rows.)"

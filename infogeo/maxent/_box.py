@@ -20,6 +20,7 @@ from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._proofs import is_proof
 from infogeo.maxent._single import solve
 from infogeo.maxent._sparse import second_moments
+from infogeo.maxent._wording import Bound, Message, features
 
 _MAX_ROUNDS = 50
 _MAX_STEPS = 100
@@ -62,7 +63,7 @@ def solve_box(problem, lower, upper, controls):
     return _failed(solution, Status.UNDECIDED, steps, None, _UNDECIDED, violation)
 
 
-_UNDECIDED = (
+_UNDECIDED = Message(
     "No solution, and no proof that there is none: which of the bounds are met could not be "
     "decided. Widen lower and upper a little, or give the bounds that matter as targets."
 )
@@ -71,16 +72,15 @@ _UNDECIDED = (
 def _describe(eta):
     used = np.flatnonzero(eta)
     if used.size == 1:
-        i, side = int(used[0]), "above" if eta[used[0]] > 0.0 else "below"
-        end = "upper" if side == "above" else "lower"
-        return (
-            f"No distribution satisfies the constraints: feature {i} is {side} {end}[{i}] for "
-            "every outcome."
+        side, end = ("above", "upper") if eta[used[0]] > 0.0 else ("below", "lower")
+        return Message(
+            f"No distribution satisfies the constraints: {{}} is {side} {{}} for every outcome.",
+            (features(used), Bound(end, int(used[0]))),
         )
-    numbers = ", ".join(str(int(i)) for i in used[:8])
-    return (
-        "No distribution satisfies the constraints: the bounds of features "
-        f"{numbers} clash. The combination is in result.certificate."
+    return Message(
+        "No distribution satisfies the constraints: the bounds of {} clash. The combination is in "
+        "result.certificate.",
+        (features(used),),
     )
 
 

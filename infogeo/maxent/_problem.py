@@ -11,6 +11,7 @@ import scipy.linalg
 from infogeo._result import Status
 from infogeo.maxent._features import ranges
 from infogeo.maxent._linear import mean_of
+from infogeo.maxent._wording import Message
 
 EPS = float(np.finfo(np.float64).eps)
 # How often over a rounding error has to be exceeded before it counts as more than rounding.
@@ -175,7 +176,7 @@ class Solution:
     certificate: np.ndarray | None
     direction: np.ndarray | None
     transform: np.ndarray  # (m, r), as in Reduced
-    diagnosis: str
+    diagnosis: Message
 
 
 def evaluate(problem, reduced, t, *, accurate=False):

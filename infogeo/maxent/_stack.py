@@ -11,6 +11,7 @@ from infogeo.maxent._batch import solve_dependent, solve_members
 from infogeo.maxent._box import solve_box
 from infogeo.maxent._problem import Problem
 from infogeo.maxent._single import solve
+from infogeo.maxent._wording import Message
 
 _NUMBERS = ("log_partition", "value", "entropy", "residual", "error_bound", "dual_gap")
 
@@ -31,7 +32,7 @@ class Solutions:
         self.steps = np.zeros(num_members, dtype=int)
         self.status = np.full(num_members, None, dtype=object)
         self.transforms = [None] * num_members  # theta = transform @ t, for the gradients
-        self.diagnoses = [""] * num_members
+        self.diagnoses = [Message("")] * num_members
 
     def put_members(self, members, allowed):
         """Take over what was solved together."""
