@@ -84,12 +84,11 @@ def _run_maxent(options):
         found = c_maximize(
             np.array(list(features.values())), **problem.constraints(), log_base=base
         )
-    except BadValueError as error:
-        seen = error.seen
-        if hasattr(seen, "said"):
-            seen = seen.said(features=list(features), outcomes=outcomes)
-        words = BadValueError(error.argument, error.rule, seen, error.advice)
-        raise UsageError(f"infogeo maxent: {options.problem}: {words}") from None
+    except ValueError as error:
+        if hasattr(getattr(error, "seen", None), "said"):
+            seen = error.seen.said(features=list(features), outcomes=outcomes)
+            error = BadValueError(error.argument, error.rule, seen, error.advice)
+        raise UsageError(f"infogeo maxent: {options.problem}: {error}") from None
     except SolveError as error:
         found, why = error.result, error.message.said(features=list(features), outcomes=outcomes)
         if found.status.name != "INFEASIBLE":

@@ -56,7 +56,9 @@ class Bound:
 
     def said(self, *, features=None, outcomes=None):
         """Write it: by its number only if the features have no names."""
-        return f"{self.argument}[{self.number}]" if features is None else f"its {self.argument} bound"
+        return (
+            f"{self.argument}[{self.number}]" if features is None else f"its {self.argument} bound"
+        )
 
 
 @dataclass(frozen=True)
