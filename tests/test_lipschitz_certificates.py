@@ -881,6 +881,12 @@ BAD_ARGUMENTS = [
     (lambda: smoothing.certify([3, -1], std=1.0), ValueError,
      "counts must hold numbers of votes: it has the entry -1."),
     (lambda: smoothing.certify([0, 0], std=1.0), ValueError, "counts must have votes in each row"),
+    (lambda: smoothing.certify([math.inf, 1], std=1.0), ValueError,
+     "counts must hold numbers of votes: it has the entry inf."),
+    (lambda: smoothing.certify(torch.tensor([990, 10]).bfloat16(), std=1.0), ValueError,
+     "counts must be exact: in half precision, the entry 992 may have been rounded. Count in"),
+    (lambda: smoothing.certify(np.array([4096, 10], np.float16), std=1.0), ValueError,
+     "the entry 4096 may have been rounded"),
     (lambda: smoothing.certify([3, 1], std=1.0, confidence=1.0), ValueError,
      "confidence must be between 0 and 1: got 1.0."),
     (lambda: smoothing.sampling_bound(10, 1), ValueError,
@@ -891,6 +897,13 @@ BAD_ARGUMENTS = [
     (lambda: heads.SphereExponential()(torch.ones(3) + 1j), TypeError, "got torch.complex64."),
     (lambda: heads.Arcsine()(torch.tensor(1.0)), ValueError, "got shape ()."),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_certify_few_votes_in_half_precision(dtype):
+    counts = torch.tensor([[200, 10], [3, 1]])
+    found, exact = (smoothing.certify(c, std=0.5) for c in (counts.to(dtype), counts.double()))
+    torch.testing.assert_close(found.radius, exact.radius.float(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), BAD_ARGUMENTS)

@@ -586,7 +586,9 @@ ONLY_LOOK_AFFINE = [
     (Own(lambda x, w: (1e9 * x).long().float()), ValueError, "aten._to_copy"),
     (Own(lambda x, w: x.detach()), ValueError, "it differs from W x + b by"),
     (Own(lambda x, w: (x, x)), TypeError, "layer must return a tensor: it returned tuple."),
-    (nn.BatchNorm1d(4), ValueError, "it is a BatchNorm1d in training mode."),
+    (nn.BatchNorm1d(4), ValueError, "BatchNorm1d is in training mode. Call layer.eval() first."),
+    (nn.BatchNorm1d(4, track_running_stats=False).eval(), ValueError,
+     "BatchNorm1d has no running statistics and uses those of the batch in layer.eval(), too"),
     (nn.Sequential(hooked()), TypeError, "layer must have no forward hooks: '0' is a Linear"),
     (Louder(4, 4), TypeError, "it is a Louder with a __call__ of its own."),
     (replaced("forward"), TypeError, "it is a Linear whose forward was replaced."),
@@ -690,6 +692,7 @@ def test_convolutions_of_torchlip_are_frozen():
 # ---------------------------------------------------------------- bad arguments
 
 W = torch.ones(3, 3)
+IN_TRAINING = nn.Sequential(nn.BatchNorm1d(3))
 BAD_ARGUMENTS = [
     (lambda: layers.Cayley()(W.half()), TypeError, "weight must be float32 or float64"),
     (lambda: layers.QR()(W.int()), TypeError, "weight must be float32 or float64"),
@@ -736,8 +739,19 @@ BAD_ARGUMENTS = [
      "x must be a batch of inputs: got shape (3,)."),
     (lambda: layers.jacobian_spectrum(nn.Linear(3, 2), W.int()), TypeError, "got torch.int32."),
     (lambda: layers.jacobian_spectrum(nn.Sequential(nn.Dropout()), W), ValueError,
-     "'0' is a Dropout in training mode. Call model.eval() first."),
+     "Dropout '0' is in training mode. Call model.eval() first."),
+    (lambda: layers.jacobian_spectrum(lambda x: IN_TRAINING(x), W), ValueError,
+     "BatchNorm1d '0' is in training mode. Call model.eval() first."),
+    (lambda: layers.NormPool(2)(torch.ones(4, dtype=torch.complex64)), TypeError,
+     "the input of NormPool must be real: its dtype is torch.complex64."),
 ]  # fmt: skip
+
+
+def test_dropout_of_nothing_may_stay_in_training_mode():
+    x = torch.eye(2, dtype=torch.float64)
+    net = nn.Sequential(nn.Dropout(0.0), nn.Linear(2, 2, dtype=torch.float64))
+    expected = torch.linalg.svdvals(net[1].weight.detach()).expand(2, -1)
+    torch.testing.assert_close(layers.jacobian_spectrum(net, x), expected)
 
 
 @pytest.mark.parametrize(("call", "error", "message"), BAD_ARGUMENTS)

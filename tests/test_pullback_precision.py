@@ -160,9 +160,12 @@ def test_backward_passes_without_a_derivative_fall_back_to_rows(place):
 
 MEMORY = """
 import resource, sys, tempfile
+from pathlib import Path
+import numpy as np
 import torch
 from torch import nn
 from infogeo import pullback
+from infogeo.cli import _loading, _pullback
 
 
 class SmallTransformer(nn.Module):
@@ -193,7 +196,14 @@ with torch.no_grad():
     model(x[:1])
 before = peak()
 with tempfile.TemporaryDirectory() as folder:
-    pullback.scan(model, x.split(len(x)), out=folder)
+    if sys.argv[1] == "report":
+        np.save(f"{folder}/x.npy", x.numpy())
+        inputs = _loading.Batches(Path(f"{folder}/x.npy"), 64, model)
+        explorer = _pullback._Explorer(pullback.PullbackMetric(model), inputs, "cpu")
+        _, spectrum = explorer.spectra(range(len(x)), 3)
+        assert spectrum.vectors.shape == (6, 3, 3, 64, 64)
+    else:
+        pullback.scan(model, x.split(len(x)), out=folder)
 print(peak() - before)
 """
 
@@ -203,7 +213,7 @@ print(peak() - before)
     ("name", "limit"),
     # 200 rows through 64 x 20,000 activations would take 3 GiB; 6 factors of 12,288 x 999 numbers
     # 0.3 GiB, and as much for each of several copies.
-    [("wide", 0.4), ("transformer", 0.8)],
+    [("wide", 0.4), ("transformer", 0.8), ("report", 0.3)],
 )
 def test_a_scan_bounds_rows_and_activations(name, limit):
     run = subprocess.run(

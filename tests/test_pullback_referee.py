@@ -1,6 +1,7 @@
 """Models that are not what autograd says, or not one function of each input, are found out."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -414,6 +415,49 @@ def test_compiled_networks_are_measured_as_plain_ones(name, tmp_path):
         other[0].weight += 1e-3
     with pytest.raises(ValueError, match=r"other settings: (weights|model) was"):
         pullback.scan(COMPILED[name](other, x), x.split(2), out=tmp_path)
+
+
+def in_place(net):
+    """Compile one layer of a network."""
+    net[0].compile(backend="aot_eager")
+    return net
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="needs torch 2.6")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda net: torch.compile(net, backend="aot_eager"),
+        lambda net: functools.partial(lambda f, x: f(x), torch.compile(net, backend="aot_eager")),
+        lambda net: torch.compile(lambda x: net(x), backend="aot_eager"),
+        in_place,
+    ],
+    ids=["network", "behind a function", "function", "layer"],
+)
+def test_what_torch_compile_made_is_measured_as_it_was_written(wrap):
+    net, v = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 3)).eval(), torch.ones(5, 4)
+    x = torch.linspace(-1.0, 1.0, 20).reshape(5, 4)
+    plain = PullbackMetric(lambda x: net[2](torch.nn.functional.gelu(net[0](x))))
+    expected = [plain.log_spectrum(x), plain.norm(x, v)]
+    compiled = PullbackMetric(wrap(net))
+    torch.testing.assert_close([compiled.log_spectrum(x), compiled.norm(x, v)], expected)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="needs torch 2.6")
+def test_what_compiles_elsewhere_compiles_again_after_a_measurement():
+    runs = []
+
+    def backend(graph, example_inputs):
+        runs.append(len(example_inputs))
+        return graph.forward
+
+    net = torch.compile(nn.Linear(4, 3).eval(), backend=backend)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(PullbackMetric(net).log_spectrum, [torch.rand(2, 4) for _ in range(16)]))
+    assert not runs
+    with torch.no_grad():
+        net(torch.rand(2, 4))
+    assert len(runs) == 1
 
 
 def test_frozen_lipschitz_networks_can_be_compiled():

@@ -204,23 +204,20 @@ class _Explorer:
     def __init__(self, metric, inputs, device):
         self._metric, self._inputs, self._device = metric, inputs, device
 
-    def top(self, indices):
-        """Return inputs, and the largest eigenvalue and its eigenvector at each."""
-        x = self._inputs.rows(indices).to(self._device)
-        return x, self._metric.spectrum(x, num_values=1)
-
-    def spectra(self, indices):
-        """Return inputs and their three largest eigenvalues, measured in batches."""
+    def spectra(self, indices, num_values):
+        """Return inputs and their largest eigenvalues, with as many in work as memory holds."""
         import torch
 
         from infogeo._result import Spectrum
+        from infogeo.pullback._blocks import blocks
 
-        parts, step = [], self._inputs.size
-        for first in range(0, len(indices), step):
-            x = self._inputs.rows(indices[first : first + step]).to(self._device)
-            found = self._metric.spectrum(x)
-            parts.append((x.cpu(), found.values[:, :3].cpu(), found.vectors[:, :3].cpu()))
-        x, values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
+        x = self._inputs.rows(indices)
+        parts = []
+        for rows in x.split(self._inputs.size):
+            for metric, part in blocks(self._metric, rows.to(self._device)):
+                found = metric.spectrum(part, num_values=num_values)
+                parts.append((found.values.cpu(), found.vectors.cpu()))
+        values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
         return x, Spectrum(values, vectors, self._metric.temperature)
 
 

@@ -18,6 +18,7 @@ _QUANTILES = {"smallest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "larges
 _NUM_EXAMPLES = 4
 _NUM_LISTED = 10
 _NUM_MAPPED = 400
+_NUM_DIRECTIONS = 3
 _UNIT = "rad per unit of input"
 
 
@@ -29,8 +30,8 @@ def write(scan, samples=None):
     scan : infogeo.pullback.Scan
         With the columns log_eigenvalues, rank, and logits for categorical predictions.
     samples : object or None
-        Its ``top(indices)`` and ``spectra(indices)`` return inputs and their spectra, of one and of
-        three directions. None: no inputs are shown.
+        Its ``spectra(indices, num_values)`` returns inputs and the spectra there, of so many
+        directions. None: no inputs are shown.
 
     Returns
     -------
@@ -59,7 +60,8 @@ def write(scan, samples=None):
         report.write_file(scan.folder / f"{name}.png", png)
     text = json.dumps(summary, indent=2) + "\n"
     report.write_file(scan.folder / "summary.json", text)
-    map_of_predictions = None if logits is None else _map(samples, logits, order)
+    shown = min(_NUM_DIRECTIONS, scan.column("log_eigenvalues").shape[1])
+    map_of_predictions = None if logits is None else _map(samples, logits, order, shown)
     report.write_file(scan.folder / "report.html", _page(scan, summary, images, map_of_predictions))
     return summary
 
@@ -149,7 +151,7 @@ def _draw_maps(samples, order, predicted, doubt):
     figure = Figure(figsize=(2.6 * num + 0.6, 8.6), layout="constrained")
     axes = figure.subplots(len(rows), num, squeeze=False)
     for axes_row, (name, indices) in zip(axes, rows.items(), strict=True):
-        x, spectrum = samples.top(indices)
+        x, spectrum = samples.spectra(indices, 1)
         draw = _draw_image if _are_images(x) else _draw_profile
         for k, ax in enumerate(axes_row):
             draw(x, spectrum, k, ax, is_last=k == num - 1)
@@ -193,13 +195,13 @@ def _draw_profile(x, spectrum, k, ax, *, is_last):
 # ---------------------------------------------------------------- the report
 
 
-def _map(samples, logits, order):
+def _map(samples, logits, order, num_directions):
     """Return the interactive map: of all predictions, or of those spread over the sensitivities."""
     count = min(_NUM_MAPPED, len(order))
     if count < 2:
         return None
     chosen = np.sort(order[np.linspace(0, len(order) - 1, count).round().astype(int)])
-    x, spectrum = (None, None) if samples is None else samples.spectra(chosen)
+    x, spectrum = (None, None) if samples is None else samples.spectra(chosen, num_directions)
     return explorer.explorer(logits[chosen], inputs=x, spectrum=spectrum, numbers=chosen)
 
 

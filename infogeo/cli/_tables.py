@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from infogeo import logits
-from infogeo._array import LOGITS, PROBABILITIES, gate
+from infogeo._array import LOGITS, PROBABILITIES, gate, look_like_probabilities
 from infogeo._extras import is_installed
 from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError
@@ -582,9 +582,8 @@ def warn_of_probabilities(*tables):
     for table in tables:
         rows = next(table.blocks(rows=100)).values
         with np.errstate(over="ignore", invalid="ignore"):  # of what is refused afterwards
-            rows = rows.astype(np.float64)  # sums of halves overflow
-            is_near = rows.min() >= 0.0 and abs(rows.sum(-1) - 1.0).max() < 1e-5
-        if table.num_columns > 1 and is_near:
+            is_near = look_like_probabilities(rows.astype(np.float64))  # sums of halves overflow
+        if is_near:
             warnings.warn(
                 f"{table.path}: the first rows sum to 1, as probabilities do: "
                 "for those leave out --logits",

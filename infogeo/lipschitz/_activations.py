@@ -262,7 +262,12 @@ class NormPool(nn.Module):
 
 
 def _check_groups(x, layer):
-    """Refuse a last axis that cannot be cut into groups."""
+    """Refuse complex numbers, and a last axis that cannot be cut into groups."""
+    if x.is_complex():
+        raise TypeError(
+            f"the input of {type(layer).__name__} must be real: its dtype is {x.dtype}. Use "
+            "torch.view_as_real(x).flatten(-2), which holds real and imaginary parts side by side."
+        )
     if x.ndim == 0 or x.shape[-1] % layer.group_size:
         raise bad_value(
             f"the input of {type(layer).__name__}",

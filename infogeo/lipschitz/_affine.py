@@ -9,8 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from infogeo._array import bad_value
-from infogeo.lipschitz._bounds import check_calls, check_module, check_rows_are_independent
+from infogeo.lipschitz._bounds import check_calls, check_module
 from infogeo.lipschitz._checks import check_size
+from infogeo.pullback._checks import check_modes
 
 
 def as_linear(layer, input_shape):
@@ -65,7 +66,7 @@ def as_linear(layer, input_shape):
     check_module(layer, "layer")
     for path, module in layer.named_modules():
         check_calls(module, path, "layer")
-    check_rows_are_independent(layer, "layer")
+    check_modes(layer, "layer")
     shape = _checked_shape(input_shape)
     like = next(layer.parameters(), torch.empty(()))
     with torch.inference_mode(False), torch.autocast(like.device.type, enabled=False):

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from infogeo._array import REAL, bad_value, gate
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
 from infogeo.lipschitz._checks import check_size
+from infogeo.pullback._checks import check_modes
 
 
 def freeze(model, *, order=2):
@@ -219,8 +220,8 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
     TypeError
         An x, or outputs, that are not a floating-point tensor.
     ValueError
-        An x without inputs or not finite; a network with dropout or batch normalisation in
-        training mode.
+        An x without inputs or not finite; a network with parts in training mode that are random or
+        mix inputs, also where a function keeps it.
 
     Notes
     -----
@@ -251,7 +252,7 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
     gate(True, x=(REAL, x))
     if chunk_size is not None:
         check_size("chunk_size", chunk_size, 1)
-    check_rows_are_independent(model)
+    check_modes(model)
 
     def flat(point):
         y = model(point[None])
@@ -470,19 +471,3 @@ def _norm_order(name, order):
     if not order >= 1:
         raise bad_value(name, "be from 1 to inf", f"got {order!r}")
     return float(order)
-
-
-def check_rows_are_independent(model, name="model"):
-    if not isinstance(model, nn.Module):
-        return
-    for path, module in model.named_modules():
-        if module.training and isinstance(module, _BATCH_DEPENDENT):
-            raise bad_value(
-                name,
-                "be a function of one input",
-                f"{_named(path, module)} in training mode",
-                "Call model.eval() first.",
-            )
-
-
-_BATCH_DEPENDENT = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)

@@ -189,9 +189,11 @@ def certify(counts, *, std, confidence=0.999, check=True):
     >>> found.radius.round(4)
     array([0.9794, 0.    ])
     """
-    exact = counts.detach().cpu() if hasattr(counts, "detach") else counts
-    exact = np.asarray(exact, dtype=float)  # float32 holds no more than 2^24 votes
+    given = counts
     xp, counts = gate(check, counts=(COUNTS, counts))
+    if hasattr(given, "detach"):
+        given = given.detach().cpu().double()
+    exact = np.asarray(given, dtype=float)  # float32 holds no more than 2^24 votes
     std = _positive_number("std", std)
     alpha = (1.0 - _confidence(confidence)) / counts.shape[-1]
     k, n = exact.max(-1), exact.sum(-1)
@@ -326,18 +328,30 @@ def _confidence(confidence):
 
 def _are_counts(counts, coarseness):
     return (
-        float(counts.min()) >= 0.0
-        and bool((counts % 1.0 == 0.0).all())
+        bool(_are_whole(counts).all())
         and bool((counts.sum(-1) > 0.0).all())
+        and float(counts.max()) * coarseness <= 2.0
     )
 
 
+def _are_whole(counts):
+    with np.errstate(invalid="ignore"):  # of infinite entries
+        return (counts >= 0.0) & (counts % 1.0 == 0.0)
+
+
 def _explain_counts(name, counts, coarseness):
-    wrong = ~((counts >= 0.0) & (counts % 1.0 == 0.0))
+    wrong = ~_are_whole(counts)
     if wrong.any():
         raise bad_value(name, "hold numbers of votes", f"it has the entry {counts[wrong][0]:.6g}")
     if (counts.sum(-1) == 0.0).any():
         raise bad_value(name, "have votes in each row", "a row has none")
+    if counts.max() * coarseness > 2.0:
+        raise bad_value(
+            name,
+            "be exact",
+            f"in half precision, the entry {counts.max():.6g} may have been rounded",
+            "Count in int64.",
+        )
 
 
 COUNTS = Rule("outcomes", _are_counts, _explain_counts)

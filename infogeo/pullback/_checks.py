@@ -133,27 +133,33 @@ def warn_of_sigmoids(model, z):
 
 def check_model(model):
     """Refuse what makes the metric of a batch another thing than that of its inputs."""
+    check_modes(model)
     for module in modules_in(model):
-        _check_module(module)
+        _check_tensors(module)
 
 
-def _check_module(module):
-    for name, part in module.named_modules():
-        if _is_random_or_mixing(part):
-            raise bad_value(
-                "model",
-                "treat each input by itself, and always in the same way",
-                f"{_named(name, part)} is in training mode",
-                "Call model.eval() first.",
-            )
-        if issubclass(_kind(part), _BATCH_NORMS) and part.running_mean is None:
-            raise bad_value(
-                "model",
-                "treat each input by itself",
-                f"{_named(name, part)} has no running statistics and uses those of the batch in "
-                "model.eval(), too",
-                "Train it with track_running_stats=True.",
-            )
+def check_modes(model, name="model"):
+    """Refuse parts that are random, or mix samples, in the mode that they are in."""
+    for module in modules_in(model):
+        for path, part in module.named_modules():
+            if _is_random_or_mixing(part):
+                raise bad_value(
+                    name,
+                    "treat each input by itself, and always in the same way",
+                    f"{_named(path, part)} is in training mode",
+                    f"Call {name}.eval() first.",
+                )
+            if issubclass(_kind(part), _BATCH_NORMS) and part.running_mean is None:
+                raise bad_value(
+                    name,
+                    "treat each input by itself",
+                    f"{_named(path, part)} has no running statistics and uses those of the batch "
+                    f"in {name}.eval(), too",
+                    "Train it with track_running_stats=True.",
+                )
+
+
+def _check_tensors(module):
     for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
         if tensor.is_inference():
             raise bad_value(

@@ -4,6 +4,7 @@ Points that are not the samples themselves (on paths, in perturbed copies, in pa
 which sample each of them belongs to, so that the further inputs of the model follow them.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from infogeo.pullback._checks import (
 )
 from infogeo.pullback._derivatives import Gradients, NoForwardModeError
 from infogeo.pullback._referee import check_samples, judge, once
+from infogeo.pullback._references import eagerly, is_compiled
 from infogeo.pullback.heads import Head
 from infogeo.pullback.strategies import puller
 
@@ -196,8 +198,11 @@ def call_model(model, x, inputs, samples=None):
         inputs = inputs.select(samples)
     inputs = inputs.rows(len(x))
     try:
-        # A model may work in place on its input.
-        return model(x.clone(), *inputs.positional, **inputs.named)
+        with (
+            eagerly if torch.is_grad_enabled() and is_compiled(model) else contextlib.nullcontext()
+        ):
+            # A model may work in place on its input.
+            return model(x.clone(), *inputs.positional, **inputs.named)
     except RuntimeError as error:
         explain_mismatch(model, x, error)
         raise

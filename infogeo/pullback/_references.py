@@ -1,9 +1,11 @@
 """What a model refers to: the networks and numbers that a function finds around itself."""
 
+import contextlib
 import dis
 import functools
 import sys
 import sysconfig
+import threading
 import types
 from collections import deque
 from collections.abc import Mapping
@@ -34,17 +36,60 @@ def references(function):
 
 def modules_in(model):
     """Return the networks that a model consists of, by walking what it refers to."""
-    found, seen, left = [], set(), deque([model])
+    return [value for value in _walk(model) if isinstance(value, torch.nn.Module)]
+
+
+def is_compiled(model):
+    """Return whether `torch.compile` has made a part of a model."""
+    if "torch._dynamo" not in sys.modules:
+        return False
+    for value in _walk(model):
+        parts = value.modules() if isinstance(value, torch.nn.Module) else (value,)
+        if any(_COMPILED.intersection(_vars(part)) for part in parts):
+            return True
+    return False
+
+
+_COMPILED = frozenset(("_torchdynamo_orig_callable", "_compiled_call_impl"))
+
+
+class _Eagerly:
+    """Let what `torch.compile` has made run as it was written, while any thread asks for that.
+
+    A compiled function has one backward pass, in reverse mode, and frees what others would need.
+    How functions run is set for all threads at once.
+    """
+
+    def __init__(self):
+        self._lock, self._num_users, self._before = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self):
+        with self._lock:
+            if self._num_users == 0 and hasattr(torch.compiler, "set_stance"):  # from torch 2.6 on
+                self._before.enter_context(torch.compiler.set_stance("force_eager"))
+            self._num_users += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._num_users -= 1
+            if self._num_users == 0:
+                self._before.close()
+
+
+eagerly = _Eagerly()
+
+
+def _walk(model):
+    """Yield what a model refers to, but for what networks are made of."""
+    seen, left = set(), deque([model])
     while left:
         value = left.popleft()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if isinstance(value, torch.nn.Module):
-            found.append(value)
-        else:
+        yield value
+        if not isinstance(value, torch.nn.Module):
             left += _parts(value)
-    return found
 
 
 def attributes_of(value):
