@@ -28,7 +28,8 @@ sys.path.pop(0)
 def exact_logs(F, b, C=None):
     """Return the log-probabilities of the solution to 25 digits, for data taken as exact."""
     C = np.zeros(F.shape[1]) if C is None else C
-    _, log_p = reference.solve(F.tolist(), b.tolist(), C.tolist())
+    with mpmath.workdps(80):
+        _, log_p = reference.solve(F.tolist(), b.tolist(), C.tolist())
     return log_p
 
 

@@ -151,6 +151,7 @@ def test_campaign(seed):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_large_campaign():
     count = 9000
     assert run_campaign(100, count) <= 0.005 * count
