@@ -721,11 +721,12 @@ def centred(z: Array, xp: Namespace) -> Array:
 
 def norm(x: Array, xp: Namespace) -> Array:
     """Return the Euclidean norm over the last axis; its gradient at 0 is 0, and tiny x count."""
-    scale = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    is_zero = scale == 0.0
-    unit = x / xp.where(is_zero, xp.ones_like(scale), scale)
+    # The norm does not depend on the scale, whose gradient would overflow where it is subnormal.
+    scale = detached(xp.max(xp.abs(x), axis=-1, keepdims=True))
+    is_zero = xp.squeeze(scale == 0.0, axis=-1)
+    scale = clip(scale, xp, min=float(xp.finfo(x.dtype).smallest_normal))
+    unit = x / scale
     squared = xp.sum(unit * unit, axis=-1)
-    is_zero = xp.squeeze(is_zero, axis=-1)
     root = xp.sqrt(xp.where(is_zero, xp.ones_like(squared), squared))
     return as_number(xp.where(is_zero, xp.zeros_like(root), xp.squeeze(scale, axis=-1) * root))
 

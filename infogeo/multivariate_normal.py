@@ -199,14 +199,14 @@ class MultivariateNormal:
             raise bad_value(
                 "samples", "have shape (n, d), one sample per row", f"got {tuple(samples.shape)}"
             )
-        rows, classes = _to_host(samples), None
+        rows, classes, limits = _to_host(samples), None, xp.finfo(samples.dtype)
         if labels is None:
-            moments = _moments("samples", rows, shrinkage)
+            moments = _moments("samples", rows, shrinkage, limits)
         else:
             names, members = _points.rows_of_classes(labels, given, rows.shape[0])
             classes = names.tolist()
             fitted = [
-                _moments(f"samples of class {name!r}", rows[member], shrinkage)
+                _moments(f"samples of class {name!r}", rows[member], shrinkage, limits)
                 for name, member in zip(classes, members, strict=True)
             ]
             moments = tuple(np.stack(parts) for parts in zip(*fitted, strict=True))
@@ -406,10 +406,10 @@ def _cholesky(cov):
     )
 
 
-def _moments(name, rows, shrinkage):
+def _moments(name, rows, shrinkage, limits):
     """Return mean and covariance of samples."""
     if shrinkage is None or isinstance(shrinkage, int | float):
-        mean, cov = _maximum_likelihood(name, rows)
+        mean, cov = _maximum_likelihood(name, rows, limits)
         if shrinkage is not None:
             if not 0.0 <= shrinkage <= 1.0:
                 raise bad_value("shrinkage", "lie in [0, 1]", f"got {shrinkage!r}")
@@ -425,6 +425,14 @@ def _moments(name, rows, shrinkage):
             "shrinkage must be a number in [0, 1] or a covariance estimator of scikit-learn: got "
             f"{shrinkage!r}."
         )
+    is_constant = np.diagonal(cov) == 0.0
+    if is_constant.any():
+        raise bad_value(
+            name,
+            "span all coordinates",
+            f"coordinate {int(np.argmax(is_constant))} does not vary",
+            "A constant has no density: leave it out.",
+        )
     eigenvalues = np.linalg.eigvalsh(_correlation(cov))
     if not eigenvalues[0] > 8.0 * np.finfo(np.float64).eps * len(eigenvalues) * eigenvalues[-1]:
         raise bad_value(
@@ -436,7 +444,7 @@ def _moments(name, rows, shrinkage):
     return mean, cov
 
 
-def _maximum_likelihood(name, rows):
+def _maximum_likelihood(name, rows, limits):
     """Return mean and covariance, in which no unit of a coordinate shows."""
     # Powers of 2 as units: nothing is rounded, and neither sums nor squares overflow.
     largest = np.abs(rows).max(axis=0)
@@ -449,15 +457,16 @@ def _maximum_likelihood(name, rows):
     centred = np.ldexp(centred - centred.mean(axis=0), -shift)
     shift = shift + exponent
     cov = centred.T @ centred / rows.shape[0]
-    variances = np.diagonal(cov)
+    is_spread = np.diagonal(cov) > 0.0
     with np.errstate(over="ignore", under="ignore"):
         cov = np.ldexp(cov, shift[:, None] + shift)
-    is_lost = ~np.isfinite(np.diagonal(cov)) | ((np.diagonal(cov) == 0.0) & (variances > 0.0))
+    variances = np.diagonal(cov)
+    is_lost = (variances > limits.max) | ((variances < limits.smallest_normal) & is_spread)
     if is_lost.any():
         column = int(np.argmax(is_lost))
         raise bad_value(
             name,
-            "have variances that are numbers of float64",
+            f"have variances that are numbers of {limits.dtype}".replace("torch.", ""),
             f"coordinate {column} has values up to {largest[column]:.3g}",
             "Divide it by its unit.",
         )

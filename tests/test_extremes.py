@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from infogeo import SolveError, logits, maxent, mean, multivariate_normal, normal, simplex
+from infogeo import SolveError, _array, logits, maxent, mean, multivariate_normal, normal, simplex
 from infogeo.family import ExponentialFamily
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
@@ -268,3 +268,33 @@ def test_log_base_of_a_mask():
     np.testing.assert_allclose(equal.probabilities, without.probabilities, rtol=1e-9)
     with pytest.raises(SolveError):  # its parameter would be about 1e300
         maxent.c_maximize([[0.0, 1.0, 2.0, 3.0]], 1.2, log_base=log_base)
+
+
+# ---------------------------------------------------------------- subnormal distances
+
+
+@pytest.mark.parametrize(("dtype", "far"), [("float32", 200.0), ("float64", 1460.0)])
+def test_gradients_of_subnormal_distances_are_finite(dtype, far):
+    """|sqrt p - sqrt q| of logits 200 apart is subnormal in float32: its scale has no inverse."""
+    torch = pytest.importorskip("torch")
+    limits = torch.finfo(getattr(torch, dtype))
+    for verb in (logits.fisher_rao_distance, logits.hellinger_distance):
+        z = torch.tensor([0.0, -far], dtype=getattr(torch, dtype), requires_grad=True)
+        d = verb(z, z.new_tensor([0.0, 1.0 - far]))
+        assert 0 < d < limits.smallest_normal
+        gradient = torch.autograd.grad(d, z)[0]
+        assert torch.isfinite(gradient).all()
+        assert gradient.abs().max() < limits.smallest_normal  # the truth is about the distance
+    x = 2.0 * limits.tiny * limits.eps * torch.tensor([3.0, 4.0], dtype=getattr(torch, dtype))
+    gradient = torch.func.grad(lambda x: _array.norm(x, _array.array_namespace(x)))(x)
+    np.testing.assert_allclose(gradient.numpy(), [0.6, 0.8], rtol=1e-6)
+
+
+def test_fits_of_constants_and_of_variances_beyond_the_precision(rng):
+    samples = rng.normal(size=(10, 2))
+    for constant in (0.0, 0.1, 1e100):
+        with pytest.raises(ValueError, match="span all coordinates: coordinate 2 does not vary"):
+            MultivariateNormal.fit(np.hstack([samples, np.full((10, 1), constant)]))
+    for unit in (1e-25, 1e25):
+        with pytest.raises(ValueError, match="variances that are numbers of float32: coordinate 0"):
+            MultivariateNormal.fit((unit * samples).astype(np.float32))
