@@ -545,3 +545,19 @@ def test_sparse_tables_with_zeros_that_clash():
     found = fit_margins(table, {0: [0.5, 0.5], 1: [0.5, 0.5]})
     assert found.status is Status.BOUNDARY
     np.testing.assert_allclose(found.probabilities, [0.5, 0.0, 0.5], atol=1e-14)
+
+
+def test_steps_of_thousands_leave_no_line_without_mass():
+    # Found by the campaign: the table nearly falls into parts, and the first step is 4e5 long.
+    z = [
+        [-1.649, -7.219, -2.735, 10.398],
+        [-3.068, -5.151, 7.11, 4.234],
+        [0.715, -5.059, 3.053, 2.538],
+        [-4.081, 0.45, 0.506, -24.967],
+    ]
+    rows = np.array([2.0**-7, 2.0**-18, 2.0**-3, 0.0])
+    columns = np.array([2.0**-14, 2.0**-14, 2.0**-4, 0.0])
+    rows[3], columns[3] = 1.0 - rows.sum(), 1.0 - columns.sum()
+    found = fit_margins(log_table=np.array(z), margins={0: rows, 1: columns})
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), rows, rtol=1e-11)
+    np.testing.assert_allclose(found.probabilities.sum(axis=0), columns, rtol=1e-11)

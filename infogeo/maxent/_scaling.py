@@ -295,7 +295,9 @@ def _searched(table, across, state, step, rows, columns):
     first, length = slope(state), 1.0
     while True:
         trial = _state(table, across, state.rows + length * step, rows, columns)
-        if length <= safe or slope(trial) >= -0.5 * abs(first):
+        # A step of thousands may leave a line no mass at all: no step leads back from there.
+        is_lost = not np.isfinite(trial.excess).all()
+        if length <= safe or (slope(trial) >= -0.5 * abs(first) and not is_lost):
             return trial
         length = max(safe, 0.5 * length)
 
