@@ -66,7 +66,7 @@ def blocks(rows):
     """Yield slices of outcomes, and an array to fill of the shape of the rows there."""
     num_outcomes = rows.shape[1]
     size = num_outcomes if num_outcomes < 2 * _BLOCK else _BLOCK
-    buffer = np.empty((rows.shape[0], size))
+    buffer = np.empty((rows.shape[0], size), dtype=rows.dtype)
     for first in range(0, num_outcomes, size):
         last = min(first + size, num_outcomes)
         yield slice(first, last), buffer[:, : last - first]
@@ -109,6 +109,7 @@ def norms_of(whitener, rows, mean):
 def sizes_of(rows, left, right):
     """Return left @ |rows| and |rows| @ right."""
     combined_sizes, sums = np.empty(rows.shape[1]), np.zeros(rows.shape[0])
+    left, right = left.astype(rows.dtype, copy=False), right.astype(rows.dtype, copy=False)
     for block, size in blocks(rows):
         np.abs(rows[:, block], out=size)
         np.matmul(left, size, out=combined_sizes[block])

@@ -17,20 +17,24 @@ _LARGEST_SIMPLIFICATION = 100_000_000
 _LARGEST_REVIEW = 5_000_000
 
 
-def certify(problem, reduced, origin, whitener, tol, max_steps):
+def certify(problem, reduced, origin, whitener, tol, max_steps, coarse=None):
     """Finish the solve from a point close to the optimum; None if it is not close enough.
 
     The steps re-use the covariance at the origin. A change of all log-probabilities by at most
-    `drift` changes covariances by at most exp(drift): the bound holds at the last point.
+    `drift` changes covariances by at most exp(drift): the bound holds at the last point. What is
+    known in single precision only, `infogeo.maxent._large.Coarse`, counts as a drift too.
     """
-    norms = norms_of(whitener, reduced.rows, origin.mean)
-    lever = 2.0 * float(norms.max())
+    norms = norms_of(whitener, reduced.rows, origin.mean) if coarse is None else coarse.norms
+    lever = 2.0 * float(np.max(norms))
     point, steps = origin, 0
     decrement = float(np.linalg.norm(whitener @ point.gradient))
     if decrement * lever > LARGEST_CERTIFIED:
         return None
     is_accurate = is_noise = False
-    while steps < max_steps and not (is_accurate and decrement * lever <= 1e-4 * tol):
+    enough = 1e-4 * tol
+    if coarse is not None:  # then the lever is small, and sums over many outcomes are noise
+        enough = max(enough, EPS * np.sqrt(point.t.size) * lever)
+    while steps < max_steps and not (is_accurate and decrement * lever <= enough):
         step = whitener.T @ (whitener @ point.gradient)
         # The last point has to be accurate, those before only as far as they are from it.
         is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == max_steps
@@ -42,6 +46,8 @@ def certify(problem, reduced, origin, whitener, tol, max_steps):
         point, decrement, steps, is_accurate = trial, trial_decrement, steps + 1, is_last
     drift = float(np.ptp(point.logits - origin.logits))
     shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
+    if coarse is not None:
+        reduced, drift = coarse.reduced, drift + coarse.doubt
     rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
     size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
     if x > LARGEST_CERTIFIED:
@@ -84,14 +90,14 @@ def is_best_possible(decrement, rounding, lever, tol):
 def rounding_of(problem, reduced, point, whitener, norms):
     """Bound the rounding errors: of the whitened gradient, and of every log-probability.
 
-    `norms`, (c,), are those of the whitened rows less their means: what the errors of the logits
-    do to the mean is no more than their sum, weighted by the probabilities.
+    `norms`, (c,) or one for all, are those of the whitened rows less their means: what the errors
+    of the logits do to the mean is no more than their sum, weighted by the probabilities.
     """
     of_sums, of_logs = rounding_of_terms(problem, reduced, point)
     to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
     of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
     weighted = point.p * of_logs
-    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float(norms @ weighted)
+    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float((norms * weighted).sum())
     return rounding, float(of_logs.max() + weighted.sum())
 
 

@@ -9,6 +9,7 @@ from infogeo._result import Status
 from infogeo.maxent._diagnosis import diagnose
 from infogeo.maxent._face import edge_direction, exposed_outcomes, joined, search
 from infogeo.maxent._features import is_sparse, on_outcomes, violations
+from infogeo.maxent._large import solve_large
 from infogeo.maxent._nearest import nearest_point
 from infogeo.maxent._newton import newton
 from infogeo.maxent._problem import Found, Outcome, Solution, evaluate
@@ -74,21 +75,20 @@ def _solve_allowed(problem, controls):
         if not (outcome.status.is_solution or sparse):
             outcome = _from_nearest(problem, reduced, outcome, controls)
         return Found(problem, reduced, outcome, everywhere)
-    origin = (evaluate_sparse if sparse else evaluate)(
-        problem, reduced, np.zeros(reduced.blur.size)
-    )
-    outcome = Outcome(Status.INFEASIBLE, origin, 0, certificate=certificate)
     if certificate is not None:
-        return Found(problem, reduced, outcome, everywhere)
+        return Found(problem, reduced, _refuted(problem, reduced, certificate), everywhere)
     eta = edge_direction(problem)
     if eta is not None:
         if is_proof(problem, eta):
-            outcome = replace(outcome, certificate=eta / np.abs(eta).max())
-            return Found(problem, reduced, outcome, everywhere)
+            eta = eta / np.abs(eta).max()
+            return Found(problem, reduced, _refuted(problem, reduced, eta), everywhere)
         on_face = exposed_outcomes(problem, eta, is_edge=True)
         if on_face is not None:
+            outcome = _refuted(problem, reduced, None)
             return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
-    outcome = approach(problem, reduced, controls)
+    outcome = None if sparse else solve_large(problem, reduced, controls)
+    if outcome is None:
+        outcome = approach(problem, reduced, controls)
     if _may_be_on_a_face(outcome):
         seen = search(problem, reduced, outcome.point)
         if seen.is_proof:
@@ -98,6 +98,13 @@ def _solve_allowed(problem, controls):
             return _solve_on_face(problem, reduced, outcome, seen.eta, on_face, controls)
         outcome = replace(outcome, was_limited=seen.was_limited)
     return Found(problem, reduced, outcome, everywhere)
+
+
+def _refuted(problem, reduced, certificate):
+    """Return the outcome of a problem that is infeasible before any step."""
+    at = evaluate_sparse if is_sparse(problem.features) else evaluate
+    origin = at(problem, reduced, np.zeros(reduced.blur.size))
+    return Outcome(Status.INFEASIBLE, origin, 0, certificate=certificate)
 
 
 def _from_nearest(problem, reduced, outcome, controls):
