@@ -42,7 +42,9 @@ def save(result, path):
 
     Notes
     -----
-    Every number comes back bit for bit, in its dtype. Gradients are not kept.
+    Every number comes back bit for bit, in its dtype, and names of rows and columns come back as
+    lists. Gradients are not kept. Names other than text, numbers, tuples and timestamps are
+    refused.
 
     Examples
     --------
@@ -142,6 +144,8 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"status": value.name}
     if isinstance(value, Path):
         return {"path": str(value)}
+    if type(value).__name__ == "Timestamp":  # of pandas, as a name of a row
+        return {"timestamp": value.isoformat()}
     if isinstance(value, tuple | list):
         items = [_encoded(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
         return {"list" if isinstance(value, list) else "items": items}
@@ -153,7 +157,12 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
             field.name: _encoded(getattr(value, field.name), f"{name}.{field.name}", arrays)
             for field in dataclasses.fields(value)
         }
-        return {"kind": kind, "fields": fields}
+        content: dict[str, Any] = {"kind": kind, "fields": fields}
+        names = getattr(value, "__dict__", {}).get("_names")
+        if names:  # of rows and columns: what is loaded is matched by them, too
+            lists = tuple((axis, [_plain(label) for label in names[axis]]) for axis in names)
+            content["names"] = _encoded(lists, f"{name}.names", arrays)
+        return content
     if not hasattr(value, "__array__"):
         cls = type(value).__name__
         raise TypeError(f"{name.lstrip('.')} cannot be saved: it is of type {cls}.")
@@ -164,6 +173,10 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
     key = name.lstrip(".")
     arrays[key] = array
     return {"array": key, "library": library, "scalar": isinstance(value, np.generic)}
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
 
 
 def _as_numpy(value: Any) -> tuple[np.ndarray, str]:
@@ -187,6 +200,8 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         return Status[tree["status"]]
     if "path" in tree:
         return Path(tree["path"])
+    if "timestamp" in tree:
+        return importlib.import_module("pandas").Timestamp(tree["timestamp"])
     if "list" in tree:
         return [_decoded(item, arrays) for item in tree["list"]]
     if "items" in tree:
@@ -198,7 +213,10 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         array[:] = [_decoded(item, arrays) for item in tree["objects"]]
         return array.reshape(tree["shape"])
     if "kind" in tree:
-        return _made(tree["kind"], tree["fields"], arrays)
+        made = _made(tree["kind"], tree["fields"], arrays)
+        if "names" in tree:
+            object.__setattr__(made, "_names", dict(_decoded(tree["names"], arrays)))
+        return made
     array = arrays[tree["array"]]
     if not tree["library"].startswith("torch"):
         return array[()] if tree["scalar"] else array

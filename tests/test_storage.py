@@ -364,3 +364,29 @@ def test_damaged_archives_are_refused(tmp_path):
         path.write_bytes(damaged)
         with contextlib.suppress(OSError, ValueError):  # anything else fails the test
             infogeo.load(path)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_names_of_rows_and_columns_are_saved(tmp_path, suffix, rng):
+    """What is loaded is matched by name, as what was saved is."""
+    pd = pytest.importorskip("pandas")
+    rows = Normal(pd.Series([0.0, 1.0], index=["ann", "bob"]), 1.0)
+    others = Normal(pd.Series([1.0, 0.0], index=["bob", "ann"]), 1.0)
+    days = pd.date_range("2026-01-01", periods=2, tz="Europe/Paris")
+    dated, backwards = (Normal(pd.Series([0.0, 1.0], index=days)[::s], 1.0) for s in (1, -1))
+    columns = MultivariateNormal.fit(pd.DataFrame(rng.normal(size=(9, 2)), columns=["x", 7]))
+    mean = pd.Series(columns.mean[::-1], index=[7, "x"])
+    named = MultivariateNormal(mean, columns.cov[::-1, ::-1])
+    for point, other, space in (
+        (rows, others, normal),
+        (dated, backwards, normal),
+        (columns, named, multivariate_normal),
+    ):
+        infogeo.save(point, tmp_path / f"point.{suffix}")
+        loaded = infogeo.load(tmp_path / f"point.{suffix}")
+        np.testing.assert_allclose(space.fisher_rao_distance(loaded, other), 0.0, atol=1e-7)
+        np.testing.assert_allclose(space.fisher_rao_distance(point, other), 0.0, atol=1e-7)
+    infogeo.save(rows, tmp_path / f"point.{suffix}")
+    strangers = Normal(pd.Series([1.0, 0.0], index=["eve", "joe"]), 1.0)
+    with pytest.raises(ValueError, match="lacks 'ann', 'bob'"):
+        normal.fisher_rao_distance(infogeo.load(tmp_path / f"point.{suffix}"), strangers)
