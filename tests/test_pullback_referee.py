@@ -417,6 +417,24 @@ def test_compiled_networks_are_measured_as_plain_ones(name, tmp_path):
         pullback.scan(COMPILED[name](other, x), x.split(2), out=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x: x * torch.arange(15.0).reshape(5, 3),
+        lambda x: functional.batch_norm(x, None, None, training=True),
+    ],
+    ids=["closure", "batch norm"],
+)
+@pytest.mark.parametrize(
+    "measure",
+    [lambda f, x: PullbackMetric(f).trace(x), check_differentiable],
+    ids=["trace", "kinks"],
+)
+def test_what_cannot_take_one_input_alone_is_said_to_mix(measure, mix):
+    with pytest.raises(ValueError, match="model must treat each input by itself"):
+        measure(lambda x: mix(x), torch.rand(5, 3))
+
+
 def in_place(net):
     """Compile one layer of a network."""
     net[0].compile(backend="aot_eager")

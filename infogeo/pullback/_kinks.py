@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogeo._result import Kinks
 from infogeo.pullback._checks import check_input, check_model, check_number
-from infogeo.pullback._network import SampleInputs, call_model, refused_shape
+from infogeo.pullback._network import SampleInputs, call_model, check_samples_once, refused_shape
 from infogeo.pullback._references import modules_in
 
 __all__ = ["check_differentiable"]
@@ -74,6 +74,8 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     check_model(model)
     inputs = SampleInputs.of(inputs)
     inputs.check_for(len(x))
+    if check:
+        check_samples_once(model, x, inputs)
     generator = torch.Generator().manual_seed(0)
     found = []
     for i, sample in enumerate(x.detach()):
