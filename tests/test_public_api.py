@@ -171,7 +171,8 @@ SIGNATURES = {
         "p, training_frequencies, *, confusion, weights, space, tol, max_steps, throw"
     ),
     "maxent.balance": (
-        "covariates, targets, *, weights, total, tolerance, by, normalize, tol, max_steps, throw"
+        "covariates, targets, *, weights, total, lower, upper, tolerance, by, normalize, tol, "
+        "max_steps, throw"
     ),
     "maxent.fit_margins": "table, margins, *, tol, max_steps, throw",
     "pullback.PullbackMetric": "model, head, *, temperature, strategy, chunk_size",

@@ -13,7 +13,10 @@ from infogeo import _array, maxent
 from infogeo._array import NON_NEGATIVE, REAL, WEIGHTS, along, bad_value, gate, matched
 from infogeo._names import computed, is_missing, matched_rows, numbered, numbers
 from infogeo._result import Projection, SolveError, Status, storable, worst
-from infogeo.maxent._arguments import to_host
+from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
+from infogeo.maxent._caps import least_mean, solve_capped
+from infogeo.maxent._gradients import refuse_gradients
+from infogeo.maxent._problem import EPS, Controls, Problem
 from infogeo.maxent._sample import (
     Constraints,
     Reading,
@@ -164,6 +167,8 @@ def balance(
     *,
     weights=None,
     total=None,
+    lower=None,
+    upper=None,
     tolerance=0.0,
     by=None,
     normalize=False,
@@ -199,6 +204,10 @@ def balance(
         levels may then stand for its shares: those that sum to the total. With `by` a mapping from
         each group's label to its total; a number is divided as the base weights are. Default: the
         sum of the base weights; 1 if none were given.
+    lower, upper : float, optional
+        Caps on the weights: bounds on the factor by which a row's share of the total weight may
+        change, with lower < 1 < upper. Weights at a cap stay there; those between are
+        :math:`d_i e^{\theta' x_i}` times a constant.
     tolerance : float, array, shape (m,), or mapping
         How far means and shares may be off, in the units of each. For a frame, a mapping from a
         column's name; columns without an entry are met exactly.
@@ -237,6 +246,12 @@ def balance(
     what the sample reaches) gives weight 0 to rows. ``diagnostics`` prints as a table. Of tensors
     the weights are differentiable with respect to covariates, targets and base weights.
 
+    With caps the optimum is :math:`d_i` times :math:`e^{\theta' x_i + c}` cut off at the caps. Its
+    error bound is proved in the same way, by the rows between the caps; where these do not
+    determine theta, all but all weights being at a cap, the solve ends as UNDECIDED. The
+    certificate is then a combination of columns whose mean is above its target for all weights
+    within the caps. Caps do not go with a tolerance, and have no gradients.
+
     Categories with many levels are kept as sparse columns where these are long and mostly 0.
 
     References
@@ -267,14 +282,16 @@ def balance(
     weights = numbers("weights", matched_rows("covariates", covariates, "weights", weights))
     groups, members = _groups(covariates, by)
     goals = _of_groups("targets", targets, groups)
-    reading, controls = Reading(tolerance, normalize), {"tol": tol, "max_steps": max_steps}
+    reading, controls = Reading(tolerance, normalize), Controls(tol, max_steps)
+    check_controls(tol, max_steps)
+    caps = _checked_caps(lower, upper, tolerance)
     totals = _totals(total, weights, groups, members)
     parts = []
     for index, goal, size in zip(members, goals, totals, strict=True):
         counts = None if total is None else size
         constraints = _constraints(covariates, goal, index, counts, reading)
         base = None if weights is None else _rows(weights, index)
-        parts.append(_balanced(constraints, base, size, controls, check))
+        parts.append(_balanced(constraints, base, size, caps, controls, check))
     if groups is None:
         ((result, text),) = parts
         if throw and text:
@@ -431,7 +448,22 @@ def _constraints(covariates, targets, index, total, reading):
     return Constraints(None, _rows(x, index), targets, tolerance)
 
 
-def _balanced(constraints, weights, total, controls, check):
+def _checked_caps(lower, upper, tolerance):
+    """Return the caps, or None if there are none."""
+    if lower is None and upper is None:
+        return None
+    low = 0.0 if lower is None else _array.finite_number("lower", lower)
+    high = math.inf if upper is None else float(upper)
+    if not 0.0 <= low < 1.0:
+        raise bad_value("lower", "be a factor of weights from 0 to below 1", f"got {lower!r}")
+    if not high > 1.0:
+        raise bad_value("upper", "be a factor of weights above 1", f"got {upper!r}")
+    if isinstance(tolerance, Mapping) or np.any(np.asarray(tolerance) != 0.0):
+        raise ValueError("tolerance must not be given with lower or upper: give one of the two.")
+    return low, high
+
+
+def _balanced(constraints, weights, total, caps, controls, check):
     """Return the result for one group, and what to say if it is no solution."""
     x, is_sparse = constraints.covariates, scipy.sparse.issparse(constraints.covariates)
     if is_sparse:
@@ -449,15 +481,91 @@ def _balanced(constraints, weights, total, controls, check):
     has_slack = bool(xp.any(slack > 0.0))
     if is_sparse:
         x = sparse
+    if caps is not None:
+        projection, text = _within_caps(names, x, t, base, caps, controls, xp)
+        return _describe(projection, names, x, t, base, unit, total, xp), text
     ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
     log_base, text = _array.safe_log(base, xp), ""
     try:
-        projection = maxent.c_maximize(x.T, log_base=log_base, check=False, **ends, **controls)
+        projection = maxent.c_maximize(
+            x.T,
+            log_base=log_base,
+            tol=controls.tol,
+            max_steps=controls.max_steps,
+            check=False,
+            **ends,
+        )
     except SolveError as error:
         projection = error.result
         text = _guilty(projection, constraints, names, x, t, slack, to_host("d", base))
         text = text or f"{error.message.said(features=names)} (The outcomes are the rows.)"
     return _describe(projection, names, x, t, base, unit, total, xp), text
+
+
+def _within_caps(names, x, t, base, caps, controls, xp):
+    """Return the projection with caps on the weights, and what to say if it is no solution."""
+    if not scipy.sparse.issparse(x):
+        refuse_gradients(covariates=x, targets=t, weights=base)
+    rounding = max(EPS, roundoff_of(t))
+    columns = x.toarray() if scipy.sparse.issparse(x) else to_host("covariates", x)
+    goal, d = to_host("targets", t), to_host("weights", base)
+    allowed = d > 0.0
+    problem = Problem(np.ascontiguousarray(columns[allowed].T), goal, np.log(d[allowed]), rounding)
+    found = solve_capped(problem, *caps, controls)
+    log_p = np.full(d.size, -math.inf)
+    log_p[allowed] = found.log_p
+    p = np.exp(log_p)
+    entropy = -float(p[allowed] @ found.log_p)
+    cast = float(xp.finfo(t.dtype).eps) if xp.finfo(t.dtype).bits < 64 else 0.0
+
+    def array(values, dtype=t.dtype):
+        return xp.asarray(values, dtype=dtype, device=_array.device_of(t))
+
+    projection = Projection(
+        probabilities=array(p),
+        theta=array(found.theta),
+        log_partition=array(math.log(d.sum()) + float(found.theta @ goal) - found.constant),
+        value=array(entropy + float(p[allowed] @ problem.log_base)),
+        entropy=array(entropy),
+        residual=array(np.abs(p @ columns - goal).max()),
+        error_bound=array(found.error_bound + cast),
+        dual_gap=array(found.error_bound + cast),
+        status=found.status,
+        support=array(allowed, dtype=xp.bool),
+        rank=array(found.rank, dtype=xp.asarray(0).dtype),
+        steps=array(found.steps, dtype=xp.asarray(0).dtype),
+        log_probabilities=array(log_p),
+        certificate=None if found.certificate is None else array(found.certificate),
+    )
+    return projection, _why_not_capped(found, names, problem, caps)
+
+
+def _why_not_capped(found, names, problem, caps):
+    """Say why there are no weights within the caps, or none were found; "" if there are some."""
+    if found.status.is_solution:
+        return ""
+    if found.status is Status.MAX_STEPS:
+        return f"The {found.steps} steps ran out. Raise max_steps."
+    if found.status is not Status.INFEASIBLE:
+        return (
+            "Neither weights within the caps nor a proof that there are none: nearly all weights "
+            "would have to be at a cap. Widen lower and upper a little, or move the targets."
+        )
+    eta = found.certificate
+    q = np.exp(problem.base) / np.exp(problem.base).sum()
+    least, goal = least_mean(eta @ problem.features, q, *caps), float(eta @ problem.targets)
+    (numbers,) = np.nonzero(eta)
+    guilty = [names[i] for i in numbers]
+    head = f"No weights from {caps[0]:.6g} to {caps[1]:.6g} times the base weights meet the targets"
+    if numbers.size == 1:
+        i, side = numbers[0], "least" if eta[numbers[0]] > 0.0 else "most"
+        end, asked = apart(least / eta[i], problem.targets[i])
+        return f"{head}: with them the mean of {guilty[0]} is at {side} {end}; {asked} was asked."
+    least, goal = apart(least, goal)
+    return (
+        f"{head}: those of {listed(guilty)} clash. With them {combined(eta[numbers], guilty)} is "
+        f"at least {least}, and the targets make it {goal}. Widen lower and upper, or change one."
+    )
 
 
 def _checked_shapes(names, x, t, slack):
