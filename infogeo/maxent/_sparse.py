@@ -194,9 +194,10 @@ def reduce_sparse(problem):
     return reduced, range_certificate(problem, low, high, blur)
 
 
-def evaluate_sparse(problem, reduced, t):
-    """Return the member of the family with parameters t."""
-    logits = problem.base + reduced.columns @ t - float(t @ reduced.targets)
+def evaluate_sparse(problem, reduced, t, logits=None):
+    """Return the member of the family with parameters t, whose logits may be known."""
+    if logits is None:
+        logits = problem.base + reduced.columns @ t - float(t @ reduced.targets)
     top = float(logits.max())
     p = np.exp(logits - top)
     total = float(p.sum())
@@ -218,8 +219,7 @@ def newton_sparse(problem, reduced, controls):
         second = squares @ point.p
         variances = second - point.mean**2
         variances = np.where(variances > noise * second, variances, 0.0) + reduced.ridge
-        direction = _solve_inexactly(reduced, point, variances)
-        along = reduced.columns @ direction - float(direction @ reduced.targets)
+        direction, along = _solve_inexactly(reduced, point, variances)
         reach = float(np.ptp(along))
         decrement = math.sqrt(max(0.0, -float(direction @ point.gradient)))
         controls.report(steps, decrement)
@@ -246,7 +246,8 @@ def newton_sparse(problem, reduced, controls):
             float((reduced.ridge * direction) @ direction),
         )
         length = step_length(point.logits, along, reach, ridge)
-        point = evaluate_sparse(problem, reduced, point.t + length * direction)
+        t, logits = point.t + length * direction, point.logits + length * along
+        point = evaluate_sparse(problem, reduced, t, logits)
     status = Status.MAX_STEPS if steps == controls.max_steps else Status.UNDECIDED
     outcome = Outcome(status, point, steps, vanishing=point.p < 1e-6 * point.p.max())
     return _or_contradiction(problem, reduced, outcome)
@@ -263,12 +264,15 @@ def _first_point(problem, reduced):
 
 
 def _solve_inexactly(reduced, point, variances):
-    """Return d with H d near -gradient, by conjugate gradients with the diagonal of H."""
+    """Return d with H d near -gradient, and d'(F - b), by conjugate gradients.
+
+    They are preconditioned with the diagonal of H.
+    """
     size = variances.max() * 1e-14
     inverse = np.where(variances > size, 1.0 / np.maximum(variances, max(size, 1e-300)), 0.0)
     residual = -point.gradient
     preconditioned = inverse * residual
-    d, search = np.zeros_like(residual), preconditioned
+    d, search, along = np.zeros_like(residual), preconditioned, np.zeros_like(point.p)
     product = first = float(residual @ preconditioned)
     tolerance = min(0.1, first**0.5) ** 2 * first
     for _ in range(_MAX_INNER_STEPS):
@@ -281,12 +285,12 @@ def _solve_inexactly(reduced, point, variances):
         if not curvature > 0.0:
             break
         length = product / curvature
-        d = d + length * search
+        d, along = d + length * search, along + length * values
         residual = residual - length * curved
         preconditioned = inverse * residual
         before, product = product, float(residual @ preconditioned)
         search = preconditioned + (product / before) * search
-    return d
+    return d, along + float(d @ (point.mean - reduced.targets))  # its mean was left out
 
 
 def _is_stuck(problem, reduced, point, reach):
@@ -412,11 +416,12 @@ def second_moments(columns, p):
         where[k, has_entry] = columns.indices[entries]
         values[k, has_entry] = columns.data[entries]
     total = np.zeros(num_features**2)
+    cells, both = np.empty(num_outcomes, dtype=np.int64), np.empty(num_outcomes)
     for i in range(longest):
-        weighted = p * values[i]
+        first_cells, weighted = where[i] * num_features, p * values[i]
         for j in range(i + 1):
-            cells = where[i] * num_features + where[j]
-            both = weighted * values[j] * (0.5 if i == j else 1.0)
+            np.add(first_cells, where[j], out=cells)
+            np.multiply(weighted, values[j] if j < i else 0.5 * values[j], out=both)
             total += np.bincount(cells, both, minlength=total.size)
     half = total.reshape(num_features, num_features)
     return half + half.T
