@@ -31,6 +31,8 @@ from infogeo.maxent._proofs import (
 
 _MAX_INNER_STEPS = 300
 _MANY_ENTRIES = 32
+# Pairs of entries that are added up together.
+_MANY_PAIRS = 4_000_000
 # Pivots of a scaled matrix of second moments below this are 0 for all that is known.
 _SMALLEST_PIVOT = 1e-11
 # Normals that are worked on together: their products with all outcomes are dense.
@@ -408,23 +410,33 @@ def second_moments(columns, p):
         weighted = with_entries(columns, columns.data * np.repeat(p, stored))
         return (columns.T @ weighted).toarray()
     # Few entries at every outcome: pair by pair they are added up faster.
-    where = np.zeros((longest, num_outcomes), dtype=np.int64)
-    values = np.zeros((longest, num_outcomes))
-    for k in range(longest):
-        has_entry = stored > k
-        entries = columns.indptr[:-1][has_entry] + k
-        where[k, has_entry] = columns.indices[entries]
-        values[k, has_entry] = columns.data[entries]
     total = np.zeros(num_features**2)
-    cells, both = np.empty(num_outcomes, dtype=np.int64), np.empty(num_outcomes)
-    for i in range(longest):
-        first_cells, weighted = where[i] * num_features, p * values[i]
-        for j in range(i + 1):
-            np.add(first_cells, where[j], out=cells)
-            np.multiply(weighted, values[j] if j < i else 0.5 * values[j], out=both)
-            total += np.bincount(cells, both, minlength=total.size)
+    size = _MANY_PAIRS // max(1, longest * (longest + 1) // 2)
+    for first in range(0, num_outcomes, size):
+        block = slice(first, first + size)
+        total += _pair_sums(columns, block, stored[block], p[block], longest)
     half = total.reshape(num_features, num_features)
     return half + half.T
+
+
+def _pair_sums(columns, block, stored, p, longest):
+    """Return the weighted sums of the products of two entries in a block, half of the diagonal."""
+    where, values = np.empty((longest, p.size), dtype=np.int64), np.empty((longest, p.size))
+    starts = columns.indptr[:-1][block]
+    for k in range(longest):
+        has_entry = stored > k
+        entries = np.where(has_entry, starts + k, 0)
+        where[k] = columns.indices[entries]
+        values[k] = np.where(has_entry, columns.data[entries], 0.0)
+    num_pairs, first = longest * (longest + 1) // 2, 0
+    cells, products = np.empty((num_pairs, p.size), dtype=np.int64), np.empty((num_pairs, p.size))
+    for i in range(longest):
+        pairs = slice(first, first + i + 1)
+        np.add(where[i] * columns.shape[1], where[: i + 1], out=cells[pairs])
+        np.multiply(p * values[i], values[: i + 1], out=products[pairs])
+        products[first + i] *= 0.5
+        first += i + 1
+    return np.bincount(cells.ravel(), products.ravel(), minlength=columns.shape[1] ** 2)
 
 
 def _rounding(problem, reduced, point):
