@@ -92,6 +92,14 @@ def test_max_entropy(benchmark, name, who):
     benchmark.extra_info["error"] = float(np.abs(found - log_p).max())
 
 
+@pytest.mark.parametrize("who", ["infogeo", "scipy L-BFGS"])
+def test_many_outcomes_and_features(benchmark, who):
+    F, b, log_p = problem(100_000, 100)
+    benchmark.group = "100,000 outcomes, 100 features"
+    found = benchmark.pedantic(SOLVERS[who], args=(F, b), rounds=5, warmup_rounds=1)
+    benchmark.extra_info["error"] = float(np.abs(found - log_p).max())
+
+
 # ---------------------------------------------------------------- many small problems
 
 NUM_PROBLEMS = 10_000
