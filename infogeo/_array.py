@@ -387,6 +387,16 @@ def is_readable(array: Array) -> bool:
     return not _is_tracing() and _view(array) is not None
 
 
+def has_derivatives(*arrays: Array) -> bool:
+    """Whether derivatives may be asked for: not of numpy's arrays, nor of tensors without any."""
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        return False
+    torch = _torch_tensor()
+    if torch is None or _is_tracing() or not all(type(array) is torch for array in arrays):
+        return True
+    return any(array.requires_grad for array in arrays)
+
+
 def _is_tracing() -> bool:
     """Whether torch is running a program over stand-ins for values."""
     torch = sys.modules.get("torch")

@@ -158,10 +158,10 @@ def _chord(p, q, xp):
     """Return |sqrt p - sqrt q| of the normalised vectors, also where its square underflows."""
     squared = _squared_chord(p, q, xp)
     chord = _array.safe_sqrt(squared, xp)
+    if isinstance(p, np.ndarray) and squared.min(initial=1.0) >= _SMALLEST_SQUARE[p.dtype]:
+        return chord
     is_lost = squared < float(xp.finfo(squared.dtype).smallest_normal / xp.finfo(squared.dtype).eps)
     if _array.is_readable(squared):
-        if not bool(xp.any(is_lost)):
-            return chord
         is_lost = is_lost & xp.any(p != q, axis=-1)
         if not bool(xp.any(is_lost)):
             return chord
@@ -197,7 +197,7 @@ def _squared_chord(p, q, xp):
 
 def _without_common_zeros(p, q, xp):
     """Return p and q, for which an outcome that both exclude is a constant."""
-    if isinstance(p, np.ndarray):  # without derivatives: the same
+    if not _array.has_derivatives(p, q):  # the same
         return p, q
     is_zero = (p == 0.0) & (q == 0.0)
     zero = xp.zeros_like(p + q)
@@ -206,6 +206,9 @@ def _without_common_zeros(p, q, xp):
 
 def _squared_difference_of_roots(difference, p, q, xp):
     """Return (sqrt p - sqrt q)^2; an outcome that one of the two excludes has a finite slope."""
+    if not _array.has_derivatives(p, q):
+        roots = xp.sqrt(p) + xp.sqrt(q)
+        return (difference / xp.where(roots > 0.0, roots, xp.ones_like(roots))) ** 2
     roots, is_excluded = _sum_of_roots(p, q, xp)
     return xp.where(is_excluded, p + q, (difference / roots) ** 2)
 
@@ -265,6 +268,11 @@ def _near_squared_chord(p, q, total, chord_and_excess):
     return chord
 
 
+# A squared chord below this may have lost digits to underflow.
+_SMALLEST_SQUARE = {
+    np.dtype(kind): np.finfo(kind).smallest_normal / np.finfo(kind).eps
+    for kind in (np.float32, np.float64, np.longdouble)
+}
 # The root of p q is wrong where p q underflows. A squared chord below this, times the number of
 # outcomes, may show it.
 _UNDERFLOW = {
