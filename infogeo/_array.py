@@ -165,6 +165,8 @@ class BadValueError(ValueError):
         The first row of a batch that breaks the rule, if it is known.
     """
 
+    __module__ = "infogeo"  # where it is public: tracebacks show it
+
     def __init__(self, argument: str, rule: str, seen: Any, advice: str = "", row: Any = None):
         super().__init__(f"{argument} must {rule}: {seen}.{' ' if advice else ''}{advice}")
         self.argument, self.rule, self.seen, self.advice = argument, rule, seen, advice

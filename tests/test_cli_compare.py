@@ -127,7 +127,7 @@ def test_probabilities_are_expected_without_logits(drift, capsys):
 
 
 def test_logits_that_look_like_probabilities_are_pointed_out(tmp_path, capsys):
-    np.save(tmp_path / "p.npy", np.full((3, 2), 0.5))
+    np.save(tmp_path / "p.npy", np.full((3, 2), [0.25, 0.75]))
     np.save(tmp_path / "z.npy", np.zeros((3, 2)))
     files = [str(tmp_path / name) for name in ("p.npy", "z.npy")]
     assert cli.main(["compare", *files, "--logits"]) == 0

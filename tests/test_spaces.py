@@ -15,7 +15,7 @@ from infogeo import _spaces, logits, multivariate_normal, normal, simplex
 from infogeo.interop import frames
 from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
-from infogeo.maxent import match_frequencies
+from infogeo.maxent import estimate_frequencies, match_frequencies
 from infogeo.mean import frechet_mean
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.neighbors import nearest, pairwise_distance
@@ -41,6 +41,9 @@ USES = {
     ),
     ("maxent.match_frequencies", "space"): lambda s: (
         match_frequencies(Z, [0.2, 0.3, 0.5], space=s).probabilities
+    ),
+    ("maxent.estimate_frequencies", "space"): lambda s: (
+        estimate_frequencies(Z, [0.2, 0.3, 0.5], space=s).frequencies
     ),
     ("interop.distributions.from_distribution", "space"): lambda s: from_distribution(
         torch.distributions.Categorical(logits=T), space=s

@@ -19,7 +19,7 @@ from torch.utils.data import (
 )
 
 from infogeo import __version__
-from infogeo._array import bad_value
+from infogeo._array import BadValueError, bad_value
 from infogeo._progress import terminal_bar
 from infogeo._result import storable
 from infogeo.pullback import _parts
@@ -150,7 +150,7 @@ def read_scan(folder):
     >>> read_scan("nowhere")
     Traceback (most recent call last):
         ...
-    ValueError: folder must hold a scan: nowhere has no scan.json. ...
+    infogeo.BadValueError: folder must hold a scan: nowhere has no scan.json. ...
     """
     path = Path(folder)
     settings = _parts.read_settings(path)
@@ -309,9 +309,10 @@ def _measure(metric, quantities, x, number):
         network_of(metric).check_samples(x)
         return _columns(metric, quantities, x)
     except (TypeError, ValueError) as error:
-        if type(error) not in (TypeError, ValueError):
+        if type(error) not in (TypeError, ValueError, BadValueError):
             raise
-        raise type(error)(f"{error} (x is batch {number} of the scan)") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{error} (x is batch {number} of the scan)") from error
 
 
 def _columns(metric, quantities, x):
