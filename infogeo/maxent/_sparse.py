@@ -324,6 +324,8 @@ def _or_contradiction(problem, reduced, outcome):
         eta = reduced.theta(combination)
         values, _ = heights(eta, problem.features, problem.targets)
         eta = np.copysign(eta, eta * values[0])
+        if abs(values[0]) <= float(np.abs(eta) @ problem.blur):
+            continue  # targets that agree to their rounding contradict nothing
         if is_proof(problem, eta):
             eta = simplified(problem, eta)
             return Outcome(Status.INFEASIBLE, outcome.point, outcome.steps, certificate=eta)
