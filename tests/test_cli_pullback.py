@@ -461,3 +461,50 @@ def test_a_model_that_ends_with_a_softmax_is_pointed_out(place, capsys):
     lines = [line for line in capsys.readouterr().err.splitlines() if "softmax" in line]
     assert len(lines) == 1  # of three batches
     assert lines[0].startswith("infogeo pullback: The outputs of model at x are probabilities")
+
+
+TRANSFORMER = """
+import torch
+from torch import nn
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Conv2d(3, 192, 16, 16)
+        self.place = nn.Parameter(0.02 * torch.randn(1, 196, 192))
+        layer = nn.TransformerEncoderLayer(
+            192, 3, 768, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, 12, enable_nested_tensor=False)
+        self.head = nn.Linear(192, 1000)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.embed(x).flatten(2).mT + self.place).mean(1))
+"""
+MEASURED = """
+import resource, sys
+from infogeo.cli import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(sys.platform != "linux", reason="memory in kibibytes")
+def test_images_of_224_pixels_and_1000_classes_fit_into_4_gib(tmp_path):
+    """The figure in docs/scan.md; it takes minutes, for 999 backward passes."""
+    (tmp_path / "vit.py").write_text(TRANSFORMER)
+    x = np.random.default_rng(0).random((1, 3, 224, 224), dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    what = ["--model", "vit:Transformer", "--untrained", "--inputs", "x.npy", "-o", "out"]
+    command = [sys.executable, "-c", MEASURED, "pullback", *what]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    peak = float(run.stdout.splitlines()[-1])
+    print(f"peak memory: {peak:.2f} GiB")
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert peak < 4.0

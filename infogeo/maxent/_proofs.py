@@ -75,10 +75,11 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
         difference of two rows is longer; and by how much the logits changed since.
     """
     # 1.01: the whitener itself is known to at least four digits.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         growth = np.exp(0.5 * drift)
         size = 1.01 * growth * (decrement + rounding)
         x = size * growth * lever
+    x = np.where(np.isnan(x), np.inf, x)[()]  # inf times 0 proves nothing
     return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
 
 
