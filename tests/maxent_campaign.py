@@ -44,7 +44,12 @@ def newton(dual, size):
     x = mp.zeros(size, 1)
     value, gradient, hessian = dual(x)
     for _ in range(400):
-        step = mp.lu_solve(hessian, -gradient)
+        try:
+            step = mp.lu_solve(hessian, -gradient)
+        except ZeroDivisionError:  # far away, where probabilities have no digits left
+            largest = max(hessian[i, i] for i in range(size))
+            ridge = largest * mp.mpf(10) ** (-DIGITS // 2) * mp.eye(size)
+            step = mp.lu_solve(hessian + ridge, -gradient)
         gain = -(step.T * gradient)[0]
         if gain < mp.mpf(10) ** (-2 * DIGITS // 3):  # the last step squares the error
             return x + step
