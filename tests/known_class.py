@@ -94,3 +94,14 @@ def draw_problem(rng, kind):
         support = np.zeros(F.shape[1], dtype=bool)
         support[outcomes] = True
         return F, b, C, support
+
+
+def draw_near_dependent(rng):
+    """Draw sparse features, one of which differs from another by entries of a power of two."""
+    c, m = int(rng.integers(4, 8)), int(rng.integers(1, 3))
+    F = (rng.random((m, c)) < 0.6) * rng.integers(1, 4, size=(m, c)).astype(float)
+    change = 2.0 ** -int(rng.integers(12, 29)) * rng.integers(-2, 3, size=(1, c))
+    F = np.vstack([F, F[:1] + change * (F[:1] != 0.0)])
+    weights = rng.integers(1, 64, size=c)
+    weights[0] += 1024 - weights.sum()
+    return F, weights / 1024.0

@@ -12,7 +12,7 @@ import mpmath as mp
 import numpy as np
 import scipy.optimize
 import scipy.sparse
-from known_class import draw_problem, exact_values
+from known_class import draw_near_dependent, draw_problem, exact_values
 
 from infogeo import Status
 from infogeo.maxent import c_maximize, conditional, fit_margins, match_frequencies
@@ -165,13 +165,8 @@ def batch(rng):
 
 
 def near_dependent(rng):
-    c, m = int(rng.integers(4, 8)), int(rng.integers(1, 3))
-    F = (rng.random((m, c)) < 0.6) * rng.integers(1, 4, size=(m, c)).astype(float)
-    change = 2.0 ** -int(rng.integers(12, 29)) * rng.integers(-2, 3, size=(1, c))
-    F = np.vstack([F, F[:1] + change * (F[:1] != 0.0)])
-    weights = rng.integers(1, 64, size=c)
-    weights[0] += 1024 - weights.sum()
-    b, C = F @ (weights / 1024.0), np.zeros(c)
+    F, p = draw_near_dependent(rng)
+    b, C = F @ p, np.zeros(F.shape[1])
     features = scipy.sparse.csr_array(F) if rng.random() < 0.5 else F
     yield verdict(c_maximize(features, b, throw=False), F, b, C, True)
 

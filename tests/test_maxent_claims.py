@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.sparse
-from known_class import exact_values
+from known_class import draw_near_dependent, exact_values
 
 from infogeo import Status, logits
 from infogeo.family import MixtureFamily
@@ -124,17 +124,6 @@ def test_redundant_features_to_the_rounding_of_their_entries_are_ordinary():
         assert found.rank <= m
 
 
-def near_dependent(rng):
-    """Draw sparse features, one of which differs from another by entries of a power of two."""
-    c, m = int(rng.integers(4, 8)), int(rng.integers(1, 3))
-    F = (rng.random((m, c)) < 0.6) * rng.integers(1, 4, size=(m, c)).astype(float)
-    change = 2.0 ** -int(rng.integers(12, 29)) * rng.integers(-2, 3, size=(1, c))
-    F = np.vstack([F, F[:1] + change * (F[:1] != 0.0)])
-    weights = rng.integers(1, 64, size=c)
-    weights[0] += 1024 - weights.sum()
-    return F, weights / 1024.0
-
-
 def test_sparse_features_that_nearly_agree_are_told_apart():
     e = 2.0**-20
     F = np.array([[2.0, 0.0, 1.0, 0.0], [2.0 + e, 0.0, 1.0 + e, 0.0]])
@@ -142,7 +131,7 @@ def test_sparse_features_that_nearly_agree_are_told_apart():
     assert_within_bound(c_maximize(scipy.sparse.csr_array(F), b), F, b)
     rng = np.random.default_rng(11)
     for _ in range(40):
-        F, p = near_dependent(rng)
+        F, p = draw_near_dependent(rng)
         dense = c_maximize(F, F @ p, throw=False)
         sparse = c_maximize(scipy.sparse.csr_array(F), F @ p, throw=False)
         assert sparse.status is dense.status is Status.CONVERGED
