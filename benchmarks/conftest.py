@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one core for ever
 
 import tables
 
-from infogeo._files import replacing
+from infogeo._system.files import replacing
 
 PAGES = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
 

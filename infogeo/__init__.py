@@ -28,6 +28,7 @@ __all__ = [
     "normal",
     "plot",
     "pullback",
+    "results",
     "robustness",
     "save",
     "simplex",
@@ -45,22 +46,23 @@ if TYPE_CHECKING:
         normal,
         plot,
         pullback,
+        results,
         robustness,
         simplex,
     )
     from infogeo._array import BadValueError
-    from infogeo._result import SolveError, Status
-    from infogeo._storage import load, save
+    from infogeo._status import SolveError, Status
+    from infogeo._system.storage import load, save
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
 _HOMES = {
     "BadValueError": "infogeo._array",
-    "SolveError": "infogeo._result",
-    "Status": "infogeo._result",
+    "SolveError": "infogeo._status",
+    "Status": "infogeo._status",
     "fisher_rao_distance": "infogeo.interop.distance",
-    "load": "infogeo._storage",
-    "save": "infogeo._storage",
+    "load": "infogeo._system.storage",
+    "save": "infogeo._system.storage",
 }
 
 

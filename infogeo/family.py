@@ -17,7 +17,8 @@ from array_api_compat import array_namespace, is_dask_array
 from infogeo import _array, _divergence, maxent
 from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, along, bad_value, gate
 from infogeo._names import Named, numbered
-from infogeo._result import SolveError, storable
+from infogeo._status import SolveError
+from infogeo._system.registry import storable
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
 

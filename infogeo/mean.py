@@ -14,12 +14,37 @@ import numpy as np
 
 from infogeo import _array, _divergence, _geodesic, _points, _spaces, simplex
 from infogeo._array import REAL, Array, bad_value, gate
-from infogeo._result import Mean, SolveError, Status
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
 
 __all__ = ["frechet_mean"]
 
 # A gradient below this many roundoffs that a further step does not halve is rounding.
 _ROUNDOFFS = 1000.0
+
+
+@storable("Mean")
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """A Frechet mean, with the gradient that it leaves.
+
+    Parameters
+    ----------
+    point : array, shape (..., c), or points of the space
+        The mean.
+    gradient_norm : array, shape (...)
+        Fisher norm of the weighted mean of the log maps: for predictions in radians of the sphere
+        of radius 2.
+    steps : int array, shape (...)
+        Steps taken.
+    status : Status
+        How the solve ended; for a batch the worst of its members.
+    """
+
+    point: Array
+    gradient_norm: Array
+    steps: Array
+    status: Status
 
 
 def frechet_mean(

@@ -17,7 +17,8 @@ from array_api_compat import array_namespace, is_torch_array
 
 from infogeo import _array, _divergence, _fibre, _points
 from infogeo._array import REAL, UNIT_INTERVAL, Array, Rule, bad_value, gate
-from infogeo._result import Bounds, Connection, SolveError, Status, storable
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
 
 __all__ = [
     "MultivariateNormal",
@@ -52,6 +53,51 @@ __all__ = [
 
 
 # ---------------------------------------------------------------- points and velocities
+
+
+@storable("Connection")
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """The geodesic between two normals, with what its solve left over.
+
+    Parameters
+    ----------
+    distance : array, shape (...)
+        Its length, the Fisher-Rao distance.
+    initial_velocity : Tangent
+        At the first point: the log map.
+    final_velocity : Tangent
+        On arrival at the second point.
+    residual : array, shape (...)
+        The part of the length that is left in the fibre, 0 but for rounding: the velocities are
+        off by about as much, the distance by its square.
+    steps : int array, shape (...)
+        Newton steps taken.
+    status : Status
+        How the solve ended; for a batch the worst of its members.
+    """
+
+    distance: Array
+    initial_velocity: Any
+    final_velocity: Any
+    residual: Array
+    steps: Array
+    status: Status
+
+
+@storable("Bounds")
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """A certified bracket.
+
+    Parameters
+    ----------
+    lower, upper : array, shape (...)
+        No value below the one or above the other is possible.
+    """
+
+    lower: Array
+    upper: Array
 
 
 @storable("MultivariateNormal")

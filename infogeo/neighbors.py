@@ -32,9 +32,26 @@ from infogeo._array import (
     bad_value,
     gate,
 )
-from infogeo._result import Neighbors
+from infogeo._system.registry import storable
 
 __all__ = ["nearest", "pairwise_distance"]
+
+
+@storable("Neighbors")
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """The nearest points of each query, nearest first.
+
+    Parameters
+    ----------
+    indices : int64 array, shape (n, num_neighbors)
+        Rows of the points; equal distances are in the order of the rows.
+    distances : array, shape (n, num_neighbors)
+        Fisher-Rao distances, ascending.
+    """
+
+    indices: Array
+    distances: Array
 
 
 def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):

@@ -21,7 +21,7 @@ import numpy as np
 
 from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
-from infogeo._result import storable
+from infogeo._system.registry import storable
 
 __all__ = [
     "Normal",

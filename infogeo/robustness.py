@@ -5,7 +5,11 @@ the network moves its prediction it is an indicator of robustness; the direction
 fastest are attacks, and how fast it moves can be penalised in training.
 """
 
-from infogeo._extras import missing
+from dataclasses import dataclass
+
+from infogeo._array import Array
+from infogeo._system.extras import missing
+from infogeo._system.registry import storable
 
 try:
     import torch
@@ -18,7 +22,6 @@ from array_api_compat import torch as torch_namespace
 
 from infogeo import _array
 from infogeo._array import MODEL_LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gate
-from infogeo._result import Attack
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
@@ -33,6 +36,30 @@ __all__ = [
     "spectral_attack",
     "trace_penalty",
 ]
+
+
+@storable("Attack")
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """Inputs moved to where a model may no longer predict the same class.
+
+    Parameters
+    ----------
+    points : array, shape (batch, ...)
+        The inputs after the attack.
+    success : bool array, shape (batch,)
+        Whether the predicted class has changed.
+    distances : array, shape (batch,)
+        How far the points are from the inputs in the l2 norm: the radius, unless the box that
+        they were held in ends before.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    points: Array
+    success: Array
+    distances: Array
+    temperature: float
 
 
 def boundary_distance(logits, *, check=True):

@@ -73,5 +73,5 @@ def pytest_addoption(parser):
     parser.addoption(
         "--write-baselines",
         action="store_true",
-        help="draw the baselines of tests/test_plot_images.py anew: look at them afterwards",
+        help="draw the baselines of tests/plot/test_images.py anew: look at them afterwards",
     )

@@ -18,17 +18,12 @@ from pathlib import Path
 
 # The tests whose results no kernel can change, or that start processes which take minutes.
 _NOT_NUMERICAL = (
-    "test_architecture.py",
-    "test_cli.py",
-    "test_cli_damaged.py",
-    "test_campaign_*.py",
-    "test_demo.py",
-    "test_example*.py",
-    "test_files.py",
-    "test_plot*.py",
-    "test_public_api.py",
-    "test_storage.py",
-    "test_tables.py",
+    "cli/test_cli.py",
+    "cli/test_damaged.py",
+    "cli/test_demo.py",
+    "plot/test_*.py",
+    "project/test_*.py",
+    "system/test_*.py",
 )
 
 # numpy names its features so until 2.3, and by levels from 2.4 on.
@@ -103,7 +98,7 @@ def flags():
 def numerical_tests(folder):
     """Return the files of tests whose numbers a kernel can change."""
     others = {path for pattern in _NOT_NUMERICAL for path in folder.glob(pattern)}
-    return sorted(str(path) for path in folder.glob("test_*.py") if path not in others)
+    return sorted(str(path) for path in folder.rglob("test_*.py") if path not in others)
 
 
 def main():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from infogeo import _fibre, mean, neighbors
 from infogeo import multivariate_normal as mvn
-from infogeo._result import SolveError, Status
+from infogeo._status import SolveError, Status
 from infogeo.multivariate_normal import MultivariateNormal, Tangent
 
 EPS = np.finfo(np.float64).eps

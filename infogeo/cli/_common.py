@@ -9,8 +9,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from infogeo import _files
-from infogeo._extras import is_installed
+from infogeo._system import files
+from infogeo._system.extras import is_installed
 
 
 class UsageError(Exception):
@@ -79,7 +79,7 @@ def writable_folder(path):
 def replacing(path):
     """Give the name of a file that takes the place of `path` once it is whole."""
     try:
-        with _files.replacing(path) as partial:
+        with files.replacing(path) as partial:
             yield partial
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None

@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 
-from infogeo._progress import bar_for_people
+from infogeo._system.progress import bar_for_people
 from infogeo.cli._common import (
     UsageError,
     folder_name,

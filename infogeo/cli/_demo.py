@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-from infogeo._progress import progress_bar
+from infogeo._system.progress import progress_bar
 from infogeo.cli._common import UsageError, folder_name, require, writable_folder
 
 
@@ -40,7 +40,7 @@ def _run_demo(options):
     with writable_folder(options.output) as output, progress_bar() as progress:
         progress("loading", 0.0)
         try:
-            demo = importlib.import_module("infogeo.demo")
+            demo = importlib.import_module("infogeo.cli.demo")
         except ImportError as error:
             raise UsageError(f"infogeo demo: {error}") from None
         found = demo.run(output, demo.Settings(seed=options.seed), progress=progress)

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from infogeo._progress import bar_for_people
+from infogeo._system.progress import bar_for_people
 from infogeo.cli._common import UsageError, replacing, warnings_in_a_line
 
 _EXAMPLES = """\

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from infogeo._progress import progress_bar
+from infogeo._system.progress import progress_bar
 from infogeo.cli._common import (
     UsageError,
     first_line,
@@ -208,8 +208,8 @@ class _Explorer:
         """Return inputs and their largest eigenvalues, with as many in work as memory holds."""
         import torch
 
-        from infogeo._result import Spectrum
         from infogeo.pullback._blocks import blocks
+        from infogeo.pullback.metric import Spectrum
 
         x = self._inputs.rows(indices)
         parts = []

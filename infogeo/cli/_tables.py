@@ -16,7 +16,7 @@ import numpy as np
 
 from infogeo import logits
 from infogeo._array import LOGITS, PROBABILITIES, gate, look_like_probabilities
-from infogeo._extras import is_installed
+from infogeo._system.extras import is_installed
 from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError
 

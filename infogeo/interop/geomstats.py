@@ -7,7 +7,7 @@ geomstats with the backend that it is configured for, which has to be numpy.
 import numpy as np
 
 from infogeo import normal, simplex
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 from infogeo.normal import Normal, Tangent
 
 try:

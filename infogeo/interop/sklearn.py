@@ -27,8 +27,8 @@ import numpy as np
 from array_api_compat import is_array_api_obj, is_numpy_array
 
 from infogeo._array import bad_value, centred, gate, on_host, safe_log
-from infogeo._extras import missing
 from infogeo._names import matched_rows
+from infogeo._system.extras import missing
 
 try:
     from sklearn.base import (

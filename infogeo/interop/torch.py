@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from infogeo import _spaces, logits, robustness, simplex
 from infogeo._array import bad_value, is_readable
-from infogeo._extras import missing
-from infogeo._result import storable
+from infogeo._system.extras import missing
+from infogeo._system.registry import storable
 
 try:
     import torch

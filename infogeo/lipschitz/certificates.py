@@ -23,7 +23,7 @@ from infogeo._array import (
     norm,
     top_two,
 )
-from infogeo._result import storable
+from infogeo._system.registry import storable
 
 __all__ = [
     "Coverage",

@@ -9,7 +9,7 @@ distance of the two inputs.
 import math
 
 from infogeo._array import bad_value
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 
 try:
     import torch

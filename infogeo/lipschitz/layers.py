@@ -5,7 +5,7 @@ parameters, and where the layers do not widen it also preserves the norm of grad
 network, then `freeze` it: the frozen one is plain torch, fast, and strictly 1-Lipschitz.
 """
 
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 
 try:
     import torch

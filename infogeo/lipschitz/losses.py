@@ -7,7 +7,7 @@ import numpy as np
 
 from infogeo import _array
 from infogeo._array import MODEL_LOGITS, NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, gate
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 
 try:
     import torch

@@ -7,7 +7,7 @@ derivative at the mean, for any network.
 """
 
 from infogeo._array import bad_value
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 

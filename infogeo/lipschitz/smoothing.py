@@ -14,8 +14,8 @@ import numpy as np
 from scipy import special
 
 from infogeo._array import NON_NEGATIVE, POSITIVE, Rule, bad_value, finite_number, gate
-from infogeo._extras import missing
-from infogeo._result import storable
+from infogeo._system.extras import missing
+from infogeo._system.registry import storable
 
 try:
     import torch

@@ -9,14 +9,18 @@ import numpy as np
 import scipy.sparse
 from array_api_compat import array_namespace, is_array_api_obj
 
-from infogeo import _array, maxent
+from infogeo import _array
 from infogeo._array import NON_NEGATIVE, REAL, WEIGHTS, along, bad_value, gate, matched
 from infogeo._names import computed, is_missing, matched_rows, numbered, numbers
-from infogeo._result import Projection, SolveError, Status, storable, worst
+from infogeo._status import SolveError, Status, worst
+from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
-from infogeo.maxent._caps import least_mean, solve_capped
+from infogeo.maxent._c_maximize import c_maximize
+from infogeo.maxent._dual.caps import least_mean, solve_capped
+from infogeo.maxent._dual.problem import EPS, Controls, Problem
+from infogeo.maxent._dual.projection import Projection
+from infogeo.maxent._dual.sparse import check_sparse
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._problem import EPS, Controls, Problem
 from infogeo.maxent._sample import (
     Constraints,
     Reading,
@@ -25,7 +29,6 @@ from infogeo.maxent._sample import (
     labelled,
     values_of,
 )
-from infogeo.maxent._sparse import check_sparse
 from infogeo.maxent._wording import apart, combined, listed
 
 Array = Any
@@ -487,7 +490,7 @@ def _balanced(constraints, weights, total, caps, controls, check):
     ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
     log_base, text = _array.safe_log(base, xp), ""
     try:
-        projection = maxent.c_maximize(
+        projection = c_maximize(
             x.T,
             log_base=log_base,
             tol=controls.tol,

@@ -10,8 +10,8 @@ import scipy.sparse
 from infogeo._array import WEIGHTS, Rule, bad_value, gate
 from infogeo._names import is_nameless, matched, numbered
 from infogeo.maxent._arguments import roundoff_of, to_host
+from infogeo.maxent._dual.problem import EPS
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._problem import EPS
 
 # Totals below have fewer digits than their dtype; shares above are contradictions in any case.
 _SMALLEST, _LARGEST = 1e-290, 1e100

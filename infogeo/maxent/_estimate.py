@@ -11,11 +11,12 @@ from array_api_compat import array_namespace, is_dask_array
 from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
 from infogeo._names import numbered
-from infogeo._result import SolveError, Status, storable
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, to_host
+from infogeo.maxent._dual.problem import EPS
 from infogeo.maxent._frequencies import Rows, Source, normalised, working_copy
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._problem import EPS
 from infogeo.maxent._wording import listed
 
 # Below this the pivots of a scaled Hessian are 0 for all that is known.

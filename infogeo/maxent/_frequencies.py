@@ -13,10 +13,11 @@ from array_api_compat import array_namespace, is_dask_array, is_torch_array
 from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
-from infogeo._result import SolveError, Status, storable, worst
+from infogeo._status import SolveError, Status, worst
+from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
+from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._problem import CAUTION, EPS
 from infogeo.maxent._wording import listed
 
 Array = Any

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse
 
-from infogeo import maxent
-from infogeo._result import SolveError, Status
+from infogeo._status import SolveError, Status
 from infogeo.maxent._arguments import check_controls, to_host
+from infogeo.maxent._c_maximize import c_maximize
 from infogeo.maxent._cells import gate_margins, gate_table, margins_by_name, name_of, the_one
-from infogeo.maxent._disjoint import are_disjoint, fit_disjoint
-from infogeo.maxent._problem import CAUTION, EPS
+from infogeo.maxent._dual.disjoint import are_disjoint, fit_disjoint
+from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._wording import combined, listed
 
 # The largest problem, in entries of its features, that is solved again with dense features to
@@ -129,12 +129,12 @@ def _by_features(table, margins, roundoff, theta, tol, max_steps):
         "max_steps": max_steps,
     }
     text = ""
-    found = maxent.c_maximize(features, targets, **options, throw=False)
+    found = c_maximize(features, targets, **options, throw=False)
     if not found.status.is_solution:
         is_open = found.certificate is None and math.prod(features.shape) <= _LARGEST_DENSE
         features = features.toarray() if is_open else features
         try:
-            found = maxent.c_maximize(features, targets, **options)
+            found = c_maximize(features, targets, **options)
         except SolveError as error:
             found, text = error.result, f"{error} (The features are cells.)"
     shift = table.shift

@@ -4,7 +4,7 @@ Colours are safe for colour-blind readers. Without ``ax`` a figure is made with 
 no state outside that axes is touched.
 """
 
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 
 try:
     import matplotlib  # noqa: F401

@@ -9,7 +9,7 @@ import html
 import io
 from pathlib import Path
 
-from infogeo._files import replacing
+from infogeo._system.files import replacing
 
 __all__ = ["figure", "page", "paragraph", "section", "table", "to_png", "write_file"]
 

@@ -6,30 +6,23 @@ says what the model's raw outputs stand for, `input_metrics` what its inputs are
 survive a kill, and `quantities` is what it can measure.
 """
 
-from infogeo._extras import missing
+from infogeo._system.extras import missing
 
 try:
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.pullback") from None
 
-from infogeo._result import (
-    KernelWalk,
-    Kinks,
-    LeafPath,
-    Length,
-    Path,
-    ScaledFactor,
-    Spectrum,
-    TraceEstimate,
-)
 from infogeo.pullback import comparison, heads, input_metrics, quantities
-from infogeo.pullback._kinks import check_differentiable
+from infogeo.pullback._kinks import Kinks, check_differentiable
 from infogeo.pullback._network import check_independent
 from infogeo.pullback._scan import Scan, merge_scans, read_scan, scan
+from infogeo.pullback._spectrum import ScaledFactor
 from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
-from infogeo.pullback.metric import PullbackMetric
+from infogeo.pullback.leaves import KernelWalk, LeafPath
+from infogeo.pullback.metric import PullbackMetric, Spectrum, TraceEstimate
+from infogeo.pullback.paths import Length, Path
 from infogeo.pullback.strategies import Batched, Loop, Operator
 from infogeo.pullback.temperature import Calibration, fit_temperature
 

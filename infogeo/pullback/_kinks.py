@@ -2,16 +2,50 @@
 
 import contextlib
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from infogeo._result import Kinks
+from infogeo._array import Array, on_host
+from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_input, check_model, check_number
 from infogeo.pullback._network import SampleInputs, call_model, check_samples_once, refused_shape
 from infogeo.pullback._references import modules_in
 
 __all__ = ["check_differentiable"]
+
+
+@storable("Kinks")
+@dataclass(frozen=True, eq=False)
+class Kinks:
+    """Where a network is not differentiable at its inputs.
+
+    Parameters
+    ----------
+    is_differentiable : bool array, shape (batch,)
+        Whether no kink was found at the input.
+    operations : tuple of str
+        The operations with kinks, and the modules that they belong to.
+    counts : int array, shape (batch, len(operations))
+        How many entries of their results are at a kink.
+    """
+
+    is_differentiable: Array
+    operations: tuple[str, ...]
+    counts: Array
+
+    def __str__(self) -> str:
+        is_smooth, counts = on_host(self.is_differentiable), on_host(self.counts)
+        lines = [f"Kinks: {int((~is_smooth).sum())} of {_counted(len(is_smooth), 'input')} at one"]
+        for name, column in zip(self.operations, counts.T, strict=True):
+            entries = _counted(int(column.sum()), "entry", "entries")
+            lines.append(f"{name}: {entries} of {_counted(int((column > 0).sum()), 'input')}")
+        return "\n  ".join(lines)
+
+
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def check_differentiable(model, x, *, inputs=None, step=None, check=True):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infogeo._files import partial_beside
+from infogeo._system.files import partial_beside
 
 DIGEST = "_digest"  # the entry of a part that says of which inputs it is
 _MANIFEST = "scan.json"

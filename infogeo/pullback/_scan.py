@@ -20,8 +20,8 @@ from torch.utils.data import (
 
 from infogeo import __version__
 from infogeo._array import BadValueError, bad_value
-from infogeo._progress import terminal_bar
-from infogeo._result import storable
+from infogeo._system.progress import terminal_bar
+from infogeo._system.registry import storable
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._blocks import blocks

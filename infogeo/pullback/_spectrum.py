@@ -9,8 +9,29 @@ from array_api_compat import torch as xp
 from scipy.linalg import lapack
 
 from infogeo import _array
-from infogeo._result import ScaledFactor
+from infogeo._array import Array
+from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_gradients, check_input
+
+
+@storable("ScaledFactor")
+@dataclass(frozen=True, eq=False)
+class ScaledFactor:
+    """The factor A = diag(exp(log_scales)) rows of a pullback metric, before it can underflow.
+
+    Parameters
+    ----------
+    rows : array, shape (batch, r, d)
+        Directions, of the size of the network's Jacobian.
+    log_scales : array, shape (batch, r)
+        Logarithms of the rows' weights, descending; in a product of heads within each part.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    rows: Array
+    log_scales: Array
+    temperature: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,18 +11,63 @@ SIAM J. Imaging Sci. 15, 2022.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from infogeo._array import bad_value
-from infogeo._result import KernelWalk, LeafPath
+from infogeo._array import Array, bad_value
+from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_count, check_input, check_pair, require_distance
 from infogeo.pullback._network import at_sample, network_of
 from infogeo.pullback._spectrum import relative_factor, triangle_of
 from infogeo.pullback.paths import distances, move_to_output, outputs, outputs_along
 
 __all__ = ["horizontal", "kernel_walk", "leaf_curvature", "leaf_path", "vertical"]
+
+
+@storable("KernelWalk")
+@dataclass(frozen=True, eq=False)
+class KernelWalk:
+    """Walks among inputs that the network cannot tell apart.
+
+    Parameters
+    ----------
+    points : array, shape (num_steps + 1, batch, ...)
+        The inputs, from the one where the walk starts.
+    drift : array, shape (num_steps + 1, batch)
+        Fisher-Rao distance of their predictions from the first one, in radians.
+    """
+
+    points: Array
+    drift: Array
+
+
+@storable("LeafPath")
+@dataclass(frozen=True, eq=False)
+class LeafPath:
+    """Paths that move only where the prediction moves, from one input towards another.
+
+    Parameters
+    ----------
+    points : array, shape (num_steps + 1, batch, ...)
+        The inputs on the way, from the first one.
+    outputs : array, shape (num_steps + 1, batch, c)
+        The network's outputs there, divided by the temperature.
+    labels : int array, shape (num_steps + 1, batch)
+        The largest of the outputs: the predicted class of a classifier.
+    length : array, shape (batch,)
+        In radians: the sum of the distances between consecutive predictions.
+    remainder : array, shape (batch,)
+        The horizontal part of what is left to the target, in units of the input: 0 where the path
+        ends as near to the target as its leaf goes.
+    """
+
+    points: Array
+    outputs: Array
+    labels: Array
+    length: Array
+    remainder: Array
 
 
 def horizontal(self, x, v):

@@ -14,8 +14,9 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import bad_value
-from infogeo._result import ScaledFactor, SolveError, Spectrum, TraceEstimate
+from infogeo._array import Array, bad_value
+from infogeo._status import SolveError
+from infogeo._system.registry import storable
 from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import (
@@ -32,6 +33,7 @@ from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import (
     MeasuredFactor,
     Measuring,
+    ScaledFactor,
     decompose,
     log_eigenvalues,
     rank_of,
@@ -45,6 +47,53 @@ from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.strategies import Batched, Loop, Operator
 
 __all__ = ["PullbackMetric"]
+
+
+@storable("Spectrum")
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues and eigenvectors of a pullback metric, relative to the input's own metric.
+
+    Parameters
+    ----------
+    values : array, shape (batch, k)
+        Descending, squared Fisher-Rao length (of the radius-2 sphere) per squared input length.
+    vectors : array, shape (batch, k, ...)
+        Orthonormal directions of the shape of an input, one for each value.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    errors : array, shape (batch, k), or None
+        For values from products with vectors: by how much each can be too small; none is too
+        large by more than rounding. None for values that are exact to rounding.
+    """
+
+    values: Array
+    vectors: Array
+    temperature: float
+    errors: Array | None = None
+
+
+@storable("TraceEstimate")
+@dataclass(frozen=True, eq=False)
+class TraceEstimate:
+    """The trace of a pullback metric from random directions of the output.
+
+    Parameters
+    ----------
+    values : array, shape (batch,)
+        Unbiased estimates of the trace.
+    standard_errors : array, shape (batch,)
+        Their standard deviations, estimated from the same samples.
+    num_samples : int
+        How many random directions were taken.
+    temperature : float
+        The softmax temperature the metric was taken at.
+    """
+
+    values: Array
+    standard_errors: Array
+    num_samples: int
+    temperature: float
 
 
 @dataclass(frozen=True, eq=False)

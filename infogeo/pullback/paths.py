@@ -13,8 +13,9 @@ import torch
 from array_api_compat import torch as xp
 
 from infogeo import _array
-from infogeo._array import bad_value
-from infogeo._result import Length, Path, SolveError, Status
+from infogeo._array import Array, bad_value
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
 from infogeo.pullback._checks import (
     check_count,
     check_input,
@@ -30,6 +31,70 @@ from infogeo.pullback.input_metrics import euclidean
 __all__ = ["distance", "energy", "length", "segment_length"]
 
 _CHUNK = 2**22  # numbers of an input batch that the model sees at once
+
+
+@storable("Length")
+@dataclass(frozen=True, eq=False)
+class Length:
+    """The length of curves, measured until it no longer changed.
+
+    Parameters
+    ----------
+    value : array, shape (batch,)
+        In radians of the sphere of radius 2.
+    error : array, shape (batch,)
+        Estimate of the error of `value`, by halving the steps; no bound.
+    num_segments : int array, shape (batch,)
+        Pieces that the curves were cut into.
+    status : Status
+        For a batch the worst of its members.
+    member_status : numpy array of Status, shape (batch,)
+        CONVERGED where `error` is small enough, ROUNDING where the precision of the model does not
+        allow that, MAX_STEPS where the pieces ran out.
+    """
+
+    value: Array
+    error: Array
+    num_segments: Array
+    status: Status
+    member_status: np.ndarray
+
+
+@storable("Path")
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Short paths between inputs, as polygons, with a bracket of the distance.
+
+    Parameters
+    ----------
+    points : array, shape (num_segments + 1, batch, ...)
+        The corners, from the first input to the second.
+    length : array, shape (batch,)
+        Of the polygon, between its corners too: no geodesic is longer.
+    lower_bound : array, shape (batch,)
+        The distance of the two predictions: no path is shorter.
+    energy : array, shape (batch,)
+        Half the integral of the squared speed, at least length^2 / 2.
+    arrival_error : array, shape (batch,)
+        How much longer than `lower_bound` the lift of the geodesic between the predictions is: 0
+        where it arrives at the second input by steps short enough. NaN for a head that knows no
+        geodesics.
+    steps : int array, shape (batch,)
+        Steps of the minimisation of the energy; 0 where the lift was enough.
+    status : Status
+        How the search ended; for a batch the worst of its members.
+    member_status : numpy array of Status, shape (batch,)
+        How each member of the batch ended.
+    """
+
+    points: Array
+    length: Array
+    lower_bound: Array
+    energy: Array
+    arrival_error: Array
+    steps: Array
+    status: Status
+    member_status: np.ndarray
 
 
 def length(self, path):

@@ -10,7 +10,8 @@ import numpy as np
 
 from infogeo._array import MODEL_LOGITS, bad_value, gate
 from infogeo._names import matched_rows
-from infogeo._result import SolveError, Status, storable
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
 
 __all__ = ["Calibration", "fit_temperature"]
 

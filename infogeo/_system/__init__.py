@@ -1,0 +1,1 @@
+"""What infogeo needs of the machine: files, optional libraries, progress bars, storage."""

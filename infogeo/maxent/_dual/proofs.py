@@ -1,0 +1,243 @@
+"""Proofs: the bound on the error of every log-probability, and Farkas' vectors."""
+
+import numpy as np
+
+from infogeo._status import Status
+from infogeo.maxent._dual.features import exact_heights, heights, is_sparse, is_whole
+from infogeo.maxent._dual.linear import norms_of, sizes_of, solve_lower
+from infogeo.maxent._dual.problem import CAUTION, EPS, Outcome, evaluate
+
+# The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
+LARGEST_CERTIFIED = 0.1
+# So far from the optimum, as a change of log-probabilities, sums need not be accurate.
+_ACCURATE_FROM = 1e-4
+# A proof of more features times outcomes is not searched for features it does without.
+_LARGEST_SIMPLIFICATION = 100_000_000
+# Of more features times outcomes the values are not computed again in twice the precision.
+_LARGEST_REVIEW = 5_000_000
+
+
+def certify(problem, reduced, origin, whitener, tol, max_steps, coarse=None):
+    """Finish the solve from a point close to the optimum; None if it is not close enough.
+
+    The steps re-use the covariance at the origin. A change of all log-probabilities by at most
+    `drift` changes covariances by at most exp(drift): the bound holds at the last point. What is
+    known in single precision only, `infogeo.maxent._dual.large.Coarse`, counts as a drift too.
+    """
+    norms = norms_of(whitener, reduced.rows, origin.mean) if coarse is None else coarse.norms
+    lever = 2.0 * float(np.max(norms))
+    point, steps = origin, 0
+    decrement = float(np.linalg.norm(whitener @ point.gradient))
+    if decrement * lever > LARGEST_CERTIFIED:
+        return None
+    is_accurate = is_noise = False
+    enough = 1e-4 * tol
+    if coarse is not None:  # then the lever is small, and sums over many outcomes are noise
+        enough = max(enough, EPS * np.sqrt(point.t.size) * lever)
+    while steps < max_steps and not (is_accurate and decrement * lever <= enough):
+        step = whitener.T @ (whitener @ point.gradient)
+        # The last point has to be accurate, those before only as far as they are from it.
+        is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == max_steps
+        trial = evaluate(problem, reduced, point.t - step, accurate=is_last)
+        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
+        is_noise = steps > 0 and trial_decrement > 0.5 * decrement
+        if is_noise and is_accurate:
+            break
+        point, decrement, steps, is_accurate = trial, trial_decrement, steps + 1, is_last
+    drift = float(np.ptp(point.logits - origin.logits))
+    shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
+    if coarse is not None:
+        reduced, drift = coarse.reduced, drift + coarse.doubt
+    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
+    if x > LARGEST_CERTIFIED:
+        return None
+    if bound > tol and not is_best_possible(decrement, rounding, lever, tol):
+        return (
+            Outcome(Status.MAX_STEPS, point, steps, float(bound), float(size**2))
+            if steps >= max_steps
+            else None
+        )
+    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2))
+
+
+def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
+    """Return the certified Newton decrement, x = decrement * S, and the bound -log(1 - x).
+
+    Parameters
+    ----------
+    decrement, rounding : float or array
+        The decrement in the covariance at the origin, and the rounding error of it.
+    rounding_of_logs : float or array
+        The rounding error of every log-probability.
+    lever, drift : float or array
+        S at the origin, twice the largest distance of a row from any fixed point, so that no
+        difference of two rows is longer; and by how much the logits changed since.
+    """
+    # 1.01: the whitener itself is known to at least four digits.
+    with np.errstate(over="ignore", invalid="ignore"):
+        growth = np.exp(0.5 * drift)
+        size = 1.01 * growth * (decrement + rounding)
+        x = size * growth * lever
+    x = np.where(np.isnan(x), np.inf, x)[()]  # inf times 0 proves nothing
+    return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
+
+
+def is_best_possible(decrement, rounding, lever, tol):
+    """Whether what is left of the decrement is rounding, or far below the tolerance."""
+    return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
+
+
+def rounding_of(problem, reduced, point, whitener, norms):
+    """Bound the rounding errors: of the whitened gradient, and of every log-probability.
+
+    `norms`, (c,) or one for all, are those of the whitened rows less their means: what the errors
+    of the logits do to the mean is no more than their sum, weighted by the probabilities.
+    """
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
+    to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
+    of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
+    weighted = point.p * of_logs
+    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float((norms * weighted).sum())
+    return rounding, float(of_logs.max() + weighted.sum())
+
+
+def rounding_of_terms(problem, reduced, point):
+    """Bound the rounding errors of the gradient as a sum for exact logits, and of the logits."""
+    weights = (point.t.size + 2) * np.abs(point.t)
+    terms, of_means = sizes_of(reduced.rows, weights, point.p)
+    terms += 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value)
+    # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
+    of_sums = 48.0 * EPS * of_means + 2.0 * EPS * reduced.ridge * np.abs(point.t)
+    return of_sums, EPS * terms
+
+
+def is_stuck(problem, reduced, point, reach):
+    """Whether the constraints hold up to rounding, so that further steps would follow only noise.
+
+    Near the optimum steps are short. Outcomes that vanish make steps of about 1, and what calls
+    for a leap although the constraints nearly hold is noise in a covariance close to singular.
+    """
+    violation = np.abs(reduced.lower @ point.gradient)
+    if (violation > 1e-4 + reduced.blur).any():
+        return False
+    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
+    of_sums += 2.0 * (np.abs(reduced.rows) @ (point.p * of_logs))
+    return is_converged_to_rounding(
+        violation, reduced.blur + np.abs(reduced.lower) @ of_sums, reach
+    )
+
+
+def is_converged_to_rounding(violation, rounding, reach):
+    """Whether violations are rounding, the more liberally the longer the next step is."""
+    caution = 1.0 if reach < 0.7 else CAUTION if reach < CAUTION else CAUTION**3
+    return bool((violation <= caution * rounding).all())
+
+
+def range_certificate(problem, low, high, blur):
+    """Return a unit vector if a target is outside the range of its feature."""
+    above, below = problem.targets - high, low - problem.targets
+    excess = np.maximum(above, below) / np.where(blur > 0.0, blur, 1.0)
+    worst = int(excess.argmax())
+    if not excess[worst] > CAUTION:  # NaN proves nothing
+        return None
+    eta = np.zeros(problem.targets.size)
+    eta[worst] = 1.0 if below[worst] > 0.0 else -1.0
+    return eta
+
+
+def affine_certificate(problem, reduced, disagreement):
+    """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
+    size = problem.blur @ np.abs(reduced.combinations)
+    for k in np.flatnonzero(reduced.unmet | (np.abs(disagreement) > CAUTION * size)):
+        # Whole numbers that repeat each other do so exactly: their targets are compared to the
+        # digit. All others are compared to the rounding of the features, from which targets come.
+        eta = in_whole_numbers(problem.features, reduced.combinations[:, k])
+        if eta is None and reduced.unmet[k]:
+            eta = reduced.combinations[:, k]
+        if eta is None:
+            continue
+        eta = eta if disagreement[k] > 0.0 else -eta
+        if is_proof(problem, eta):
+            return simplified(problem, eta)
+    return None
+
+
+def in_whole_numbers(features, eta):
+    """Return a multiple of eta in whole numbers if eta and its features have one, else None.
+
+    Then eta'F is computed without rounding.
+    """
+    eta = eta / np.abs(eta[eta != 0.0]).min()
+    for multiple in range(1, 13):
+        whole = np.rint(multiple * eta)
+        if np.abs(multiple * eta - whole).max() <= 1e-9 and np.abs(whole).max() < 2.0**26:
+            used = features[whole != 0.0]
+            is_exact = np.abs(used).max() < 2.0**26 and all(map(is_whole, used))
+            return whole if is_exact else None
+    return None
+
+
+def farkas_certificate(problem, reduced, point, direction, along):
+    """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
+    if np.any(reduced.ridge):
+        return None  # a penalty can always be paid
+    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
+        if values.max() < 0.0:
+            eta = reduced.theta(-vector)
+            if is_proof(problem, eta):
+                return simplified(problem, eta)
+    return None
+
+
+def is_proof(problem, eta):
+    """Whether eta'(F_y - b) > 0 for all outcomes and for all targets that round to b.
+
+    Then the expectation of eta'F is above eta'b whatever the distribution (Farkas' lemma). The
+    comparison allows for every rounding error of its own evaluation; the outcomes for which that
+    leaves it open are evaluated again in twice the precision, if they are not too many.
+    """
+    values, slack = farkas_values(problem, eta)
+    if (values < -slack).any() or not np.isfinite(values).all():
+        return False
+    (open_outcomes,) = np.nonzero(values <= slack)
+    if open_outcomes.size * np.count_nonzero(eta) > _LARGEST_REVIEW:
+        return False
+    values, slack = exact_heights(eta, problem.features, problem.targets, open_outcomes)
+    slack += float(np.abs(eta) @ problem.blur)
+    return bool((values > slack).all())
+
+
+def farkas_values(problem, eta):
+    """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
+    values, size = heights(eta, problem.features, problem.targets)
+    slack = (np.count_nonzero(eta) + 4) * EPS * size
+    return values, slack + float(np.abs(eta) @ problem.blur)
+
+
+def simplified(problem, eta):
+    """Drop the features that the proof does without, and scale its largest entry to 1."""
+    F, b = problem.features, problem.targets
+    if is_sparse(F):
+        eta = _without_dust(problem, eta)
+    values, slack = farkas_values(problem, eta)
+    low, high = problem.ranges
+    kept, used = eta.copy(), np.flatnonzero(eta)
+    if used.size * values.size > _LARGEST_SIMPLIFICATION:
+        used = used[:0]
+    for i in used[np.argsort((np.abs(eta) * (high - low))[used])]:
+        row = F[[i]].toarray()[0] if is_sparse(F) else F[i]
+        trial = values - eta[i] * (row - b[i])
+        if (trial > 2.0 * slack).all():  # twice: the subtractions round too
+            values, kept[i] = trial, 0.0
+    kept /= np.abs(kept).max()
+    return kept if is_proof(problem, kept) else eta
+
+
+def _without_dust(problem, eta):
+    """Drop at once what contributes next to nothing, if the proof holds without."""
+    for share in (1e-3, 1e-6):
+        kept = np.where(np.abs(eta) > share * np.abs(eta).max(), eta, 0.0)
+        if is_proof(problem, kept):
+            return kept
+    return eta
