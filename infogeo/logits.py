@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic
+from infogeo import _array, _divergence, _geodesic, _spaces
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
 
 __all__ = [
@@ -55,6 +55,26 @@ __all__ = [
 ]
 
 POINTS = LOGITS
+
+
+def _unit_vectors(z, xp):
+    return xp.exp(0.5 * _array.log_softmax(z, xp))
+
+
+def _combined(coefficients, z, xp):
+    terms = _array.safe_log(coefficients, xp)[..., None] + 0.5 * _array.log_softmax(z, xp)
+    return _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
+
+
+SPHERE = _spaces.SphereChart(
+    unit_vectors=_unit_vectors,
+    combined=_combined,
+    probabilities=_array.softmax,
+    logits=lambda z, xp: z,
+    converted=lambda chart, points, xp: _array.centred(chart.logits(points, xp), xp),
+    cooled=lambda z, temperature: z / temperature,
+    excluded=-math.inf,
+)
 
 
 # ---------------------------------------------------------------- the quotient

@@ -274,6 +274,11 @@ class MultivariateNormal:
 
 
 POINTS = MultivariateNormal
+DISTRIBUTIONS = {
+    "torch.distributions.MultivariateNormal": ("loc", "covariance_matrix"),
+    "torch.distributions.LowRankMultivariateNormal": ("loc", "covariance_matrix"),
+    "scipy.stats.multivariate_normal": ("mean", "cov"),
+}
 
 
 @storable("multivariate_normal.Tangent")

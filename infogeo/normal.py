@@ -205,6 +205,17 @@ class Normal:
 
 
 POINTS = Normal
+DISTRIBUTIONS = {
+    "torch.distributions.Normal": ("loc", "scale"),
+    "scipy.stats.norm": ("loc", "scale"),
+    "scipy.stats.Normal": ("mu", "sigma"),
+    "scipy.stats.StandardNormal": ("mu", "sigma"),
+}
+
+
+def AFFINE(a, shift, factor, *, check=True):  # noqa: N802  a declaration of the space
+    """Return the distribution of shift + factor X."""
+    return Normal(shift + factor * a.mean, abs(factor) * a.std, check=check)
 
 
 @storable("normal.Tangent")

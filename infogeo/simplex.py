@@ -17,7 +17,7 @@ import math
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic
+from infogeo import _array, _divergence, _geodesic, _spaces
 from infogeo._array import (
     PROBABILITIES,
     TANGENT,
@@ -67,6 +67,26 @@ __all__ = [
 ]
 
 POINTS = PROBABILITIES
+
+
+def _unit_vectors(p, xp):
+    return _array.safe_sqrt(p, xp) / xp.sqrt(xp.sum(p, axis=-1, keepdims=True))
+
+
+def _combined(coefficients, p, xp):
+    roots = _array.safe_sqrt(_normalised(p, xp), xp)
+    return _normalised(xp.matmul(coefficients[..., None, :], roots)[..., 0, :] ** 2, xp)
+
+
+SPHERE = _spaces.SphereChart(
+    unit_vectors=_unit_vectors,
+    combined=_combined,
+    probabilities=lambda p, xp: p,
+    logits=_array.safe_log,
+    converted=lambda chart, points, xp: chart.probabilities(points, xp),
+    cooled=lambda p, temperature: p ** (1.0 / temperature),
+    excluded=0.0,
+)
 
 
 # ---------------------------------------------------------------- distance

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from infogeo import logits
 from infogeo._array import LOGITS, PROBABILITIES, gate, look_like_probabilities
 from infogeo._system.extras import is_installed
 from infogeo.cli import _arrays
@@ -605,7 +604,7 @@ def checked(table, block, space, like=None):
     like : Table, optional
         The table that gave the order of the columns.
     """
-    rule = LOGITS if space is logits else PROBABILITIES
+    rule = space.POINTS
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is refused anyway
             values = _wide(block.values)

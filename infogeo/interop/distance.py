@@ -1,8 +1,8 @@
 """One distance for everything that infogeo knows: it picks the space by what it is given."""
 
-from infogeo import _spaces, logits, multivariate_normal, simplex
+from infogeo import _spaces, simplex
 from infogeo.interop import frames
-from infogeo.interop.distributions import Reading, in_space, is_distribution, reading
+from infogeo.interop.distributions import Reading, in_space, is_distribution, joint, reading
 
 __all__ = ["fisher_rao_distance"]
 
@@ -61,20 +61,19 @@ def fisher_rao_distance(a, b, *, check=True):
     """
     if frames.has_names(a) or frames.has_names(b):
         return frames.apply(simplex.fisher_rao_distance, a, b, check=check)
-    read, other = _in_one_space(_reading(a, check), _reading(b, check), check)
+    read, other = _reading(a, check), _reading(b, check)
+    charts = [_spaces.chart_of(one.space) for one in (read, other)]
+    if read.space is not other.space and None not in charts:  # predictions of two kinds
+        read, other = (in_space(one, simplex, check) for one in (read, other))
     if (read.space, read.of_logarithms) != (other.space, other.of_logarithms):
         raise TypeError(
             "a and b must be distributions of one kind: got "
-            f"{_described(a, read)} and {_described(b, other)}. Known are {_KNOWN}."
+            f"{_described(a, read)} and {_described(b, other)}. Known are two arrays of "
+            "probabilities, two data frames or series of them, two points of one space "
+            f"({', '.join(_spaces.names())}), and two distributions of one kind of "
+            "torch.distributions or scipy.stats, as from_distribution reads them."
         )
     return read.space.fisher_rao_distance(read.point, other.point, check=check)
-
-
-_KNOWN = (
-    "two arrays of probabilities, two data frames or series of them, and two categorical, two "
-    "Bernoulli, two univariate normal, two lognormal or two multivariate normal distributions of "
-    "infogeo, torch.distributions or scipy.stats"
-)
 
 
 def _reading(value, check):
@@ -83,17 +82,9 @@ def _reading(value, check):
         return Reading(space, value)
     if not is_distribution(value):
         return Reading(simplex, value)  # whose gate says what is wrong with anything but an array
-    read = reading(value, check)
-    return in_space(read, multivariate_normal, check) if read.num_event_axes else read
-
-
-def _in_one_space(read, other, check):
-    """Bring predictions to probabilities if one of them is; what is left differs in kind."""
-    if {read.space, other.space} != {simplex, logits}:
-        return read, other
-    return in_space(read, simplex, check), in_space(other, simplex, check)
+    return joint(reading(value, check))
 
 
 def _described(value, read):
     suffix = ", by its logarithms" if read.of_logarithms else ""
-    return f"{type(value).__name__} (of {read.space.__name__}{suffix})"
+    return f"{type(value).__name__} (of {_spaces.title_of(read.space)}{suffix})"

@@ -61,10 +61,9 @@ class _Loss(torch.nn.Module):
         _check_samples(z, target, self.reduce)
         if not target.is_floating_point():
             w = _log_of_certainty(z, target, self.check)
-        elif self.target_space == "logits":
-            w = target
         else:
-            w = logits.from_simplex(target, check=self.check)
+            space = _spaces.resolve(self.target_space)
+            w = _spaces.converted(target, space, logits, check=self.check, argument="target")
         return self.reduce(self._divergence(z, w))
 
 

@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.optimize
 from array_api_compat import array_namespace, is_dask_array
 
-from infogeo import _array, _spaces, logits, simplex
+from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
 from infogeo._names import numbered
 from infogeo._status import SolveError, Status
@@ -174,7 +174,7 @@ def estimate_frequencies(
     like, other, masses = _gate(p, given, weights, space, check)
     data = working_copy(like)
     masses = normalised(masses, None, data.shape[0], None, 0)
-    rows = Rows(Source(data, space is logits, False, array_namespace(data)), None, masses)
+    rows = Rows(Source(data, space.SPHERE, False, array_namespace(data)), None, masses)
     if confusion is None:
         problem = _Calibrated(rows, _positive("training_frequencies", other))
     else:
@@ -272,7 +272,7 @@ class _Calibrated:
         on_device, ratio = rows.on_device(f), rows.on_device(1.0 / self.prior)
         value, mean, hessian, squares, weighted = 0.0, 0.0, 0.0, 0.0, 0.0
         for _, block, w in rows.blocks():
-            r = (_array.softmax(block, xp) if rows.source.is_logits else block) * ratio
+            r = rows.source.chart.probabilities(block, xp) * ratio
             likelihood = r @ on_device
             counts = w > 0.0
             likelihood = xp.where(counts, likelihood, xp.ones_like(likelihood))

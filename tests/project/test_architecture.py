@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infogeo import _spaces
+
 PACKAGE = Path(__file__).parent.parent.parent / "infogeo"
 
 # A module may import from its own package and from the layers before it.
@@ -90,6 +92,53 @@ def module_imports():
 def test_no_import_comes_back_to_where_it_started():
     sorter = graphlib.TopologicalSorter(module_imports())
     sorter.prepare()  # a CycleError names the modules of a circle
+
+
+KINDS = [space.POINTS for space in _spaces.registered().values()]
+CLASSES = {kind.__name__ for kind in KINDS if isinstance(kind, type)}
+# Moments of a layer's output are computed for normals alone, by one formula for each kind.
+KNOWS_ITS_SPACE = {"lipschitz/propagation.py"}
+
+
+def comparisons_with_a_space(tree):
+    """Yield the lines that compare something with one space, or ask whether it is one's point."""
+    names = _spaces.names()
+    modules = {name for module, parts in imports(tree) if module == "infogeo" for name in parts}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            is_none = any(getattr(side, "value", 0) is None for side in sides)
+            used = {getattr(part, "id", "") for side in sides for part in ast.walk(side)}
+            is_name = any(getattr(side, "value", 0) in names for side in sides)
+            is_test = all(
+                isinstance(op, ast.Is | ast.IsNot | ast.Eq | ast.NotEq) for op in node.ops
+            )
+            if is_test and not is_none and (is_name or used & modules & set(names)):
+                yield node.lineno
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+            asked = {getattr(part, "id", "") for part in ast.walk(node.args[1])}
+            yield from [node.lineno] * bool(asked & CLASSES)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_spaces_are_asked_and_never_told_apart(path):
+    found = sorted(comparisons_with_a_space(ast.parse((PACKAGE / path).read_text())))
+    if str(path) in KNOWS_ITS_SPACE:
+        assert found, f"{path} needs no exception any more"
+        return
+    assert not found, f"{path}, lines {found}: let the space declare it (see docs/spaces.md)"
+
+
+def test_the_search_for_such_tests_finds_them():
+    code = """
+from infogeo import logits, simplex
+if space is logits: pass
+if (one, other) == (simplex, 3): pass
+if name == "logits": pass
+if isinstance(x, Normal | int): pass
+if logits is None or "logits" in names: pass
+"""
+    assert sorted(comparisons_with_a_space(ast.parse(code))) == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
