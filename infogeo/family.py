@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _divergence, maxent
 from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, along, bad_value, gate
+from infogeo._docs import finish
 from infogeo._names import Named, numbered
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
@@ -135,7 +136,6 @@ class ExponentialFamily:
         points : array, shape (k, c)
             Probabilities along the last axis, all with the same support.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -221,7 +221,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -249,7 +248,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -259,7 +257,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -277,7 +274,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -287,7 +283,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -305,7 +300,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -315,7 +309,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -343,7 +336,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
         SolveError
             No member has these expectations: either no distribution has, which
             ``error.result.certificate`` proves, or only one on the boundary, which theta
@@ -385,7 +377,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
         SolveError
             No distribution has these expectations: phi is infinite, and
             ``error.result.certificate`` proves it.
@@ -411,7 +402,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -421,7 +411,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -496,7 +485,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Notes
         -----
@@ -540,7 +528,6 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
-            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -573,7 +560,6 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
-            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -615,7 +601,6 @@ class ExponentialFamily:
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
         tol : float or None
             How far log p may be from C + theta'F - psi, in nats at the worst outcome, for the
             theta of least squares. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -744,7 +729,6 @@ class MixtureFamily:
         points : array, shape (k, c)
             Probabilities along the last axis.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -855,7 +839,6 @@ class MixtureFamily:
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
 
         Returns
         -------
@@ -865,7 +848,6 @@ class MixtureFamily:
         Raises
         ------
         TypeError, ValueError
-            Arrays of different libraries; entries that are not probabilities.
 
         Examples
         --------
@@ -883,7 +865,6 @@ class MixtureFamily:
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
         tol : float or None
             Relative to the largest deviation of each feature from its target, so that units do
             not matter. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -991,7 +972,6 @@ def e_projection(q, M):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
     SolveError
         As `infogeo.maxent.c_maximize`: M is empty, or all its members are positive somewhere
         where q is 0.
@@ -1238,8 +1218,9 @@ class _Span:
     Parameters
     ----------
     rank : int array, shape (...)
+        How many directions act on distributions.
     acts : bool array, shape (..., k)
-        Which of the k = min(m, c) directions act on distributions: the first `rank`.
+        Which of the k = min(m, c) directions act: the first `rank`.
     directions : array, shape (..., m, k)
         Orthonormal combinations that act; those orthogonal to them give constants.
     rows : array, shape (..., k, c)
@@ -1347,3 +1328,11 @@ def _integer(counts, like):
 def _failed(flags):
     """Return the numbers of the flagged members of a batch, None if it is no batch."""
     return tuple(int(i) for i in np.flatnonzero(flags)) if flags.ndim else None
+
+
+finish(
+    globals(),
+    {
+        "theta : array, shape (..., m)": "Natural parameters.",
+    },
+)

@@ -18,6 +18,7 @@ from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _array, _divergence, _geodesic, _spaces
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
+from infogeo._docs import finish
 
 __all__ = [
     "alpha_divergence",
@@ -88,9 +89,7 @@ def canonical(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -101,7 +100,6 @@ def canonical(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -120,9 +118,7 @@ def to_simplex(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -132,7 +128,6 @@ def to_simplex(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -151,9 +146,7 @@ def sphere_embedding(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -164,7 +157,6 @@ def sphere_embedding(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -183,9 +175,7 @@ def from_simplex(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -195,7 +185,6 @@ def from_simplex(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -216,11 +205,9 @@ def quotient_norm(z, *, order=2, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     order : {1, 2, inf}
         Which norm of R^c.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -271,9 +258,7 @@ def fisher_information(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -283,7 +268,6 @@ def fisher_information(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -307,11 +291,8 @@ def apply_fisher(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -321,7 +302,6 @@ def apply_fisher(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -347,7 +327,6 @@ def apply_inverse_fisher(z, g, *, check=True):
         Vector of which the part orthogonal to the constants counts; a sum within rounding of 0
         is taken for 0. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -357,7 +336,6 @@ def apply_inverse_fisher(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -387,7 +365,6 @@ def natural_gradient(z, g, *, check=True):
         Gradient of a loss with respect to the logits. It sums to 0 if the loss depends on the
         prediction only; what does not is left out. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -397,7 +374,6 @@ def natural_gradient(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     References
     ----------
@@ -461,9 +437,7 @@ def fisher_rao_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -473,7 +447,6 @@ def fisher_rao_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Notes
     -----
@@ -504,9 +477,7 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -516,7 +487,6 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -724,11 +694,8 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -738,7 +705,6 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -762,11 +728,8 @@ def e_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -803,11 +766,8 @@ def m_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -817,7 +777,6 @@ def m_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -838,13 +797,10 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -908,11 +864,8 @@ def exp_map(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -947,9 +900,7 @@ def log_map(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1004,11 +955,8 @@ def boundary_time(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1018,7 +966,6 @@ def boundary_time(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1058,11 +1005,9 @@ def inner_product(z, u, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     u, v : array, shape (..., c)
         Tangent vectors: changes of the logits, up to constants. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1072,7 +1017,6 @@ def inner_product(z, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1092,11 +1036,8 @@ def norm(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1106,7 +1047,6 @@ def norm(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1127,11 +1067,9 @@ def parallel_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1141,7 +1079,6 @@ def parallel_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1168,11 +1105,9 @@ def e_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1182,7 +1117,6 @@ def e_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1201,11 +1135,9 @@ def m_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1215,7 +1147,6 @@ def m_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1245,9 +1176,7 @@ def entropy(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1257,7 +1186,6 @@ def entropy(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1282,9 +1210,7 @@ def kl_divergence(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1294,7 +1220,6 @@ def kl_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1314,9 +1239,7 @@ def jeffreys_divergence(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1326,7 +1249,6 @@ def jeffreys_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1347,11 +1269,9 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p); any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1361,7 +1281,6 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1382,11 +1301,9 @@ def renyi_divergence(z, w, *, order, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     order : float
         In [0, inf]; 1 gives KL(p, q).
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1417,9 +1334,7 @@ def hellinger_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1429,7 +1344,6 @@ def hellinger_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1448,9 +1362,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1460,7 +1372,6 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1491,12 +1402,8 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1536,12 +1443,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1564,3 +1467,18 @@ def m_mean(points, *, weights=None, axis=0, check=True):
         log_p = log_p + _array.safe_log(weights, xp)[..., None]
     mean = _divergence.log_sum_exp(xp.moveaxis(log_p, axis, -1), xp)
     return _array.centred(mean, xp)
+
+
+finish(
+    globals(),
+    {
+        "TypeError, ValueError": "Arrays of different libraries; NaN, +inf or rows of -inf.",
+        "z, w : array, shape (..., c)": (
+            "Logits along the last axis, -inf for a masked class; leading axes broadcast."
+        ),
+        "z : array, shape (..., c)": "Logits along the last axis, -inf for a masked class.",
+        "v : array, shape (..., c)": (
+            "Tangent vector: a change of the logits, up to a constant. Leading axes broadcast."
+        ),
+    },
+)

@@ -14,6 +14,7 @@ import numpy as np
 
 from infogeo import _array, _geodesic, _points, _spaces, simplex
 from infogeo._array import REAL, Array, bad_value, gate
+from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -75,7 +76,6 @@ def frechet_mean(
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights. Points of weight 0 are left out.
     axis : int
-        The batch axis to average over.
     tol : float
         Stop when the gradient is smaller, or is rounding of the dtype (see Notes).
     max_steps : int
@@ -83,7 +83,6 @@ def frechet_mean(
     throw : bool
         Raise if a solve did not converge; otherwise the status says so.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -563,3 +562,6 @@ def _selected(condition, first, second, xp):
             for a, b in zip(vars(first).values(), vars(second).values(), strict=True)
         )
     )
+
+
+finish(globals())

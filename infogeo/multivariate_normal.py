@@ -17,6 +17,7 @@ from array_api_compat import array_namespace, is_torch_array
 
 from infogeo import _array, _divergence, _fibre, _points
 from infogeo._array import REAL, UNIT_INTERVAL, Array, Rule, bad_value, gate
+from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -638,14 +639,12 @@ def fisher_rao_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     rtol : float
         A solve has converged when a further step would change the distance by less, relative, or
         by no more than rounding.
     max_steps : int
         The most Newton steps. A few suffice.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -705,11 +704,8 @@ def fisher_rao_squared_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     rtol, max_steps : float, int
-        As in `fisher_rao_distance`.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -742,13 +738,10 @@ def connect(a, b, *, rtol=1e-12, max_steps=100, throw=True, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     rtol, max_steps : float, int
-        As in `fisher_rao_distance`.
     throw : bool
         Raise if a solve did not converge; otherwise the status says so.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -786,9 +779,7 @@ def distance_bounds(a, b, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -800,7 +791,6 @@ def distance_bounds(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1164,11 +1154,9 @@ def fisher_rao_geodesic(a, b, t, *, rtol=1e-12, max_steps=100, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     rtol, max_steps : float, int
-        As in `fisher_rao_distance`.
     check : bool
         Verify t.
 
@@ -1230,9 +1218,7 @@ def e_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
         Verify t.
 
@@ -1244,7 +1230,6 @@ def e_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     Examples
     --------
@@ -1278,9 +1263,7 @@ def m_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
         Verify t.
 
@@ -1292,7 +1275,6 @@ def m_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     Examples
     --------
@@ -1389,11 +1371,8 @@ def log_map(a, b, *, rtol=1e-12, max_steps=100, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     rtol, max_steps : float, int
-        As in `fisher_rao_distance`.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1489,7 +1468,6 @@ def inner_product(a, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
@@ -1528,7 +1506,6 @@ def norm(a, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
@@ -1553,7 +1530,6 @@ def e_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     v : Tangent
         Velocity at a.
     check : bool
@@ -1599,7 +1575,6 @@ def m_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     v : Tangent
         Velocity at a.
     check : bool
@@ -1641,9 +1616,7 @@ def fisher_information(a, *, check=True):
     Parameters
     ----------
     a : MultivariateNormal
-        The point, or a batch.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1654,7 +1627,6 @@ def fisher_information(a, *, check=True):
     Raises
     ------
     TypeError
-        a is not a MultivariateNormal.
 
     Examples
     --------
@@ -1701,9 +1673,7 @@ def natural_parameters(a, *, check=True):
     Parameters
     ----------
     a : MultivariateNormal
-        The point, or a batch.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1713,7 +1683,6 @@ def natural_parameters(a, *, check=True):
     Raises
     ------
     TypeError
-        a is not a MultivariateNormal.
 
     Examples
     --------
@@ -1774,9 +1743,7 @@ def expectation_parameters(a, *, check=True):
     Parameters
     ----------
     a : MultivariateNormal
-        The point, or a batch.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1786,7 +1753,6 @@ def expectation_parameters(a, *, check=True):
     Raises
     ------
     TypeError
-        a is not a MultivariateNormal.
 
     Examples
     --------
@@ -1844,9 +1810,7 @@ def kl_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1856,7 +1820,6 @@ def kl_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1880,9 +1843,7 @@ def jeffreys_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1892,7 +1853,6 @@ def jeffreys_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1917,9 +1877,7 @@ def hellinger_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : MultivariateNormal
-        Of one dimension; batches broadcast.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1929,7 +1887,6 @@ def hellinger_distance(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1963,9 +1920,7 @@ def entropy(a, *, check=True):
     Parameters
     ----------
     a : MultivariateNormal
-        The point, or a batch.
     check : bool
-        Accepted by every function; the values of normals are verified when they are built.
 
     Returns
     -------
@@ -1975,7 +1930,6 @@ def entropy(a, *, check=True):
     Raises
     ------
     TypeError
-        a is not a MultivariateNormal.
 
     Examples
     --------
@@ -2033,7 +1987,6 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     weights : array or None
         Not negative, of shape (n,) or one that broadcasts to the batch; divided by their sum.
     axis : int
-        The batch axis to average over.
     check : bool
         Verify the weights.
 
@@ -2083,7 +2036,6 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     weights : array or None
         Not negative, of shape (n,) or one that broadcasts to the batch; divided by their sum.
     axis : int
-        The batch axis to average over.
     check : bool
         Verify the weights.
 
@@ -2113,3 +2065,17 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     spread = cov + offset[..., :, None] * offset[..., None, :]
     cov = xp.sum(weights[..., None, None] * spread, axis=axis)
     return _normal(xp.squeeze(center, axis=axis), cov, points.mean, xp)
+
+
+finish(
+    globals(),
+    {
+        "a, b : MultivariateNormal": "Of one dimension; batches broadcast.",
+        "check : bool": (
+            "Accepted by every function; the values of normals are verified when they are built."
+        ),
+        "rtol, max_steps : float, int": "As in `fisher_rao_distance`.",
+        "a : MultivariateNormal": "The point, or a batch.",
+        "TypeError": "a is not a MultivariateNormal.",
+    },
+)

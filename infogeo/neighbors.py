@@ -32,6 +32,7 @@ from infogeo._array import (
     bad_value,
     gate,
 )
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 
 __all__ = ["nearest", "pairwise_distance"]
@@ -1109,3 +1110,6 @@ def _best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> n
     found["distance"] = _with_ties(found["distance"], found["key"], np)  # copies in other blocks
     order = np.lexsort((found["index"], found["distance"]), axis=1)[:, :num]
     return np.take_along_axis(found, order, axis=1)
+
+
+finish(globals())

@@ -21,6 +21,7 @@ import numpy as np
 
 from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -71,7 +72,6 @@ class Normal:
     std : array, shape (...)
         Standard deviations, positive. Broadcasts with the means.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Attributes
     ----------
@@ -148,7 +148,6 @@ class Normal:
             Numbers or strings: the class of each sample. None: all samples are of one class. A
             series and samples in a frame are matched by the names of their rows.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -233,7 +232,6 @@ class Tangent:
     std : array, shape (...)
         Velocities of the standard deviations. Broadcasts with the others.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Attributes
     ----------
@@ -342,9 +340,7 @@ def fisher_rao_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -389,9 +385,7 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -401,7 +395,6 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -427,7 +420,6 @@ def diagonal_fisher_rao_distance(a, b, *, check=True):
     a, b : Normal
         The last axis holds the independent components; the other batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -466,7 +458,6 @@ def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
     a, b : Normal
         The last axis holds the independent components; the other batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -592,11 +583,9 @@ def fisher_rao_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -691,11 +680,8 @@ def e_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -706,7 +692,6 @@ def e_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -740,11 +725,8 @@ def m_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -755,7 +737,6 @@ def m_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -814,7 +795,6 @@ def exp_map(a, v, *, check=True):
     v : Tangent
         Its velocity. The batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -899,9 +879,7 @@ def log_map(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -911,7 +889,6 @@ def log_map(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -948,7 +925,6 @@ def inner_product(a, u, v, *, check=True):
     u, v : Tangent
         All batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -958,7 +934,6 @@ def inner_product(a, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
@@ -981,7 +956,6 @@ def norm(a, v, *, check=True):
     v : Tangent
         The batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -991,7 +965,6 @@ def norm(a, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
@@ -1013,11 +986,8 @@ def parallel_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1027,7 +997,6 @@ def parallel_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     Examples
     --------
@@ -1056,11 +1025,8 @@ def e_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1070,7 +1036,6 @@ def e_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     References
     ----------
@@ -1099,11 +1064,8 @@ def m_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1113,7 +1075,6 @@ def m_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     References
     ----------
@@ -1143,7 +1104,6 @@ def fisher_information(a, *, check=True):
     a : Normal
         Where to take it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1153,7 +1113,6 @@ def fisher_information(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1176,9 +1135,7 @@ def natural_parameters(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1190,7 +1147,6 @@ def natural_parameters(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1213,7 +1169,6 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     theta_2 : array, shape (...)
         Minus 1 over twice the variance: negative. Broadcasts with theta_1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1244,9 +1199,7 @@ def expectation_parameters(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1258,7 +1211,6 @@ def expectation_parameters(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1281,7 +1233,6 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     eta_2 : array, shape (...)
         E[x^2], above eta_1^2. Broadcasts with eta_1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1334,9 +1285,7 @@ def entropy(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1346,7 +1295,6 @@ def entropy(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1367,9 +1315,7 @@ def kl_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1379,7 +1325,6 @@ def kl_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1412,9 +1357,7 @@ def jeffreys_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1424,7 +1367,6 @@ def jeffreys_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1454,9 +1396,7 @@ def hellinger_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1466,7 +1406,6 @@ def hellinger_distance(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1538,9 +1477,7 @@ def e_mean(points, *, weights=None, axis=0, check=True):
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1584,9 +1521,7 @@ def m_mean(points, *, weights=None, axis=0, check=True):
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1620,3 +1555,13 @@ def _centred(x, weights, axis, xp):
     mean = xp.sum(weights * x, axis=axis, keepdims=True)
     mean = mean + xp.sum(weights * (x - mean), axis=axis, keepdims=True)
     return mean, x - mean
+
+
+finish(
+    globals(),
+    {
+        "a, b : Normal": "Their batch axes broadcast.",
+        "v : Tangent": "At a.",
+        "a : Normal": "The distributions.",
+    },
+)

@@ -6,6 +6,8 @@ The classes are imported when they are first used, so that results of the simple
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from infogeo._docs import finish
+
 if TYPE_CHECKING:
     pass
 
@@ -46,5 +48,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+finish(globals())

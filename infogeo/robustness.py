@@ -8,6 +8,7 @@ fastest are attacks, and how fast it moves can be penalised in training.
 from dataclasses import dataclass
 
 from infogeo._array import Array
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -121,17 +122,12 @@ def robustness_indicator(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The indicator depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -182,19 +178,14 @@ def isometry_criterion(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbation, positive.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The criterion depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -248,7 +239,6 @@ def spectral_attack(
     model : torch.nn.Module or callable
         Maps x to logits of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the attack, positive.
     num_steps : int
@@ -259,11 +249,9 @@ def spectral_attack(
         it takes away from some entries the others get: the change grows until it has the size
         radius, or until the box ends.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     temperature : float
         Outputs are divided by it. The direction depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -395,15 +383,12 @@ def isometry_penalty(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
         The inputs, of no fewer than c - 1 entries each.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbations to withstand, positive.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The penalty depends on it.
     check : bool
@@ -474,15 +459,12 @@ def trace_penalty(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     num_probes : int
         How many v are drawn for each input.
     generator : torch.Generator or None
         What draws them, on the device of x; None takes torch's own.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for.
     temperature : float
@@ -639,3 +621,18 @@ def _norm(v):
 def _beside(values, x):
     """Return values of shape (batch,) with an axis of length 1 for each axis of an input."""
     return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+finish(
+    globals(),
+    {
+        "model : torch.nn.Module or callable": (
+            "Maps x to raw outputs of shape (batch, c), each input for itself."
+        ),
+        "head : Head": "What the raw outputs stand for; it has to know its boundary distance.",
+        "check : bool": (
+            "Verify the values of inputs, outputs and gradients. Shapes and dtypes are always\n"
+            "verified."
+        ),
+    },
+)

@@ -27,6 +27,7 @@ from infogeo._array import (
     bad_value,
     gate,
 )
+from infogeo._docs import finish
 
 __all__ = [
     "alpha_divergence",
@@ -100,9 +101,7 @@ def fisher_rao_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -112,7 +111,6 @@ def fisher_rao_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; entries that are not probabilities.
 
     Notes
     -----
@@ -146,9 +144,7 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -158,7 +154,6 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -396,11 +391,9 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -438,11 +431,8 @@ def e_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -483,11 +473,8 @@ def m_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -497,7 +484,6 @@ def m_geodesic(p, q, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -528,13 +514,10 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -596,11 +579,8 @@ def exp_map(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -636,9 +616,7 @@ def log_map(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -682,11 +660,8 @@ def boundary_time(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -696,7 +671,6 @@ def boundary_time(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -746,11 +720,9 @@ def inner_product(p, u, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     u, v : array, shape (..., c)
         Tangent vectors: they sum to 0, and are 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -760,7 +732,6 @@ def inner_product(p, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -780,11 +751,8 @@ def norm(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -794,7 +762,6 @@ def norm(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -815,11 +782,9 @@ def parallel_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -829,7 +794,6 @@ def parallel_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -854,11 +818,9 @@ def e_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -868,7 +830,6 @@ def e_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -890,11 +851,9 @@ def m_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -904,7 +863,6 @@ def m_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -930,9 +888,7 @@ def sphere_embedding(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -942,7 +898,6 @@ def sphere_embedding(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -963,7 +918,6 @@ def from_sphere(u, *, check=True):
     u : array, shape (..., c)
         Not negative, of Euclidean norm 2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1012,9 +966,7 @@ def natural_parameters(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1024,7 +976,6 @@ def natural_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1045,7 +996,6 @@ def from_natural_parameters(theta, *, check=True):
     theta : array, shape (..., c)
         Logits along the last axis, -inf for probability 0; a constant changes nothing.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1072,9 +1022,7 @@ def expectation_parameters(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1084,7 +1032,6 @@ def expectation_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1103,7 +1050,6 @@ def from_expectation_parameters(eta, *, check=True):
     eta : array, shape (..., c - 1)
         Not negative, with sum at most 1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1153,11 +1099,8 @@ def e_representation(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1167,7 +1110,6 @@ def e_representation(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -1186,11 +1128,9 @@ def m_representation(p, score, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     score : array, shape (..., c)
         Derivative of the logits; a constant changes nothing. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1222,7 +1162,6 @@ def fisher_information(p, *, check=True):
     p : array, shape (..., c)
         Probabilities along the last axis, all positive.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1259,7 +1198,6 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     alpha : float
         +1 is the e-connection, -1 the m-connection (flat in these coordinates), 0 Levi-Civita.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1312,9 +1250,7 @@ def entropy(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1324,7 +1260,6 @@ def entropy(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1349,9 +1284,7 @@ def kl_divergence(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1361,7 +1294,6 @@ def kl_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1390,9 +1322,7 @@ def jeffreys_divergence(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1402,7 +1332,6 @@ def jeffreys_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1428,12 +1357,10 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p), 0 four times the squared Hellinger distance; any
         real number is allowed, and the divergence is continuous in it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1443,7 +1370,6 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1469,12 +1395,10 @@ def renyi_divergence(p, q, *, order, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     order : float
         In [0, inf]: 1 gives KL(p, q), inf the logarithm of the largest ratio p / q, 0 minus the
         logarithm of q's probability of the support of p.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1510,9 +1434,7 @@ def hellinger_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1522,7 +1444,6 @@ def hellinger_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1541,9 +1462,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1553,7 +1472,6 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1611,12 +1529,8 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1655,12 +1569,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1756,3 +1666,16 @@ def _checked_num_outcomes(num_outcomes):
     if not isinstance(num_outcomes, int | np.integer) or num_outcomes < 1:
         raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
     return int(num_outcomes)
+
+
+finish(
+    globals(),
+    {
+        "p, q : array, shape (..., c)": (
+            "Probabilities along the last axis; leading axes broadcast."
+        ),
+        "v : array, shape (..., c)": (
+            "Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast."
+        ),
+    },
+)

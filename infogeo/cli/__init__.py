@@ -10,6 +10,7 @@ import errno
 import sys
 
 from infogeo import __version__
+from infogeo._docs import finish
 from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError, forget_output, open_closed_streams
 
@@ -100,3 +101,6 @@ def _build_parser():
     for command in _COMMANDS:
         command.add(commands)
     return parser
+
+
+finish(globals())

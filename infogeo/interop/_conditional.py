@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from infogeo._array import log_softmax
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.maxent import conditional
 
@@ -36,7 +37,6 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         Stop when the certified error of every training log-probability is below this, or when
         rounding allows no better.
     max_steps : int
-        The most Newton steps.
 
     Attributes
     ----------
@@ -147,7 +147,6 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -165,7 +164,6 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -183,7 +181,6 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -199,7 +196,6 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -227,3 +223,11 @@ def _towards_limit(found, X, labels, sample_weight):
         found.coef + distance * found.separation.coef,
         found.intercept + distance * found.separation.intercept,
     )
+
+
+finish(
+    globals(),
+    {
+        "X : array-like, shape (n, n_features)": "Features.",
+    },
+)

@@ -1,6 +1,7 @@
 """One distance for everything that infogeo knows: it picks the space by what it is given."""
 
 from infogeo import _spaces, simplex
+from infogeo._docs import finish
 from infogeo.interop import frames
 from infogeo.interop.distributions import Reading, in_space, is_distribution, joint, reading
 
@@ -19,7 +20,6 @@ def fisher_rao_distance(a, b, *, check=True):
         with the classes in its index, for two series or beside every row of a frame. Classes are
         compared by name.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -88,3 +88,6 @@ def _reading(value, check):
 def _described(value, read):
     suffix = ", by its logarithms" if read.of_logarithms else ""
     return f"{type(value).__name__} (of {_spaces.title_of(read.space)}{suffix})"
+
+
+finish(globals())

@@ -15,6 +15,7 @@ from array_api_compat import array_namespace
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
 from infogeo._array import LOGITS, POSITIVE, PROBABILITIES, REAL, bad_value, gate, is_readable
+from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -429,3 +430,6 @@ _SCIPY = {
     "ShiftedScaledDistribution": _scipy_shifted,
     "CustomDistribution": _scipy_made,
 }
+
+
+finish(globals())

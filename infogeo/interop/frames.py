@@ -10,6 +10,7 @@ import numpy as np
 
 from infogeo import neighbors, simplex
 from infogeo._array import bad_value
+from infogeo._docs import finish
 from infogeo._names import is_nameless, labels_of, listed, matched, same_names
 
 __all__ = ["apply", "has_names", "is_frame", "pairwise_distance", "reduce"]
@@ -185,7 +186,6 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     block_size : int or None
         As `infogeo.neighbors.pairwise_distance` takes it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -319,3 +319,6 @@ def _frame(first, values):
     if _is_pandas(first):
         return type(first)(values, index=first.index, columns=first.columns)
     return type(first)(dict(zip(first.columns, values.T, strict=True)))
+
+
+finish(globals())

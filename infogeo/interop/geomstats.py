@@ -7,6 +7,7 @@ geomstats with the backend that it is configured for, which has to be numpy.
 import numpy as np
 
 from infogeo import normal, simplex
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.normal import Normal, Tangent
 
@@ -152,3 +153,6 @@ def _require_numpy():
             f"geomstats must use its numpy backend here: it uses {geomstats.backend.__name__}. "
             "Set GEOMSTATS_BACKEND=numpy before it is imported."
         )
+
+
+finish(globals())

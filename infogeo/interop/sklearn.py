@@ -27,6 +27,7 @@ import numpy as np
 from array_api_compat import is_array_api_obj, is_numpy_array
 
 from infogeo._array import bad_value, centred, gate, on_host, safe_log
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo._system.extras import missing
 
@@ -67,16 +68,12 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Examples
     --------
@@ -115,7 +112,6 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -172,18 +168,14 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         Votes count equally; in inverse proportion to the distance (neighbours at distance 0
         then decide alone); or as a function of the distances, (n, n_neighbors), says.
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
     classes_ : array, shape (num_classes,)
         The labels seen.
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Notes
     -----
@@ -273,7 +265,6 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -302,7 +293,6 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -345,7 +335,6 @@ class FisherRaoKMeans(
     tol : float
         Stop a run when an assignment lowers the inertia by less than this share of it.
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
     random_state : int, RandomState or None
         Source of the seeds. With an int, the result is the same in each run and does not depend
         on the order of the rows.
@@ -361,11 +350,8 @@ class FisherRaoKMeans(
     n_iter_ : int
         Assignments in the run that was kept.
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Notes
     -----
@@ -462,7 +448,6 @@ class FisherRaoKMeans(
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -477,7 +462,6 @@ class FisherRaoKMeans(
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -661,3 +645,19 @@ class _Lloyd:
             self.X[members], weights=self.weights[members], space=self.space, check=False
         ).point
         return point, self.space.sphere_embedding(point, check=False)
+
+
+finish(
+    globals(),
+    {
+        "X : array-like, shape (n, c)": "Probabilities or logits, as in the training data.",
+        "from_logits : bool": (
+            "Whether rows are logits; otherwise they are probabilities (see the module)."
+        ),
+        "from_logits_ : bool": "How rows are read.",
+        "n_features_in_ : int": "The number of outcomes.",
+        "feature_names_in_ : array of str": (
+            "The names of the outcomes, if the training data had any."
+        ),
+    },
+)

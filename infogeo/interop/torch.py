@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from infogeo import _spaces, logits, robustness, simplex
 from infogeo._array import bad_value, is_readable
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -28,12 +29,8 @@ class _Loss(torch.nn.Module):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
     """
 
     def __init__(self, *, target_space=simplex, reduce=torch.mean, check=True):
@@ -75,12 +72,8 @@ class FisherRaoLoss(_Loss):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Notes
     -----
@@ -111,12 +104,8 @@ class JeffreysLoss(_Loss):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Notes
     -----
@@ -416,3 +405,17 @@ class DistanceMeter(torch.nn.Module):
             raise RuntimeError("the meter has seen no predictions: call update first.")
         n = self._count
         return DistanceSummary(n, self._sum / n, (self._squares / n) ** 0.5, self._largest)
+
+
+finish(
+    globals(),
+    {
+        "target_space : module or name": (
+            "What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),\n"
+            "`infogeo.logits` for the logits of another model (distillation). Stored by name."
+        ),
+        "reduce : callable": (
+            "Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``."
+        ),
+    },
+)

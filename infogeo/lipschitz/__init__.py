@@ -7,6 +7,8 @@ first used.
 import importlib
 from typing import TYPE_CHECKING
 
+from infogeo._docs import finish
+
 __all__ = ["certificates", "heads", "layers", "losses", "propagation", "smoothing"]
 
 if TYPE_CHECKING:
@@ -19,5 +21,4 @@ def __getattr__(name):
     raise AttributeError(f"module 'infogeo.lipschitz' has no attribute {name!r}")
 
 
-def __dir__():
-    return sorted(__all__)
+finish(globals())

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from infogeo._array import bad_value, finite_number
+from infogeo._docs import finish
 from infogeo.lipschitz._checks import check_size
 
 
@@ -43,7 +44,6 @@ class GroupSort(nn.Module):
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -98,7 +98,6 @@ class FullSort(nn.Module):
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -232,7 +231,6 @@ class NormPool(nn.Module):
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -274,3 +272,11 @@ def _check_groups(x, layer):
             f"have a last axis that is a multiple of group_size = {layer.group_size}",
             f"got shape {tuple(x.shape)}",
         )
+
+
+finish(
+    globals(),
+    {
+        "x : torch.Tensor, shape (..., features)": "With or without batch axes.",
+    },
+)

@@ -10,6 +10,7 @@ from torch.nn.modules import module as torch_module
 from torch.nn.utils import parametrize
 
 from infogeo._array import REAL, bad_value, gate
+from infogeo._docs import finish
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
 from infogeo.lipschitz._checks import check_size
 from infogeo.pullback._checks import check_modes
@@ -205,7 +206,6 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
         Maps inputs of shape (batch, ...) to outputs of shape (batch, ...), row by row: in eval
         mode, if it has modules that depend on it.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     chunk_size : int, optional
         Inputs whose Jacobians are held at a time; all by default.
 
@@ -471,3 +471,6 @@ def _norm_order(name, order):
     if not order >= 1:
         raise bad_value(name, "be from 1 to inf", f"got {order!r}")
     return float(order)
+
+
+finish(globals())

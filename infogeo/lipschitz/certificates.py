@@ -23,6 +23,7 @@ from infogeo._array import (
     norm,
     top_two,
 )
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -76,11 +77,9 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         L > 0, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -126,7 +125,6 @@ def binary_radius(f, *, lipschitz_constant, check=True):
     lipschitz_constant : float or array, shape (...)
         L > 0, from any norm to the absolute value.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -161,13 +159,11 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     weight : array, shape (c, m)
         W, the matrix of the last layer.
     lipschitz_constant : float or array, shape (...)
         L > 0 of the features h, from l2 to l2: that of the network without its last layer.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -230,11 +226,9 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         K > 0 of each logit, from the maximum norm: ``lipschitz_bound(model, order=np.inf)``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -275,11 +269,9 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         L > 0, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -319,11 +311,8 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -364,11 +353,8 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -407,13 +393,9 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -464,13 +446,10 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     radius : float or array, shape (...)
         The l2 size of the perturbations, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -518,7 +497,6 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
     lipschitz_constant : float
         L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -590,4 +568,13 @@ def _are_classes(y, coarseness):
 
 CLASSES = entries(
     "hold classes as integers from 0 on", _are_classes, lambda y: (y >= 0.0) & (y % 1.0 == 0.0)
+)
+
+
+finish(
+    globals(),
+    {
+        "logits : array, shape (..., c)": "Logits along the last axis; -inf masks a class.",
+        "lipschitz_constant : float or array, shape (...)": "L > 0 of the logits, from l2 to l2.",
+    },
 )

@@ -9,6 +9,7 @@ distance of the two inputs.
 import math
 
 from infogeo._array import bad_value
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -165,3 +166,6 @@ def _features(z, smallest, rule):
     if z.ndim == 0 or z.shape[-1] < smallest:
         raise bad_value("z", f"have {rule}, at least {smallest}", f"got shape {tuple(z.shape)}")
     return z if z.is_floating_point() else z.to(torch.get_default_dtype())
+
+
+finish(globals())

@@ -5,6 +5,7 @@ parameters, and where the layers do not widen it also preserves the norm of grad
 network, then `freeze` it: the frozen one is plain torch, fast, and strictly 1-Lipschitz.
 """
 
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -118,3 +119,6 @@ class OrthogonalLinear(nn.Linear):
             self.weight = nn.init.orthogonal_(torch.empty_like(self.weight), generator=generator)
             if self.bias is not None:
                 self.bias.zero_()
+
+
+finish(globals())

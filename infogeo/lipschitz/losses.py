@@ -7,6 +7,7 @@ import numpy as np
 
 from infogeo import _array
 from infogeo._array import MODEL_LOGITS, NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, gate
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -37,13 +38,9 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -53,7 +50,6 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -92,15 +88,11 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     offset : float
         m, not negative, in units of the logits.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -110,7 +102,6 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -147,14 +138,11 @@ def multiclass_hinge(logits, target, *, margin, check=True):
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     margin : float
         The :math:`\kappa` to reach, positive: of L-Lipschitz logits, sqrt(2) L times the radius
         to certify.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -164,7 +152,6 @@ def multiclass_hinge(logits, target, *, margin, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     References
     ----------
@@ -192,13 +179,10 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -208,7 +192,6 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -243,7 +226,6 @@ def kantorovich_rubinstein(f, y, *, check=True):
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1; both have to occur.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -286,7 +268,6 @@ def hkr(f, y, *, margin, weight, check=True):
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1; both have to occur.
     margin : float
@@ -294,7 +275,6 @@ def hkr(f, y, *, margin, weight, check=True):
     weight : float
         :math:`\lambda` of the hinge, not negative.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -335,11 +315,9 @@ def mean_certifiable_robustness(f, y, *, check=True):
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -349,7 +327,6 @@ def mean_certifiable_robustness(f, y, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -487,3 +464,22 @@ def _check_classes(target, num_classes):
             f"hold classes from 0 to {num_classes - 1}",
             f"its entries range from {smallest} to {largest}",
         )
+
+
+finish(
+    globals(),
+    {
+        "check : bool": "Verify the values. On an accelerator every call then waits for them.",
+        "TypeError, ValueError": (
+            "Something else than torch tensors; shapes or values that do not fit."
+        ),
+        "logits : torch.Tensor, shape (..., c)": (
+            "The classes are the last axis, with any number of leading axes."
+        ),
+        "target : torch.Tensor, shape (...)": "The true classes, integers from 0 to c - 1.",
+        "tau : float": "Inverse temperature, positive.",
+        "f : torch.Tensor, shape (...)": (
+            "The network's output, one number for each example: positive for the class 1."
+        ),
+    },
+)

@@ -7,6 +7,7 @@ derivative at the mean, for any network.
 """
 
 from infogeo._array import bad_value
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
@@ -363,3 +364,6 @@ RULES = {
     Square: _square,
 }
 SMOOTH = (nn.Tanh, nn.Sigmoid, nn.Softplus, nn.SiLU, nn.GELU)
+
+
+finish(globals())

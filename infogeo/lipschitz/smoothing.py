@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from infogeo._array import NON_NEGATIVE, POSITIVE, Rule, bad_value, finite_number, gate
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -59,7 +60,6 @@ def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size
     model : callable
         Maps inputs of shape (batch, ...) to logits of shape (batch, c).
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     std : float
         Standard deviation of the normal perturbation of each feature, positive.
     num_samples : int
@@ -160,7 +160,6 @@ def certify(counts, *, std, confidence=0.999, check=True):
     confidence : float
         Between 0 and 1: for each input, how probable it is at least that the bounds hold.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -216,11 +215,9 @@ def drift_bound(radius, *, std, check=True):
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     std : float or array, shape (...)
         s, the standard deviation of the smoothing, positive.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -355,3 +352,6 @@ def _explain_counts(name, counts, coarseness):
 
 
 COUNTS = Rule("outcomes", _are_counts, _explain_counts)
+
+
+finish(globals())

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace, is_array_api_obj
 
 from infogeo import _array
 from infogeo._array import NON_NEGATIVE, REAL, WEIGHTS, along, bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import computed, is_missing, matched_rows, numbered, numbers
 from infogeo._status import SolveError, Status, worst
 from infogeo._system.registry import storable
@@ -220,13 +221,10 @@ def balance(
         Divide the shares of each column by their sum, whatever it is: for counts, and for shares
         that rounding has left with a sum of 0.9999.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises. If not, see ``projection.status``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -659,3 +657,6 @@ def _out_of_reach(name, is_share, low, high, target):
     end, side = (high, "most") if target > high else (low, "least")
     end, target = apart(end, target)
     return f"the mean of {name} is at {side} {end}; {target}"
+
+
+finish(globals())

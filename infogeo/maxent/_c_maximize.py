@@ -8,6 +8,7 @@ import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import numbered
 from infogeo.maxent._arguments import (
     BOUND,
@@ -82,11 +83,8 @@ def c_maximize(
         Stop when the certified error of every log-probability is below this, or when the rounding
         of the data allows no better; `error_bound` says what was reached.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -261,13 +259,10 @@ def max_entropy(
     callback : callable, optional
         Called as ``callback(step, decrement)`` in every Newton step.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -326,13 +321,10 @@ def least_violation(
     log_base : array, shape (..., c), optional
         C; -inf rules an outcome out. Default 0: maximum entropy.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -387,3 +379,13 @@ def least_violation(
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
     return replace(found, residual=residual if residual.ndim else residual[()])
+
+
+finish(
+    globals(),
+    {
+        "check : bool": (
+            "Verify that the values are finite. Shapes and dtypes are always verified."
+        ),
+    },
+)

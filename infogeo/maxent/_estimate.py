@@ -10,6 +10,7 @@ from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import numbered
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -110,7 +111,6 @@ def estimate_frequencies(
     throw : bool
         Whether an unsuccessful search raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -522,3 +522,6 @@ def _diagnosis(solution, max_steps):
             "rounding; throw=False returns it."
         )
     return f"The {max_steps} passes over the rows ran out. Raise max_steps."
+
+
+finish(globals())

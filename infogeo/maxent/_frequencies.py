@@ -12,6 +12,7 @@ from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
 from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
 from infogeo._spaces import SphereChart
 from infogeo._status import SolveError, Status, worst
@@ -105,9 +106,7 @@ def match_frequencies(
     max_steps : int
         The most passes over the rows of a group.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -839,3 +838,6 @@ def _diagnosis(solution, source, index):
         f"whose frequencies sum to {f[is_in].sum():.6g}; these rows weigh more. Raise these "
         "frequencies, or smooth p."
     )
+
+
+finish(globals())

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse
 
+from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo.maxent._arguments import check_controls, to_host
 from infogeo.maxent._c_maximize import c_maximize
@@ -45,13 +46,9 @@ def fit_margins(
         ``fit_margins(margins={0: a, 1: b}, log_table=-cost / epsilon)``. -inf is a structural
         zero, and so is what a sparse array does not store.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -212,3 +209,6 @@ def _summed(margin, shared):
     rest = tuple(i for i, axis in enumerate(margin.axes) if axis not in shared)
     kept = [axis for axis in margin.axes if axis in shared]
     return np.transpose(margin.values.sum(axis=rest), [kept.index(axis) for axis in shared])
+
+
+finish(globals())

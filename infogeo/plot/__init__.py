@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers. Without ``ax`` a figure is made with 
 no state outside that axes is touched.
 """
 
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -36,3 +37,6 @@ __all__ = [
     "spectrum",
     "to_ternary",
 ]
+
+
+finish(globals())

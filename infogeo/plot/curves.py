@@ -9,6 +9,7 @@ from scipy import linalg
 
 from infogeo import simplex as geometry
 from infogeo._array import POSITIVE, PROBABILITIES, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched, matched_rows
 from infogeo.family import ExponentialFamily, MixtureFamily, e_projection
 from infogeo.mean import frechet_mean
@@ -41,7 +42,6 @@ def geodesics(p, q, *, ax=None):
     p, q : array, shape (3,)
         Probabilities. Where one of them is 0 there is no e-geodesic, and none is drawn.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
 
     Returns
     -------
@@ -83,7 +83,6 @@ def level_sets(function, levels, *, ax=None, colors=INK):
     levels : sequence of float
         The values, ascending.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     colors : color or sequence of colors
         As matplotlib's ``tricontour`` takes them.
 
@@ -137,7 +136,6 @@ def balls(center, radii, *, ax=None, colors=INK):
     radii : sequence of float
         In radians of the sphere of radius 2, positive.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     colors : color or sequence of colors
         One for all, or one for each radius in turn.
 
@@ -194,7 +192,6 @@ def means(points, *, weights=None, ax=None):
     weights : array, shape (n,), or None
         Not negative. None: equal weights. A point's area is in proportion to its weight.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
 
     Returns
     -------
@@ -243,7 +240,6 @@ def family(member, *, ax=None, **line):
     member : ExponentialFamily or MixtureFamily
         Of dimension 1, no batch.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     **line : object
         Properties of matplotlib lines, such as ``color`` and ``label``.
 
@@ -313,3 +309,11 @@ def _point(name, p):
     if p.shape != (3,):
         raise bad_value(name, "have shape (3,)", f"its shape is {p.shape}")
     return p / p.sum()
+
+
+finish(
+    globals(),
+    {
+        "ax : matplotlib.axes.Axes or None": "From `simplex`; None makes a new one.",
+    },
+)

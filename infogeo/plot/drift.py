@@ -5,6 +5,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.plot._style import BLUE, VERMILLION, open_axes, shortened
 
@@ -26,7 +27,6 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
         Which quantiles to mark, in (0, 1). One above all but the largest of the distances lies
         below the axes and is not seen.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -88,7 +88,6 @@ def distances_by_class(d, classes, *, ax=None):
         The class of each. Of more than 40 those with the largest medians are shown, and the
         figure says so. Long names lose their middle.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -168,3 +167,6 @@ def _distances(d):
     if d.ndim != 1 or d.size == 0:
         raise bad_value("d", "be one row of distances", f"its shape is {d.shape}")
     return d
+
+
+finish(globals())

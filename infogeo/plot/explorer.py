@@ -13,6 +13,7 @@ from scipy.spatial import distance
 
 from infogeo import logits
 from infogeo._array import LOGITS, REAL, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.neighbors import pairwise_distance
 
@@ -274,3 +275,6 @@ def _html(data):
         f'<section class="explorer"><script type="application/json">{content}</script></section>\n'
         f"<script>\n{script}</script>"
     )
+
+
+finish(globals())

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo._docs import finish
 
 __all__ = ["sensitivity"]
 
@@ -24,7 +25,6 @@ def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
     component : int
         Which eigenvector; 0 is the one of the largest eigenvalue.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -113,3 +113,6 @@ def _check_index(name, value, length):
 def _on_host(name, values):
     _, array = gate(True, **{name: (REAL, values)})
     return np.asarray(on_host(array))
+
+
+finish(globals())

@@ -8,6 +8,7 @@ from matplotlib import pyplot as plt
 
 from infogeo import _array, _points
 from infogeo._array import POSITIVE, bad_value
+from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.plot._style import open_axes
@@ -26,7 +27,6 @@ def half_plane(ax=None, *, mean_limits=(-3.0, 3.0), max_std=3.0):
     Parameters
     ----------
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     mean_limits : (float, float)
         The means shown.
     max_std : float
@@ -142,7 +142,6 @@ def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", 
     normals : MultivariateNormal
         Of dimension 2; one, or a batch that is drawn in its order.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     scale : float
         Half-axes of the ellipses in standard deviations. Inside is the share
         1 - exp(-scale^2 / 2) of each distribution: 86 % for 2.
@@ -204,3 +203,6 @@ def _bivariate(normals):
 
 def _sequence(cmap, num_colors):
     return mpl.colormaps.get_cmap(cmap)(np.linspace(0.0, 0.8, num_colors))
+
+
+finish(globals())

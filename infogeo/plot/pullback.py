@@ -7,6 +7,7 @@ from matplotlib import pyplot as plt
 
 from infogeo import _array
 from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo._docs import finish
 from infogeo.plot._style import BLUE, as_text, open_axes
 
 __all__ = ["ellipses", "filmstrip", "spectrum"]
@@ -34,7 +35,6 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
         The values shown as white and as black, or with 3 channels as black and as full colour;
         None for the smallest and the largest.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -112,7 +112,6 @@ def spectrum(spectrum, *, label=None, color=BLUE, ax=None):
     color : matplotlib colour
         Of the medians and the bands around them.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -182,7 +181,6 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
     color : matplotlib colour
         Of the ellipses.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -328,3 +326,6 @@ def _share_inside(fast, slow, radius, reach):
         return 1.0
     # short^2 (1 - s^2) + s^2 / long_inverse^2 = reach^2
     return (reach**2 - short**2) * long_inverse**2 / (1.0 - (short * long_inverse) ** 2)
+
+
+finish(globals())

@@ -9,6 +9,7 @@ import html
 import io
 from pathlib import Path
 
+from infogeo._docs import finish
 from infogeo._system.files import replacing
 
 __all__ = ["figure", "page", "paragraph", "section", "table", "to_png", "write_file"]
@@ -248,3 +249,6 @@ def write_file(path, content):
     with replacing(path) as partial:
         partial.write_bytes(data)
     return path
+
+
+finish(globals())

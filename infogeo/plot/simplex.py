@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from infogeo._array import PROBABILITIES, bad_value, gate
+from infogeo._docs import finish
 from infogeo.plot._style import INK, as_text
 
 __all__ = ["simplex", "to_ternary"]
@@ -26,7 +27,6 @@ def to_ternary(p, *, check=True):
     p : array, shape (..., 3)
         Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -64,7 +64,6 @@ def simplex(ax=None, *, labels=("0", "1", "2")):
     Parameters
     ----------
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     labels : sequence of str
         Names of the three outcomes: lower left, lower right, top. Long ones take several lines,
         very long ones lose their middle.
@@ -153,3 +152,6 @@ def _format_position(x, y):
     top = y / _HEIGHT
     right = x - 0.5 * top
     return f"p = ({1.0 - right - top:.3f}, {right:.3f}, {top:.3f})"
+
+
+finish(globals())

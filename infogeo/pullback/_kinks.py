@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogeo._array import Array, on_host
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_input, check_model, check_number
 from infogeo.pullback._network import SampleInputs, call_model, check_samples_once, refused_shape
@@ -60,9 +61,7 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     model : torch.nn.Module or callable
         Maps x to raw outputs, each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     step : float or None
         The entries of x move by this times normal random numbers. None takes 100 eps of the dtype
         times the largest entry of each input: as near as rounding allows.
@@ -372,3 +371,6 @@ _PIECES = {
     "aminmax": _both_extremes,
     "linalg_vector_norm": _norm,
 }
+
+
+finish(globals())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
+from infogeo._docs import finish
 from infogeo.pullback import heads
 from infogeo.pullback._checks import (
     check_input,
@@ -221,7 +222,6 @@ def check_independent(model, x, *, inputs=None):
     x : torch.Tensor, shape (batch, ...)
         Some inputs; the first four are looked at.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
 
     Raises
     ------
@@ -280,3 +280,6 @@ def at_sample(metric, i):
     if inputs.num_samples == 1:
         return metric
     return dataclasses.replace(metric, inputs=inputs.select(slice(i, i + 1)))
+
+
+finish(globals())

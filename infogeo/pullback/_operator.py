@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_gradients
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._network import network_of
@@ -23,7 +24,6 @@ class FactorProducts:
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     gradients : Gradients
         Pulls back cotangents at x.
     """
@@ -262,3 +262,6 @@ def squared_lengths(products, num_samples, size, generator):
         images = products.transposed(2.0 * signs.to(products.log_scale) - 1.0)
         parts.append(images.double().square().sum(-1))
     return torch.cat(parts, dim=1)
+
+
+finish(globals())

@@ -20,6 +20,7 @@ from torch.utils.data import (
 
 from infogeo import __version__
 from infogeo._array import BadValueError, bad_value
+from infogeo._docs import finish
 from infogeo._system.progress import terminal_bar
 from infogeo._system.registry import storable
 from infogeo.pullback import _parts
@@ -578,3 +579,6 @@ def _take_over(source, target):
                 f"{source} and {target} must hold results for the same inputs: batch {number} "
                 "was another one. Scan the same files on all machines."
             )
+
+
+finish(globals())

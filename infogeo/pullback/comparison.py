@@ -20,6 +20,7 @@ import math
 
 import torch
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_number
 from infogeo.pullback._spectrum import (
     log_eigenvalues,
@@ -45,9 +46,7 @@ def lipschitz_constant_at(metric, x):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -77,9 +76,7 @@ def is_locally_lipschitz(metric, x, *, constant=1.0, rtol=None):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     constant : float
         The bound.
     rtol : float or None
@@ -122,9 +119,7 @@ def isometry_defect(metric, x):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -172,9 +167,7 @@ def is_gradient_norm_preserving(metric, x, *, rtol=None):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     rtol : float or None
         By how much the values may differ from 1; None for the rounding of gradients,
         32 sqrt(r) eps of their dtype.
@@ -238,3 +231,11 @@ def _tolerance(rtol, values, dimension, eps):
         return torch.as_tensor(rounding_of(num_rows, eps)).expand_as(num_rows)
     check_number("rtol", rtol)
     return torch.full_like(values[:, 0], rtol)
+
+
+finish(
+    globals(),
+    {
+        "metric : PullbackMetric": "The network with its head and its input metric.",
+    },
+)

@@ -24,6 +24,7 @@ from array_api_compat import torch as xp
 from infogeo import _array, logits
 from infogeo import normal as normals
 from infogeo._array import bad_value
+from infogeo._docs import finish
 from infogeo.pullback._derivatives import apply_head
 
 __all__ = [
@@ -521,3 +522,6 @@ def _product_boundary_distance(parts, z):
         if head.boundary_distance is not None
     ]
     return torch.stack(distances, dim=-1).amin(-1)
+
+
+finish(globals())

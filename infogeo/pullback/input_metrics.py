@@ -21,6 +21,7 @@ from array_api_compat import torch as xp
 from infogeo import _array, simplex
 from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
 
 __all__ = [
@@ -77,11 +78,8 @@ class InputMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         v : torch.Tensor, shape (batch, ...)
-            One tangent vector at each input.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -114,7 +112,6 @@ class InputMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         name : str
             What to call them.
 
@@ -444,3 +441,6 @@ r"""The entries of an input are the probabilities of one outcome each: h = diag 
 Tangent vectors have sum 0, so that there are d - 1 directions. A photon of the image falls on
 pixel i with probability x_i.
 """
+
+
+finish(globals())

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_count, check_input, check_pair, require_distance
 from infogeo.pullback._network import at_sample, network_of
@@ -76,9 +77,7 @@ def horizontal(self, x, v):
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     v : torch.Tensor, shape (batch, ...)
-        One tangent vector at each input.
 
     Returns
     -------
@@ -115,9 +114,7 @@ def vertical(self, x, v):
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     v : torch.Tensor, shape (batch, ...)
-        One tangent vector at each input.
 
     Returns
     -------
@@ -291,7 +288,6 @@ def leaf_curvature(self, x, u, v):
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     u, v : torch.Tensor, shape (batch, ...)
         Two tangent vectors at each input; their horizontal parts span the plane.
 
@@ -471,3 +467,6 @@ def _grad(value, y, row):
             "Curvature is not for this model.",
         ) from error
     return gradient
+
+
+finish(globals())

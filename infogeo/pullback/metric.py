@@ -15,6 +15,7 @@ from array_api_compat import torch as xp
 
 from infogeo import _array
 from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
 from infogeo.pullback import heads, input_metrics, leaves, paths
@@ -222,7 +223,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -233,7 +233,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -257,7 +256,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -269,7 +267,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -288,7 +285,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -298,7 +294,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -317,9 +312,7 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         v : torch.Tensor, shape (batch, ...)
-            One tangent vector at each input.
 
         Returns
         -------
@@ -354,7 +347,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         u, v : torch.Tensor, shape (batch, ...)
             Two tangent vectors at each input.
 
@@ -390,7 +382,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         num_values : int or None
             How many, from the largest; None for all min(r, n), where r = c - 1 for the
             categorical head and n is the dimension of the inputs.
@@ -457,7 +448,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -468,7 +458,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Notes
         -----
@@ -492,7 +481,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -503,7 +491,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -522,7 +509,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         num_samples : int
             How many vectors w, at least 2: each costs one backward pass, and `trace` one for each
             class but one.
@@ -581,7 +567,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         rtol : float or None
             Count the eigenvalues above rtol times the largest one. None counts those that
             rounding can tell from 0, however small the probabilities make them.
@@ -665,7 +650,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -804,3 +788,11 @@ def _check_num_values(num_values, shape):
     limit = min(shape)
     if num_values > limit:
         raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
+
+
+finish(
+    globals(),
+    {
+        "TypeError, ValueError": "Inputs, outputs or gradients that cannot be used.",
+    },
+)

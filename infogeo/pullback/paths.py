@@ -14,6 +14,7 @@ from array_api_compat import torch as xp
 
 from infogeo import _array
 from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import (
@@ -811,3 +812,6 @@ def _fine_energy(metric, points, *, with_graph=False):
     z = _outputs_with_graph(metric, fine) if with_graph else outputs(metric, fine)
     steps = metric.head.distance(z[:-1], z[1:])
     return 0.5 * len(steps) * steps.square().sum()
+
+
+finish(globals())

@@ -5,6 +5,7 @@ returns one value, or one array, for each input. The methods of the metric are q
 ``PullbackMetric.trace``, ``PullbackMetric.log_spectrum``, ``PullbackMetric.rank``.
 """
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._network import network_of
 
@@ -19,7 +20,6 @@ def outputs(metric, x):
     metric : PullbackMetric
         The metric whose model it is.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -47,7 +47,6 @@ def sensitivity(metric, x):
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -72,7 +71,6 @@ def direction(metric, x):
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -88,3 +86,6 @@ def direction(metric, x):
     tensor([[0.7071, 0.7071]])
     """
     return metric.spectrum(x, num_values=1).vectors[:, 0]
+
+
+finish(globals())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infogeo._array import MODEL_LOGITS, bad_value, gate
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -54,7 +55,6 @@ def fit_temperature(logits, labels, *, throw=True, check=True):
     throw : bool
         Raise if no temperature is best; otherwise return its limit, with the status BOUNDARY.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -213,3 +213,6 @@ class _Losses:
                 break
             beta = following
         return beta
+
+
+finish(globals())

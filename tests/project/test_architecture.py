@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "infogeo"
 
 # A module may import from its own package and from the layers before it.
 LAYERS = (
-    {"_dask", "_names", "_status"},
+    {"_dask", "_docs", "_names", "_status"},
     {"_system"},
     {"_array"},
     {"_divergence", "_fibre", "_geodesic", "_points", "_spaces"},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from infogeo._docs import finish
 from infogeo.cli.demo.figures import draw_all, draw_maps
 from infogeo.cli.demo.findings import results, summary, write
 from infogeo.cli.demo.stages import Settings, measure
@@ -69,3 +70,6 @@ def _timed(seconds, name):
     start = time.perf_counter()
     yield
     seconds[name] = round(time.perf_counter() - start, 2)
+
+
+finish(globals())

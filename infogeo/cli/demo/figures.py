@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from infogeo import plot
+from infogeo._docs import finish
 from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS
 from infogeo.plot import explorer, report
 from infogeo.plot._style import BLUE, GREEN, VERMILLION
@@ -336,3 +337,6 @@ def draw_maps(outcome):
         )
         for key, classifier in outcome.classifiers.items()
     }
+
+
+finish(globals())

@@ -13,6 +13,7 @@ import sklearn
 import torch
 
 from infogeo import __version__
+from infogeo._docs import finish
 from infogeo.cli.demo.stages import INPUT_UNIT, JAYNES_DIE, NUM_DIGITS
 from infogeo.plot import report
 
@@ -540,3 +541,6 @@ def _method_section(found):
             + "."
         ),
     )
+
+
+finish(globals())

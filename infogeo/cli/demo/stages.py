@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from infogeo import logits
+from infogeo._docs import finish
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
 from infogeo.maxent._dual.projection import Projection
@@ -577,3 +578,6 @@ def _triangle(p, best, q):
 
 def _pythagorean_error(p, best, q):
     return float(np.abs(_kl(p, q) - _kl(p, best) - _kl(best, q)).max())
+
+
+finish(globals())

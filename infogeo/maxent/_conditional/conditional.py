@@ -19,6 +19,7 @@ from infogeo._array import (
     gate,
     matched,
 )
+from infogeo._docs import finish
 from infogeo._names import is_nameless, numbered
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -181,11 +182,8 @@ def conditional(
         Stop when the certified error of every log-probability is below this, or when rounding
         allows no better; `error_bound` says what was reached.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -543,3 +541,6 @@ def _diagnosis(fit, max_steps):
         "classes are nearly separable, or the features nearly dependent. A penalty decides it; or "
         "leave out features that others almost determine."
     )
+
+
+finish(globals())

@@ -38,6 +38,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
+from infogeo._docs import finish
 from infogeo._status import Status
 from infogeo.maxent._dual.problem import EPS
 
@@ -198,7 +199,6 @@ def scale(table, rows, columns, max_steps):
     rows, columns : Sums
         What they have to be.
     max_steps : int
-        The most Newton steps.
     """
     if rows.logs.size > columns.logs.size:  # the matrices have the size of the rows
         found = scale(table.turned, columns, rows, max_steps)
@@ -373,3 +373,6 @@ def _relative_errors(lines, own, other, wanted):
 def rounding(blur, logs, logits):
     """Bound how far logits = logs + (f + g) are from the sum of real numbers with exact logs."""
     return blur + EPS * (np.abs(logs) + np.abs(logits) + 6.0)
+
+
+finish(globals())
