@@ -244,22 +244,28 @@ def _in_all_features(solution, is_met):
 
 
 def _corrected(problem, solution, side, lower, upper):
-    """Drop the bounds that push the wrong way and add those that are violated."""
+    """Return the sides of one problem as `corrected`."""
     inside = on_outcomes(problem.features, solution.support)
     mean = inside @ solution.probabilities[solution.support]
-    size = np.maximum(*np.abs(ranges(inside)))
-    slack = CAUTION * max(problem.roundoff, EPS) * (size + np.abs(mean))
-    # The means carry the error of the probabilities as well.
-    slack += solution.error_bound * size * np.isfinite(solution.error_bound)
-    push = solution.theta * side
+    error = solution.error_bound if math.isfinite(solution.error_bound) else 0.0
+    slack = slack_of(problem, np.maximum(*np.abs(ranges(inside))), mean, error)
+    theta = solution.theta
     if solution.direction is not None:  # theta - s direction for large s
-        outward = -solution.direction * side
-        push = np.where(np.abs(outward) > 1e-12, outward, push)
-    wrong = (push < 0.0) & (lower < upper)
-    below, above = mean < lower - slack, mean > upper + slack
+        theta = np.where(np.abs(solution.direction) > 1e-12, -solution.direction, theta)
+    return corrected(side, theta, mean, lower, upper, slack)
+
+
+def slack_of(problem, size, mean, error):
+    """Return what rounding and the error of the probabilities do to means of entries of a size."""
+    return CAUTION * max(problem.roundoff, EPS) * (size + np.abs(mean)) + error * size
+
+
+def corrected(side, theta, mean, lower, upper, slack):
+    """Drop the bounds that push the wrong way and add those that are violated; all (..., m)."""
+    wrong = (theta * side < 0.0) & (lower < upper)
     changed = np.where(wrong, 0, side)
-    changed = np.where(below & (side == 0), 1, changed)
-    return np.where(above & (side == 0), -1, changed)
+    changed = np.where((mean < lower - slack) & (side == 0), 1, changed)
+    return np.where((mean > upper + slack) & (side == 0), -1, changed)
 
 
 def _out_of_range(F, lower, upper):
