@@ -44,15 +44,15 @@ def newton(dual, size):
     x = mp.zeros(size, 1)
     value, gradient, hessian = dual(x)
     for _ in range(400):
-        try:
-            step = mp.lu_solve(hessian, -gradient)
-        except ZeroDivisionError:  # far away, where probabilities have no digits left
-            largest = max(hessian[i, i] for i in range(size))
-            ridge = largest * mp.mpf(10) ** (-DIGITS // 2) * mp.eye(size)
-            step = mp.lu_solve(hessian + ridge, -gradient)
-        gain = -(step.T * gradient)[0]
-        if gain < mp.mpf(10) ** (-2 * DIGITS // 3):  # the last step squares the error
+        step, gain = descent(hessian, gradient, 0)
+        if 0 <= gain < mp.mpf(10) ** (-2 * DIGITS // 3):  # the last step squares the error
+            _, gradient, _ = dual(x + step)
+            assert max(map(abs, gradient), default=0) < mp.mpf(10) ** (-DIGITS // 2)
             return x + step
+        power = -DIGITS // 2
+        while not gain > 0:  # far away, where probabilities have no digits left
+            step, gain = descent(hessian, gradient, mp.mpf(10) ** power)
+            power += 5
         length = mp.mpf(1)
         trial = dual(x + step)
         while trial[0] > value - length * gain / 10:
@@ -61,6 +61,17 @@ def newton(dual, size):
         x += length * step
         value, gradient, hessian = trial
     raise RuntimeError("no convergence")
+
+
+def descent(hessian, gradient, ridge):
+    """Return a Newton step, and by how much it descends to first order; -1 if it is none."""
+    size = len(gradient)
+    largest = max((hessian[i, i] for i in range(size)), default=0)
+    try:
+        step = mp.lu_solve(hessian + ridge * largest * mp.eye(size), -gradient)
+    except ZeroDivisionError:
+        return mp.zeros(size, 1), -1
+    return step, -(step.T * gradient)[0]
 
 
 def log_softmax(z):

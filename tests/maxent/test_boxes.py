@@ -1,7 +1,9 @@
-"""Bounds of many problems at once: the conditions that only the optimum meets."""
+"""Bounds of one problem and of many at once: the conditions that only the optimum meets."""
 
 import numpy as np
 import pytest
+import scipy.sparse
+from known_class import exact_values
 
 from infogeo import Status
 from infogeo.maxent import c_maximize
@@ -93,3 +95,26 @@ def test_gradients_of_many_boxes(rng, alone):
     assert (solve(*tensors)[1] != 0.0).any(dim=0).all()  # some bounds of each feature are met
     assert len(alone) < 4
     assert torch.autograd.gradcheck(solve, tensors)
+
+
+@pytest.mark.parametrize("margin", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_bounds_that_hold_anyway_hide_no_contradiction(rng, margin, as_sparse):
+    # Features 0 and 1 add up to 2; a constant and a feature within its range say nothing.
+    x = rng.integers(-3, 4, size=6).astype(float)
+    F = np.vstack([x, 2.0 - x, np.full(6, 3.0), 3.0 + 1e-12 * np.arange(6), rng.normal(size=6)])
+    lower = np.array([-0.5, 2.6, 3.0 - margin, 3.0 - margin, F[4].min() - margin])
+    upper = np.array([0.1, 2.7, 3.0 + margin, 3.0 + margin, F[4].max() + margin])
+    features = scipy.sparse.csr_array(F) if as_sparse else F
+    found = c_maximize(features, lower=lower, upper=upper, throw=False)
+    assert found.status is Status.INFEASIBLE
+    np.testing.assert_array_equal(found.certificate != 0.0, [True, True, False, False, False])
+    worst = np.where(found.certificate > 0.0, upper, lower)
+    assert min(exact_values(F, worst, found.certificate)) > 0
+
+
+def test_close_bounds_of_sparse_features_that_hardly_vary():
+    F = scipy.sparse.csr_array(np.array([[0.0, 1.0, 2.0, 3.0], 3.0 + 1e-9 * np.arange(4)]))
+    found = c_maximize(F, lower=[0.0, 3.0 + 2e-9], upper=[2.5, 3.0 + 2.2e-9])
+    dense = c_maximize(np.arange(4.0)[None], lower=2.0, upper=2.2)
+    np.testing.assert_allclose(found.probabilities, dense.probabilities, atol=1e-6)

@@ -41,7 +41,12 @@ def solve_box(problem, lower, upper, controls):
         if _is_box_proof(problem, eta, target, allowed):
             free = _solve_at(problem, lower, np.zeros(lower.shape, dtype=bool), controls)
             return _failed(free, Status.INFEASIBLE, 0, eta, _describe(eta), violation)
-    side = _search(inside, problem.base[allowed], lower, upper)
+    low, high = ranges(inside)
+    # What no distribution can violate is not searched for: the optimum is the same without.
+    (some,) = np.nonzero((lower > low) | (upper < high))
+    side = np.zeros(lower.size, dtype=int)
+    if some.size:
+        side[some] = _search(inside[some], problem.base[allowed], lower[some], upper[some])
     side = np.where(lower == upper, 1, side)
     solution, steps = None, 0
     seen = set()
@@ -157,7 +162,10 @@ def _dual(F, C, theta):
 def _covariance(F, p, mean, unit):
     if is_sparse(F):
         second = second_moments(F.T.tocsr(), p) / np.outer(unit, unit)
-        return second - np.outer(mean, mean)
+        covariance, diagonal = second - np.outer(mean, mean), np.diag_indices_from(second)
+        # What cancels leaves rounding errors, of either sign.
+        covariance[diagonal] = np.maximum(covariance[diagonal], EPS * second[diagonal])
+        return covariance
     rows = F / unit[:, None]
     return covariance_of(rows, p, mean)
 
@@ -288,8 +296,9 @@ def _clash(F, lower, upper):
     """
     num_features, num_outcomes = F.shape
     least, most = ranges(F)
-    unit = np.maximum(most - least, EPS * np.maximum(np.abs(least), np.abs(most)))
-    unit = np.where(unit > 0.0, unit, 1.0)
+    unit = np.where(most > least, most - least, 1.0)
+    # A bound outside the range of its feature, or at its end, takes part in no contradiction.
+    has_low, has_high = lower > least, upper < most
     if is_sparse(F):  # a centre would fill the zeros
         centre, stacked = np.zeros(num_features), scipy.sparse.hstack
         rows = (scipy.sparse.diags_array(1.0 / unit) @ F).T
@@ -297,8 +306,7 @@ def _clash(F, lower, upper):
         centre, stacked = F.mean(axis=-1), np.hstack
         rows = ((F - centre[:, None]) / unit[:, None]).T
     low, high = (lower - centre) / unit, (upper - centre) / unit
-    positive = np.where(np.isfinite(high), high, 0.0)
-    negative = np.where(np.isfinite(low), low, 0.0)
+    positive, negative = np.where(has_high, high, 0.0), np.where(has_low, low, 0.0)
     ones = np.ones((num_outcomes, 2))
     found = scipy.optimize.linprog(
         np.append(np.zeros(2 * num_features + 1), -1.0),
@@ -306,8 +314,7 @@ def _clash(F, lower, upper):
         b_ub=np.zeros(num_outcomes),
         A_eq=np.concatenate([positive, -negative, [-1.0, 0.0]])[None],
         b_eq=np.zeros(1),
-        bounds=[(0.0, 1.0 if np.isfinite(x) else 0.0) for x in high]
-        + [(0.0, 1.0 if np.isfinite(x) else 0.0) for x in low]
+        bounds=[(0.0, float(x)) for x in np.concatenate([has_high, has_low])]
         + [(None, None), (None, 1.0)],
         method="highs",
         options={"time_limit": 60.0},
