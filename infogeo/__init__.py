@@ -9,8 +9,6 @@ when they are first used, so that ``import infogeo`` costs no more than numpy.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0.dev0"
-
 __all__ = [
     "BadValueError",
     "SolveError",
@@ -18,6 +16,7 @@ __all__ = [
     "__version__",
     "family",
     "fisher_rao_distance",
+    "interop",
     "lipschitz",
     "load",
     "logits",
@@ -37,6 +36,7 @@ __all__ = [
 if TYPE_CHECKING:
     from infogeo import (
         family,
+        interop,
         lipschitz,
         logits,
         maxent,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from infogeo._array import BadValueError
     from infogeo._status import SolveError, Status
     from infogeo._system.storage import load, save
+    from infogeo._system.version import __version__
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
@@ -60,6 +61,7 @@ _HOMES = {
     "BadValueError": "infogeo._array",
     "SolveError": "infogeo._status",
     "Status": "infogeo._status",
+    "__version__": "infogeo._system.version",
     "fisher_rao_distance": "infogeo.interop.distance",
     "load": "infogeo._system.storage",
     "save": "infogeo._system.storage",

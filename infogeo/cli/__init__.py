@@ -9,8 +9,8 @@ import argparse
 import errno
 import sys
 
-from infogeo import __version__
 from infogeo._docs import finish
+from infogeo._system.version import __version__
 from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError, forget_output, open_closed_streams
 

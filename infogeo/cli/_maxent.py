@@ -74,7 +74,8 @@ def _run_maxent(options):
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     import numpy as np
 
-    from infogeo import BadValueError, SolveError
+    from infogeo._array import BadValueError
+    from infogeo._status import SolveError
     from infogeo.maxent import c_maximize
 
     with np.errstate(divide="ignore"):

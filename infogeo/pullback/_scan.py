@@ -18,11 +18,11 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from infogeo import __version__
 from infogeo._array import BadValueError, bad_value
 from infogeo._docs import finish
 from infogeo._system.progress import terminal_bar
 from infogeo._system.registry import storable
+from infogeo._system.version import __version__
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._blocks import blocks

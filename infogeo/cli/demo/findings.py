@@ -12,8 +12,8 @@ import scipy
 import sklearn
 import torch
 
-from infogeo import __version__
 from infogeo._docs import finish
+from infogeo._system.version import __version__
 from infogeo.cli.demo.stages import INPUT_UNIT, JAYNES_DIE, NUM_DIGITS
 from infogeo.plot import report
 
