@@ -8,14 +8,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from infogeo._array import log_softmax
+from infogeo._array import REAL, along, log_softmax, matched
 from infogeo._docs import finish
-from infogeo._names import matched_rows
+from infogeo._names import is_nameless, matched_rows
 from infogeo.maxent import conditional
 
 # The coefficients of separable data go so far towards their limit that what it excludes gets at
 # most exp(-40), which is rounding beside 1.
 _FAR = 40.0
+_PRICES = ("penalty", "l1_penalty")
+_COLUMNS = along(REAL, "features")
 
 
 class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
@@ -28,9 +30,12 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    penalty : float or None
+    penalty : float, array, shape (n_features,), or None
         rho, the weight of the squared theta in the mean cross-entropy + rho / 2 sum theta^2: each
         feature-label moment may miss that of the data by rho theta. None: moments are met exactly.
+    l1_penalty : float, array, shape (n_features,), or None
+        lambda, the weight of the absolute values of theta: a moment may miss that of the data by
+        lambda, and theta is exactly 0 where it need not miss it by more.
     fit_intercept : bool
         Whether class frequencies are among the moments.
     tol : float
@@ -50,6 +55,8 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         CONVERGED, or BOUNDARY for separable data.
     error_bound_ : float
         Certified: no training log-probability is off by more than this.
+    is_certain_ : bool array of the shape of ``coef_``, or None
+        With an `l1_penalty`, where a coefficient is proved to be 0, or to have the sign it has.
     separation_ : Separation or None
         For separable data, the direction that proves it. Classes are numbered as in ``classes_``.
     n_steps_ : int
@@ -63,7 +70,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
     -----
     scikit-learn's ``LogisticRegression`` has the same solution for ``C = 1 / (n penalty)``, n the
     sum of the weights, and with two classes, where it counts one theta instead of two, for
-    ``C = 2 / (n penalty)``.
+    ``C = 2 / (n penalty)``. Of absolute values it is ``C = 1 / (n l1_penalty)`` in both cases.
 
     Separable data without a penalty have no finite solution; a ConvergenceWarning says which
     classes and samples are told apart. The coefficients are then a point so far along the direction
@@ -80,8 +87,11 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, *, penalty=None, fit_intercept=True, tol=1e-10, max_steps=100):
+    def __init__(
+        self, *, penalty=None, l1_penalty=None, fit_intercept=True, tol=1e-10, max_steps=100
+    ):
         self.penalty = penalty
+        self.l1_penalty = l1_penalty
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_steps = max_steps
@@ -105,6 +115,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         """
         y = matched_rows("X", X, "y", y)
         sample_weight = matched_rows("X", X, "sample_weight", sample_weight)
+        prices = {name: _by_column(X, name, getattr(self, name)) for name in _PRICES}
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -117,7 +128,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         found = conditional(
             X,
             labels,
-            penalty=self.penalty,
+            **prices,
             sample_weight=sample_weight,
             fit_intercept=self.fit_intercept,
             tol=self.tol,
@@ -126,7 +137,8 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         coef, intercept = found.coef, found.intercept
         if found.separation is not None:
             coef, intercept = _towards_limit(found, X, labels, sample_weight)
-            advice = " A penalty makes the solution finite." if self.penalty is None else ""
+            has_penalty = self.penalty is not None or self.l1_penalty is not None
+            advice = "" if has_penalty else " A penalty makes the solution finite."
             warnings.warn(
                 f"The data are separable, and no finite coefficients are optimal: "
                 f"{found.separation}. (Classes are numbered as in classes_.) The parameters are "
@@ -137,6 +149,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.coef_, self.intercept_ = coef, intercept
+        self.is_certain_ = None if found.is_certain is None else found.is_certain[-len(coef) :]
         self.status_, self.error_bound_ = found.status, found.error_bound
         self.separation_, self.n_steps_ = found.separation, found.steps
         return self
@@ -204,6 +217,14 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         """
         winners = self.predict_log_proba(X).argmax(axis=1)
         return self.classes_[winners]
+
+
+def _by_column(X, name, price):
+    """Return what there is one of for each column in the order of the columns."""
+    if price is None or is_nameless(price):
+        return price
+    (*_, price) = matched(X=(_COLUMNS, X), **{name: (_COLUMNS, price)})
+    return price
 
 
 def _towards_limit(found, X, labels, sample_weight):
