@@ -200,11 +200,12 @@ def _gate_in_space(space, points, weights, axis, check):
 
     Points that are objects come back as arrays, and their space as one of arrays.
     """
-    if _points.is_point(points):
-        xp, _, weights = _points.gate_mean(check, type(points), points, weights, axis)
+    if isinstance(points, _points.Points):
+        xp, arrays, weights = _points.gate_mean(check, type(points), points, weights, axis)
+        points = _points.make(type(points), *arrays)
         space = _OnArrays.of(space, points, xp)
         return space, xp, _points.pack(points, xp), weights, 1
-    if isinstance(points, list | tuple) and points and _points.is_point(points[0]):
+    if isinstance(points, list | tuple) and points and isinstance(points[0], _points.Points):
         cls = type(points[0]).__name__
         raise TypeError(f"points must be one batch: got a list. Pass {cls}.stack(points).")
     if weights is None:

@@ -16,8 +16,10 @@ import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 
 from infogeo import _array, _divergence, _fibre, _points
-from infogeo._array import REAL, UNIT_INTERVAL, Array, Rule, bad_value, gate
+from infogeo._array import REAL, UNIT_INTERVAL, Array, bad_value, gate
 from infogeo._docs import finish
+from infogeo._names import is_tensor
+from infogeo._points import Points, Vectors, fill, make
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -54,6 +56,11 @@ __all__ = [
 
 
 # ---------------------------------------------------------------- points and velocities
+
+_RULES = {
+    "mean": _array.along(REAL, "coordinates"),
+    "cov": _array.along(REAL, "coordinates", "coordinates"),
+}
 
 
 @storable("Connection")
@@ -103,7 +110,7 @@ class Bounds:
 
 @storable("MultivariateNormal")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class MultivariateNormal:
+class MultivariateNormal(Points):
     """A normal distribution, or a batch of them.
 
     Parameters
@@ -142,64 +149,33 @@ class MultivariateNormal:
     mean: Array
     cov: Array
 
-    event_axes: ClassVar = {"mean": 1, "cov": 2}
-    rules: ClassVar = {
-        "mean": _array.along(REAL, "coordinates"),
-        "cov": _array.along(REAL, "coordinates", "coordinates"),
-    }
-    __array_ufunc__ = None
+    rules: ClassVar = _RULES
 
     def __init__(self, mean: Any, cov: Any, *, check: bool = True):
-        _set_fields(self, mean, cov, check)
+        fill(self, check, mean=mean, cov=cov)
         if check and _array.is_readable(self.cov):
             _require_symmetric("cov", _to_host(self.cov))
             self._host  # noqa: B018  the factorisation is the test
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single distribution."""
-        return _points.batch_shape(self)
 
     @property
     def dim(self) -> int:
         """Number of coordinates d."""
         return int(self.mean.shape[-1])
 
-    @functools.cached_property
+    @property
     def _host(self) -> "_Host":
-        """The same in float64 on the host, with the Cholesky factors of the covariances."""
-        mean, cov = _to_host(self.mean), _to_host(self.cov)
-        cov = 0.5 * (cov + _t(cov))
-        return _Host(mean, cov, _cholesky(cov))
+        """The same in float64 on the host, with the Cholesky factors of the covariances.
 
-    @staticmethod
-    def stack(points) -> "MultivariateNormal":
-        """Stack batches of one shape along a new first axis.
-
-        Parameters
-        ----------
-        points : list of MultivariateNormal
-            Of one dimension, library and device.
-
-        Returns
-        -------
-        MultivariateNormal
-            Of batch shape (len(points), ...).
-
-        Raises
-        ------
-        TypeError, ValueError
-            Something else than normals; arrays of different libraries; an empty list; different
-            shapes.
-
-        Examples
-        --------
-        >>> from infogeo.multivariate_normal import MultivariateNormal
-        >>> one = MultivariateNormal([0.0, 0.0], np.eye(2))
-        >>> MultivariateNormal.stack([one, one]).shape
-        (2,)
+        It is kept until one of the fields changes: steps of an optimiser change tensors in place.
         """
-        return _points.stack(MultivariateNormal, points)
+        versions = [_version_of(x) for x in _points.fields(self)]
+        kept = vars(self).get("_kept")
+        if kept is None or kept[0] != versions:
+            mean, cov = _to_host(self.mean), _to_host(self.cov)
+            cov = 0.5 * (cov + _t(cov))
+            kept = versions, _Host(mean, cov, _cholesky(cov))
+            object.__setattr__(self, "_kept", kept)
+        return kept[1]
 
     @staticmethod
     def fit(samples, labels=None, *, shrinkage=None, check=True) -> "MultivariateNormal":
@@ -246,32 +222,13 @@ class MultivariateNormal:
             raise bad_value(
                 "samples", "have shape (n, d), one sample per row", f"got {tuple(samples.shape)}"
             )
-        rows, classes, limits = _to_host(samples), None, xp.finfo(samples.dtype)
-        if labels is None:
-            moments = _moments("samples", rows, shrinkage, limits)
-        else:
-            names, members = _points.rows_of_classes(labels, given, rows.shape[0])
-            classes = names.tolist()
-            fitted = [
-                _moments(f"samples of class {name!r}", rows[member], shrinkage, limits)
-                for name, member in zip(classes, members, strict=True)
-            ]
-            moments = tuple(np.stack(parts) for parts in zip(*fitted, strict=True))
-        made = _points.make(MultivariateNormal, *(_like(part, samples, xp) for part in moments))
-        _points.keep_names_of_fit(made, given, 2, labels, classes)
-        return made
+        values, limits = _to_host(samples), xp.finfo(samples.dtype)
 
-    def __len__(self) -> int:
-        return _points.length(self)
+        def fit_rows(name: str, rows: np.ndarray | None) -> list[Array]:
+            chosen = values if rows is None else values[rows]
+            return [_like(x, samples, xp) for x in _moments(name, chosen, shrinkage, limits)]
 
-    def __getitem__(self, key: Any) -> "MultivariateNormal":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
+        return _points.fit(MultivariateNormal, given, labels, values.shape, fit_rows, xp)
 
 
 POINTS = MultivariateNormal
@@ -284,7 +241,7 @@ DISTRIBUTIONS = {
 
 @storable("multivariate_normal.Tangent")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Tangent:
+class Tangent(Vectors):
     """A batch of tangent vectors: velocities of normal distributions.
 
     They can be added, subtracted, and multiplied or divided by numbers and by arrays over the
@@ -321,65 +278,10 @@ class Tangent:
     mean: Array
     cov: Array
 
-    event_axes: ClassVar = MultivariateNormal.event_axes
-    rules: ClassVar = MultivariateNormal.rules
-    __array_ufunc__ = None  # so that numpy leaves its numbers times a vector to the vector
+    rules: ClassVar = _RULES
 
     def __init__(self, mean: Any, cov: Any, *, check: bool = True):
-        _set_fields(self, mean, cov, check)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single vector."""
-        return _points.batch_shape(self)
-
-    def __add__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, 1.0)
-
-    def __sub__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, -1.0)
-
-    def __neg__(self) -> "Tangent":
-        return _points.make(Tangent, -self.mean, -self.cov)
-
-    def __mul__(self, factor: Any) -> "Tangent":
-        return _points.scale(self, factor)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: Any) -> "Tangent":
-        return _points.scale(self, divisor, invert=True)
-
-    def __len__(self) -> int:
-        return _points.length(self)
-
-    def __getitem__(self, key: Any) -> "Tangent":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
-
-
-def _set_fields(self, mean, cov, check):
-    """Gate mean and covariance, of a point or of a velocity, and bring them to one batch shape."""
-    given = {"mean": (_MEAN, mean), "cov": (_COV, cov)}
-    xp, mean, cov = gate(check, **given)
-    shape, d = tuple(cov.shape), mean.shape[-1]
-    if len(shape) < 2 or shape[-2:] != (d, d):
-        raise bad_value(
-            "cov",
-            "hold one d x d matrix for each mean of d entries",
-            f"its shape is {shape} and that of mean is {tuple(mean.shape)}",
-        )
-    batches = {"mean": tuple(mean.shape[:-1]), "cov": shape[:-2]}
-    _points.require_broadcast(batches)
-    batch = np.broadcast_shapes(*batches.values())
-    object.__setattr__(self, "mean", xp.broadcast_to(mean, (*batch, d)))
-    object.__setattr__(self, "cov", xp.broadcast_to(cov, (*batch, d, d)))
-    _points.keep_names(self, **given)
+        fill(self, check, mean=mean, cov=cov)
 
 
 class _Host(NamedTuple):
@@ -390,8 +292,11 @@ class _Host(NamedTuple):
     factor: np.ndarray  # (..., d, d), lower triangular
 
 
-_MEAN = Rule("coordinates", REAL.is_plausible, REAL.explain)
-_COV = MultivariateNormal.rules["cov"]
+def _version_of(x):
+    """Return what differs once a tensor has changed in place; inference mode counts no changes."""
+    if not is_tensor(x):
+        return 0
+    return object() if x.is_inference() else x._version
 
 
 def _t(x):
@@ -536,34 +441,29 @@ def _correlation(cov):
 
 
 def _gate_pair(a, b):
-    """Return the namespace and two normals of one library and dtype, whose batches broadcast."""
-    xp, fields_a, fields_b = _points.gate(
-        False, a=(MultivariateNormal, a), b=(MultivariateNormal, b)
-    )
-    if a.dim != b.dim:
-        raise ValueError(f"a and b must have the same dimension: a has {a.dim} and b has {b.dim}.")
-    return xp, _regated(a, fields_a), _regated(b, fields_b)
+    """Return the namespace and two normals of one library and dtype, whose batches broadcast.
+
+    Their values were verified when they were built.
+    """
+    return _gate(False, a=(MultivariateNormal, a), b=(MultivariateNormal, b))
 
 
-def _regated(a, fields):
+def _gate(check, **arguments):
+    """Return the namespace and the arguments as `_points.gate`, normals and vectors as objects."""
+    xp, *gated = _points.gate(check, **arguments)
+    made = [_regated(given, x) for (_, given), x in zip(arguments.values(), gated, strict=True)]
+    for name, v in zip(arguments, made, strict=True):
+        if check and isinstance(v, Tangent) and _array.is_readable(v.cov):
+            _require_symmetric_velocity(f"{name}.cov", _to_host(v.cov), _to_host(made[0].cov))
+    return xp, *made
+
+
+def _regated(given, fields):
     """Return the same object if the gate changed nothing: it keeps its Cholesky factor."""
-    is_same = all(x is y for x, y in zip(_points.fields(a), fields, strict=True))
-    return a if is_same else _points.make(MultivariateNormal, *fields)
-
-
-def _gate_tangent(check, a, **vectors):
-    """Return the namespace and tangent vectors at a in its library and dtype."""
-    given = {name: (Tangent, v) for name, v in vectors.items()}
-    xp, _, *gated = _points.gate(check, a=(MultivariateNormal, a), **given)
-    for (name, v), (_, cov) in zip(vectors.items(), gated, strict=True):
-        if v.mean.shape[-1] != a.dim:
-            raise ValueError(
-                f"a and {name} must have the same dimension: a has {a.dim} and {name} has "
-                f"{v.mean.shape[-1]}."
-            )
-        if check and _array.is_readable(cov) and _array.is_readable(a.cov):
-            _require_symmetric_velocity(f"{name}.cov", _to_host(cov), _to_host(a.cov))
-    return xp, *(_points.make(Tangent, *fields) for fields in gated)
+    if not isinstance(fields, tuple):
+        return fields
+    is_same = all(x is y for x, y in zip(_points.fields(given), fields, strict=True))
+    return given if is_same else make(type(given), *fields)
 
 
 def _require_symmetric_velocity(name, cov, at):
@@ -989,7 +889,7 @@ def _connection(frame, solution, like, xp):
 
     def tangent(matrix, x, B):
         mean, cov = _velocity(matrix, x, B)
-        return Tangent(back(mean, d), back(cov, d, d))
+        return make(Tangent, back(mean, d), back(cov, d, d))
 
     steps = solution.steps.reshape(frame.batch)
     return Connection(
@@ -1096,8 +996,7 @@ def _squared_distance_function():
     class SquaredDistance(torch.autograd.Function):
         @staticmethod
         def forward(mean_a, cov_a, mean_b, cov_b, rtol, max_steps):
-            a = MultivariateNormal(mean_a, cov_a, check=False)
-            b = MultivariateNormal(mean_b, cov_b, check=False)
+            a, b = make(MultivariateNormal, mean_a, cov_a), make(MultivariateNormal, mean_b, cov_b)
             squared, *gradients = _squared_distance_and_gradients(a, b, rtol, max_steps)
             return tuple(_like(x, mean_a, array_namespace(mean_a)) for x in (squared, *gradients))
 
@@ -1183,8 +1082,9 @@ def fisher_rao_geodesic(a, b, t, *, rtol=1e-12, max_steps=100, check=True):
     array([[1.5, 0. ],
            [0. , 1. ]])
     """
-    xp, a, b = _gate_pair(a, b)
-    _, t, _ = gate(check, t=(UNIT_INTERVAL, t), a=(REAL, a.mean))
+    xp, a, b, t = _gate(
+        check, a=(MultivariateNormal, a), b=(MultivariateNormal, b), t=(UNIT_INTERVAL, t)
+    )
     _require_controls(rtol, max_steps)
     _require_no_gradient(a, b)
     frame, solution = _solved(a, b, rtol, max_steps)
@@ -1206,7 +1106,7 @@ def fisher_rao_geodesic(a, b, t, *, rtol=1e-12, max_steps=100, check=True):
         cov[which] = factor @ _t(factor)
     shape = (*t.shape, *frame.batch)
     mean, cov = mean.reshape(*shape, d), cov.reshape(*shape, d, d)
-    return MultivariateNormal(_like(mean, a.mean, xp), _like(cov, a.mean, xp), check=False)
+    return make(MultivariateNormal, _like(mean, a.mean, xp), _like(cov, a.mean, xp))
 
 
 def e_geodesic(a, b, t, *, check=True):
@@ -1295,15 +1195,16 @@ def m_geodesic(a, b, t, *, check=True):
 
 def _gate_time(a, b, t, check):
     """Return the namespace, the pair, t with its axes before those of the means, and a dtype."""
-    xp, a, b = _gate_pair(a, b)
-    _, t, _ = gate(check, t=(UNIT_INTERVAL, t), a=(REAL, a.mean))
+    xp, a, b, t = _gate(
+        check, a=(MultivariateNormal, a), b=(MultivariateNormal, b), t=(UNIT_INTERVAL, t)
+    )
     num_axes = max(len(a.mean.shape), len(b.mean.shape))
     return xp, a, b, xp.reshape(_wide(t, xp), (*t.shape, *(1,) * num_axes)), a.mean
 
 
 def _normal(mean, cov, like, xp):
     mean, cov = _narrow(mean, like, xp), _narrow(0.5 * (cov + _t(cov)), like, xp)
-    return _points.make(MultivariateNormal, mean, cov)
+    return make(MultivariateNormal, mean, cov)
 
 
 def exp_map(a, v, *, check=True):
@@ -1355,7 +1256,7 @@ def exp_map(a, v, *, check=True):
     array([[2.718282, 0.      ],
            [0.      , 0.367879]])
     """
-    xp, v = _gate_tangent(check, a, v=v)
+    xp, a, v = _gate(check, a=(MultivariateNormal, a), v=(Tangent, v))
     factor, x, B = _in_frame(a, v, xp)
     center, root = _flow(x, B, xp)
     root = xp.matmul(factor, root)
@@ -1477,7 +1378,7 @@ def inner_product(a, u, v, *, check=True):
     >>> float(inner_product(a, u, v))
     4.0
     """
-    xp, u, v = _gate_tangent(check, a, u=u, v=v)
+    xp, a, u, v = _gate(check, a=(MultivariateNormal, a), u=(Tangent, u), v=(Tangent, v))
     _, x, B = _in_frame(a, u, xp)
     _, y, C = _in_frame(a, v, xp)
     product = xp.sum(x * y, axis=-1) + 0.5 * xp.sum(B * C, axis=(-2, -1))
@@ -1514,7 +1415,7 @@ def norm(a, v, *, check=True):
     >>> float(norm(a, Tangent([2.0, 0.0], np.zeros((2, 2)))))
     1.0
     """
-    xp, v = _gate_tangent(check, a, v=v)
+    xp, a, v = _gate(check, a=(MultivariateNormal, a), v=(Tangent, v))
     _, x, B = _in_frame(a, v, xp)
     flat = xp.reshape(B / math.sqrt(2.0), (*B.shape[:-2], a.dim * a.dim))
     x = x + 0.0 * flat[..., : a.dim]
@@ -1553,8 +1454,7 @@ def e_transport(a, b, v, *, check=True):
     >>> e_transport(a, b, Tangent([1.0], [[1.0]])).cov
     array([[4.]])
     """
-    xp, a, b = _gate_pair(a, b)
-    _, v = _gate_tangent(check, a, v=v)
+    xp, a, b, v = _gate(check, a=(MultivariateNormal, a), b=(MultivariateNormal, b), v=(Tangent, v))
     # d(S^-1) = -S^-1 dS S^-1 and d(S^-1 mu) = S^-1 (dmu - dS S^-1 mu)
     L_a, x, B = _in_frame(a, v, xp)
     ratio = _solve_lower(L_a, _factor(b, xp), xp)  # S_a^-1 = L_a^-T L_a^-1
@@ -1564,7 +1464,8 @@ def e_transport(a, b, v, *, check=True):
     L_b = _factor(b, xp)
     cov = xp.matmul(L_b, xp.matmul(C, _t(L_b)))
     mean = _matvec(L_b, y, xp)
-    return Tangent(_narrow(mean, a.mean, xp), _narrow(0.5 * (cov + _t(cov)), a.mean, xp))
+    cov = 0.5 * (cov + _t(cov))
+    return make(Tangent, _narrow(mean, a.mean, xp), _narrow(cov, a.mean, xp), xp=xp)
 
 
 def m_transport(a, b, v, *, check=True):
@@ -1598,13 +1499,12 @@ def m_transport(a, b, v, *, check=True):
     >>> m_transport(a, b, Tangent([1.0], [[1.0]])).cov
     array([[-3.]])
     """
-    xp, a, b = _gate_pair(a, b)
-    _, v = _gate_tangent(check, a, v=v)
+    xp, a, b, v = _gate(check, a=(MultivariateNormal, a), b=(MultivariateNormal, b), v=(Tangent, v))
     x, difference = _wide(v.mean, xp), _wide(b.mean, xp) - _wide(a.mean, xp)
     outer = x[..., :, None] * difference[..., None, :]
     cov = _wide(v.cov, xp) - outer - _t(outer)
     mean = x + xp.zeros_like(difference)
-    return Tangent(_narrow(mean, a.mean, xp), _narrow(cov, a.mean, xp))
+    return make(Tangent, _narrow(mean, a.mean, xp), _narrow(cov, a.mean, xp), xp=xp)
 
 
 def fisher_information(a, *, check=True):
@@ -1635,7 +1535,7 @@ def fisher_information(a, *, check=True):
     array([[2., 0.],
            [0., 2.]])
     """
-    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
+    xp, a = _gate(False, a=(MultivariateNormal, a))
     precision = _precision(a, xp)
     i, j = np.tril_indices(a.dim)
     weight = np.where(i == j, 0.5, 1.0)
@@ -1690,7 +1590,7 @@ def natural_parameters(a, *, check=True):
     >>> natural_parameters(MultivariateNormal([1.0], [[0.5]]))
     (array([2.]), array([[-1.]]))
     """
-    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
+    xp, a = _gate(False, a=(MultivariateNormal, a))
     precision = _precision(a, xp)
     theta_1 = _matvec(precision, _wide(a.mean, xp), xp)
     return _narrow(theta_1, a.mean, xp), _narrow(-0.5 * precision, a.mean, xp)
@@ -1725,7 +1625,9 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     >>> from_natural_parameters([2.0], [[-1.0]]).cov
     array([[0.5]])
     """
-    xp, theta_1, theta_2 = gate(check, theta_1=(_MEAN, theta_1), theta_2=(_COV, theta_2))
+    xp, theta_1, theta_2 = _points.gate_fields(
+        MultivariateNormal, check, theta_1=theta_1, theta_2=theta_2
+    )
     try:
         inverse = MultivariateNormal(theta_1, -2.0 * theta_2, check=check)
         covariance = _precision(inverse, xp)
@@ -1760,7 +1662,7 @@ def expectation_parameters(a, *, check=True):
     >>> expectation_parameters(MultivariateNormal([2.0], [[1.0]]))
     (array([2.]), array([[5.]]))
     """
-    _points.gate(False, a=(MultivariateNormal, a))
+    _gate(False, a=(MultivariateNormal, a))
     return a.mean, a.cov + a.mean[..., :, None] * a.mean[..., None, :]
 
 
@@ -1793,7 +1695,7 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     >>> from_expectation_parameters([2.0], [[5.0]]).cov
     array([[1.]])
     """
-    _, eta_1, eta_2 = gate(check, eta_1=(_MEAN, eta_1), eta_2=(_COV, eta_2))
+    _, eta_1, eta_2 = _points.gate_fields(MultivariateNormal, check, eta_1=eta_1, eta_2=eta_2)
     return MultivariateNormal(eta_1, eta_2 - eta_1[..., :, None] * eta_1[..., None, :], check=check)
 
 
@@ -1937,7 +1839,7 @@ def entropy(a, *, check=True):
     >>> round(float(entropy(MultivariateNormal([0.0, 0.0], np.eye(2)))), 6)
     2.837877
     """
-    xp, _ = _points.gate(False, a=(MultivariateNormal, a))
+    xp, a = _gate(False, a=(MultivariateNormal, a))
     diagonal = xp.linalg.diagonal(_factor(a, xp))
     constant = 0.5 * a.dim * (1.0 + math.log(2.0 * math.pi))
     return _narrow(constant + xp.sum(xp.log(diagonal), axis=-1), a.mean, xp)
@@ -2009,18 +1911,17 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     """
     xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
     axis = int(axis)
+    like = mean
     mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
-    each = _points.make(MultivariateNormal, mean, cov)
+    each = make(MultivariateNormal, mean, cov)
     precision = _precision(each, xp)
     start = xp.sum(weights[..., None] * mean, axis=axis, keepdims=True)  # no digits lost far off 0
     pull = _matvec(precision, mean - start, xp)
     precision = xp.sum(weights[..., None, None] * precision, axis=axis)
-    average = MultivariateNormal(
-        xp.sum(weights[..., None] * pull, axis=axis), precision, check=False
-    )
+    average = make(MultivariateNormal, xp.sum(weights[..., None] * pull, axis=axis), precision)
     covariance = _precision(average, xp)
     mean = xp.squeeze(start, axis=axis) + _matvec(covariance, average.mean, xp)
-    return _normal(mean, covariance, points.mean, xp)
+    return _normal(mean, covariance, like, xp)
 
 
 def m_mean(points, *, weights=None, axis=0, check=True):
@@ -2059,12 +1960,13 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     """
     xp, (mean, cov), weights = _points.gate_mean(check, MultivariateNormal, points, weights, axis)
     axis = int(axis)
+    like = mean
     mean, cov, weights = (_wide(x, xp) for x in (mean, cov, weights))
     center = xp.sum(weights[..., None] * mean, axis=axis, keepdims=True)
     offset = mean - center
     spread = cov + offset[..., :, None] * offset[..., None, :]
     cov = xp.sum(weights[..., None, None] * spread, axis=axis)
-    return _normal(xp.squeeze(center, axis=axis), cov, points.mean, xp)
+    return _normal(xp.squeeze(center, axis=axis), cov, like, xp)
 
 
 finish(

@@ -22,6 +22,7 @@ import numpy as np
 from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
 from infogeo._docs import finish
+from infogeo._points import Points, Vectors, fill, make
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -62,7 +63,7 @@ _ROOT_2 = math.sqrt(2.0)
 
 @storable("Normal")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Normal:
+class Normal(Points):
     """A batch of univariate normal distributions; of diagonal ones along its last axis.
 
     Parameters
@@ -96,45 +97,10 @@ class Normal:
     mean: Array
     std: Array
 
-    event_axes: ClassVar = {"mean": 0, "std": 0}
     rules: ClassVar = {"mean": REAL, "std": POSITIVE}
-    __array_ufunc__ = None
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
-        _set(self, *gate(check, mean=(REAL, mean), std=(POSITIVE, std)))
-        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single distribution."""
-        return _points.batch_shape(self)
-
-    @staticmethod
-    def stack(points) -> "Normal":
-        """Stack batches of one shape along a new first axis.
-
-        Parameters
-        ----------
-        points : list of Normal
-            Of one library and device.
-
-        Returns
-        -------
-        Normal
-            Of shape (len(points), ...).
-
-        Raises
-        ------
-        TypeError, ValueError
-            Something else than normals; arrays of different libraries; an empty list; different
-            shapes.
-
-        Examples
-        --------
-        >>> Normal.stack([Normal(0.0, 1.0), Normal(1.0, 2.0)]).shape
-        (2,)
-        """
-        return _points.stack(Normal, points)
+        fill(self, check, mean=mean, std=std)
 
     @staticmethod
     def fit(samples, labels=None, *, check=True) -> "Normal":
@@ -174,33 +140,14 @@ class Normal:
                 "have shape (n,) or (n, num_components)",
                 f"got shape {tuple(samples.shape)}",
             )
-        if labels is None:
-            fitted = _fitted(samples, "samples", check, xp)
-            _points.keep_names_of_fit(fitted, given, samples.ndim)
-            return fitted
-        names, rows = _points.rows_of_classes(labels, given, samples.shape[0])
-        if not rows:
-            raise bad_value("samples", "hold at least 2 rows", "there are none")
-        fits = []
-        for name, row in zip(names.tolist(), rows, strict=True):
-            index = xp.asarray(row, device=_array.device_of(samples))
-            members = xp.take(samples, index, axis=0)
-            fits.append(_fitted(members, f"samples of class {name!r}", check, xp))
-        fitted = _points.stack(Normal, fits)
-        _points.keep_names_of_fit(fitted, given, samples.ndim, labels, names.tolist())
-        return fitted
 
-    def __len__(self) -> int:
-        return _points.length(self)
+        def fit_rows(name: str, rows: np.ndarray | None) -> tuple[Array, Array]:
+            if rows is None:
+                return _moments(name, samples, check, xp)
+            index = xp.asarray(rows, device=_array.device_of(samples))
+            return _moments(name, xp.take(samples, index, axis=0), check, xp)
 
-    def __getitem__(self, key: Any) -> "Normal":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
+        return _points.fit(Normal, given, labels, tuple(samples.shape), fit_rows, xp)
 
 
 POINTS = Normal
@@ -219,7 +166,7 @@ def AFFINE(a, shift, factor, *, check=True):  # noqa: N802  a declaration of the
 
 @storable("normal.Tangent")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Tangent:
+class Tangent(Vectors):
     """A batch of tangent vectors: velocities of normal distributions.
 
     They can be added, subtracted, and multiplied or divided by numbers and by arrays over the
@@ -252,66 +199,14 @@ class Tangent:
     mean: Array
     std: Array
 
-    event_axes: ClassVar = {"mean": 0, "std": 0}
     rules: ClassVar = {"mean": REAL, "std": REAL}
-    __array_ufunc__ = None  # so that numpy leaves its numbers times a vector to the vector
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
-        _set(self, *gate(check, mean=(REAL, mean), std=(REAL, std)))
-        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single vector."""
-        return _points.batch_shape(self)
-
-    def __add__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, 1.0)
-
-    def __sub__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, -1.0)
-
-    def __neg__(self) -> "Tangent":
-        return _points.make(Tangent, -self.mean, -self.std)
-
-    def __mul__(self, factor: Any) -> "Tangent":
-        return _points.scale(self, factor)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: Any) -> "Tangent":
-        return _points.scale(self, divisor, invert=True)
-
-    def __len__(self) -> int:
-        return _points.length(self)
-
-    def __getitem__(self, key: Any) -> "Tangent":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
+        fill(self, check, mean=mean, std=std)
 
 
-def _set(made, xp, mean, std):
-    """Give a new object its arrays, broadcast."""
-    if mean.shape != std.shape:
-        _points.require_broadcast({"mean": tuple(mean.shape), "std": tuple(std.shape)})
-        mean, std = xp.broadcast_arrays(mean, std)
-    object.__setattr__(made, "mean", mean)
-    object.__setattr__(made, "std", std)
-
-
-def _made(cls, mean, std, xp):
-    """Return an object of results, broadcast."""
-    if mean.shape != std.shape:
-        mean, std = xp.broadcast_arrays(mean, std)
-    return _points.make(cls, mean, std)
-
-
-def _fitted(samples, name, check, xp):
+def _moments(name, samples, check, xp):
+    """Return mean and standard deviation of samples."""
     if samples.shape[0] < 2:
         raise bad_value(name, "number at least 2, for a spread", f"there are {samples.shape[0]}")
     is_constant = xp.max(samples, axis=0) == xp.min(samples, axis=0)
@@ -325,7 +220,7 @@ def _fitted(samples, name, check, xp):
     # The largest one as the unit, so that squares neither overflow nor underflow.
     unit = xp.max(xp.abs(deviation), axis=0)
     std = unit * xp.sqrt(xp.mean((deviation / unit) ** 2, axis=0))
-    return _points.make(Normal, mean, std)
+    return mean, std
 
 
 # ---------------------------------------------------------------- distance
@@ -614,8 +509,8 @@ def fisher_rao_geodesic(a, b, t, *, check=True):
     near_std, *near_shares = _near_geodesic(a, b, t, between, is_near, xp)
     far_std, *far_shares = _far_geodesic(a, b, t, between, is_near, xp)
     of_a, of_b = (xp.where(is_near, n, f) for n, f in zip(near_shares, far_shares, strict=True))
-    return _made(
-        Normal, _mixed(a[0], b[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp
+    return make(
+        Normal, _mixed(a[0], b[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp=xp
     )
 
 
@@ -713,7 +608,7 @@ def e_geodesic(a, b, t, *, check=True):
     std = xp.where(is_end, (1.0 - t) * std_a + t * std_b, low / xp.sqrt(total))
     of_a = xp.where(is_end, 1.0 - t, (1.0 - t) * ratio_a**2 / total)
     of_b = xp.where(is_end, t, t * ratio_b**2 / total)
-    return _made(Normal, _mixed(mean_a, mean_b, of_a, of_b, xp), std, xp)
+    return make(Normal, _mixed(mean_a, mean_b, of_a, of_b, xp), std, xp=xp)
 
 
 def m_geodesic(a, b, t, *, check=True):
@@ -757,7 +652,7 @@ def m_geodesic(a, b, t, *, check=True):
     is_end = squared < _smallest(squared, xp)
     inside = unit * xp.sqrt(xp.where(is_end, xp.ones_like(squared), squared))
     std = xp.where(is_end, (1.0 - t) * std_a + t * std_b, inside)
-    return _made(Normal, _mixed(mean_a, mean_b, 1.0 - t, t + xp.zeros_like(std), xp), std, xp)
+    return make(Normal, _mixed(mean_a, mean_b, 1.0 - t, t + xp.zeros_like(std), xp), std, xp=xp)
 
 
 def _mixed_squares(x, y, difference, t, xp):
@@ -827,7 +722,7 @@ def exp_map(a, v, *, check=True):
     growth, more, way, further = (
         xp.where(is_near, n, f) for n, f in zip(nearby, distant, strict=True)
     )
-    return _made(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp)
+    return make(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp=xp)
 
 
 def _near_exp(x, y, is_near, xp):
@@ -907,7 +802,7 @@ def log_map(a, b, *, check=True):
     unit = xp.where(between.is_far, between.size, xp.ones_like(between.size))
     near = std_a / xp.where(between.is_far, std_a, between.root) * between.arc_over_chord(xp)
     scale = xp.where(between.is_far, 2.0 * between.arc * std_a, near)
-    return _made(Tangent, scale * (along_mean / unit), scale * (along_std / unit), xp)
+    return make(Tangent, scale * (along_mean / unit), scale * (along_std / unit), xp=xp)
 
 
 # ---------------------------------------------------------------- tangent vectors
@@ -1011,7 +906,7 @@ def parallel_transport(a, b, v, *, check=True):
     sine, cosine = 2.0 * sine * cosine, (cosine - sine) * (cosine + sine)
     first, second = v[0] / std_a / _ROOT_2, v[1] / std_a
     turned = cosine * first + sine * second, cosine * second - sine * first
-    return _made(Tangent, _ROOT_2 * std_b * turned[0], std_b * turned[1], xp)
+    return make(Tangent, _ROOT_2 * std_b * turned[0], std_b * turned[1], xp=xp)
 
 
 def e_transport(a, b, v, *, check=True):
@@ -1050,7 +945,7 @@ def e_transport(a, b, v, *, check=True):
     (mean_a, std_a), (mean_b, std_b) = a, b
     ratio = std_b / std_a
     mean = ratio * ratio * (v[0] + 2.0 * ((mean_b - mean_a) / std_a) * v[1])
-    return _made(Tangent, mean, ratio * ratio * ratio * v[1], xp)
+    return make(Tangent, mean, ratio * ratio * ratio * v[1], xp=xp)
 
 
 def m_transport(a, b, v, *, check=True):
@@ -1088,7 +983,7 @@ def m_transport(a, b, v, *, check=True):
     xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
     (mean_a, std_a), (mean_b, std_b) = a, b
     std = (std_a / std_b) * v[1] - ((mean_b - mean_a) / std_b) * v[0]
-    return _made(Tangent, v[0] + xp.zeros_like(std), std, xp)
+    return make(Tangent, v[0] + xp.zeros_like(std), std, xp=xp)
 
 
 # ---------------------------------------------------------------- charts
@@ -1188,7 +1083,7 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     """
     xp, theta_1, theta_2 = gate(check, theta_1=(REAL, theta_1), theta_2=(NEGATIVE, theta_2))
     _points.require_broadcast({"theta_1": tuple(theta_1.shape), "theta_2": tuple(theta_2.shape)})
-    return _made(Normal, -0.5 * theta_1 / theta_2, xp.sqrt(-0.5 / theta_2), xp)
+    return make(Normal, -0.5 * theta_1 / theta_2, xp.sqrt(-0.5 / theta_2), xp=xp)
 
 
 def expectation_parameters(a, *, check=True):
@@ -1259,7 +1154,7 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     _points.require_broadcast({"eta_1": tuple(eta_1.shape), "eta_2": tuple(eta_2.shape)})
     variance = _minus_square(eta_2, eta_1, xp)
     gate(check, **{"eta_2 - eta_1 ** 2": (POSITIVE, variance)})
-    return _made(Normal, eta_1, xp.sqrt(variance), xp)
+    return make(Normal, eta_1, xp.sqrt(variance), xp=xp)
 
 
 def _minus_square(y, x, xp):
@@ -1500,8 +1395,8 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     precision = weights * (low / xp.where(weights > 0.0, std, low)) ** 2
     total = xp.sum(precision, axis=axis, keepdims=True)
     mean, _ = _centred(mean, precision / total, axis, xp)
-    return _made(
-        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(low / xp.sqrt(total), axis=axis), xp
+    return make(
+        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(low / xp.sqrt(total), axis=axis), xp=xp
     )
 
 
@@ -1545,8 +1440,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     size = xp.where(weights > 0.0, size, xp.zeros_like(size))
     unit = xp.max(size, axis=axis, keepdims=True)
     squared = xp.sum(weights * (size / unit) ** 2, axis=axis, keepdims=True)
-    return _made(
-        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(unit * xp.sqrt(squared), axis=axis), xp
+    return make(
+        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(unit * xp.sqrt(squared), axis=axis), xp=xp
     )
 
 

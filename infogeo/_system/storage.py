@@ -163,6 +163,8 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         if names:  # of rows and columns: what is loaded is matched by them, too
             lists = tuple((axis, [_plain(label) for label in names[axis]]) for axis in names)
             content["names"] = _encoded(lists, f"{name}.names", arrays)
+        if getattr(value, "_is_weak", False):  # of numbers and lists, which adopt any library
+            content["weak"] = True
         return content
     if not hasattr(value, "__array__"):
         cls = type(value).__name__
@@ -217,6 +219,8 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         made = _made(tree["kind"], tree["fields"], arrays)
         if "names" in tree:
             object.__setattr__(made, "_names", dict(_decoded(tree["names"], arrays)))
+        if "weak" in tree:
+            object.__setattr__(made, "_is_weak", True)
         return made
     array = arrays[tree["array"]]
     if not tree["library"].startswith("torch"):

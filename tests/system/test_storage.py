@@ -366,6 +366,16 @@ def test_damaged_archives_are_refused(tmp_path):
             infogeo.load(path)
 
 
+def test_points_of_numbers_adopt_any_library_again(tmp_path):
+    infogeo.save(Normal(0.0, 1.0), tmp_path / "n.json")
+    infogeo.save(Normal(np.zeros(1), 1.0), tmp_path / "array.npz")
+    given = Normal(torch.ones(2), torch.ones(2))
+    found = normal.kl_divergence(infogeo.load(tmp_path / "n.json"), given)
+    assert found.dtype == torch.float32
+    with pytest.raises(TypeError, match="must come from the same library"):
+        normal.kl_divergence(infogeo.load(tmp_path / "array.npz"), given)
+
+
 @pytest.mark.parametrize("suffix", ["npz", "json"])
 def test_names_of_rows_and_columns_are_saved(tmp_path, suffix, rng):
     """What is loaded is matched by name, as what was saved is."""
