@@ -5,9 +5,12 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse
 
 from infogeo import Status
 from infogeo.maxent import c_maximize
+from infogeo.maxent._dual import batch, proofs, sparse
+from infogeo.maxent._dual.problem import Problem, Reduced, evaluate
 from infogeo.maxent._dual.proofs import bound_of
 
 
@@ -78,3 +81,85 @@ def test_logits_that_run_off_prove_nothing():
     # On some processors a covariance of nothing but rounding makes steps of 1e51.
     _, x, _ = bound_of(0.0, 0.0, 2e52, 0.0, 1e51)
     assert x == np.inf
+
+
+# ---------------------------------------------------------------- rounding
+
+
+def rounding_of_dense(rows, base, t, blur, ridge):
+    """Return the gradient, log p, and the bounds on their rounding errors."""
+    none = np.zeros(0, dtype=bool)
+    eye, combinations = np.eye(t.size), np.zeros((t.size, 0))
+    reduced = Reduced(rows, eye, eye, blur, combinations, none, none, ridge)
+    problem = Problem(rows, np.zeros(t.size), base, 0.0)
+    point = evaluate(problem, reduced, t, accurate=True)
+    norms = np.linalg.norm(rows - point.mean[:, None], axis=0)
+    bounds = proofs.rounding_of(problem, reduced, point, eye, norms)
+    return point.gradient, point.logits - point.value, *bounds
+
+
+def rounding_of_batch(rows, base, t, blur, ridge):
+    """Do the same as a batch of one member, which has no ridge."""
+    one = np.ones((t.size, 1))
+    block = batch._Block(np.arange(1), rows[:, :, None], base[:, None], one, blur[:, None])
+    point = batch._evaluate(block, t[:, None])
+    norms = np.linalg.norm(rows - point.gradient, axis=0)[:, None]
+    whiteners, is_finite = np.eye(t.size)[:, :, None], np.ones((base.size, 1), dtype=bool)
+    bounds = batch._rounding(block, point, whiteners, norms, is_finite)
+    logs = point.logits - point.value
+    return point.gradient[:, 0], logs[:, 0], *(float(bound[0]) for bound in bounds)
+
+
+def rounding_of_sparse(rows, base, t, blur, ridge):
+    """Do the same for sparse features."""
+    rows, one = scipy.sparse.csr_array(rows), np.ones(t.size)
+    reduced = sparse.SparseReduced(rows, rows.T.tocsr(), 0.0 * one, one, blur, ridge * one)
+    problem = Problem(rows, 0.0 * one, base, 0.0)
+    point = sparse.evaluate_sparse(problem, reduced, t)
+    of_gradient, of_logs = sparse._rounding(problem, reduced, point)
+    return point.gradient, point.logits - point.value, np.linalg.norm(of_gradient), of_logs
+
+
+KINDS_OF_ROUNDING = {
+    "logits that are nearly the same": ([[1e8, 1e8 + 1.0, 1e8 + 2.0]], [0.0, 0.0, 0.0], [0.37]),
+    "means that cancel": ([[1e8, -1e8, 0.3, 1e8]], [0.0, -0.2, -0.7, -0.1], [1e-9]),
+    "logits that are sums of large numbers": (
+        [[0.1, 1.1, 2.3]],
+        [-1e7, -1.1e8 - 0.3, -2.3e8 - 0.7],
+        [1e8],
+    ),
+    "large parameters": ([[1e8, 1e8 + 1.0], [1e8 - 1.0, 1e8]], [0.0, -0.1], [1.1, -1.1]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS_OF_ROUNDING)
+@pytest.mark.parametrize(
+    ("kind", "price"),
+    [
+        (rounding_of_dense, 0.0),
+        (rounding_of_dense, 3e7),
+        (rounding_of_batch, 0.0),
+        (rounding_of_sparse, 0.0),
+        (rounding_of_sparse, 3e7),
+    ],
+)
+def test_rounding_errors_are_within_their_bounds(name, kind, price):
+    rows, base, t = (np.array(x) for x in KINDS_OF_ROUNDING[name])
+    gradient, logs, of_gradient, of_logs = kind(rows, base, t, np.zeros(t.size), price)
+    with mpmath.workdps(60):
+        F, exact_t = (mpmath.matrix(x.tolist()) for x in (rows, t))
+        z = mpmath.matrix(base.tolist()) + F.T * exact_t
+        total = mpmath.log(mpmath.fsum(mpmath.exp(x) for x in z))
+        error = max(abs(x - (y - total)) for x, y in zip(logs, z, strict=True))
+        assert error <= of_logs
+        mean = F * mpmath.matrix([mpmath.exp(x - total) for x in z])
+        of_mean = mpmath.norm(mean + price * exact_t - mpmath.matrix(gradient.tolist()))
+        assert of_mean <= of_gradient
+    assert max(error, of_mean) > 1e-11  # far more than the rounding of numbers of about 1
+
+
+@pytest.mark.parametrize("kind", [rounding_of_dense, rounding_of_batch, rounding_of_sparse])
+def test_targets_that_are_known_to_some_digits_have_them_in_the_bound(kind):
+    rows, base, t = np.array([[-1.0, 0.0, 2.0]]), np.zeros(3), np.array([0.3])
+    *_, of_gradient, _ = kind(rows, base, t, np.array([1e-6]), 0.0)
+    assert 1e-6 <= of_gradient < 1.1e-6
