@@ -22,7 +22,8 @@ import math
 from array_api_compat import torch as torch_namespace
 
 from infogeo import _array
-from infogeo._array import MODEL_LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gate
+from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo.lipschitz.certificates import boundary_distance
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
@@ -63,56 +64,10 @@ class Attack:
     temperature: float
 
 
-def boundary_distance(logits, *, check=True):
-    r"""Fisher-Rao distance from a prediction to the nearest one with another most probable class.
-
-    .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
-
-    with the two largest of the probabilities p = softmax(z).
-
-    Parameters
-    ----------
-    logits : array, shape (..., c)
-        Logits along the last axis, at least two; -inf masks a class.
-    check : bool
-        Verify the values. Shapes and dtypes are always verified.
-
-    Returns
-    -------
-    array, shape (...)
-        In radians of the sphere of radius 2, from 0 at a tie to pi/2 at a vertex of the simplex.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something else than an array of logits.
-
-    Notes
-    -----
-    With u = sqrt p on the unit sphere, the tie of the predicted class k and class j is the great
-    sphere u_k = u_j, at the angle arcsin((u_k - u_j) / sqrt2). The foot of the perpendicular has
-    no negative coordinate, so that it is a prediction, and where j is the runner-up no class is
-    ahead of the two there. Near a tie and far from it the result is exact to rounding.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from infogeo.robustness import boundary_distance
-    >>> boundary_distance([[0.0, 0.0], [1e-9, 0.0], [np.log(3.0), 0.0], [1e3, 0.0]])
-    array([0.00000000e+00, 5.00000000e-10, 5.23598776e-01, 1.57079633e+00])
-    """
-    xp, z = gate(check, logits=(MODEL_LOGITS, logits))
-    if z.shape[-1] < 2:
-        raise bad_value(
-            "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"
-        )
-    return 2.0 * xp.asin(boundary_sine(z, xp))
-
-
 def robustness_indicator(
     model, x, *, inputs=None, head=heads.categorical, temperature=1.0, check=True
 ):
-    r"""Distance at which the decision would change, were the network as steep all the way.
+    r"""Return the distance at which the decision would change if the network stayed as steep.
 
     .. math:: \frac{d_B(x)}{\sqrt{\lambda_{\max}(x)}}
 
@@ -171,7 +126,7 @@ def robustness_indicator(
 def isometry_criterion(
     model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
 ):
-    r"""Whether the network is no steeper at x than a perturbation of that size would need it to be.
+    r"""Return whether the network is too flat at x for a perturbation to change the decision.
 
     .. math:: \sqrt{\lambda_{\max}(x)} \le \frac{d_B(x)}{r}
 
@@ -370,7 +325,7 @@ def _held(speed, room, radius):
 def isometry_penalty(
     model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
 ):
-    r"""How far the network is from a partial isometry, to be added to a training loss.
+    r"""Return how far the network is from a partial isometry, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \Bigl\| A(x) A(x)^\top
               - \Bigl(\frac{d_B(x)}{r}\Bigr)^2 I \Bigr\|_F^2
@@ -449,7 +404,7 @@ def trace_penalty(
     temperature=1.0,
     check=True,
 ):
-    r"""Mean trace of the pullback metric, estimated, to be added to a training loss.
+    r"""Return an estimate of the mean trace of the metric, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \operatorname{tr} G(x)
               = \frac1n \sum_x \mathrm E_v \bigl| J^\top A(z)^\top v \bigr|^2

@@ -9,8 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from infogeo._array import bad_value
-from infogeo.lipschitz._bounds import check_calls, check_module
-from infogeo.lipschitz._checks import check_size
+from infogeo.lipschitz._checks import check_calls, check_module, check_size
 from infogeo.pullback._checks import check_modes
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Coverage",
     "accept",
     "binary_radius",
+    "boundary_distance",
     "confidence_bound",
     "coverage",
     "drift_bound",
@@ -67,7 +68,7 @@ class Coverage:
 
 
 def margin_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius within which no perturbation of the input changes the predicted class.
+    r"""Return the radius within which no perturbation of the input changes the predicted class.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{\sqrt2 L}
 
@@ -114,7 +115,7 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
 
 
 def binary_radius(f, *, lipschitz_constant, check=True):
-    r"""Radius within which no perturbation of the input changes the sign of the output.
+    r"""Return the radius within which no perturbation of the input changes the sign of the output.
 
     .. math:: r(f) = |f| / L
 
@@ -152,7 +153,7 @@ def binary_radius(f, *, lipschitz_constant, check=True):
 
 
 def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
-    r"""Radius of the predicted class, from the rows of the last layer.
+    r"""Return the radius within which the predicted class stays, from the rows of the last layer.
 
     .. math:: r(z) = \min_{j \ne k} \frac{z_k - z_j}{L |w_k - w_j|_2}, \qquad z = W h(x) + b
 
@@ -219,7 +220,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
 
 
 def l_inf_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius in the maximum norm within which no perturbation changes the predicted class.
+    r"""Return the radius in the maximum norm within which the predicted class stays.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{2 K}
 
@@ -258,8 +259,53 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     return (top - second) / (2.0 * constant)
 
 
+def boundary_distance(logits, *, check=True):
+    r"""Return the Fisher-Rao distance from a prediction to the nearest one with another decision.
+
+    .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
+
+    with the two largest of the probabilities p = softmax(z).
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis, at least two; -inf masks a class.
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In radians of the sphere of radius 2, from 0 at a tie to pi/2 at a vertex of the simplex.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than an array of logits.
+
+    Notes
+    -----
+    With u = sqrt p on the unit sphere, the tie of the predicted class k and class j is the great
+    sphere u_k = u_j, at the angle arcsin((u_k - u_j) / sqrt2). The foot of the perpendicular has
+    no negative coordinate, so that it is a prediction, and where j is the runner-up no class is
+    ahead of the two there. Near a tie and far from it the result is exact to rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.lipschitz.certificates import boundary_distance
+    >>> boundary_distance([[0.0, 0.0], [1e-9, 0.0], [np.log(3.0), 0.0], [1e3, 0.0]])
+    array([0.00000000e+00, 5.00000000e-10, 5.23598776e-01, 1.57079633e+00])
+    """
+    xp, z = gate(check, logits=(MODEL_LOGITS, logits))
+    if z.shape[-1] < 2:
+        raise bad_value(
+            "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"
+        )
+    return 2.0 * xp.asin(boundary_sine(z, xp))
+
+
 def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius within which the prediction cannot drift as far as the nearest decision boundary.
+    r"""Return the radius within which the prediction cannot drift to a decision boundary.
 
     .. math:: r(p) = \frac{2 \sqrt2}{L} \operatorname{artanh}
               \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
@@ -285,10 +331,8 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
 
     Notes
     -----
-    The Fisher-Rao distance from p to the set where its two largest probabilities are equal is
-    :math:`2 \arcsin((\sqrt{p_{(1)}} - \sqrt{p_{(2)}}) / \sqrt2)`; the radius is where
-    `drift_bound` reaches it. The probabilities are never formed: near a tie their difference
-    would cancel.
+    It is where `drift_bound` reaches `boundary_distance`. The probabilities are never formed: near
+    a tie their difference would cancel.
 
     Examples
     --------
@@ -303,7 +347,7 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
 
 
 def drift_bound(radius, *, lipschitz_constant, check=True):
-    r"""Fisher-Rao distance that no perturbation of the input of that size exceeds.
+    r"""Return how far a perturbation can move the prediction, in Fisher-Rao distance.
 
     .. math:: \delta(r) = 2 \operatorname{gd}\Bigl(\frac{L r}{2 \sqrt2}\Bigr)
               \le \frac{L r}{\sqrt2}, \qquad \operatorname{gd}(x) = 2 \arctan \tanh \frac x2
@@ -343,7 +387,7 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
 
 
 def total_variation_bound(radius, *, lipschitz_constant, check=True):
-    r"""Total variation that no perturbation of the input of that size exceeds.
+    r"""Return how far a perturbation can move the prediction, in total variation.
 
     .. math:: \tfrac12 |p - q|_1 \le \sin \frac{\delta(r)}2 = \tanh \frac{L r}{2 \sqrt2}
 
@@ -384,7 +428,7 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
 
 
 def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
-    r"""Probability of the predicted class that no perturbation of that size falls below.
+    r"""Return the least probability that the predicted class can fall to under a perturbation.
 
     .. math:: q_k \ge \operatorname{sigmoid}\Bigl(\log \frac{p_k}{1 - p_k} - \sqrt2 L r\Bigr)
 
@@ -439,7 +483,7 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
 
 
 def accept(logits, radius, *, lipschitz_constant, check=True):
-    r"""Whether a prediction is certified for a radius; if not, its class is "rejected".
+    r"""Return whether a prediction is certified for a radius; if not, its class is "rejected".
 
     .. math:: z_{(1)} - z_{(2)} > \sqrt2 L r
 
@@ -484,7 +528,7 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
 
 
 def coverage(logits, target, radii, *, lipschitz_constant, check=True):
-    r"""Coverage and accuracy of the classifier that rejects what is not certified, by radius.
+    r"""Return the coverage and the accuracy of a classifier that rejects what is not certified.
 
     Parameters
     ----------

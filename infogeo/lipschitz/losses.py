@@ -27,7 +27,7 @@ __all__ = [
 
 
 def tau_cross_entropy(logits, target, *, tau, check=True):
-    r"""Mean cross-entropy of the logits times tau, divided by tau.
+    r"""Return the mean cross-entropy of the logits times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \Bigl(\log \sum_i e^{\tau z_{ki}} - \tau z_{k, y_k}\Bigr)
 
@@ -77,7 +77,7 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
 
 
 def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
-    r"""Mean cross-entropy with an offset subtracted from the target's logit.
+    r"""Return the mean cross-entropy after an offset is subtracted from the target's logit.
 
     .. math:: \frac1{n \tau} \sum_k \log\Bigl(1 +
               \sum_{i \ne y_k} e^{\tau (z_{ki} - z_{k, y_k} + m)}\Bigr)
@@ -131,7 +131,7 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
 
 
 def multiclass_hinge(logits, target, *, margin, check=True):
-    r"""Mean over the examples of the margins that are missing, summed over the other classes.
+    r"""Return by how much the margins to the other classes fall short, in sum, as a mean.
 
     .. math:: \frac1n \sum_k \sum_{i \ne y_k} \max(0, \kappa - (z_{k, y_k} - z_{ki}))
 
@@ -172,7 +172,7 @@ def multiclass_hinge(logits, target, *, margin, check=True):
 
 
 def binary_tau_cross_entropy(f, y, *, tau, check=True):
-    r"""Mean binary cross-entropy of the output times tau, divided by tau.
+    r"""Return the mean binary cross-entropy of the output times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \log(1 + e^{-\tau y_k f_k})
 
@@ -215,7 +215,7 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
 
 
 def kantorovich_rubinstein(f, y, *, check=True):
-    r"""Mean of f over the class -1 less its mean over the class 1.
+    r"""Return the mean of f over the class -1 less its mean over the class 1.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
 
@@ -260,7 +260,7 @@ def kantorovich_rubinstein(f, y, *, check=True):
 
 
 def hkr(f, y, *, margin, weight, check=True):
-    r"""Kantorovich-Rubinstein loss with a hinge.
+    r"""Return the Kantorovich-Rubinstein loss with a hinge.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
               + \frac \lambda n \sum_k \max(0, m - y_k f_k)
@@ -308,7 +308,7 @@ def hkr(f, y, *, margin, weight, check=True):
 
 
 def mean_certifiable_robustness(f, y, *, check=True):
-    r"""Minus the mean of the signed certificates.
+    r"""Return minus the mean of the signed certificates.
 
     .. math:: -\frac1n \sum_k y_k f_k
 

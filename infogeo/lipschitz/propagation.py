@@ -277,7 +277,7 @@ def _step(name, layer, mean, cov, num_nodes):
 
 
 def _is_unchanged(layer, kinds):
-    """Whether a subclass computes what its base class does; a parametrised layer does."""
+    """Return whether a subclass computes what its base class does, as a parametrised layer does."""
     return any(type(layer).forward is kind.forward for kind in kinds)
 
 

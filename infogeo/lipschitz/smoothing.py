@@ -208,7 +208,7 @@ def certify(counts, *, std, confidence=0.999, check=True):
 
 
 def drift_bound(radius, *, std, check=True):
-    r"""Fisher-Rao distance that no perturbation of the input moves a smoothed prediction beyond.
+    r"""Return how far a perturbation can move a smoothed prediction, in Fisher-Rao distance.
 
     .. math:: \delta(r) = 2 \arccos e^{-r^2 / (8 s^2)} \le r / s
 
@@ -255,7 +255,7 @@ def drift_bound(radius, *, std, check=True):
 
 
 def sampling_bound(num_samples, num_outcomes, *, confidence=0.999):
-    r"""Fisher-Rao distance within which frequencies lie of the probabilities they estimate.
+    r"""Return how far frequencies lie from the probabilities behind them, in Fisher-Rao distance.
 
     .. math:: d(\hat p, p) \le 2 \arccos e^{-\varepsilon / 2}, \qquad
               e^{-n \varepsilon} \Bigl(\frac{e n \varepsilon}{c - 1}\Bigr)^{c - 1} = 1 - \gamma

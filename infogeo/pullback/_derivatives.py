@@ -78,12 +78,12 @@ class Gradients:
 
     @functools.cached_property
     def forward_pass(self):
-        """What the graph tells of the forward pass."""
+        """Return what the graph tells of the forward pass."""
         return read_graph(self.z, self.x)
 
     @property
     def num_at_once(self):
-        """How many gradients, or directions, are computed at once.
+        """Return how many gradients, or directions, are computed at once.
 
         On the way back a gradient is as large as the largest activation.
         """

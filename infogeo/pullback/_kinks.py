@@ -243,7 +243,7 @@ class _Choice:
 
 
 def _split_at(*names_or_numbers):
-    """Pieces that end at thresholds: numbers, or arguments by name, where they are given."""
+    """Return the rule of pieces that end at thresholds: numbers, or names of arguments."""
 
     def piece(x, output, arguments):
         bounds = [arguments.get(b) if isinstance(b, str) else b for b in names_or_numbers]
@@ -275,7 +275,7 @@ def _pooling(num_axes):
 
 
 def _selection(extreme):
-    """Pieces of what picks entries along an axis, or without one the extreme of all entries."""
+    """Return the rule of what picks entries along an axis, or of all entries their extreme."""
 
     def piece(x, output, arguments):
         axis = arguments.get("dim")

@@ -6,6 +6,7 @@ which sample each of them belongs to, so that the further inputs of the model fo
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from infogeo.pullback._referee import check_samples, judge, once
 from infogeo.pullback._references import eagerly, is_compiled
 from infogeo.pullback.heads import Head
 from infogeo.pullback.strategies import puller
+
+_PART = 2**22  # numbers of an input batch that the model sees at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class SampleInputs:
 
     @property
     def num_samples(self):
-        """How many samples the inputs are for; 1 if they are for all."""
+        """Return how many samples the inputs are for; 1 if they are for all."""
         return max((len(value) for _, value in self.items()), default=1)
 
     def items(self):
@@ -139,6 +142,38 @@ class Network:
         """Return the outputs without a graph."""
         with torch.no_grad():
             return self.outputs(x, samples)
+
+    def outputs_in_parts(self, x, samples=None):
+        """Return the outputs at any number of points: of many of them in several calls."""
+        size = max(1, _PART // max(1, math.prod(x.shape[1:])))
+        if len(x) <= size:
+            return self.outputs(x, samples)
+        samples = torch.arange(len(x), device=x.device) if samples is None else samples
+        parts = zip(x.split(size), samples.split(size), strict=True)
+        return torch.cat([self.outputs(*part) for part in parts])
+
+    def predictions(self, x, samples=None):
+        """Return the outputs at any number of points, without a graph."""
+        with torch.no_grad():
+            return self.outputs_in_parts(x, samples)
+
+    def predictions_along(self, paths):
+        """Return the outputs, shape (n, batch, m), at points of shape (n, batch, ...)."""
+        samples = torch.arange(paths.shape[1], device=paths.device).repeat(len(paths))
+        z = self.predictions(paths.flatten(0, 1), samples)
+        return z.reshape(*paths.shape[:2], z.shape[1])
+
+    def distances(self, z, w):
+        """Return the distances of outputs of shape (..., m), which broadcast, shape (...)."""
+        shape = torch.broadcast_shapes(z.shape, w.shape)
+        z, w = (y.expand(shape).reshape(-1, shape[-1]) for y in (z, w))
+        return self.head.distance(z, w).reshape(shape[:-1])
+
+    def at_sample(self, i):
+        """Return the network with the further inputs of one sample, for all points."""
+        if self.inputs.num_samples == 1:
+            return self
+        return dataclasses.replace(self, inputs=self.inputs.select(slice(i, i + 1)))
 
     def gradients(self, x):
         """Return the derivatives of the outputs at x, from which rows are pulled back."""
@@ -272,14 +307,6 @@ def network_of(metric):
         metric.chunk_size,
         metric.check,
     )
-
-
-def at_sample(metric, i):
-    """Return the metric with the further inputs of one sample, for all points."""
-    inputs = SampleInputs.of(metric.inputs)
-    if inputs.num_samples == 1:
-        return metric
-    return dataclasses.replace(metric, inputs=inputs.select(slice(i, i + 1)))
 
 
 finish(globals())

@@ -160,7 +160,7 @@ class Ritz:
 
     @property
     def relative_error(self):
-        """The largest error relative to its value."""
+        """Return the largest error relative to its value."""
         return float((self.errors / self.values).max())
 
 

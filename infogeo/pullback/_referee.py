@@ -204,7 +204,7 @@ class _Probe:
 
     @property
     def size(self):
-        """The length of the gradient at each sample: that of its products with random v."""
+        """The length of the gradient at each sample; its products with v are about as large."""
         return _rows_norm(self.gradient)
 
     @property

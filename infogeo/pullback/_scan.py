@@ -28,6 +28,7 @@ from infogeo.pullback import quantities as measures
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
+from infogeo.pullback._memory import remembering
 from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop, usual
@@ -233,7 +234,7 @@ class Scan:
 
     @property
     def names(self):
-        """The names of the columns, in the order in which the quantities were given."""
+        """Return the names of the columns, in the order in which the quantities were given."""
         return tuple(self.settings["quantities"])
 
     def column(self, name):
@@ -335,8 +336,8 @@ def _columns(metric, quantities, x):
 
 def _columns_of_block(metric, x, quantities):
     """Return all quantities at as many inputs as fit into memory."""
-    metric = _remembering(metric)
-    values = {name: quantity(metric, x) for name, quantity in quantities.items()}
+    with remembering():
+        values = {name: quantity(metric, x) for name, quantity in quantities.items()}
     return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
 
 
@@ -359,38 +360,6 @@ def _device_of(model, x):
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
     parameter = next(parameters, None)
     return x.device if parameter is None else parameter.device
-
-
-class _Remembering(PullbackMetric):
-    """The metric, whose factor at a batch is computed once for all quantities."""
-
-    def scaled_factor(self, x):
-        factor = super().scaled_factor(x)
-        return replace(factor, rows=factor.rows.clone())  # a quantity may change it
-
-    def _gradients(self, x):
-        return self._known("gradients", x, super()._gradients)
-
-    def _factor_from(self, gradients):
-        return self._known("factor", gradients, super()._factor_from)
-
-    def _triangle(self, x):
-        return self._known("triangle", x, super()._triangle)
-
-    def _known(self, name, argument, function):
-        """Return what a function makes of an argument, from last time if it is the same one."""
-        known = self.__dict__.get(f"_known_{name}")
-        if known is None or known[0] is not argument:
-            known = (argument, function(argument))
-            self.__dict__[f"_known_{name}"] = known
-        return known[1]
-
-
-def _remembering(metric):
-    if type(metric) is not PullbackMetric:
-        return metric
-    fields = (field.name for field in dataclasses.fields(metric) if field.init)
-    return _Remembering(**{name: getattr(metric, name) for name in fields})
 
 
 # ---------------------------------------------------------------- arguments

@@ -22,25 +22,25 @@ from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import (
     check_count,
-    check_gradients,
     check_input,
     check_number,
     check_pair,
     require_distance,
 )
 from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_head
+from infogeo.pullback._memory import is_remembering
 from infogeo.pullback._network import SampleInputs, network_of
 from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import (
-    MeasuredFactor,
-    Measuring,
     ScaledFactor,
     decompose,
+    factor_from,
+    gradients_at,
     log_eigenvalues,
     rank_of,
     relative,
     relative_factor,
-    triangle_alone,
+    relative_triangle,
     triangle_of,
 )
 from infogeo.pullback.heads import Head
@@ -247,8 +247,9 @@ class PullbackMetric:
         (tensor([[[-1.,  1.]]]), tensor([[-200.]]))
         """
         check_input(x, check=self.check)
-        factor = self._factor_from(self._gradients(x))
-        return ScaledFactor(factor.rows, factor.log_scales, factor.temperature)
+        factor = factor_from(self, gradients_at(self, x))
+        rows = factor.rows.clone() if is_remembering() else factor.rows  # to be changed at will
+        return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
     def factor(self, x):
         r"""Return A with A'A = G(x).
@@ -339,7 +340,7 @@ class PullbackMetric:
         (tensor([0.5000]), tensor([0.]))
         """
         check_input(x, check=self.check, v=v)
-        return _array.norm(self._pushed(x, v), xp)
+        return _array.norm(_pushed(self, x, v), xp)
 
     def inner_product(self, x, u, v):
         r"""Return the inner product of tangent vectors, u' G(x) v, without a Jacobian.
@@ -370,7 +371,7 @@ class PullbackMetric:
         tensor([-0.2500])
         """
         check_input(x, check=self.check, u=u, v=v)
-        return (self._pushed(x, u) * self._pushed(x, v)).sum(-1)
+        return (_pushed(self, x, u) * _pushed(self, x, v)).sum(-1)
 
     def spectrum(self, x, *, num_values=None):
         r"""Return the eigenvalues of G(x) that can differ from 0, and their eigenvectors.
@@ -423,12 +424,12 @@ class PullbackMetric:
         if num_values is not None:
             check_count("num_values", num_values)
         check_input(x, check=self.check)
-        gradients = self._gradients(x)
-        if num_values is not None and self._may_take_products(gradients, num_values):
-            spectrum = self._spectrum_by_products(x, gradients, num_values)
+        gradients = gradients_at(self, x)
+        if num_values is not None and _may_take_products(self, gradients, num_values):
+            spectrum = _spectrum_by_products(self, x, gradients, num_values)
             if spectrum is not None:
                 return spectrum
-        factor = relative(self, x, self._factor_from(gradients))
+        factor = relative(self, x, factor_from(self, gradients))
         if num_values is not None:
             _check_num_values(num_values, factor.rows.shape[1:])
         basis, triangle = triangle_of(factor)
@@ -473,7 +474,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        return torch.cat([_log_spectrum(*block) for block in self._blocks(x)])
+        return torch.cat([_log_spectrum(*block) for block in _blocks(self, x)])
 
     def trace(self, x):
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
@@ -499,7 +500,7 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        return torch.cat([_trace(*block) for block in self._blocks(x)])
+        return torch.cat([_trace(*block) for block in _blocks(self, x)])
 
     def hutchinson_trace(self, x, *, num_samples=32, generator=None):
         r"""Estimate the trace from random combinations of the rows of the factor.
@@ -548,9 +549,9 @@ class PullbackMetric:
         if num_samples == 1:
             raise bad_value("num_samples", "be at least 2, for a standard error", "got 1")
         check_input(x, check=self.check)
-        gradients = self._gradients(x)
+        gradients = gradients_at(self, x)
         with torch.inference_mode(False), torch.enable_grad():
-            products = self._products(x, gradients)
+            products = _products(self, x, gradients)
             samples = squared_lengths(products, num_samples, gradients.num_at_once, generator)
         samples *= (2.0 * products.log_scale).exp()[:, None]
         spread, mean = torch.std_mean(samples, dim=1)
@@ -603,7 +604,7 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        ranks = [rank_of(metric._triangle(part)) for metric, part in self._blocks(x)]
+        ranks = [rank_of(relative_triangle(*block)) for block in _blocks(self, x)]
         return torch.asarray(np.concatenate(ranks), device=x.device)
 
     def output_distance(self, x0, x1):
@@ -689,92 +690,19 @@ class PullbackMetric:
     leaf_path = leaves.leaf_path
     leaf_curvature = leaves.leaf_curvature
 
-    def _gradients(self, x):
-        """Return the derivatives of the outputs at x, from which rows are pulled back."""
-        return network_of(self).gradients(x)
 
-    def _factor_from(self, gradients):
-        """Return the factor, not to be changed."""
-        measuring = Measuring(gradients)
-        with torch.inference_mode(False), torch.enable_grad():
-            rows, log_scales = apply_head(self.head, gradients.z.detach(), measuring)
-        if self.check:
-            check_gradients(rows)
-        origin, eps = measuring.origin(rows), gradients.forward_pass.eps
-        return MeasuredFactor(rows, log_scales, self.temperature, origin, eps)
-
-    def _triangle(self, x):
-        """Return the triangle of the factor in orthonormal frames of the input metric."""
-        return triangle_alone(relative_factor(self, x))
-
-    def _blocks(self, x):
-        """Return parts of a batch that fit into memory, with the metric for them."""
-        check_input(x, check=self.check)
-        return blocks(self, x)
-
-    def _may_take_products(self, gradients, num_values):
-        if self.strategy is None:
-            return gradients.z.shape[1] > _ROWS_PER_PRODUCT * (num_values + 1)
-        return isinstance(self.strategy, Operator)
-
-    def _products(self, x, gradients):
-        if self.check:
-            self.input_metric.check_points(x)
-        return FactorProducts(self, x, gradients)
-
-    def _spectrum_by_products(self, x, gradients, num_values):
-        """Return the spectrum by block Lanczos; None where a free strategy should take rows."""
-        operator = self.strategy or Operator()
-        with torch.inference_mode(False), torch.enable_grad():
-            try:
-                products = self._products(x, gradients)
-                _check_num_values(num_values, (products.num_rows, products.num_columns))
-                ritz = largest(products, num_values, operator)
-                vectors = products.right_vectors(ritz.vectors)
-            except NoForwardModeError as error:
-                if self.strategy is None:
-                    return None
-                raise error
-        scale = (2.0 * products.log_scale).exp()[:, None]
-        dtype = gradients.z.dtype
-        spectrum = Spectrum(
-            (scale * ritz.values).to(dtype),
-            self.input_metric.push(x.detach().to(dtype), vectors).reshape(
-                len(x), num_values, *x.shape[1:]
-            ),
-            self.temperature,
-            (scale * ritz.errors).to(dtype),
-        )
-        if ritz.is_converged:
-            return spectrum
-        if self.strategy is None:
-            return None
-        raise SolveError(
-            f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
-            f"largest error relative to the value is {ritz.relative_error:.1e}. Raise max_steps or "
-            "rtol of Operator(), or use strategy=Loop(); error.result holds what was found.",
-            spectrum,
-        )
-
-    def _pushed(self, x, v):
-        """Return A(z) J v, shape (batch, r)."""
-        try:
-            z, tangent = network_of(self).push(x, v)
-        except NoForwardModeError:
-            factor = self.scaled_factor(x)
-            rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
-            return factor.log_scales.exp() * rows[..., 0]
-        rows, log_scales = apply_head(self.head, z, Tangent(tangent))
-        return log_scales.exp() * rows[..., 0]
-
-
-_CHUNK = 64  # rows of the factor
-_ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+def _blocks(metric, x):
+    """Return parts of a batch that fit into memory, with the metric for them."""
+    check_input(x, check=metric.check)
+    return blocks(metric, x)
 
 
 def _log_spectrum(metric, x):
-    triangle = metric._triangle(x)
+    triangle = relative_triangle(metric, x)
     return triangle.tensor(log_eigenvalues(triangle))
+
+
+_CHUNK = 64  # rows of the factor
 
 
 def _trace(metric, x):
@@ -788,6 +716,69 @@ def _check_num_values(num_values, shape):
     limit = min(shape)
     if num_values > limit:
         raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
+
+
+def _pushed(metric, x, v):
+    """Return A(z) J v, shape (batch, r)."""
+    try:
+        z, tangent = network_of(metric).push(x, v)
+    except NoForwardModeError:
+        factor = factor_from(metric, gradients_at(metric, x))
+        rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
+        return factor.log_scales.exp() * rows[..., 0]
+    rows, log_scales = apply_head(metric.head, z, Tangent(tangent))
+    return log_scales.exp() * rows[..., 0]
+
+
+# ---------------------------------------------------------------- by products
+
+_ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+
+
+def _may_take_products(metric, gradients, num_values):
+    if metric.strategy is None:
+        return gradients.z.shape[1] > _ROWS_PER_PRODUCT * (num_values + 1)
+    return isinstance(metric.strategy, Operator)
+
+
+def _products(metric, x, gradients):
+    if metric.check:
+        metric.input_metric.check_points(x)
+    return FactorProducts(metric, x, gradients)
+
+
+def _spectrum_by_products(metric, x, gradients, num_values):
+    """Return the spectrum by block Lanczos; None where a free strategy should take rows."""
+    operator = metric.strategy or Operator()
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            products = _products(metric, x, gradients)
+            _check_num_values(num_values, (products.num_rows, products.num_columns))
+            ritz = largest(products, num_values, operator)
+            vectors = products.right_vectors(ritz.vectors)
+        except NoForwardModeError as error:
+            if metric.strategy is None:
+                return None
+            raise error
+    scale = (2.0 * products.log_scale).exp()[:, None]
+    dtype = gradients.z.dtype
+    vectors = metric.input_metric.push(x.detach().to(dtype), vectors)
+    spectrum = Spectrum(
+        (scale * ritz.values).to(dtype),
+        vectors.reshape(len(x), num_values, *x.shape[1:]),
+        metric.temperature,
+        (scale * ritz.errors).to(dtype),
+    )
+    if ritz.is_converged:
+        return spectrum
+    if metric.strategy is None:
+        return None
+    raise SolveError(
+        f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
+        f"largest error relative to the value is {ritz.relative_error:.1e}. Raise max_steps or "
+        "rtol of Operator(), or use strategy=Loop(); error.result holds what was found.",
+        spectrum,
+    )
 
 
 finish(

@@ -140,6 +140,24 @@ if logits is None or "logits" in names: pass
     assert sorted(comparisons_with_a_space(ast.parse(code))) == [3, 4, 5, 6]
 
 
+def test_private_methods_are_called_where_they_are_defined():
+    """A method whose name begins with an underscore is for its own class and module."""
+    trees = {path: ast.parse((PACKAGE / path).read_text()) for path in MODULES}
+    homes = {}
+    for path, tree in trees.items():
+        for kind in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            for method in (node for node in kind.body if isinstance(node, ast.FunctionDef)):
+                if method.name.startswith("_") and not method.name.endswith("__"):
+                    homes.setdefault(method.name, set()).add(path)
+    for path, tree in trees.items():
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.Attribute)):
+            is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            assert is_own or path in homes.get(node.attr, {path}), (
+                f"{path}, line {node.lineno}: {ast.unparse(node)} is a private method of "
+                f"{', '.join(map(str, homes[node.attr]))}"
+            )
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
@@ -150,6 +168,7 @@ if logits is None or "logits" in names: pass
         ("import infogeo; infogeo.maxent", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.family", {"torch", "matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.lipschitz", {"matplotlib", "sklearn", "rich"}),
+        ("import infogeo; infogeo.lipschitz.certificates", {"torch", "matplotlib", "sklearn"}),
         ("import infogeo; infogeo.pullback", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo; infogeo.robustness", {"matplotlib", "sklearn", "rich"}),
         ("import infogeo.cli", {"torch", "matplotlib", "sklearn"}),
@@ -170,7 +189,7 @@ def test_light_imports_stay_light(statement, absent):
         ("infogeo.robustness", "torch", "torch"),
         ("infogeo.lipschitz.layers", "torch", "torch"),
         ("infogeo.lipschitz.losses", "torch", "torch"),
-        ("infogeo.lipschitz.heads", "torch", "torch"),
+        ("infogeo.lipschitz.output_layers", "torch", "torch"),
         ("infogeo.lipschitz.propagation", "torch", "torch"),
         ("infogeo.lipschitz.smoothing", "torch", "torch"),
         ("infogeo.plot", "matplotlib", "plot"),
