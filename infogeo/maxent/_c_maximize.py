@@ -128,15 +128,17 @@ def c_maximize(
     Bounds are decided by Newton's method on the dual, whose steps say which of them are met; these
     are then targets of the certified solve.
 
-    Large dense problems (from 4096 outcomes and 100,000 numbers on) are approached in single
-    precision, and so is their Hessian, whose rounding is part of the bound. The gradient that the
-    bound rests on is in double precision. S is bounded by the longest row and the smallest
-    eigenvalue. What this does not certify is solved in double precision throughout.
+    Large problems (from 4096 outcomes and 100,000 numbers on) are approached from the optimum of a
+    sample of the outcomes, and the Hessian of all outcomes is formed once. That of dense features
+    is in single precision, whose rounding is part of the bound; the gradient that the bound rests
+    on is in double precision, and S is bounded by the longest row and the smallest eigenvalue.
+    What this does not certify is solved with a Hessian in every step.
 
-    Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
-    the same proof with a larger S: the bound is weaker by about the root of the entries in a
-    column. Faces are found and proved as for dense features. What stays undecided is solved again
-    with dense features if m c is at most two million. theta need not be of minimum norm.
+    The Newton steps of sparse features are found by conjugate gradients, and the m x m covariance
+    is formed once, for the same proof with a larger S: the bound is weaker by about the root of the
+    entries in a column. Faces are found and proved as for dense features. What stays undecided is
+    solved again with dense features if m c is at most two million. theta need not be of minimum
+    norm.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*. A feature that others determine up to the rounding of the entries counts as determined by

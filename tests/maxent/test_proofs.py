@@ -112,12 +112,13 @@ def rounding_of_batch(rows, base, t, blur, ridge):
 
 def rounding_of_sparse(rows, base, t, blur, ridge):
     """Do the same for sparse features."""
-    rows, one = scipy.sparse.csr_array(rows), np.ones(t.size)
-    reduced = sparse.SparseReduced(rows, rows.T.tocsr(), 0.0 * one, one, blur, ridge * one)
-    problem = Problem(rows, 0.0 * one, base, 0.0)
-    point = sparse.evaluate_sparse(problem, reduced, t)
-    of_gradient, of_logs = sparse._rounding(problem, reduced, point)
-    return point.gradient, point.logits - point.value, np.linalg.norm(of_gradient), of_logs
+    columns, one = scipy.sparse.csr_array(rows.T), np.ones(t.size)
+    reduced = sparse.SparseReduced(columns, base, 0.0 * one, one, blur, ridge * one)
+    point = reduced.evaluate(t)
+    _, of_logits = reduced.rounding_of_terms(point)
+    of_gradient = np.linalg.norm(reduced.rounding_of_gradient(point))
+    logs, of_logs = point.logits - point.value, of_logits.max() + point.p @ of_logits
+    return point.gradient, logs, of_gradient, of_logs
 
 
 KINDS_OF_ROUNDING = {
