@@ -68,7 +68,8 @@ def _reason(status):
         return "The Newton steps ran out: raise max_steps."
     return (
         "Undecided: the table nearly falls into parts. How much mass lies between them depends on "
-        "digits of the margins that their dtype does not hold."
+        "digits of the margins that their dtype does not hold. The table in error.result has these "
+        "margins to rounding; its smallest entries are not known."
     )
 
 
