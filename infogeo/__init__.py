@@ -20,6 +20,7 @@ __all__ = [
     "lipschitz",
     "load",
     "logits",
+    "manifolds",
     "maxent",
     "mean",
     "multivariate_normal",
@@ -31,6 +32,7 @@ __all__ = [
     "robustness",
     "save",
     "simplex",
+    "testing",
 ]
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         interop,
         lipschitz,
         logits,
+        manifolds,
         maxent,
         mean,
         multivariate_normal,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         results,
         robustness,
         simplex,
+        testing,
     )
     from infogeo._array import BadValueError
     from infogeo._status import SolveError, Status

@@ -45,8 +45,8 @@ _MODULES = {
     "logits": "infogeo.logits",
     "normal": "infogeo.normal",
     "multivariate_normal": "infogeo.multivariate_normal",
+    "poisson": "infogeo.manifolds.poisson",
 }
-_NAMES = {module: name for name, module in _MODULES.items()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def name_of(space: Any) -> Any:
     if isinstance(space, ModuleType):
         space = space.__name__
     if isinstance(space, str):
-        return _NAMES.get(space, space)
+        return next((name for name, module in _MODULES.items() if space == module), space)
     return next((name for name, known in _loaded().items() if known is space), space)
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "canonical",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_transport",
@@ -248,6 +249,34 @@ def _quotient_norm(z, order, xp):
         size = xp.sum(upper, axis=-1) - xp.sum(ordered[..., :num], axis=-1)
     with _array.overflowing(xp):
         return half[..., 0] * size
+
+
+def dimension(z, *, check=True):
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis.
+    check : bool
+
+    Returns
+    -------
+    int
+        One less than the number of classes: c - 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not logits.
+
+    Examples
+    --------
+    >>> dimension([0.0, 1.0, -2.0])
+    2
+    """
+    _, z = gate(check, z=(LOGITS, z))
+    return z.shape[-1] - 1
 
 
 def fisher_information(z, *, check=True):

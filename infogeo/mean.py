@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 
 from infogeo import _array, _geodesic, _points, _spaces, simplex
 from infogeo._array import REAL, Array, bad_value, gate
@@ -150,6 +151,8 @@ def frechet_mean(
         point, norm, steps, is_done = _mean_on_sphere(
             chart, points, weights, int(axis), tol, max_steps, xp
         )
+    elif hasattr(space, "frechet_mean"):
+        return _closed_mean(space, points, weights, axis, check)
     else:
         _require_verbs(space)
         space, xp, points, weights, num_events = _gate_in_space(space, points, weights, axis, check)
@@ -164,6 +167,14 @@ def frechet_mean(
     if throw and not status.is_solution:
         raise _solve_error(result, is_done, tol, max_steps)
     return result
+
+
+def _closed_mean(space, points, weights, axis, check):
+    """Return the mean of a space that has a formula for it."""
+    point, norm = space.frechet_mean(points, weights=weights, axis=axis, check=check)
+    xp = array_namespace(norm)
+    steps = xp.zeros_like(norm, dtype=xp.asarray(0).dtype)
+    return Mean(point, _array.as_number(norm), _array.as_number(steps), Status.CONVERGED)
 
 
 # ---------------------------------------------------------------- arguments and errors

@@ -27,6 +27,7 @@ __all__ = [
     "MultivariateNormal",
     "Tangent",
     "connect",
+    "dimension",
     "distance_bounds",
     "e_geodesic",
     "e_mean",
@@ -1505,6 +1506,34 @@ def m_transport(a, b, v, *, check=True):
     cov = _wide(v.cov, xp) - outer - _t(outer)
     mean = x + xp.zeros_like(difference)
     return make(Tangent, _narrow(mean, a.mean, xp), _narrow(cov, a.mean, xp), xp=xp)
+
+
+def dimension(a, *, check=True):
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    a : MultivariateNormal
+        One or a batch, of d dimensions.
+    check : bool
+
+    Returns
+    -------
+    int
+        d (d + 3) / 2: those of the mean and of the covariance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than normals.
+
+    Examples
+    --------
+    >>> dimension(MultivariateNormal([0.0, 0.0], np.eye(2)))
+    5
+    """
+    _points.gate(False, a=(MultivariateNormal, a))
+    return a.dim * (a.dim + 3) // 2
 
 
 def fisher_information(a, *, check=True):

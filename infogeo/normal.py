@@ -30,6 +30,7 @@ __all__ = [
     "Tangent",
     "diagonal_fisher_rao_distance",
     "diagonal_fisher_rao_squared_distance",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_transport",
@@ -987,6 +988,34 @@ def m_transport(a, b, v, *, check=True):
 
 
 # ---------------------------------------------------------------- charts
+
+
+def dimension(a, *, check=True):
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    a : Normal
+        One or a batch.
+    check : bool
+
+    Returns
+    -------
+    int
+        2: the mean and the standard deviation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than normals.
+
+    Examples
+    --------
+    >>> dimension(Normal(0.0, 1.0))
+    2
+    """
+    _points.gate(check, a=(Normal, a))
+    return 2
 
 
 def fisher_information(a, *, check=True):

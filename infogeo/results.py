@@ -32,6 +32,7 @@ _HOMES = {
     "Path": "infogeo.pullback",
     "Projection": "infogeo.maxent",
     "ScaledFactor": "infogeo.pullback",
+    "Report": "infogeo.testing",
     "Scan": "infogeo.pullback",
     "Separation": "infogeo.maxent",
     "Smoothed": "infogeo.lipschitz.smoothing",

@@ -35,6 +35,7 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "christoffel_symbols",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_representation",
@@ -1150,6 +1151,33 @@ def m_representation(p, score, *, check=True):
     xp, p, score = gate(check, p=(PROBABILITIES, p), score=(VECTOR, score))
     p = _normalised(p, xp)
     return p * (score - xp.sum(p * score, axis=-1, keepdims=True))
+
+
+def dimension(p, *, check=True):
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+    check : bool
+
+    Returns
+    -------
+    int
+        One less than the number of outcomes: c - 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> dimension([0.2, 0.3, 0.5])
+    2
+    """
+    _, p = gate(check, p=(PROBABILITIES, p))
+    return p.shape[-1] - 1
 
 
 def fisher_information(p, *, check=True):
