@@ -17,7 +17,7 @@ from infogeo._status import SolveError, Status, worst
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._c_maximize import c_maximize
-from infogeo.maxent._dual.caps import least_mean, solve_capped
+from infogeo.maxent._dual.caps import least_mean, solve_between, solve_capped
 from infogeo.maxent._dual.problem import EPS, Controls, Problem
 from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._dual.sparse import check_sparse
@@ -251,7 +251,7 @@ def balance(
     error bound is proved in the same way, by the rows between the caps; where these do not
     determine theta, all but all weights being at a cap, the solve ends as UNDECIDED. The
     certificate is then a combination of columns whose mean is above its target for all weights
-    within the caps. Caps do not go with a tolerance, and have no gradients.
+    within the caps. Caps have no gradients.
 
     Categories with many levels are kept as sparse columns where these are long and mostly 0.
 
@@ -285,7 +285,7 @@ def balance(
     goals = _of_groups("targets", targets, groups)
     reading, controls = Reading(tolerance, normalize), Controls(tol, max_steps)
     check_controls(tol, max_steps)
-    caps = _checked_caps(lower, upper, tolerance)
+    caps = _checked_caps(lower, upper)
     totals = _totals(total, weights, groups, members)
     parts = []
     for index, goal, size in zip(members, goals, totals, strict=True):
@@ -449,7 +449,7 @@ def _constraints(covariates, targets, index, total, reading):
     return Constraints(None, _rows(x, index), targets, tolerance)
 
 
-def _checked_caps(lower, upper, tolerance):
+def _checked_caps(lower, upper):
     """Return the caps, or None if there are none."""
     if lower is None and upper is None:
         return None
@@ -459,8 +459,6 @@ def _checked_caps(lower, upper, tolerance):
         raise bad_value("lower", "be a factor of weights from 0 to below 1", f"got {lower!r}")
     if not high > 1.0:
         raise bad_value("upper", "be a factor of weights above 1", f"got {upper!r}")
-    if isinstance(tolerance, Mapping) or np.any(np.asarray(tolerance) != 0.0):
-        raise ValueError("tolerance must not be given with lower or upper: give one of the two.")
     return low, high
 
 
@@ -483,7 +481,7 @@ def _balanced(constraints, weights, total, caps, controls, check):
     if is_sparse:
         x = sparse
     if caps is not None:
-        projection, text = _within_caps(names, x, t, base, caps, controls, xp)
+        projection, text = _within_caps(names, x, t, slack, base, caps, controls, xp)
         return _describe(projection, names, x, t, base, unit, total, xp), text
     ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
     log_base, text = _array.safe_log(base, xp), ""
@@ -503,16 +501,20 @@ def _balanced(constraints, weights, total, caps, controls, check):
     return _describe(projection, names, x, t, base, unit, total, xp), text
 
 
-def _within_caps(names, x, t, base, caps, controls, xp):
+def _within_caps(names, x, t, slack, base, caps, controls, xp):
     """Return the projection with caps on the weights, and what to say if it is no solution."""
     if not scipy.sparse.issparse(x):
         refuse_gradients(covariates=x, targets=t, weights=base)
     rounding = max(EPS, roundoff_of(t))
     columns = x.toarray() if scipy.sparse.issparse(x) else to_host("covariates", x)
     goal, d = to_host("targets", t), to_host("weights", base)
+    slack = np.broadcast_to(to_host("tolerance", slack), goal.shape)
     allowed = d > 0.0
     problem = Problem(np.ascontiguousarray(columns[allowed].T), goal, np.log(d[allowed]), rounding)
-    found = solve_capped(problem, *caps, controls)
+    if slack.any():
+        found = solve_between(problem, goal - slack, goal + slack, caps, controls)
+    else:
+        found = solve_capped(problem, *caps, controls)
     log_p = np.full(d.size, -math.inf)
     log_p[allowed] = found.log_p
     p = np.exp(log_p)
@@ -528,7 +530,7 @@ def _within_caps(names, x, t, base, caps, controls, xp):
         log_partition=array(math.log(d.sum()) + float(found.theta @ goal) - found.constant),
         value=array(entropy + float(p[allowed] @ problem.log_base)),
         entropy=array(entropy),
-        residual=array(np.abs(p @ columns - goal).max()),
+        residual=array(np.maximum(np.abs(p @ columns - goal) - slack, 0.0).max()),
         error_bound=array(found.error_bound + cast),
         dual_gap=array(found.error_bound + cast),
         status=found.status,
@@ -538,10 +540,10 @@ def _within_caps(names, x, t, base, caps, controls, xp):
         log_probabilities=array(log_p),
         certificate=None if found.certificate is None else array(found.certificate),
     )
-    return projection, _why_not_capped(found, names, problem, caps)
+    return projection, _why_not_capped(found, names, problem, slack, caps)
 
 
-def _why_not_capped(found, names, problem, caps):
+def _why_not_capped(found, names, problem, slack, caps):
     """Say why there are no weights within the caps, or none were found; "" if there are some."""
     if found.status.is_solution:
         return ""
@@ -554,14 +556,19 @@ def _why_not_capped(found, names, problem, caps):
         )
     eta = found.certificate
     q = np.exp(problem.base) / np.exp(problem.base).sum()
-    least, goal = least_mean(eta @ problem.features, q, *caps), float(eta @ problem.targets)
+    least = least_mean(eta @ problem.features, q, *caps)
+    goal = float(eta @ problem.targets + np.abs(eta) @ slack)
     (numbers,) = np.nonzero(eta)
     guilty = [names[i] for i in numbers]
     head = f"No weights from {caps[0]:.6g} to {caps[1]:.6g} times the base weights meet the targets"
     if numbers.size == 1:
         i, side = numbers[0], "least" if eta[numbers[0]] > 0.0 else "most"
         end, asked = apart(least / eta[i], problem.targets[i])
-        return f"{head}: with them the mean of {guilty[0]} is at {side} {end}; {asked} was asked."
+        allowed = f" (with a tolerance of {slack[i]:.6g})" if slack[i] > 0.0 else ""
+        return (
+            f"{head}: with them the mean of {guilty[0]} is at {side} {end}; {asked} was asked"
+            f"{allowed}."
+        )
     least, goal = apart(least, goal)
     return (
         f"{head}: those of {listed(guilty)} clash. With them {combined(eta[numbers], guilty)} is "

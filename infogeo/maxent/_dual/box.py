@@ -128,7 +128,7 @@ def _search(F, C, lower, upper):
         # A small weight on the step itself decides between features that say the same.
         covariance[np.diag_indices_from(covariance)] *= 1.0 + 1e-9
         covariance[np.diag_indices_from(covariance)] += 1e-14
-        goal = _model_optimum(covariance, mean, theta, lower, upper)
+        goal = model_optimum(covariance, mean, theta, lower, upper)
         if goal is None:
             break
         direction = goal - theta
@@ -170,7 +170,7 @@ def _covariance(F, p, mean, unit):
     return covariance_of(rows, p, mean)
 
 
-def _model_optimum(hessian, mean, theta, lower, upper):
+def model_optimum(hessian, mean, theta, lower, upper):
     """Minimise mean'd + d'Hd / 2 + sum of max(-lower x, -upper x) over x = theta + d.
 
     An active set: its features have the mean lower (x > 0) or upper (x < 0) in the model; all
