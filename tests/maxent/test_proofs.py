@@ -43,6 +43,40 @@ def test_the_bound_holds_at_points_far_from_where_the_covariance_was_taken():
     assert closest > 0.3  # the bound is within a small factor of what happens
 
 
+@pytest.mark.parametrize("x", [0.01, 0.1])
+def test_the_bound_is_attained_by_a_rare_outcome(x):
+    # The mass p of one of two outcomes falls to (1 - x) p: its logarithm by -log(1 - x).
+    p = 1e-6
+    std = math.sqrt(p * (1.0 - p))
+    _, found, bound = bound_of(x * p / std, 0.0, 0.0, 1.0 / std, 0.0)
+    assert x < found < 1.011 * x
+    assert -math.log1p(-x) <= bound < -1.02 * math.log1p(-x)
+
+
+def test_what_is_left_of_a_decrement_may_be_rounding_or_far_below_the_tolerance():
+    is_best = [
+        proofs.is_best_possible(*arguments)
+        for arguments in (
+            (1e-9, 2e-9, 1e3, 1e-10),  # rounding
+            (1e-15, 0.0, 1e2, 1e-10),  # a thousandth of the tolerance
+            (1e-9, 0.9e-9, 1e3, 1e-10),
+            (1e-12, 0.0, 2.0, 1e-10),  # below the tolerance, but not far
+            (1e-12, 0.0, 0.5, 1e-10),
+        )
+    ]
+    assert is_best == [True, True, False, False, True]
+
+
+def test_an_outcome_of_no_mass_has_the_rounding_of_its_own_logit_in_the_bound():
+    # Nothing of it is seen in the means: p_0 = p_1 = 1/2.
+    C = np.array([0.3, 0.0, -1e8 - 0.3])
+    found = c_maximize([[0.0, 1.0, 3.0]], [0.5], log_base=C)
+    with mpmath.workdps(50):  # log p_y = C_y + theta y - psi with log p_0 = log p_1 = -log 2
+        exact = mpmath.mpf(C[2]) + 3 * mpmath.mpf(C[0]) - mpmath.log(2) - mpmath.mpf(C[0])
+        error = abs(mpmath.mpf(float(found.log_probabilities[2])) - exact)
+    assert 1e-9 < error <= found.error_bound < 1e-6
+
+
 def test_rounding_of_large_log_bases_is_in_the_bound():
     F, C = np.array([[0.0, 1.0, 2.0]]), np.array([0.1, 1e8 + 0.3, 2e8 + 0.7])
     found = c_maximize(F, [1.0], log_base=C)
