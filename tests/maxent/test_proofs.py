@@ -169,7 +169,7 @@ def rounding_of_large(rows, base, t, blur, ridge, *, is_sparse=False):
         large = sparse.SparseReduced(columns, base, 0.0 * one, one, blur, 0.0 * one)
     else:
         large = Large(rows, 0.0 * one, one, base, blur)
-    point = large.evaluate(t, 0.0, accurate=True)
+    point = large.evaluate(t, float((base + t @ rows).max()), accurate=True)
     whitener = whitener_at(rows, point.p)
     longest = np.linalg.norm(rows, axis=0).max()
     sizes = np.sqrt(np.square(rows) @ point.p)
