@@ -13,6 +13,8 @@ SHARED = {
     "check : bool": "Verify the values. Shapes and dtypes are always verified.",
     "x : torch.Tensor, shape (batch, ...)": "The inputs.",
     "p : array, shape (..., c)": "Probabilities along the last axis.",
+    "a, b : MultivariateNormal": "Of one dimension; batches broadcast.",
+    "a : MultivariateNormal": "The point, or a batch.",
     "t : float or array": "Parameter in [0, 1]. Its axes come first in the result.",
     "axis : int": "The batch axis to average over.",
     "ax : matplotlib.axes.Axes or None": "Where to draw; None makes a new figure.",

@@ -17,7 +17,7 @@ LAYERS = (
     {"_dask", "_docs", "_names", "_status"},
     {"_system"},
     {"_array"},
-    {"_divergence", "_fibre", "_geodesic", "_points", "_spaces"},
+    {"_divergence", "_geodesic", "_points", "_spaces"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
     {"manifolds"},
