@@ -86,9 +86,9 @@ class Projection:
             f"entropy {_span(self.entropy, '.6g')} nats, H + E[C] {_span(self.value, '.6g')} nats",
         ]
         if self.direction is not None:
-            lines.append(_vanishing(on_host(self.direction), on_host(self.support)))
+            lines.append(_vanishing(self.direction, self.support))
         if self.certificate is not None:
-            lines.append(_clash(on_host(self.certificate)))
+            lines.append(_clash(self.certificate))
         return "\n  ".join(lines)
 
 
@@ -101,9 +101,10 @@ def _span(x: Array, form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _vanishing(directions: np.ndarray, supports: np.ndarray) -> str:
+def _vanishing(directions: Array, supports: Array) -> str:
     """Say which outcomes vanish and why: of the first such problem, if it is a batch."""
     first, eta, member = _first_member(directions)
+    supports = np.asarray(on_host(supports))
     on = supports.reshape(-1, supports.shape[-1])[first]
     numbers = np.flatnonzero(~on)
     more = ", ..." if numbers.size > 8 else ""
@@ -114,14 +115,15 @@ def _vanishing(directions: np.ndarray, supports: np.ndarray) -> str:
     )
 
 
-def _clash(certificates: np.ndarray) -> str:
+def _clash(certificates: Array) -> str:
     """Say which features clash: in the first certificate, if it is a batch."""
     _, eta, member = _first_member(certificates)
     return f"{member}{_combination(eta)} is above its target for every outcome"
 
 
-def _first_member(vectors: np.ndarray) -> tuple[int, np.ndarray, str]:
+def _first_member(vectors: Array) -> tuple[int, np.ndarray, str]:
     """Return the first member of a batch that has a vector, and how to call it."""
+    vectors = np.asarray(on_host(vectors))
     rows = vectors.reshape(-1, vectors.shape[-1])
     first = int(np.argmin(np.isnan(rows).any(axis=-1)))
     return first, rows[first], f"problem {first} of the batch: " if vectors.ndim > 1 else ""
