@@ -1,6 +1,7 @@
 """Every term of a bound has a problem on which it decides."""
 
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -191,6 +192,11 @@ KINDS_OF_ROUNDING = {
         [-1e7, -1.1e8 - 0.3, -2.3e8 - 0.7],
         [1e8],
     ),
+    "the same in other units": (
+        [[11.0, 110.0, 230.0]],
+        [-11.0 / 3.0 * 1e6, -110.0 / 3.0 * 1e6 - 0.3, -230.0 / 3.0 * 1e6 - 0.7],
+        [1e6 / 3.0],
+    ),
     "large parameters": (
         [[1e8, 1e8 + 1.0, 1e8 + 2.0], [1e8 - 1.0, 1e8, 1e8 + 3.0]],
         [0.0, -0.1, 0.1],
@@ -236,3 +242,45 @@ def test_targets_that_are_known_to_some_digits_have_them_in_the_bound(kind):
     rows, base, t = np.array([[-1.0, 0.0, 2.0]]), np.zeros(3), np.array([0.3])
     *_, of_gradient, _ = kind(rows, base, t, np.array([1e-6]), 0.0)
     assert 1e-6 <= of_gradient < 1.1e-6
+
+
+def rounding_at(rows, p, lower, whitener, blur):
+    """Return the bound on the whitened gradient for given probabilities, and theta = 0."""
+    size, none = len(rows), np.zeros(0, dtype=bool)
+    reduced = Reduced(rows, np.eye(size), lower, blur, np.zeros((size, 0)), none, none)
+    problem = Problem(rows, np.zeros(size), np.log(p), 0.0)
+    point = evaluate(problem, reduced, np.zeros(size), accurate=True)
+    rounding, _ = proofs.rounding_of(problem, reduced, point, whitener, np.zeros(p.size))
+    return point, rounding
+
+
+def test_errors_of_targets_count_whatever_their_signs(rng):
+    rows, p = np.array([[-1.0, 0.0, 2.0], [0.0, 1.0, -1.0]]), np.full(3, 1.0 / 3.0)
+    for _ in range(20):
+        lower, whitener = (np.tril(rng.normal(size=(2, 2))) for _ in range(2))
+        blur = 1e-6 * rng.random(2)
+        _, rounding = rounding_at(rows, p, lower, whitener, blur)
+        signs = np.array([[1.0, 1.0], [1.0, -1.0]])
+        errors = whitener @ np.linalg.solve(lower, (signs * blur).T)
+        assert np.linalg.norm(errors, axis=0).max() <= rounding
+
+
+def test_errors_of_sums_count_whatever_the_signs_of_the_whitener(rng):
+    # The second row of the whitener is such that sizes with its signs cancel.
+    closest = 0.0
+    for _ in range(30):
+        p = rng.dirichlet(np.ones(5))
+        rows = rng.normal(size=(2, 5)) * np.array([[1e5], [1e8]])
+        sizes = np.abs(rows) @ p
+        whitener = np.array([[1.0, 0.0], [-sizes[1] / sizes[0], 1.0]])
+        point, rounding = rounding_at(rows, p, np.eye(2), whitener, np.zeros(2))
+        weights = [Fraction(x) for x in point.p.tolist()]
+        errors = [
+            sum(Fraction(x) * w for x, w in zip(row, weights, strict=True)) / sum(weights)
+            - Fraction(mean)
+            for row, mean in zip(rows.tolist(), point.mean.tolist(), strict=True)
+        ]
+        error = np.linalg.norm(whitener @ np.array([float(x) for x in errors]))
+        assert error <= rounding
+        closest = max(closest, error / rounding)
+    assert closest > 1e-3
