@@ -1,6 +1,7 @@
 """The scikit-learn front of `infogeo.maxent.conditional`; exported by `infogeo.interop.sklearn`."""
 
 import warnings
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -11,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from infogeo._array import REAL, along, log_softmax, matched
 from infogeo._docs import finish
 from infogeo._names import is_nameless, matched_rows
-from infogeo.maxent import conditional
+from infogeo.maxent import ConditionalProjection, conditional
 
 # The coefficients of separable data go so far towards their limit that what it excludes gets at
 # most exp(-40), which is rounding beside 1.
@@ -88,15 +89,21 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, *, penalty=None, l1_penalty=None, fit_intercept=True, tol=1e-10, max_steps=100
-    ):
+        self,
+        *,
+        penalty: float | None = None,
+        l1_penalty: Any = None,
+        fit_intercept: bool = True,
+        tol: float = 1e-10,
+        max_steps: int = 100,
+    ) -> None:
         self.penalty = penalty
         self.l1_penalty = l1_penalty
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_steps = max_steps
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Find the distribution.
 
         Parameters
@@ -154,7 +161,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         self.separation_, self.n_steps_ = found.separation, found.steps
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits.
 
         Parameters
@@ -171,7 +178,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         scores = X @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities of the classes.
 
         Parameters
@@ -188,7 +195,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return log_softmax(scores, np)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the classes.
 
         Parameters
@@ -203,7 +210,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         p = np.exp(self.predict_log_proba(X))
         return p / p.sum(axis=1, keepdims=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class.
 
         Parameters
@@ -219,7 +226,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         return self.classes_[winners]
 
 
-def _by_column(X, name, price):
+def _by_column(X: Any, name: str, price: Any) -> Any:
     """Return what there is one of for each column in the order of the columns."""
     if price is None or is_nameless(price):
         return price
@@ -227,22 +234,28 @@ def _by_column(X, name, price):
     return price
 
 
-def _towards_limit(found, X, labels, sample_weight):
+def _towards_limit(
+    found: ConditionalProjection,
+    X: np.ndarray,
+    labels: np.ndarray,
+    sample_weight: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return parameters whose training probabilities are those of the limit to rounding."""
+    direction: Any = found.separation
     excluded = ~found.support
     if sample_weight is not None:
         excluded &= (sample_weight > 0.0)[:, None]
     gaps = []
     for coef, intercept in (
         (found.coef, found.intercept),
-        (found.separation.coef, found.separation.intercept),
+        (direction.coef, direction.intercept),
     ):
         scores = X @ coef.T + intercept
         gaps.append((np.take_along_axis(scores, labels[:, None], axis=1) - scores)[excluded])
     distance = max(0.0, float(((_FAR - gaps[0]) / gaps[1]).max()))
     return (
-        found.coef + distance * found.separation.coef,
-        found.intercept + distance * found.separation.intercept,
+        found.coef + distance * direction.coef,
+        found.intercept + distance * direction.intercept,
     )
 
 

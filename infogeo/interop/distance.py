@@ -1,5 +1,7 @@
 """One distance for everything that infogeo knows: it picks the space by what it is given."""
 
+from typing import Any
+
 from infogeo import _spaces, simplex
 from infogeo._docs import finish
 from infogeo.interop import frames
@@ -8,7 +10,7 @@ from infogeo.interop.distributions import Reading, in_space, is_distribution, jo
 __all__ = ["fisher_rao_distance"]
 
 
-def fisher_rao_distance(a, b, *, check=True):
+def fisher_rao_distance(a: Any, b: Any, *, check: bool = True) -> Any:
     """Fisher-Rao distance between two distributions of any kind that infogeo knows.
 
     Parameters
@@ -76,7 +78,7 @@ def fisher_rao_distance(a, b, *, check=True):
     return read.space.fisher_rao_distance(read.point, other.point, check=check)
 
 
-def _reading(value, check):
+def _reading(value: Any, check: bool) -> Reading:
     space = _spaces.of_point(value)
     if space is not None:
         return Reading(space, value)
@@ -85,7 +87,7 @@ def _reading(value, check):
     return joint(reading(value, check))
 
 
-def _described(value, read):
+def _described(value: Any, read: Reading) -> str:
     suffix = ", by its logarithms" if read.of_logarithms else ""
     return f"{type(value).__name__} (of {_spaces.title_of(read.space)}{suffix})"
 

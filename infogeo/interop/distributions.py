@@ -7,6 +7,7 @@ are its points (``DISTRIBUTIONS``); what takes more than the names of the parame
 
 import functools
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,16 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
-from infogeo._array import LOGITS, POSITIVE, PROBABILITIES, REAL, bad_value, gate, is_readable
+from infogeo._array import (
+    LOGITS,
+    POSITIVE,
+    PROBABILITIES,
+    REAL,
+    Array,
+    bad_value,
+    gate,
+    is_readable,
+)
 from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
@@ -22,7 +32,12 @@ from infogeo.normal import Normal
 __all__ = ["from_distribution"]
 
 
-def from_distribution(distribution, *, space=None, check=True):
+_Reader = Callable[[Any, bool], "Reading"]
+
+
+def from_distribution(
+    distribution: Any, *, space: Any = None, check: bool = True
+) -> Normal | MultivariateNormal | Array:
     """Point of infogeo that is the given distribution of torch or scipy.
 
     Parameters
@@ -100,7 +115,7 @@ class Reading:
     of_logarithms: bool = False
 
 
-def is_distribution(value):
+def is_distribution(value: object) -> bool:
     """Tell whether something is a distribution of torch or scipy, known or not."""
     distributions = sys.modules.get("torch.distributions")
     if distributions is not None and isinstance(value, distributions.Distribution):
@@ -108,8 +123,9 @@ def is_distribution(value):
     return type(value).__module__.split(".")[:2] == ["scipy", "stats"]
 
 
-def reading(distribution, check):
+def reading(distribution: Any, check: bool) -> Reading:
     """Read a distribution in the space that knows most of it."""
+    cls: Any
     for cls in type(distribution).__mro__:
         read = _TORCH.get(cls.__name__) or _by_parameters("torch.distributions", cls.__name__)
         if read is not None and cls.__module__.startswith("torch.distributions."):
@@ -126,7 +142,7 @@ def reading(distribution, check):
 
 
 @functools.cache
-def _declared(library):
+def _declared(library: str) -> dict[str, tuple[Any, tuple[str, ...]]]:
     """Return the space of each distribution of a library that one declares, and its parameters."""
     return {
         name.removeprefix(f"{library}."): (space, parameters)
@@ -136,20 +152,20 @@ def _declared(library):
     }
 
 
-def _by_parameters(library, name):
+def _by_parameters(library: str, name: str) -> _Reader | None:
     """Return what reads a distribution by its parameters, None if no space declares it."""
     if name not in _declared(library):
         return None
     space, parameters = _declared(library)[name]
 
-    def read(distribution, check):
+    def read(distribution: Any, check: bool) -> Reading:
         values = (getattr(distribution, parameter) for parameter in parameters)
         return Reading(space, space.POINTS(*values, check=check))
 
     return read
 
 
-def in_space(read, space, check):
+def in_space(read: Reading, space: Any, check: bool) -> Reading:
     """Return a reading in another space that has the same distributions."""
     point = read.point
     if space is read.space:
@@ -166,7 +182,7 @@ def in_space(read, space, check):
     )
 
 
-def joint(read):
+def joint(read: Reading) -> Reading:
     """Return the multivariate normals of independent components, and other readings as they are."""
     if not read.num_event_axes:
         return read
@@ -177,7 +193,7 @@ def joint(read):
     return Reading(multivariate_normal, point, 0, read.of_logarithms)
 
 
-def _refused(distribution, reason=""):
+def _refused(distribution: Any, reason: str = "") -> TypeError:
     cls = type(distribution)
     of_torch, of_scipy = (_declared(library) for library in ("torch.distributions", "scipy.stats"))
     return TypeError(
@@ -191,14 +207,14 @@ def _refused(distribution, reason=""):
     )
 
 
-def _of_probabilities(p, check):
+def _of_probabilities(p: Array, check: bool) -> Reading:
     """Return the reading of probabilities; those of half precision are divided by their sum."""
     xp, wide = gate(check, distribution=(PROBABILITIES, p))
     is_half = wide.dtype != p.dtype
     return Reading(simplex, wide / xp.sum(wide, axis=-1, keepdims=True) if is_half else wide)
 
 
-def _of_success(p, check):
+def _of_success(p: Array, check: bool) -> Reading:
     """Return the reading of a Bernoulli distribution."""
     xp, p = gate(False, p=(REAL, p))  # in float32, in which 1 - p is exact for halves
     return _of_probabilities(xp.stack([1.0 - p, p], axis=-1), check)
@@ -207,11 +223,11 @@ def _of_success(p, check):
 # ---------------------------------------------------------------- torch
 
 
-def _torch_lognormal(distribution, check):
+def _torch_lognormal(distribution: Any, check: bool) -> Reading:
     return replace(reading(distribution.base_dist, check), of_logarithms=True)
 
 
-def _torch_independent(distribution, check):
+def _torch_independent(distribution: Any, check: bool) -> Reading:
     num_axes = distribution.reinterpreted_batch_ndims
     read = reading(distribution.base_dist, check)
     if num_axes == 0:
@@ -226,14 +242,14 @@ def _torch_independent(distribution, check):
     )
 
 
-def _diagonal(read, num_axes):
+def _diagonal(read: Reading, num_axes: int) -> Reading:
     """Read independent univariate normals along batch axes."""
     flat = -(num_axes + read.num_event_axes)
     mean, std = (x.flatten(flat) for x in (read.point.mean, read.point.std))
     return replace(read, point=Normal(mean, std, check=False), num_event_axes=1)
 
 
-def _block_diagonal(read, num_axes):
+def _block_diagonal(read: Reading, num_axes: int) -> Reading:
     """Read independent multivariate normals along batch axes."""
     point = read.point
     mean = point.mean.flatten(-1 - num_axes)
@@ -249,18 +265,18 @@ def _block_diagonal(read, num_axes):
 _PRODUCTS = {"normal": _diagonal, "multivariate_normal": _block_diagonal}
 
 
-def _torch_categorical(distribution, check):
+def _torch_categorical(distribution: Any, check: bool) -> Reading:
     if not _is_made_from_logits(distribution):
         return _of_probabilities(distribution.probs, check)
     _, z = gate(check, distribution=(LOGITS, distribution.logits))
     return Reading(logits, z)
 
 
-def _torch_one_hot(distribution, check):
+def _torch_one_hot(distribution: Any, check: bool) -> Reading:
     return _torch_categorical(distribution._categorical, check)
 
 
-def _torch_bernoulli(distribution, check):
+def _torch_bernoulli(distribution: Any, check: bool) -> Reading:
     import torch
 
     if not _is_made_from_logits(distribution):
@@ -276,7 +292,7 @@ def _torch_bernoulli(distribution, check):
     return Reading(logits, z)
 
 
-def _is_made_from_logits(distribution):
+def _is_made_from_logits(distribution: Any) -> bool:
     """Tell whether a distribution of torch has logits that know all of it.
 
     torch adds the other parameter when it is asked for, and after ``expand`` takes the logits for
@@ -299,8 +315,8 @@ def _is_made_from_logits(distribution):
     return bool((abs(implied - p) <= 32.0 * precision.eps * p + precision.tiny).all())
 
 
-def _torch_of_one_trial(read):
-    def read_one(distribution, check):
+def _torch_of_one_trial(read: _Reader) -> _Reader:
+    def read_one(distribution: Any, check: bool) -> Reading:
         if not bool(np.all(np.asarray(distribution.total_count) == 1)):
             raise _refused(
                 distribution,
@@ -326,7 +342,7 @@ _TORCH = {
 # ---------------------------------------------------------------- scipy
 
 
-def _scipy_frozen(distribution, check):
+def _scipy_frozen(distribution: Any, check: bool) -> Reading:
     read = _family(distribution, distribution.dist)
     shapes = distribution.dist.shapes
     names = [*(shapes.split(", ") if shapes else ()), "loc", "scale"]
@@ -335,10 +351,10 @@ def _scipy_frozen(distribution, check):
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
 
 
-def _family(distribution, family):
+def _family(distribution: Any, family: Any) -> Callable[[Any, dict[str, Any], bool], Reading]:
     """Return what reads one of scipy's families from its parameters."""
     for name in (*_FAMILIES, *_declared("scipy.stats")):
-        usual = getattr(sys.modules["scipy.stats"], name, None)
+        usual: Any = getattr(sys.modules["scipy.stats"], name, None)
         # An instance of one's own may have another support.
         if type(family) is type(usual) and (family.a, family.b) == (usual.a, usual.b):
             return _FAMILIES.get(name) or functools.partial(
@@ -347,19 +363,21 @@ def _family(distribution, family):
     raise _refused(distribution)
 
 
-def _scipy_declared(space, parameters, distribution, given, check):
+def _scipy_declared(
+    space: Any, parameters: tuple[str, ...], distribution: Any, given: dict[str, Any], check: bool
+) -> Reading:
     _require_neutral(distribution, given, {"loc": 0.0, "scale": 1.0}.keys() - set(parameters))
     values = (given[name] for name in parameters)
     return Reading(space, space.POINTS(*values, check=check))
 
 
-def _scipy_lognormal(distribution, given, check):
+def _scipy_lognormal(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
     _require_neutral(distribution, given, {"loc"})
     xp, scale = gate(check, scale=(POSITIVE, given["scale"]))
     return Reading(normal, Normal(xp.log(scale), given["s"], check=check), of_logarithms=True)
 
 
-def _scipy_bernoulli(distribution, given, check):
+def _scipy_bernoulli(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
     _require_neutral(distribution, given, {"loc"})
     _require_one_trial(distribution, given.get("n", 1))
     return _of_success(given["p"], check)
@@ -372,7 +390,7 @@ _FAMILIES = {
 }
 
 
-def _require_neutral(distribution, given, names):
+def _require_neutral(distribution: Any, given: dict[str, Any], names: Iterable[str]) -> None:
     """Raise unless the distribution is neither shifted nor scaled, as far as names say."""
     for name, neutral, change in (("loc", 0.0, "shift"), ("scale", 1.0, "scale")):
         if name in names and np.any(np.asarray(given[name]) != neutral):
@@ -382,7 +400,7 @@ def _require_neutral(distribution, given, names):
             )
 
 
-def _require_one_trial(distribution, n):
+def _require_one_trial(distribution: Any, n: Any) -> None:
     if np.any(np.asarray(n) != 1):
         raise _refused(
             distribution,
@@ -391,17 +409,17 @@ def _require_one_trial(distribution, n):
         )
 
 
-def _scipy_multinomial(distribution, check):
+def _scipy_multinomial(distribution: Any, check: bool) -> Reading:
     _require_one_trial(distribution, distribution.n)
     return _of_probabilities(distribution.p, check)
 
 
-def _scipy_new_binomial(distribution, check):
+def _scipy_new_binomial(distribution: Any, check: bool) -> Reading:
     _require_one_trial(distribution, distribution.n)
     return _of_success(distribution.p, check)
 
 
-def _scipy_shifted(distribution, check):
+def _scipy_shifted(distribution: Any, check: bool) -> Reading:
     """Read loc + scale X; the scale may be negative."""
     read = reading(distribution._dist, check)
     affine = getattr(read.space, "AFFINE", None)
@@ -412,10 +430,12 @@ def _scipy_shifted(distribution, check):
     )
 
 
-def _scipy_made(distribution, check):
+def _scipy_made(distribution: Any, check: bool) -> Reading:
     """Read what make_distribution has made of an older family, whose formulas it holds."""
     cls = type(distribution)
-    formulas = (getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula"))
+    formulas: Iterable[Any] = (
+        getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula")
+    )
     owners = [x.__self__ for x in formulas if hasattr(x, "__self__")]  # they are its methods
     read = _family(distribution, owners[0] if owners else None)
     given = {name: getattr(distribution, name) for name in distribution._parameters}
