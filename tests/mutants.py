@@ -26,7 +26,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Imported before the processes are forked off, which saves most of the time of a small test.
-IMPORTED_ONCE = ("numpy", "scipy.optimize", "scipy.sparse", "scipy.stats", "torch", "pytest")
+IMPORTED_ONCE = (
+    *("numpy", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.stats", "torch"),
+    *("pytest", "hypothesis", "mpmath"),
+)
 NOT_COPIED = (".*", "__pycache__", "build", "dist", "out", "_build")
 
 SWAPPED = {
