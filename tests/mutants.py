@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Imported before the processes are forked off, which saves most of the time of a small test.
 IMPORTED_ONCE = (
     *("numpy", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.stats", "torch"),
-    *("pytest", "hypothesis", "mpmath"),
+    *("pytest", "mpmath"),
 )
 NOT_COPIED = (".*", "__pycache__", "build", "dist", "out", "_build")
 
