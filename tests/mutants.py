@@ -22,6 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +120,8 @@ def mutants(text):
     for node in _nodes(ast.parse(text)):
         for place, new in _changes(source, node):
             mutant = Mutant(source, *place, new)
-            with contextlib.suppress(SyntaxError):
+            with contextlib.suppress(SyntaxError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about a number that is called or indexed
                 compile(mutant.text, "mutant", "exec")
                 found.append(mutant)
     unique = {(mutant.first, mutant.last, mutant.new): mutant for mutant in found}.values()
