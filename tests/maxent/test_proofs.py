@@ -111,6 +111,9 @@ def test_an_outcome_that_rounding_leaves_some_mass_is_not_called_impossible():
     assert c_maximize(F, [1.0]).support.tolist() == [True, False, False]
     found = c_maximize(F, [1.0 + 2.3e-16], throw=False)
     assert found.status is Status.UNDECIDED
+    # Nor if another feature is exactly what it is on the face, and rules out other outcomes.
+    found = c_maximize([*F, [0.0, 0.0, 1.0]], [1.0 + 2.3e-16, 0.0], throw=False)
+    assert found.status is Status.UNDECIDED
 
 
 def test_logits_that_run_off_prove_nothing():

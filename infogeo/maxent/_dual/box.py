@@ -265,7 +265,7 @@ def _corrected(problem, solution, side, lower, upper):
 
 def slack_of(problem, size, mean, error):
     """Return what rounding and the error of the probabilities do to means of entries of a size."""
-    return CAUTION * max(problem.roundoff, EPS) * (size + np.abs(mean)) + error * size
+    return CAUTION * problem.roundoff * (size + np.abs(mean)) + error * size
 
 
 def corrected(side, theta, mean, lower, upper, slack):
