@@ -12,6 +12,8 @@ Declared:
 - ``SPHERE``: the `SphereChart` of a space whose points are distributions over outcomes.
 - ``DISTRIBUTIONS``: which distributions of torch and scipy are points, by the names of the
   parameters that make the point: ``{"scipy.stats.poisson": ("mu",)}``.
+- ``RAW``: the `RawParameters` that a network may put out, for a head.
+- ``ORTHOGONAL``: True if the fields of points are orthogonal coordinates of the Fisher metric.
 - ``AFFINE``: ``AFFINE(point, shift, factor, check=True)`` is the distribution of shift + factor X,
   in a space that has it.
 
@@ -80,6 +82,34 @@ class SphereChart:
     converted: Callable[["SphereChart", Array, Namespace], Array]
     cooled: Callable[[Array, float], Array]
     excluded: float
+
+
+@dataclass(frozen=True)
+class RawParameters:
+    """Parameters of points that may be any real numbers, as a network puts them out.
+
+    Each point has a fixed number of them, and they are orthogonal in the Fisher metric. The
+    functions work where the point itself would overflow or underflow: a rate of exp(1000). They
+    take tuples with one array for each parameter, and can be pickled.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What the parameters are, in the plural: as messages call them.
+    log_lengths : callable
+        ``log_lengths(z, xp)``: for each parameter the logarithm of the Fisher length of its unit
+        vector.
+    distance : callable
+        ``distance(z, w, xp)``: the Fisher-Rao distance.
+    geodesic : callable
+        ``geodesic(z, w, t, xp)``: the parameters on the shortest path, for t of shape (k,), whose
+        axis comes first in the result.
+    """
+
+    names: tuple[str, ...]
+    log_lengths: Callable[[Any, Namespace], tuple[Array, ...]]
+    distance: Callable[[Any, Any, Namespace], Array]
+    geodesic: Callable[[Any, Any, Array, Namespace], tuple[Array, ...]]
 
 
 # ---------------------------------------------------------------- names and objects

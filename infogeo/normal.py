@@ -23,6 +23,7 @@ from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
 from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill, make
+from infogeo._spaces import RawParameters
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -152,6 +153,7 @@ class Normal(Points):
 
 
 POINTS = Normal
+ORTHOGONAL = True
 DISTRIBUTIONS = {
     "torch.distributions.Normal": ("loc", "scale"),
     "scipy.stats.norm": ("loc", "scale"),
@@ -222,6 +224,9 @@ def _moments(name, samples, check, xp):
     unit = xp.max(xp.abs(deviation), axis=0)
     std = unit * xp.sqrt(xp.mean((deviation / unit) ** 2, axis=0))
     return mean, std
+
+
+TANGENTS = Tangent
 
 
 # ---------------------------------------------------------------- distance
@@ -1479,6 +1484,52 @@ def _centred(x, weights, axis, xp):
     mean = xp.sum(weights * x, axis=axis, keepdims=True)
     mean = mean + xp.sum(weights * (x - mean), axis=axis, keepdims=True)
     return mean, x - mean
+
+
+# ---------------------------------------------------------------- means and log deviations
+
+
+def _log_lengths(z, xp):
+    """Return the logarithms of 1 / std and of sqrt 2."""
+    _, log_std = z
+    return -log_std, xp.full_like(log_std, 0.5 * math.log(2.0))
+
+
+def _raw_distance(z, w, xp):
+    r"""Return the distance by the logarithms l of the deviations.
+
+    With l the difference of the log stds and g their mean it is
+    2 sqrt2 arcsinh(hypot(sinh(l / 2), dmu exp(-g) / sqrt 8)). No std is formed: where the terms
+    reach exp(20), the larger one is taken out, and arcsinh x is log 2x to rounding.
+    """
+    (mean_z, log_z), (mean_w, log_w) = z, w
+    step = xp.abs(mean_z - mean_w)
+    half, level = 0.5 * xp.abs(log_z - log_w), 0.5 * (log_z + log_w)
+    zero, one, moves = xp.zeros_like(step), xp.ones_like(step), step > 0.0
+    log_step = xp.log(xp.where(moves, step, one))
+    t = xp.maximum(xp.where(moves, log_step - level, half), half)
+    is_far = t > 20.0
+    t = xp.where(is_far, t, zero)
+    root = xp.exp(xp.where(moves, 0.5 * (-level - t), zero))
+    across = root * (root * step) / math.sqrt(8.0)
+    along = -0.5 * xp.expm1(-2.0 * half) * xp.exp(half - t)
+    scaled = _array.norm(xp.stack([across, along], axis=-1), xp)
+    arc = xp.where(is_far, t + xp.log(xp.where(is_far, 2.0 * scaled, one)), xp.asinh(scaled))
+    return 2.0 * _ROOT_2 * arc
+
+
+def _raw_geodesic(z, w, t, xp):
+    """Return semicircles of the half-plane; stds in the widest dtype, where their range is."""
+    dtype, wide = z[0].dtype, _array.widest_dtype(z[0], xp)
+    a, b = ([xp.astype(x, wide, copy=False) for x in y] for y in (z, w))
+    ends = (Normal(mean, xp.exp(log_std), check=False) for mean, log_std in (a, b))
+    path = fisher_rao_geodesic(*ends, xp.astype(t, wide, copy=False), check=False)
+    return xp.astype(path.mean, dtype, copy=False), xp.astype(xp.log(path.std), dtype, copy=False)
+
+
+RAW = RawParameters(
+    ("means", "logarithms of standard deviations"), _log_lengths, _raw_distance, _raw_geodesic
+)
 
 
 finish(

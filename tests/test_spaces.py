@@ -25,6 +25,7 @@ from infogeo.mean import frechet_mean
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.neighbors import nearest, pairwise_distance
 from infogeo.normal import Normal
+from infogeo.pullback import heads, input_metrics
 from infogeo.testing import LAWS, check_space
 
 Z = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5], [1.0, 1.0, 1.0]])
@@ -62,6 +63,7 @@ USES = {
         torch.distributions.Categorical(logits=T), space=s
     ),
     ("interop.torch.DistanceMeter", "space"): meter_mean,
+    ("pullback.heads.of_space", "space"): lambda s: heads.of_space(s, torch.clone).distance(T, -T),
     ("testing.check_space", "space"): laws_that_hold,
     ("interop.torch.FisherRaoLoss", "target_space"): lambda s: FisherRaoLoss(target_space=s)(
         T, T.roll(1, 0)
@@ -85,8 +87,20 @@ def arguments_that_are_spaces():
                         yield f"{info.name}.{name}".removeprefix("infogeo."), argument
 
 
+# Inputs are points that are objects.
+OF_POINTS = {("pullback.input_metrics.of_space", "space"): input_metrics.of_space}
+
+
 def test_every_argument_that_is_a_space_is_tested_here():
-    assert set(arguments_that_are_spaces()) == set(USES)
+    assert set(arguments_that_are_spaces()) == set(USES) | set(OF_POINTS)
+
+
+@pytest.mark.parametrize("use", OF_POINTS.values())
+def test_spaces_of_points_go_by_their_names(use):
+    x, v = torch.rand(2, 2, 3), torch.rand(2, 2, 3)
+    expected = use(normal).norm(x, v)
+    for name in ("normal", "infogeo.normal"):
+        assert torch.equal(use(name).norm(x, v), expected)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=map(".".join, USES))

@@ -10,11 +10,12 @@ cancels, and everything else is derived from them here.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from infogeo import _array, _points
 from infogeo._array import REAL, UNIT_INTERVAL, Array, Namespace, bad_value
 from infogeo._points import make
+from infogeo._spaces import RawParameters
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Line:
         ``log_density(point, x)``: the logarithm of the density at x, for plots; with numpy.
     window : callable
         ``window(point)``: the x to show, for plots; integers if the distribution is discrete.
+    RAW : RawParameters or None
+        The parameters that a network may put out.
     """
 
     POINTS: type
@@ -89,6 +92,8 @@ class Line:
     DISTRIBUTIONS: dict[str, tuple[str, ...]]
     log_density: Callable[[Any, Any], Any]
     window: Callable[[Any], Any]
+    RAW: RawParameters | None = None
+    ORTHOGONAL: ClassVar[bool] = True
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""

@@ -14,6 +14,7 @@ from infogeo import _array, _divergence
 from infogeo._array import REAL, WEIGHTS, Array
 from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill
+from infogeo._spaces import RawParameters
 from infogeo._system.registry import storable
 from infogeo.manifolds._line import IDENTITY, Coordinate, Line, log_ratio
 
@@ -173,6 +174,28 @@ def _window(point):
     return np.arange(max(0.0, math.floor(low - reach)), math.ceil(high + reach) + 1.0).astype(int)
 
 
+# ---------------------------------------------------------------- logarithms of rates
+
+
+def _log_lengths(z, xp):
+    """Return the logarithm of the root of the rate."""
+    return (0.5 * z[0],)
+
+
+def _raw_distance(z, w, xp):
+    """Return the difference of 2 exp(z / 2), whose larger term is taken out."""
+    (z,), (w,) = z, w
+    decrease = -2.0 * _array.expm1(-0.5 * xp.abs(z - w), xp)
+    return _array.times_exp(decrease, 0.5 * xp.maximum(z, w), xp)
+
+
+def _raw_geodesic(z, w, t, xp):
+    """Return the straight line between the roots of the rates."""
+    (z,), (w,) = z, w
+    t = _array.as_leading(t, z, xp)
+    return (2.0 * xp.logaddexp(0.5 * z + xp.log1p(-t), 0.5 * w + xp.log(t)),)
+
+
 SPACE = Line(
     POINTS=Poisson,
     TANGENTS=Tangent,
@@ -184,6 +207,7 @@ SPACE = Line(
     DISTRIBUTIONS={"torch.distributions.Poisson": ("rate",), "scipy.stats.poisson": ("mu",)},
     log_density=_log_density,
     window=_window,
+    RAW=RawParameters(("logarithms of rates",), _log_lengths, _raw_distance, _raw_geodesic),
 )
 
 

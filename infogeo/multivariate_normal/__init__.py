@@ -81,6 +81,7 @@ __all__ = [
 ]
 
 POINTS = MultivariateNormal
+TANGENTS = Tangent
 DISTRIBUTIONS = {
     "torch.distributions.MultivariateNormal": ("loc", "covariance_matrix"),
     "torch.distributions.LowRankMultivariateNormal": ("loc", "covariance_matrix"),
