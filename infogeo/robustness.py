@@ -5,6 +5,7 @@ the network moves its prediction it is an indicator of robustness; the direction
 fastest are attacks, and how fast it moves can be penalised in training.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from infogeo._array import Array
@@ -14,6 +15,7 @@ from infogeo._system.registry import storable
 
 try:
     import torch
+    from torch import Tensor
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.robustness") from None
 
@@ -24,10 +26,10 @@ from array_api_compat import torch as torch_namespace
 from infogeo import _array
 from infogeo._array import POSITIVE, REAL, bad_value, gate
 from infogeo.lipschitz.certificates import boundary_distance
-from infogeo.pullback import PullbackMetric, heads
+from infogeo.pullback import Head, PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
-from infogeo.pullback._network import network_of
+from infogeo.pullback._network import Inputs, network_of
 
 __all__ = [
     "Attack",
@@ -65,8 +67,14 @@ class Attack:
 
 
 def robustness_indicator(
-    model, x, *, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
     r"""Return the distance at which the decision would change if the network stayed as steep.
 
     .. math:: \frac{d_B(x)}{\sqrt{\lambda_{\max}(x)}}
@@ -124,8 +132,15 @@ def robustness_indicator(
 
 
 def isometry_criterion(
-    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
     r"""Return whether the network is too flat at x for a perturbation to change the decision.
 
     .. math:: \sqrt{\lambda_{\max}(x)} \le \frac{d_B(x)}{r}
@@ -181,8 +196,16 @@ def isometry_criterion(
 
 
 def spectral_attack(
-    model, x, *, radius, num_steps=1, clip=None, inputs=None, temperature=1.0, check=True
-):
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    num_steps: int = 1,
+    clip: tuple[float | Tensor, float | Tensor] | None = None,
+    inputs: Inputs = None,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Attack:
     r"""Move inputs along the direction in which the prediction moves fastest.
 
     Each step goes along the top eigenvector of the pullback metric where it starts, in the sense
@@ -247,17 +270,17 @@ def spectral_attack(
     check_count("num_steps", num_steps)
     x = x.detach() if isinstance(x, torch.Tensor) else x
     z = _outputs(metric, x)
-    radius = _radius(radius, x[:, *(0,) * (x.ndim - 1)], check)
+    radii = _radius(radius, x.flatten(1)[:, 0], check)
     box = _box(clip, x, check)
     label = z.argmax(-1, keepdim=True)
     points, used = x, 0.0
     for share in _shares(num_steps):
         direction = metric.spectrum(points, num_values=1).vectors[:, 0].to(_wide(x))
-        change, step = points.to(_wide(x)) - x, _beside(share * radius, x) * direction
+        change, step = points.to(_wide(x)) - x, _beside(share * radii, x) * direction
         used = used + share
-        ends = [_end(x, change + sign * step, used * radius, box) for sign in (1.0, -1.0)]
-        odds = [_log_odds(_outputs(metric, end), label) for end in ends]
-        points = torch.where(_beside(odds[0] <= odds[1], x), *ends)
+        one, other = (_end(x, change + s * step, used * radii, box) for s in (1.0, -1.0))
+        odds = [_log_odds(_outputs(metric, end), label) for end in (one, other)]
+        points = torch.where(_beside(odds[0] <= odds[1], x), one, other)
     z = _outputs(metric, points)
     distances = _norm(points.to(_wide(x)) - x).to(z.dtype)
     return Attack(points, z.argmax(-1) != label[:, 0], distances, metric.temperature)
@@ -323,8 +346,15 @@ def _held(speed, room, radius):
 
 
 def isometry_penalty(
-    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
     r"""Return how far the network is from a partial isometry, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \Bigl\| A(x) A(x)^\top
@@ -394,16 +424,16 @@ def isometry_penalty(
 
 
 def trace_penalty(
-    model,
-    x,
+    model: Callable[..., Tensor],
+    x: Tensor,
     *,
-    num_probes=1,
-    generator=None,
-    inputs=None,
-    head=heads.categorical,
-    temperature=1.0,
-    check=True,
-):
+    num_probes: int = 1,
+    generator: torch.Generator | None = None,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
     r"""Return an estimate of the mean trace of the metric, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \operatorname{tr} G(x)

@@ -2,10 +2,12 @@
 
 import copy
 import math
+from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from infogeo._array import REAL, bad_value, gate
@@ -15,7 +17,13 @@ from infogeo.lipschitz._checks import check_calls, check_module, check_size, nam
 from infogeo.pullback._checks import check_modes
 
 
-def freeze(model, *, order=2):
+@overload
+def freeze(model: nn.Sequential, *, order: float = 2) -> nn.Sequential: ...
+@overload
+def freeze(model: nn.Module, *, order: float = 2) -> nn.Module: ...
+
+
+def freeze(model: nn.Module, *, order: float = 2) -> nn.Module:
     r"""Copy a trained network into plain layers whose Lipschitz bound holds strictly.
 
     .. math:: W \leftarrow W / \max(1, |W|_{p \to p})
@@ -76,7 +84,7 @@ def freeze(model, *, order=2):
     return copy.deepcopy(model, frozen).eval().requires_grad_(False)
 
 
-def lipschitz_bound(model, *, order=2):
+def lipschitz_bound(model: nn.Module, *, order: float = 2) -> float:
     r"""Return an upper bound on the Lipschitz constant of a network.
 
     .. math:: L = \prod_i |W_i|_{p \to p}
@@ -122,7 +130,7 @@ def lipschitz_bound(model, *, order=2):
     return _bound(model, "", _own_order(order))
 
 
-def operator_norm(weight, *, domain_order=2, codomain_order=2):
+def operator_norm(weight: Tensor, *, domain_order: float = 2, codomain_order: float = 2) -> Tensor:
     r"""Return the norm of a matrix as a linear map, where it can be computed.
 
     .. math:: |W|_{p \to q} = \max_{x \ne 0} |W x|_q / |x|_p
@@ -196,7 +204,9 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
     )
 
 
-def jacobian_spectrum(model, x, *, chunk_size=None):
+def jacobian_spectrum(
+    model: Callable[[Tensor], Tensor], x: Tensor, *, chunk_size: int | None = None
+) -> Tensor:
     r"""Return the singular values of the Jacobian of a network, at each input.
 
     Parameters

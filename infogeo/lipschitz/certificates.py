@@ -1,13 +1,12 @@
 r"""What a Lipschitz constant guarantees about a prediction.
 
-They are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`, where nothing else is
-said; a bound on the network's constant is `infogeo.lipschitz.layers.lipschitz_bound`. They hold to
-the rounding of the dtype they are computed in, and for the constant they are given.
+The certificates are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`, unless a
+function says otherwise. They hold to the rounding of their dtype, for the constant that they are
+given; `infogeo.lipschitz.layers.lipschitz_bound` computes a bound on the constant of a network.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from array_api_compat import device as device_of
 
@@ -16,6 +15,7 @@ from infogeo._array import (
     NON_NEGATIVE,
     POSITIVE,
     REAL,
+    Array,
     bad_value,
     boundary_sine,
     entries,
@@ -41,8 +41,6 @@ __all__ = [
     "total_variation_bound",
 ]
 
-Array = Any
-
 
 @storable("Coverage")
 @dataclass(frozen=True, eq=False)
@@ -67,7 +65,7 @@ class Coverage:
     certified_accuracy: Array
 
 
-def margin_radius(logits, *, lipschitz_constant, check=True):
+def margin_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return the radius within which no perturbation of the input changes the predicted class.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{\sqrt2 L}
@@ -114,7 +112,7 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     return (top - second) / (math.sqrt(2.0) * constant)
 
 
-def binary_radius(f, *, lipschitz_constant, check=True):
+def binary_radius(f: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return the radius within which no perturbation of the input changes the sign of the output.
 
     .. math:: r(f) = |f| / L
@@ -152,7 +150,9 @@ def binary_radius(f, *, lipschitz_constant, check=True):
     return xp.abs(f) / constant
 
 
-def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
+def pairwise_radius(
+    logits: Array, weight: Array, *, lipschitz_constant: Array, check: bool = True
+) -> Array:
     r"""Return the radius within which the predicted class stays, from the rows of the last layer.
 
     .. math:: r(z) = \min_{j \ne k} \frac{z_k - z_j}{L |w_k - w_j|_2}, \qquad z = W h(x) + b
@@ -219,7 +219,7 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     return xp.min(radii, axis=-1) / constant
 
 
-def l_inf_radius(logits, *, lipschitz_constant, check=True):
+def l_inf_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return the radius in the maximum norm within which the predicted class stays.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{2 K}
@@ -259,7 +259,7 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     return (top - second) / (2.0 * constant)
 
 
-def boundary_distance(logits, *, check=True):
+def boundary_distance(logits: Array, *, check: bool = True) -> Array:
     r"""Return the Fisher-Rao distance from a prediction to the nearest one with another decision.
 
     .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
@@ -304,7 +304,7 @@ def boundary_distance(logits, *, check=True):
     return 2.0 * xp.asin(boundary_sine(z, xp))
 
 
-def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
+def fisher_rao_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return the radius within which the prediction cannot drift to a decision boundary.
 
     .. math:: r(p) = \frac{2 \sqrt2}{L} \operatorname{artanh}
@@ -346,7 +346,7 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
 
 
-def drift_bound(radius, *, lipschitz_constant, check=True):
+def drift_bound(radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return how far a perturbation can move the prediction, in Fisher-Rao distance.
 
     .. math:: \delta(r) = 2 \operatorname{gd}\Bigl(\frac{L r}{2 \sqrt2}\Bigr)
@@ -386,7 +386,7 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
     return 4.0 * xp.atan(xp.tanh(constant * radius / (4.0 * math.sqrt(2.0))))
 
 
-def total_variation_bound(radius, *, lipschitz_constant, check=True):
+def total_variation_bound(radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return how far a perturbation can move the prediction, in total variation.
 
     .. math:: \tfrac12 |p - q|_1 \le \sin \frac{\delta(r)}2 = \tanh \frac{L r}{2 \sqrt2}
@@ -427,7 +427,9 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
     return xp.tanh(constant * radius / (2.0 * math.sqrt(2.0)))
 
 
-def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
+def confidence_bound(
+    logits: Array, radius: Array, *, lipschitz_constant: Array, check: bool = True
+) -> Array:
     r"""Return the least probability that the predicted class can fall to under a perturbation.
 
     .. math:: q_k \ge \operatorname{sigmoid}\Bigl(\log \frac{p_k}{1 - p_k} - \sqrt2 L r\Bigr)
@@ -482,7 +484,7 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     return xp.where(is_alone, xp.ones_like(bound), bound)
 
 
-def accept(logits, radius, *, lipschitz_constant, check=True):
+def accept(logits: Array, radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
     r"""Return whether a prediction is certified for a radius; if not, its class is "rejected".
 
     .. math:: z_{(1)} - z_{(2)} > \sqrt2 L r
@@ -527,7 +529,9 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
     return top - second > math.sqrt(2.0) * constant * radius
 
 
-def coverage(logits, target, radii, *, lipschitz_constant, check=True):
+def coverage(
+    logits: Array, target: Array, radii: Array, *, lipschitz_constant: float, check: bool = True
+) -> Coverage:
     r"""Return the coverage and the accuracy of a classifier that rejects what is not certified.
 
     Parameters

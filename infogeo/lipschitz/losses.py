@@ -12,6 +12,7 @@ from infogeo._system.extras import missing
 
 try:
     import torch
+    from torch import Tensor
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.losses") from None
 
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-def tau_cross_entropy(logits, target, *, tau, check=True):
+def tau_cross_entropy(logits: Tensor, target: Tensor, *, tau: float, check: bool = True) -> Tensor:
     r"""Return the mean cross-entropy of the logits times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \Bigl(\log \sum_i e^{\tau z_{ki}} - \tau z_{k, y_k}\Bigr)
@@ -76,7 +77,9 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     return torch.mean(_cross_entropy(z, target, tau))
 
 
-def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
+def offset_cross_entropy(
+    logits: Tensor, target: Tensor, *, offset: float, tau: float = 1.0, check: bool = True
+) -> Tensor:
     r"""Return the mean cross-entropy after an offset is subtracted from the target's logit.
 
     .. math:: \frac1{n \tau} \sum_k \log\Bigl(1 +
@@ -130,7 +133,9 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     return torch.mean(_cross_entropy(torch.where(is_target, z - offset, z), target, tau))
 
 
-def multiclass_hinge(logits, target, *, margin, check=True):
+def multiclass_hinge(
+    logits: Tensor, target: Tensor, *, margin: float, check: bool = True
+) -> Tensor:
     r"""Return by how much the margins to the other classes fall short, in sum, as a mean.
 
     .. math:: \frac1n \sum_k \sum_{i \ne y_k} \max(0, \kappa - (z_{k, y_k} - z_{ki}))
@@ -171,7 +176,7 @@ def multiclass_hinge(logits, target, *, margin, check=True):
     return torch.mean(missing.sum(-1))
 
 
-def binary_tau_cross_entropy(f, y, *, tau, check=True):
+def binary_tau_cross_entropy(f: Tensor, y: Tensor, *, tau: float, check: bool = True) -> Tensor:
     r"""Return the mean binary cross-entropy of the output times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \log(1 + e^{-\tau y_k f_k})
@@ -214,7 +219,7 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
     return -torch.mean(torch.nn.functional.logsigmoid(tau * y * f)) / tau
 
 
-def kantorovich_rubinstein(f, y, *, check=True):
+def kantorovich_rubinstein(f: Tensor, y: Tensor, *, check: bool = True) -> Tensor:
     r"""Return the mean of f over the class -1 less its mean over the class 1.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
@@ -259,7 +264,7 @@ def kantorovich_rubinstein(f, y, *, check=True):
     return _kantorovich_rubinstein(f, y)
 
 
-def hkr(f, y, *, margin, weight, check=True):
+def hkr(f: Tensor, y: Tensor, *, margin: float, weight: float, check: bool = True) -> Tensor:
     r"""Return the Kantorovich-Rubinstein loss with a hinge.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
@@ -307,7 +312,7 @@ def hkr(f, y, *, margin, weight, check=True):
     return _kantorovich_rubinstein(f, y) + weight * hinge
 
 
-def mean_certifiable_robustness(f, y, *, check=True):
+def mean_certifiable_robustness(f: Tensor, y: Tensor, *, check: bool = True) -> Tensor:
     r"""Return minus the mean of the signed certificates.
 
     .. math:: -\frac1n \sum_k y_k f_k

@@ -14,7 +14,7 @@ from infogeo._system.extras import missing
 
 try:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.output_layers") from None
 
@@ -39,10 +39,10 @@ class Softmax(nn.Module):
     tensor([0.6728, 0.1636, 0.1636])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         """Return the log-probabilities.
 
         Parameters
@@ -86,10 +86,10 @@ class Arcsine(nn.Module):
     tensor([0.1301, 0.1301, 0.3699, 0.3699])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         """Return the log-probabilities.
 
         Parameters
@@ -135,10 +135,10 @@ class SphereExponential(nn.Module):
     tensor([0.5342, 0.2329, 0.2329])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         """Return the log-probabilities.
 
         Parameters

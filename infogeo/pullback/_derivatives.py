@@ -122,7 +122,7 @@ def push_forward(outputs, x, v):
 
 
 def push_by_two_backwards(outputs, x, v):
-    """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
+    """Return z and J v, the gradient of w -> <J'w, v>, which is linear in w."""
     z = outputs(x)
     w = torch.zeros_like(z, requires_grad=True)
     pulled = pull_back(z, x, w, create_graph=True)

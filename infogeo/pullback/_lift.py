@@ -29,7 +29,7 @@ def lift(network, x0, x1, num_segments):
 def _spread(network, z0, z1, num_segments):
     """Return outputs on the geodesic that are spread evenly, in length and in their own units.
 
-    Towards a saturated prediction logits grow beyond all bounds on a short way.
+    Near a saturated prediction logits grow beyond all bounds over a short distance.
     """
     t = torch.linspace(0.0, 1.0, _GRID * num_segments + 1, dtype=z0.dtype, device=z0.device)
     fine = network.head.geodesic(z0, z1, t)

@@ -7,10 +7,12 @@ which sample each of them belongs to, so that the further inputs of the model fo
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
 from infogeo._docs import finish
@@ -29,6 +31,8 @@ from infogeo.pullback._references import eagerly, is_compiled
 from infogeo.pullback.heads import Head
 from infogeo.pullback.strategies import puller
 
+Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None
+
 _PART = 2**22  # numbers of an input batch that the model sees at once
 
 
@@ -40,12 +44,12 @@ class SampleInputs:
     named: dict[str, torch.Tensor]
 
     @classmethod
-    def of(cls, inputs):
-        """Return the further inputs that a user gave: None, a tensor, several, or by name."""
+    def of(cls, inputs: "Inputs | SampleInputs", num_samples: int | None = None) -> "SampleInputs":
+        """Return the further inputs that a user gave, for so many samples if that is known."""
         if isinstance(inputs, cls):
             return inputs
         named = dict(inputs) if isinstance(inputs, Mapping) else {}
-        positional = () if named or inputs is None or isinstance(inputs, Mapping) else inputs
+        positional = () if inputs is None or isinstance(inputs, Mapping) else inputs
         if isinstance(positional, torch.Tensor):
             positional = (positional,)
         if not isinstance(positional, tuple | list) or not all(isinstance(n, str) for n in named):
@@ -55,6 +59,8 @@ class SampleInputs:
             )
         found = cls(tuple(positional), named)
         found._check()
+        if num_samples is not None:
+            found.check_for(num_samples)
         return found
 
     @property
@@ -244,7 +250,7 @@ def call_model(model, x, inputs, samples=None):
         raise
 
 
-def check_independent(model, x, *, inputs=None):
+def check_independent(model: Callable[..., Tensor], x: Tensor, *, inputs: Inputs = None) -> None:
     """Verify that a model treats each input by itself, and always in the same way.
 
     The model is called twice with the same inputs, and with the first one alone. Dropout, what is
@@ -280,9 +286,8 @@ def check_independent(model, x, *, inputs=None):
     infogeo.BadValueError: model must treat each input by itself: ... differ ...
     """
     check_input(x, check=True)
-    inputs = SampleInputs.of(inputs)
-    inputs.check_for(len(x))
-    check_samples(lambda y, rows: call_model(model, y, inputs, rows), x)
+    further = SampleInputs.of(inputs, len(x))
+    check_samples(lambda y, rows: call_model(model, y, further, rows), x)
 
 
 def refused_shape(x, z):

@@ -119,7 +119,7 @@ class FactorProducts:
         return rows[..., 0], log_weights.exp().to(z.dtype)
 
     def right_vectors(self, w):
-        """Return S'w, for orthogonal images S'w normalised: they are orthonormalised in turn."""
+        """Return the images S'w of left singular vectors w, made orthonormal in their order."""
         images = self.transposed(w).double()
         lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True)
         images = images / torch.where(lengths == 0.0, 1.0, lengths)
@@ -242,7 +242,7 @@ def _ritz(basis, images, num_values, step, rounding, rtol):
 
 
 def _bounds(values, residuals):
-    """Return min(r, r^2 / gap), the gap to the others less what these may be off."""
+    """Return min(r, r^2 / gap): the gap to the other values, less the residuals of those."""
     if values.shape[1] == 1:
         return residuals
     gaps = (values[:, :, None] - values[:, None]).abs() - residuals[:, None]

@@ -92,14 +92,16 @@ class _Pieces:
 def polygon_length(network, corners, rtol, tol, eps):
     """Return the lengths of polygons with corners of shape (n + 1, batch, ...).
 
-    A turn between the middle and an end shows in none of three distances, only as a difference of
-    the halves. Halving a smooth piece halves that difference, relative to the length; around a
-    turn it lasts, and no more than it is missing. That is to be relied on where the difference was
-    small before: a turn near a quarter makes it fall from almost all of the length to nothing.
+    Where the predictions turn back between the middle and an end of a piece, its length and those
+    of its halves do not show it; only the halves differ in length. Halving a smooth piece halves
+    this difference, relative to the length. Around a turn the difference lasts, and what is
+    missing of the length is no more than the difference. A difference that has become small proves
+    that there is no turn only if it was small before: for a turn near a quarter of a piece it falls
+    from almost the whole length to nothing in one step.
 
-    Halving ends at rounding, and where an input has no number between the ends of a piece: what is
-    left there is a jump. Steps shorter than rounding only add it up: that is their error. Lengths
-    to rtol are asked for; those to tol, relative, are what they say.
+    Halving ends where rounding hides the lengths, and where there is no number between the ends of
+    a piece: what is left there is a jump. The rounding of many short steps adds up, and is counted
+    as an error. The goal is a relative error of rtol; a length with one of tol is CONVERGED.
     """
     batch = corners.shape[1]
     rounding = _rounding_of_steps(network, corners, eps)

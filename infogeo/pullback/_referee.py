@@ -194,7 +194,7 @@ class _Probe:
     """A random function <u, z> of outputs at points near samples, and its gradient there."""
 
     outputs: Callable
-    is_inside: bool  # of where the model can be asked
+    is_inside: bool  # whether the points lie where the model can be asked
     x: torch.Tensor
     v: torch.Tensor
     z: torch.Tensor

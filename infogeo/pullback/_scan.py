@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DistributedSampler,
@@ -29,14 +31,23 @@ from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
 from infogeo.pullback._memory import remembering
-from infogeo.pullback._network import SampleInputs, network_of
+from infogeo.pullback._network import Inputs, SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop, usual
 
 __all__ = ["Scan", "merge_scans", "read_scan", "scan"]
 
 
-def scan(model, loader, *, inputs=None, quantities=None, out, shard=None, progress=None):
+def scan(
+    model: Callable[..., Tensor] | PullbackMetric,
+    loader: Iterable[Any],
+    *,
+    inputs: Callable[[Any], Inputs] | None = None,
+    quantities: Mapping[str, Callable[[PullbackMetric, Tensor], Any]] | None = None,
+    out: str | Path,
+    shard: tuple[int, int] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> "Scan":
     r"""Measure every input of a data set, and keep the results in a folder.
 
     Each batch is written when it is done. A scan that was stopped, or killed, goes on where it
@@ -129,7 +140,7 @@ def scan(model, loader, *, inputs=None, quantities=None, out, shard=None, progre
     return read_scan(folder)
 
 
-def read_scan(folder):
+def read_scan(folder: str | Path) -> "Scan":
     """Return the results of a scan, finished or not.
 
     Parameters
@@ -167,7 +178,7 @@ def read_scan(folder):
     return Scan(path, tuple(missing), settings)
 
 
-def merge_scans(folders, out):
+def merge_scans(folders: Sequence[str | Path], out: str | Path) -> "Scan":
     """Bring together what processes without a common folder have scanned.
 
     Parameters
@@ -233,11 +244,11 @@ class Scan:
     settings: dict
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Return the names of the columns, in the order in which the quantities were given."""
         return tuple(self.settings["quantities"])
 
-    def column(self, name):
+    def column(self, name: str) -> np.ndarray:
         """Return one quantity for all inputs, in their order.
 
         Parameters
@@ -267,7 +278,7 @@ class Scan:
             )
         return np.concatenate([columns[name] for _, columns in self.parts()])
 
-    def parts(self):
+    def parts(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Iterate over the batches that are there, so that memory holds one at a time.
 
         Yields
@@ -320,7 +331,7 @@ def _measure(metric, quantities, x, number):
 def _columns(metric, quantities, x):
     """Return all quantities at a batch, computed in the same way in every run.
 
-    Which strategy a measurement finds to be the fastest varies, and the last digits with it.
+    Which strategy is found to be the fastest varies from run to run, and so do the last digits.
     """
     if metric.strategy is None:
         metric = replace(metric, strategy=usual(metric.model))

@@ -12,9 +12,11 @@ SIAM J. Imaging Sci. 15, 2022.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
@@ -23,6 +25,10 @@ from infogeo.pullback._checks import check_count, check_input, check_pair, requi
 from infogeo.pullback._lift import move_to_output
 from infogeo.pullback._network import network_of
 from infogeo.pullback._spectrum import relative_factor, triangle_of
+
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
 
 __all__ = ["horizontal", "kernel_walk", "leaf_curvature", "leaf_path", "vertical"]
 
@@ -71,7 +77,7 @@ class LeafPath:
     remainder: Array
 
 
-def horizontal(self, x, v):
+def horizontal(self: "PullbackMetric", x: Tensor, v: Tensor) -> Tensor:
     r"""Return the part of tangent vectors that moves the prediction: orthogonal to the kernel.
 
     Parameters
@@ -108,7 +114,7 @@ def horizontal(self, x, v):
     return _horizontal(self, x, v)
 
 
-def vertical(self, x, v):
+def vertical(self: "PullbackMetric", x: Tensor, v: Tensor) -> Tensor:
     r"""Return the part of tangent vectors that the prediction does not see: in the kernel of G.
 
     Parameters
@@ -138,7 +144,9 @@ def vertical(self, x, v):
     return _vertical(self, x, v)
 
 
-def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
+def kernel_walk(
+    self: "PullbackMetric", x: Tensor, v: Tensor, *, num_steps: int = 20, num_corrections: int = 2
+) -> KernelWalk:
     r"""Walk from inputs among those that the network cannot tell from them.
 
     .. math:: \dot x = P_{\ker G(x)} \, v
@@ -197,11 +205,18 @@ def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
             _check_vertical(step, v)
         ahead = points[-1] + step / num_steps
         points.append(move_to_output(network, ahead, start, num_corrections, self.input_metric))
-    points = torch.stack(points)
-    return KernelWalk(points, network.distances(network.predictions_along(points), start))
+    walk = torch.stack(points)
+    return KernelWalk(walk, network.distances(network.predictions_along(walk), start))
 
 
-def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
+def leaf_path(
+    self: "PullbackMetric",
+    x0: Tensor,
+    x1: Tensor,
+    *,
+    num_steps: int = 50,
+    clip: tuple[float, float] | None = None,
+) -> LeafPath:
     r"""Move from inputs towards others only where the prediction moves, with all labels on the way.
 
     .. math:: \dot x = \frac{P_{\mathrm{hor}}(x) \, (x_1 - x)}{1 - t}, \qquad x(0) = x_0
@@ -265,13 +280,13 @@ def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
         x = x + _towards(self, middle, x1) / (num_steps - k - 0.5)
         x = _on_the_way(self, x if clip is None else x.clamp(*clip))
         points.append(x)
-    points, network = torch.stack(points), network_of(self)
-    z = network.predictions_along(points)
+    path, network = torch.stack(points), network_of(self)
+    z = network.predictions_along(path)
     remainder = _towards(self, x, x1).flatten(1).norm(dim=-1)
-    return LeafPath(points, z, z.argmax(-1), network.distances(z[:-1], z[1:]).sum(0), remainder)
+    return LeafPath(path, z, z.argmax(-1), network.distances(z[:-1], z[1:]).sum(0), remainder)
 
 
-def leaf_curvature(self, x, u, v):
+def leaf_curvature(self: "PullbackMetric", x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""Return the sectional curvature of the space transverse to the kernel, as G measures it.
 
     With g the metric on the inputs x + y for horizontal y, in coordinates in which g = I at x and

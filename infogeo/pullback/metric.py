@@ -7,11 +7,11 @@ of their weights, so that a saturated prediction keeps what float32 probabilitie
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from array_api_compat import torch as xp
+from torch import Tensor
 
 from infogeo import _array
 from infogeo._array import Array, bad_value
@@ -29,7 +29,7 @@ from infogeo.pullback._checks import (
 )
 from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_head
 from infogeo.pullback._memory import is_remembering
-from infogeo.pullback._network import SampleInputs, network_of
+from infogeo.pullback._network import Inputs, SampleInputs, network_of
 from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import (
     ScaledFactor,
@@ -174,16 +174,16 @@ class PullbackMetric:
     tensor([1.0000e+00, 3.8575e-22], dtype=torch.float64)
     """
 
-    model: Callable[[torch.Tensor], torch.Tensor]
+    model: Callable[..., Tensor]
     head: Head = heads.categorical
-    inputs: Any = field(default=None, kw_only=True)
+    inputs: Inputs | SampleInputs = field(default=None, kw_only=True)
     input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     strategy: Loop | Batched | Operator | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.model):
             raise TypeError(
                 f"model must be a torch.nn.Module or a function: got {type(self.model).__name__}."
@@ -211,7 +211,7 @@ class PullbackMetric:
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size)
 
-    def scaled_factor(self, x):
+    def scaled_factor(self, x: Tensor) -> ScaledFactor:
         r"""Return the factor before its scales can underflow: A = diag(exp(log_scales)) rows.
 
         .. math:: R_i = D_i - \frac{\sum_{j \ne k} p_j D_j}{1 + \sqrt{p_k}}, \qquad
@@ -251,7 +251,7 @@ class PullbackMetric:
         rows = factor.rows.clone() if is_remembering() else factor.rows  # to be changed at will
         return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
-    def factor(self, x):
+    def factor(self, x: Tensor) -> Tensor:
         r"""Return A with A'A = G(x).
 
         Parameters
@@ -280,7 +280,7 @@ class PullbackMetric:
         factor = self.scaled_factor(x)
         return factor.rows.mul_(factor.log_scales.exp()[..., None])
 
-    def matrix(self, x):
+    def matrix(self, x: Tensor) -> Tensor:
         r"""Return the metric as a matrix, G(x) = A'A.
 
         Parameters
@@ -307,7 +307,7 @@ class PullbackMetric:
         factor = self.factor(x)
         return factor.mT @ factor
 
-    def norm(self, x, v):
+    def norm(self, x: Tensor, v: Tensor) -> Tensor:
         r"""Return the length of tangent vectors, sqrt(v' G(x) v), from one directional derivative.
 
         Parameters
@@ -342,7 +342,7 @@ class PullbackMetric:
         check_input(x, check=self.check, v=v)
         return _array.norm(_pushed(self, x, v), xp)
 
-    def inner_product(self, x, u, v):
+    def inner_product(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         r"""Return the inner product of tangent vectors, u' G(x) v, without a Jacobian.
 
         Parameters
@@ -373,7 +373,7 @@ class PullbackMetric:
         check_input(x, check=self.check, u=u, v=v)
         return (_pushed(self, x, u) * _pushed(self, x, v)).sum(-1)
 
-    def spectrum(self, x, *, num_values=None):
+    def spectrum(self, x: Tensor, *, num_values: int | None = None) -> Spectrum:
         r"""Return the eigenvalues of G(x) that can differ from 0, and their eigenvectors.
 
         .. math:: G(x) \, v_i = \lambda_i \, h(x) \, v_i, \qquad v_i^\top h(x) \, v_j = \delta_{ij}
@@ -435,15 +435,10 @@ class PullbackMetric:
         basis, triangle = triangle_of(factor)
         log_values, vectors = decompose(triangle)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = triangle.tensor(vectors).mT @ basis.mT
-        vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
-        return Spectrum(
-            triangle.tensor(np.exp(log_values)),
-            vectors.reshape(*log_values.shape, *x.shape[1:]),
-            self.temperature,
-        )
+        vectors = _in_inputs(self, x, triangle.tensor(vectors).mT @ basis.mT)
+        return Spectrum(triangle.tensor(np.exp(log_values)), vectors, self.temperature)
 
-    def log_spectrum(self, x):
+    def log_spectrum(self, x: Tensor) -> Tensor:
         r"""Return the logarithms of the values of `spectrum`, also of those that underflow.
 
         Parameters
@@ -476,7 +471,7 @@ class PullbackMetric:
         """
         return torch.cat([_log_spectrum(*block) for block in _blocks(self, x)])
 
-    def trace(self, x):
+    def trace(self, x: Tensor) -> Tensor:
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
 
         Parameters
@@ -502,7 +497,9 @@ class PullbackMetric:
         """
         return torch.cat([_trace(*block) for block in _blocks(self, x)])
 
-    def hutchinson_trace(self, x, *, num_samples=32, generator=None):
+    def hutchinson_trace(
+        self, x: Tensor, *, num_samples: int = 32, generator: torch.Generator | None = None
+    ) -> TraceEstimate:
         r"""Estimate the trace from random combinations of the rows of the factor.
 
         .. math:: \mathrm{tr} \, G = \mathrm{E} \, |A^\top w|^2, \qquad w_i = \pm 1
@@ -562,7 +559,7 @@ class PullbackMetric:
             self.temperature,
         )
 
-    def rank(self, x, *, rtol=None):
+    def rank(self, x: Tensor, *, rtol: float | None = None) -> Tensor:
         r"""Return the number of independent directions in which the prediction can move.
 
         Parameters
@@ -607,7 +604,7 @@ class PullbackMetric:
         ranks = [rank_of(relative_triangle(*block)) for block in _blocks(self, x)]
         return torch.asarray(np.concatenate(ranks), device=x.device)
 
-    def output_distance(self, x0, x1):
+    def output_distance(self, x0: Tensor, x1: Tensor) -> Tensor:
         r"""Return the Fisher-Rao distance of the two predictions.
 
         Parameters
@@ -634,14 +631,14 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).output_distance(x0, x1)
         tensor([3.1416])
         """
-        require_distance(self.head)
+        distance = require_distance(self.head)
         check_pair(x0, x1, check=self.check)
         network = network_of(self)
         if self.inputs is not None:
             x0, x1 = torch.broadcast_tensors(x0, x1)
-        return self.head.distance(network.outputs_alone(x0), network.outputs_alone(x1))
+        return distance(network.outputs_alone(x0), network.outputs_alone(x1))
 
-    def boundary_distance(self, x):
+    def boundary_distance(self, x: Tensor) -> Tensor:
         r"""Return how far the prediction is from the nearest one with another decision.
 
         .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
@@ -712,6 +709,12 @@ def _trace(metric, x):
     return sum((rows * scale).square().sum((-2, -1)) for rows, scale in pairs)
 
 
+def _in_inputs(metric, x, vectors):
+    """Return vectors of shape (batch, k, n) in orthonormal frames as tangent vectors at x."""
+    vectors = metric.input_metric.push(x.detach().to(vectors.dtype), vectors)
+    return vectors.reshape(*vectors.shape[:2], *x.shape[1:])
+
+
 def _check_num_values(num_values, shape):
     limit = min(shape)
     if num_values > limit:
@@ -762,10 +765,9 @@ def _spectrum_by_products(metric, x, gradients, num_values):
             raise error
     scale = (2.0 * products.log_scale).exp()[:, None]
     dtype = gradients.z.dtype
-    vectors = metric.input_metric.push(x.detach().to(dtype), vectors)
     spectrum = Spectrum(
         (scale * ritz.values).to(dtype),
-        vectors.reshape(len(x), num_values, *x.shape[1:]),
+        _in_inputs(metric, x, vectors),
         metric.temperature,
         (scale * ritz.errors).to(dtype),
     )

@@ -5,10 +5,12 @@ and that is measured by exact output distances. The functions are methods of `Pu
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from array_api_compat import torch as xp
+from torch import Tensor
 
 from infogeo import _array
 from infogeo._array import Array, bad_value
@@ -36,6 +38,10 @@ from infogeo.pullback._polygons import (
     steps_of,
     worst_of,
 )
+
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
 
 __all__ = ["distance", "energy", "length", "segment_length"]
 
@@ -77,7 +83,7 @@ class Path:
     member_status: np.ndarray
 
 
-def length(self, path):
+def length(self: "PullbackMetric", path: Tensor) -> Tensor:
     r"""Return the length of a path that is given by points on it.
 
     .. math:: \sum_k d(f(x_k), f(x_{k+1}))
@@ -118,7 +124,7 @@ def length(self, path):
     return steps_of(self.head, _predictions(self, path)).sum()
 
 
-def energy(self, path):
+def energy(self: "PullbackMetric", path: Tensor) -> Tensor:
     r"""Return the energy of a path that is given by points at equal steps of its parameter.
 
     .. math:: E = \frac n 2 \sum_k d(f(x_k), f(x_{k+1}))^2 \approx
@@ -151,7 +157,9 @@ def energy(self, path):
     return energy_of(self.head, _predictions(self, path))
 
 
-def segment_length(self, x0, x1, *, num_segments=32, rtol=1e-5):
+def segment_length(
+    self: "PullbackMetric", x0: Tensor, x1: Tensor, *, num_segments: int = 32, rtol: float = 1e-5
+) -> Length:
     r"""Return the length of the straight line between inputs: no geodesic is longer.
 
     Parameters
@@ -203,7 +211,16 @@ def segment_length(self, x0, x1, *, num_segments=32, rtol=1e-5):
     return polygon_length(network, corners, rtol, rtol, precision_of(network, x0))
 
 
-def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=True):
+def distance(
+    self: "PullbackMetric",
+    x0: Tensor,
+    x1: Tensor,
+    *,
+    num_segments: int = 32,
+    tol: float = 1e-2,
+    max_steps: int = 500,
+    throw: bool = True,
+) -> Path:
     r"""Return short paths between inputs, with a bracket of the distance in this metric.
 
     .. math:: d(f(x_0), f(x_1)) \le d_G(x_0, x_1) \le \mathrm{length}
@@ -279,7 +296,7 @@ def distance(self, x0, x1, *, num_segments=32, tol=1e-2, max_steps=500, throw=Tr
     check_number("tol", tol)
     network, x0, x1 = _ends(self, x0, x1)
     eps = precision_of(network, x0)
-    lower = self.head.distance(network.predictions(x0), network.predictions(x1))
+    lower = network.distances(network.predictions(x0), network.predictions(x1))
     points, best, arrival_error = _known_paths(network, x0, x1, lower, num_segments, tol, eps)
     steps = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
     member_status = best.member_status.copy()

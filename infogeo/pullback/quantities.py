@@ -5,14 +5,22 @@ returns one value, or one array, for each input. The methods of the metric are q
 ``PullbackMetric.trace``, ``PullbackMetric.log_spectrum``, ``PullbackMetric.rank``.
 """
 
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
 from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._network import network_of
 
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
+
 __all__ = ["direction", "outputs", "sensitivity"]
 
 
-def outputs(metric, x):
+def outputs(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return the raw outputs of the model, divided by the temperature.
 
     Parameters
@@ -37,7 +45,7 @@ def outputs(metric, x):
     return network_of(metric).outputs_alone(x)
 
 
-def sensitivity(metric, x):
+def sensitivity(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return how far the prediction moves at most, for each unit of length that x moves.
 
     .. math:: \sqrt{\lambda_1(G(x))}
@@ -63,7 +71,7 @@ def sensitivity(metric, x):
     return (0.5 * metric.log_spectrum(x)[:, 0]).exp()
 
 
-def direction(metric, x):
+def direction(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return the direction in which the prediction moves most.
 
     Parameters

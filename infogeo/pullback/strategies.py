@@ -84,7 +84,7 @@ class Operator:
     rtol: float = 1e-6
     max_steps: int = 50
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("rtol", self.rtol)
         check_count("max_steps", self.max_steps)
 

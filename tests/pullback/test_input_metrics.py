@@ -152,6 +152,19 @@ def test_spectrum_solves_the_generalised_eigenproblem(name, num_outputs):
     assert pulled.rank(x).tolist() == [min(k, 8)] * 3
 
 
+def test_an_output_that_does_not_react_counts_in_no_metric():
+    weights = torch.tensor([1.0, 4.0], dtype=F64)
+    pulled = PullbackMetric(
+        lambda x: torch.stack([0.0 * x[:, 0], 3.0 * x[:, 1]], dim=1),
+        heads.normal_fixed_std(1.0),
+        input_metric=input_metrics.diagonal(weights),
+    )
+    x = torch.zeros(2, 2, dtype=F64)
+    assert pulled.rank(x).tolist() == [1, 1]
+    values = pulled.spectrum(x).values  # 9 / 4: the direction of length 1 is (0, 1/2)
+    assert_close(values, torch.tensor([[2.25, 0.0]] * 2, dtype=F64), 1e-14)
+
+
 def test_no_metric_is_the_euclidean_one():
     x = inputs()
     plain = PullbackMetric(net(), strategy=Loop())  # the fastest may be another for equal networks
