@@ -1527,6 +1527,16 @@ def _raw_geodesic(z, w, t, xp):
     return xp.astype(path.mean, dtype, copy=False), xp.astype(xp.log(path.std), dtype, copy=False)
 
 
+def log_density(a: Normal, x: Any) -> Any:
+    """Return the logarithm of the density at x, for plots."""
+    return -0.5 * ((x - a.mean) / a.std) ** 2 - np.log(a.std) - 0.5 * math.log(2.0 * math.pi)
+
+
+def window(a: Normal) -> np.ndarray:
+    """Return the x within four standard deviations of the means, for plots."""
+    return np.linspace(np.min(a.mean - 4.0 * a.std), np.max(a.mean + 4.0 * a.std), 400)
+
+
 RAW = RawParameters(
     ("means", "logarithms of standard deviations"), _log_lengths, _raw_distance, _raw_geodesic
 )

@@ -168,10 +168,12 @@ def _log_density(point, x):
 
 
 def _window(point):
-    """Return the counts within some five standard deviations of the rate."""
-    reach = 5.0 * math.sqrt(float(np.max(point.rate))) + 2.0
+    """Return the counts within some four standard deviations of the rates, or 1000 of them."""
     low, high = float(np.min(point.rate)), float(np.max(point.rate))
-    return np.arange(max(0.0, math.floor(low - reach)), math.ceil(high + reach) + 1.0).astype(int)
+    low, high = low - 4.0 * math.sqrt(low) - 2.0, high + 4.0 * math.sqrt(high) + 2.0
+    low = max(0.0, math.floor(low))
+    counts = np.linspace(low, math.ceil(high), min(1000, math.ceil(high - low) + 1))
+    return np.unique(np.round(counts).astype(int))
 
 
 # ---------------------------------------------------------------- logarithms of rates

@@ -3,7 +3,10 @@
 import textwrap
 from typing import Any, Literal
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.mathtext import MathTextParser
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
@@ -30,6 +33,11 @@ def hide_label(ax: Axes) -> None:
     bar = ax.images[-1].colorbar
     if bar is not None:
         bar.set_label("")
+
+
+def sequence(cmap: str | Colormap, num_colors: int) -> np.ndarray:
+    """Return colours of a map in its order, without its lightest fifth."""
+    return mpl.colormaps.get_cmap(cmap)(np.linspace(0.0, 0.8, num_colors))
 
 
 def as_text(name: str, *, width: int, most: int) -> dict[str, Any]:

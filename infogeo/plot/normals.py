@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from infogeo._array import POSITIVE, Array, bad_value
 from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
-from infogeo.plot._style import open_axes
+from infogeo.plot._style import open_axes, sequence
 
 __all__ = ["geodesic_circle", "half_plane", "normal_ellipses"]
 
@@ -195,7 +194,7 @@ def normal_ellipses(
     open_axes(ax)
     angle = np.linspace(0.0, 2.0 * math.pi, _NUM_CORNERS)
     circle = float(scale) * np.stack([np.cos(angle), np.sin(angle)])
-    colors = [color] * len(mean) if color is not None else _sequence(cmap, len(mean))
+    colors = [color] * len(mean) if color is not None else sequence(cmap, len(mean))
     for center, factor, shade in zip(mean, np.linalg.cholesky(cov), colors, strict=True):
         ax.plot(*(center[:, None] + factor @ circle), color=shade, linewidth=1.6)
         ax.plot(*center, "o", color=shade, markersize=3.5)
@@ -214,10 +213,6 @@ def _bivariate(normals: MultivariateNormal) -> tuple[np.ndarray, np.ndarray]:
         )
     mean, cov = (np.asarray(_array.on_host(x), float) for x in (normals.mean, normals.cov))
     return mean.reshape(-1, 2), cov.reshape(-1, 2, 2)
-
-
-def _sequence(cmap: str | Colormap, num_colors: int) -> np.ndarray:
-    return mpl.colormaps.get_cmap(cmap)(np.linspace(0.0, 0.8, num_colors))
 
 
 finish(globals())
