@@ -20,6 +20,7 @@ from infogeo._docs import finish
 from infogeo._names import Named, numbered
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
+from infogeo.maxent._wording import Message, failure
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
 
@@ -1096,7 +1097,8 @@ def _solve(what, F, eta, C):
     try:
         return maxent.c_maximize(F, eta, log_base=C, check=False)
     except SolveError as error:
-        raise SolveError(f"{what} {error}", error.result, error.failed) from None
+        message = Message(f"{what} {{}}", (error.message,))
+        raise failure(message, error.result, error.failed) from None
 
 
 def _require_full_support(found, C, xp):

@@ -30,7 +30,16 @@ from infogeo.maxent._sample import (
     labelled,
     values_of,
 )
-from infogeo.maxent._wording import apart, combined, listed
+from infogeo.maxent._wording import (
+    Message,
+    apart,
+    combination,
+    failure,
+    features,
+    listed,
+    of_parts,
+    ran_out,
+)
 
 Array = Any
 
@@ -294,9 +303,9 @@ def balance(
         base = None if weights is None else _rows(weights, index)
         parts.append(_balanced(constraints, base, size, caps, controls, check))
     if groups is None:
-        ((result, text),) = parts
-        if throw and text:
-            raise SolveError(text, result)
+        ((result, error),) = parts
+        if throw and error is not None:
+            raise error
         return result
     result = _together(parts, groups, members)
     if throw and not result.status.is_solution:
@@ -413,13 +422,14 @@ def _together(parts, groups, members):
 
 
 def _error_of_groups(parts, result):
-    failed = [g for g, (_, text) in enumerate(parts) if text]
+    """Return the error of groups of which some failed, with the names in the first one's."""
+    errors = [error for _, error in parts]
+    failed = tuple(g for g, error in enumerate(errors) if error is not None)
+    labels = result.groups[list(failed)].tolist()
+    first = errors[failed[0]]
+    text = of_parts("group", len(parts), labels, str(first)).said()
     return SolveError(
-        f"{len(failed)} of {len(parts)} groups failed, the others are solved in the result: "
-        f"{listed(result.groups[failed].tolist())}. Group {result.groups[failed[0]]}: "
-        f"{parts[failed[0]][1]}",
-        result,
-        tuple(failed),
+        text, result, failed, message=of_parts("group", len(parts), labels, first.message)
     )
 
 
@@ -463,7 +473,7 @@ def _checked_caps(lower, upper):
 
 
 def _balanced(constraints, weights, total, caps, controls, check):
-    """Return the result for one group, and what to say if it is no solution."""
+    """Return the result for one group, and the error if it is no solution."""
     x, is_sparse = constraints.covariates, scipy.sparse.issparse(constraints.covariates)
     if is_sparse:
         sparse, x = check_sparse(x, check), np.broadcast_to(0.0, x.shape)
@@ -481,10 +491,10 @@ def _balanced(constraints, weights, total, caps, controls, check):
     if is_sparse:
         x = sparse
     if caps is not None:
-        projection, text = _within_caps(names, x, t, slack, base, caps, controls, xp)
-        return _describe(projection, names, x, t, base, unit, total, xp), text
+        projection, message = _within_caps(x, t, slack, base, caps, controls, xp)
+        return _described(projection, message, names, x, t, base, unit, total, xp)
     ends = {"lower": t - slack, "upper": t + slack} if has_slack else {"targets": t}
-    log_base, text = _array.safe_log(base, xp), ""
+    log_base, message = _array.safe_log(base, xp), None
     try:
         projection = c_maximize(
             x.T,
@@ -496,12 +506,13 @@ def _balanced(constraints, weights, total, caps, controls, check):
         )
     except SolveError as error:
         projection = error.result
-        text = _guilty(projection, constraints, names, x, t, slack, to_host("d", base))
-        text = text or f"{error.message.said(features=names)} (The outcomes are the rows.)"
-    return _describe(projection, names, x, t, base, unit, total, xp), text
+        message = _guilty(projection, constraints, x, t, slack, to_host("d", base), total)
+        if message is None:
+            message = Message("{} (The outcomes are the rows.)", (error.message,))
+    return _described(projection, message, names, x, t, base, unit, total, xp)
 
 
-def _within_caps(names, x, t, slack, base, caps, controls, xp):
+def _within_caps(x, t, slack, base, caps, controls, xp):
     """Return the projection with caps on the weights, and what to say if it is no solution."""
     if not scipy.sparse.issparse(x):
         refuse_gradients(covariates=x, targets=t, weights=base)
@@ -540,17 +551,17 @@ def _within_caps(names, x, t, slack, base, caps, controls, xp):
         log_probabilities=array(log_p),
         certificate=None if found.certificate is None else array(found.certificate),
     )
-    return projection, _why_not_capped(found, names, problem, slack, caps)
+    return projection, _why_not_capped(found, problem, slack, caps)
 
 
-def _why_not_capped(found, names, problem, slack, caps):
-    """Say why there are no weights within the caps, or none were found; "" if there are some."""
+def _why_not_capped(found, problem, slack, caps):
+    """Say why there are no weights within the caps, or none were found; None if there are some."""
     if found.status.is_solution:
-        return ""
+        return None
     if found.status is Status.MAX_STEPS:
-        return f"The {found.steps} steps ran out. Raise max_steps."
+        return Message(f"{ran_out(found.steps)}. Raise max_steps.")
     if found.status is not Status.INFEASIBLE:
-        return (
+        return Message(
             "Neither weights within the caps nor a proof that there are none: nearly all weights "
             "would have to be at a cap. Widen lower and upper a little, or move the targets."
         )
@@ -559,21 +570,26 @@ def _why_not_capped(found, names, problem, slack, caps):
     least = least_mean(eta @ problem.features, q, *caps)
     goal = float(eta @ problem.targets + np.abs(eta) @ slack)
     (numbers,) = np.nonzero(eta)
-    guilty = [names[i] for i in numbers]
     head = f"No weights from {caps[0]:.6g} to {caps[1]:.6g} times the base weights meet the targets"
     if numbers.size == 1:
         i, side = numbers[0], "least" if eta[numbers[0]] > 0.0 else "most"
         end, asked = apart(least / eta[i], problem.targets[i])
-        allowed = f" (with a tolerance of {slack[i]:.6g})" if slack[i] > 0.0 else ""
-        return (
-            f"{head}: with them the mean of {guilty[0]} is at {side} {end}; {asked} was asked"
-            f"{allowed}."
+        return Message(
+            f"{head}: with them the mean of {{}} is at {side} {end}; {asked} was asked"
+            f"{_allowed(slack[i])}.",
+            (features(numbers),),
         )
     least, goal = apart(least, goal)
-    return (
-        f"{head}: those of {listed(guilty)} clash. With them {combined(eta[numbers], guilty)} is "
-        f"at least {least}, and the targets make it {goal}. Widen lower and upper, or change one."
+    return Message(
+        f"{head}: those of {{}} clash. With them {{}} is at least {least}, and the targets make it "
+        f"{goal}. Widen lower and upper, or change one.",
+        (features(numbers), combination(eta)),
     )
+
+
+def _allowed(tolerance):
+    """Write how far a mean may be off, if it may."""
+    return f" (with a tolerance of {tolerance:.6g})" if tolerance > 0.0 else ""
 
 
 def _checked_shapes(names, x, t, slack):
@@ -604,6 +620,12 @@ def _base_weights(x, base, xp):
     return base / unit, unit
 
 
+def _described(projection, message, names, x, t, base, unit, total, xp):
+    """Return the result, and the error with this message if there is one."""
+    result = _describe(projection, names, x, t, base, unit, total, xp)
+    return result, None if message is None else failure(message, result, features=names)
+
+
 def _describe(projection, names, x, t, base, unit, total, xp):
     p, size = projection.probabilities, xp.sum(base)
     share = base / size
@@ -628,42 +650,44 @@ def _describe(projection, names, x, t, base, unit, total, xp):
 # ---------------------------------------------------------------- what cannot be
 
 
-def _guilty(projection, constraints, names, x, t, slack, base):
-    """Say which constraints the certificate of infeasibility names; "" if there is none."""
+def _guilty(projection, constraints, x, t, slack, base, total):
+    """Say which constraints the certificate of infeasibility names; None if there is none."""
     if projection.status is not Status.INFEASIBLE:
-        return ""
+        return None
     eta = to_host("certificate", projection.certificate)
-    t, slack = to_host("t", t), to_host("slack", slack)
+    t, slack = to_host("t", t), np.broadcast_to(to_host("slack", slack), eta.shape)
     x = (x if scipy.sparse.issparse(x) else to_host("x", x))[base > 0.0]
     (numbers,) = np.nonzero(eta)
     if numbers.size == 1:
         i = int(numbers[0])
         column = x[:, [i]].toarray() if scipy.sparse.issparse(x) else x[:, i]
         is_share = constraints.is_share is not None and constraints.is_share[i]
-        off = float(np.broadcast_to(slack, t.shape)[i])
-        text = _out_of_reach(names[i], is_share, column.min(), column.max(), t[i])
-        allowed = f" (with a tolerance of {off:.6g})" if off > 0.0 else ""
-        return f"No weights meet the targets: {text} was asked{allowed}."
+        text = _out_of_reach(is_share, column.min(), column.max(), t[i], total)
+        text = text.format(allowed=_allowed(slack[i]), name="{}")
+        return Message(f"No weights meet the targets: {text}", (features(numbers),))
     values = x @ eta
-    goal = float(eta @ t + np.abs(eta) @ np.broadcast_to(slack, t.shape))
-    guilty = [names[i] for i in numbers]
+    goal = float(eta @ t + np.abs(eta) @ slack)
     is_constant = np.ptp(values) <= 1e-6 * (values.min() - goal)
     least, most = apart(values.min(), goal)
-    made = "at most" if slack.any() else ""
-    return (
-        f"No weights meet the targets: those of {listed(guilty)} clash. In every row "
-        f"{combined(eta[numbers], guilty)} is {'' if is_constant else 'at least '}"
-        f"{least}, and the targets make it {made}{' ' if made else ''}{most}. Change one of them."
+    return Message(
+        "No weights meet the targets: those of {} clash. In every row {} is "
+        f"{'' if is_constant else 'at least '}{least}, and the targets make it "
+        f"{'at most ' if slack.any() else ''}{most}. Change one of them.",
+        (features(numbers), combination(eta)),
     )
 
 
-def _out_of_reach(name, is_share, low, high, target):
+def _out_of_reach(is_share, low, high, target, total):
     """Say which values the mean of one column can have, and which was asked."""
     if is_share:
-        return f"{'no' if high == 0.0 else 'every'} row has {name}; a share of {target:.6g}"
+        row = "no row has" if high == 0.0 else "every row has"
+        return f"{row} {{name}}; a share of {target:.6g} was asked{{allowed}}."
     end, side = (high, "most") if target > high else (low, "least")
-    end, target = apart(end, target)
-    return f"the mean of {name} is at {side} {end}; {target}"
+    end, asked = apart(end, target)
+    text = f"the mean of {{name}} is at {side} {end}; {asked} was asked{{allowed}}."
+    if total is not None and low <= target / total <= high:
+        text += f" If that is a total, its mean is {target / total:.6g}: divide it by {total:.6g}."
+    return text
 
 
 finish(globals())

@@ -30,6 +30,7 @@ from infogeo.maxent._dual.problem import EPS, Controls, Problem
 from infogeo.maxent._dual.sparse import check_sparse
 from infogeo.maxent._dual.stack import solve_all, stack
 from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
+from infogeo.maxent._wording import names_of
 
 
 def c_maximize(
@@ -180,14 +181,15 @@ def c_maximize(
     if initial_theta is not None:
         given["initial_theta"] = (OF_FEATURES, initial_theta)
     controls = Controls(tol, max_steps, callback)
-    given = _by_name(given)
-    return _maximize(given, sparse, controls, throw, check)
+    names = names_of(**given)
+    return _maximize(_by_name(given), names, sparse, controls, throw, check)
 
 
-def _maximize(given, sparse, controls, throw, check, *, noise=None):
+def _maximize(given, names, sparse, controls, throw, check, *, noise=None):
     """Solve the problem of arguments by name, with their rules, as `c_maximize` does.
 
-    `noise`, (..., m), says how far the targets may be off beyond the rounding of their dtype.
+    `names` are those of features and outcomes. `noise`, (..., m), says how far the targets may be
+    off beyond the rounding of their dtype.
     """
     xp, *arrays = gate(check, **given)
     tensors = dict(zip(given, arrays, strict=True))
@@ -216,7 +218,7 @@ def _maximize(given, sparse, controls, throw, check, *, noise=None):
             b = met_bounds(result, tensors["lower"], tensors["upper"])
         result = attach(result, solutions, F, b, C, weights)
     if throw and not result.status.is_solution:
-        raise solve_error(solutions, result)
+        raise solve_error(solutions, result, names)
     return result
 
 
@@ -363,6 +365,7 @@ def least_violation(
         "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, base),
     }
+    names = names_of(**given)
     xp, F, b, C = gate(check, **_by_name(given))
     host, log_base_host, goals = broadcast(
         to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
@@ -377,7 +380,7 @@ def least_violation(
         "targets": (OF_FEATURES, xp.asarray(reached, **where)),
         "log_base": (LOG_BASE, C),
     }
-    found = _maximize(given, None, Controls(tol, max_steps), throw, False, noise=noise)
+    found = _maximize(given, names, None, Controls(tol, max_steps), throw, False, noise=noise)
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
     return replace(found, residual=residual if residual.ndim else residual[()])

@@ -12,13 +12,13 @@ from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
 from infogeo._docs import finish
 from infogeo._names import numbered
-from infogeo._status import SolveError, Status
+from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, to_host
 from infogeo.maxent._dual.problem import EPS
 from infogeo.maxent._frequencies import Rows, Source, normalised, working_copy
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import listed
+from infogeo.maxent._wording import Message, Named, failure, listed, names_of, ran_out
 
 # Below this the pivots of a scaled Hessian are 0 for all that is known.
 _SMALLEST_PIVOT = 1e-12
@@ -182,7 +182,8 @@ def estimate_frequencies(
     solution = _maximise(problem, tol, max_steps)
     result = _result(problem, solution, like)
     if throw and not result.status.is_solution:
-        raise SolveError(_diagnosis(solution, max_steps), result)
+        names = names_of(p=(space.POINTS, p))
+        raise failure(_diagnosis(solution), result, classes=names.get("outcomes"))
     return result
 
 
@@ -507,21 +508,22 @@ def _result(problem, solution, like):
     )
 
 
-def _diagnosis(solution, max_steps):
+def _diagnosis(solution):
     if solution.status is Status.UNDECIDED:
         own = solution.moments.hessian[np.ix_(solution.on, solution.on)]
         values, vectors = np.linalg.eigh(own)
         mixed = (np.abs(vectors[:, values <= 1e-10 * values[-1]]) > 0.1).any(axis=1)
-        return (
-            f"The predictions do not tell {listed(solution.on[mixed], 'class')} apart: "
-            "other frequencies are as likely. Merge classes, or use a model that separates them."
+        return Message(
+            "The predictions do not tell {} apart: other frequencies are as likely. Merge "
+            "classes, or use a model that separates them.",
+            (Named("class", tuple(solution.on[mixed])),),
         )
     if solution.status is Status.ROUNDING:
-        return (
+        return Message(
             "Rounding hides whether some frequencies are 0. The likelihood is at its maximum to "
             "rounding; throw=False returns it."
         )
-    return f"The {max_steps} passes over the rows ran out. Raise max_steps."
+    return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
 
 
 finish(globals())

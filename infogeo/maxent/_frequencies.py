@@ -15,12 +15,12 @@ from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, 
 from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
 from infogeo._spaces import SphereChart
-from infogeo._status import SolveError, Status, worst
+from infogeo._status import Status, worst
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import listed
+from infogeo.maxent._wording import Message, Named, failure, listed, names_of, of_parts, ran_out
 
 Array = Any
 
@@ -178,7 +178,7 @@ def match_frequencies(
         solutions.append(replace(solution, status=Status.BOUNDARY) if is_on_face else solution)
     result = _collect(solutions, residuals, outputs.array, like, names, xp)
     if throw and not result.status.is_solution:
-        raise _error(solutions, result, source, members)
+        raise _error(solutions, result, source, members, names_of(p=(space.POINTS, p)))
     return result
 
 
@@ -794,27 +794,21 @@ def _offsets(solution):
     return np.where(counts, offsets, -np.inf)
 
 
-def _error(solutions, result, source, members):
+def _error(solutions, result, source, members, names):
+    """Return the error, with the names of the classes where p has some."""
     failed = [g for g, solution in enumerate(solutions) if not solution.status.is_solution]
-    first = solutions[failed[0]]
-    text = _diagnosis(first, source, members[failed[0]])
-    if result.groups is None:
-        return SolveError(text, result)
-    names = ", ".join(str(result.groups[g]) for g in failed[:8])
-    more = ", ..." if len(failed) > 8 else ""
-    return SolveError(
-        f"{len(failed)} of {len(solutions)} groups failed, the others are solved in the result: "
-        f"{names}{more}. Group {result.groups[failed[0]]!s}: {text}",
-        result,
-        tuple(failed),
-    )
+    message = _diagnosis(solutions[failed[0]], source, members[failed[0]])
+    if result.groups is not None:
+        message = of_parts("group", len(solutions), result.groups[failed].tolist(), message)
+    failed = None if result.groups is None else tuple(failed)
+    return failure(message, result, failed, classes=names.get("outcomes"))
 
 
 def _diagnosis(solution, source, index):
     if solution.status is Status.MAX_STEPS:
-        return f"The {solution.steps} passes over the rows ran out. Raise max_steps."
+        return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
     if solution.status is Status.UNDECIDED:
-        return (
+        return Message(
             "The offsets are not determined to the rounding of the data: p is 0 or 1 almost "
             "everywhere, or a frequency is nearly 0. What was found (throw=False returns it) meets "
             "the frequencies as well as rounding allows, but its small probabilities are not "
@@ -825,18 +819,19 @@ def _diagnosis(solution, source, index):
     data = to_host("p", source.data if index is None else source.data[index])
     allows = data > source.chart.excluded
     if missing.size == 1 and not allows[:, missing[0]].any():
-        k = missing[0]
-        return (
-            f"No row allows class {k} (its probability is 0 in all of them), and its frequency is "
-            f"to be {f[k]:.6g}. Make it 0, or smooth p."
+        return Message(
+            "No row allows {} (its probability is 0 in all of them), and its frequency is "
+            f"to be {f[missing[0]]:.6g}. Make it 0, or smooth p.",
+            (Named("class", tuple(missing)),),
         )
     bound = np.flatnonzero(~allows[:, ~is_in].any(axis=1))
     numbers = bound if index is None else index[bound]
-    return (
+    return Message(
         f"No predictions with the zeros of p have these frequencies: {listed(numbers, 'row')} "
-        f"({bound.size} of {data.shape[0]}) allow only {listed(np.flatnonzero(is_in), 'class')}, "
+        f"({bound.size} of {data.shape[0]}) allow only {{}}, "
         f"whose frequencies sum to {f[is_in].sum():.6g}; these rows weigh more. Raise these "
-        "frequencies, or smooth p."
+        "frequencies, or smooth p.",
+        (Named("class", tuple(np.flatnonzero(is_in))),),
     )
 
 

@@ -21,11 +21,12 @@ from infogeo._array import (
 )
 from infogeo._docs import finish
 from infogeo._names import is_nameless, numbered
-from infogeo._status import SolveError, Status
+from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
 from infogeo.maxent._conditional.separation import Samples, solve
 from infogeo.maxent._gradients import refuse_gradients
+from infogeo.maxent._wording import Message, failure, ran_out
 
 Array = Any
 
@@ -284,7 +285,7 @@ def conditional(
     samples, is_weighted = _samples(X, y, C, w, *prices, fit_intercept)
     fit = solve(samples, tol, max_steps)
     if throw and not fit.status.is_solution:
-        raise SolveError(_diagnosis(fit, max_steps), _result(fit, samples, is_weighted, X, xp))
+        raise failure(_diagnosis(fit), _result(fit, samples, is_weighted, X, xp))
     return _result(fit, samples, is_weighted, X, xp)
 
 
@@ -573,18 +574,19 @@ def _listed(numbers):
     return f" ({', '.join(str(i) for i in numbers[:6])}{more})"
 
 
-def _diagnosis(fit, max_steps):
+def _diagnosis(fit):
+    """Say why a solve did not succeed, and what can be done."""
     if fit.status is Status.MAX_STEPS and math.isfinite(fit.error_bound):
-        return (
-            f"The {max_steps} steps ran out: the error of the log-probabilities is at most "
+        return Message(
+            f"{ran_out(fit.steps)}: the error of the log-probabilities is at most "
             f"{fit.error_bound:.2g}. Raise max_steps."
         )
-    if fit.status is Status.MAX_STEPS and max_steps < 20:
-        return f"The {max_steps} steps ran out. Raise max_steps."
-    return (
+    if fit.status is Status.MAX_STEPS and fit.steps < 20:
+        return Message(f"{ran_out(fit.steps)}. Raise max_steps.")
+    return Message(
         f"No solution, and no proof of separation, after {fit.steps} steps: to rounding, the "
-        "classes are nearly separable, or the features nearly dependent. A penalty decides it; or "
-        "leave out features that others almost determine."
+        "classes are nearly separable, or the features nearly dependent. A penalty on squares "
+        "decides it, or a larger one; or leave out features that others almost determine."
     )
 
 
