@@ -20,7 +20,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from infogeo import _array, _points
-from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
+from infogeo._array import (
+    NEGATIVE,
+    POSITIVE,
+    REAL,
+    UNIT_INTERVAL,
+    Array,
+    Namespace,
+    bad_value,
+    gate,
+)
 from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill, make
 from infogeo._spaces import RawParameters
@@ -58,6 +67,7 @@ __all__ = [
 ]
 
 _ROOT_2 = math.sqrt(2.0)
+_Fields = tuple[Array, Array]  # mean and standard deviation
 
 
 # ---------------------------------------------------------------- points and tangent vectors
@@ -105,7 +115,7 @@ class Normal(Points):
         fill(self, check, mean=mean, std=std)
 
     @staticmethod
-    def fit(samples, labels=None, *, check=True) -> "Normal":
+    def fit(samples: Array, labels: Array | None = None, *, check: bool = True) -> "Normal":
         """Fit normals to samples by maximum likelihood, one for each class.
 
         Parameters
@@ -162,7 +172,9 @@ DISTRIBUTIONS = {
 }
 
 
-def AFFINE(a, shift, factor, *, check=True):  # noqa: N802  a declaration of the space
+def AFFINE(  # noqa: N802  a declaration of the space
+    a: Normal, shift: Array, factor: Array, *, check: bool = True
+) -> Normal:
     """Return the distribution of shift + factor X."""
     return Normal(shift + factor * a.mean, abs(factor) * a.std, check=check)
 
@@ -208,7 +220,7 @@ class Tangent(Vectors):
         fill(self, check, mean=mean, std=std)
 
 
-def _moments(name, samples, check, xp):
+def _moments(name: str, samples: Array, check: bool, xp: Namespace) -> tuple[Array, Array]:
     """Return mean and standard deviation of samples."""
     if samples.shape[0] < 2:
         raise bad_value(name, "number at least 2, for a spread", f"there are {samples.shape[0]}")
@@ -232,7 +244,7 @@ TANGENTS = Tangent
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(a, b, *, check=True):
+def fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Fisher-Rao distance between univariate normal distributions.
 
     .. math:: d(a, b) = 2 \sqrt 2 \operatorname{arsinh} \sqrt{
@@ -273,11 +285,11 @@ def fisher_rao_distance(a, b, *, check=True):
     >>> float(fisher_rao_distance(a, b)) * 2**30
     1.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 2.0 * _ROOT_2 * _separation(a, b, xp).arc
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    return 2.0 * _ROOT_2 * _separation(p, q, xp).arc
 
 
-def fisher_rao_squared_distance(a, b, *, check=True):
+def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Square of the Fisher-Rao distance, smooth at a = b.
 
     .. math:: d(a, b)^2 = 8 \operatorname{arsinh}^2 \sqrt{
@@ -307,11 +319,11 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     >>> round(float(fisher_rao_squared_distance(Normal(0.0, 1.0), Normal(0.0, np.e))), 12)
     2.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 8.0 * _separation(a, b, xp).squared_arc(xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    return 8.0 * _separation(p, q, xp).squared_arc(xp)
 
 
-def diagonal_fisher_rao_distance(a, b, *, check=True):
+def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Fisher-Rao distance in the family of diagonal normal distributions.
 
     .. math:: d(a, b) = \sqrt{\textstyle\sum_i d(a_i, b_i)^2}
@@ -344,12 +356,12 @@ def diagonal_fisher_rao_distance(a, b, *, check=True):
     >>> round(float(diagonal_fisher_rao_distance(a, b)), 5)
     1.38629
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    _require_components(a, b)
-    return _array.norm(2.0 * _ROOT_2 * _separation(a, b, xp).arc, xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    _require_components(p, q)
+    return _array.norm(2.0 * _ROOT_2 * _separation(p, q, xp).arc, xp)
 
 
-def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
+def diagonal_fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Square of `diagonal_fisher_rao_distance`, smooth at a = b.
 
     .. math:: d(a, b)^2 = \textstyle\sum_i d(a_i, b_i)^2
@@ -376,12 +388,12 @@ def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
     >>> round(float(diagonal_fisher_rao_squared_distance(a, b)), 12)
     2.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    _require_components(a, b)
-    return 8.0 * xp.sum(_separation(a, b, xp).squared_arc(xp), axis=-1)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    _require_components(p, q)
+    return 8.0 * xp.sum(_separation(p, q, xp).squared_arc(xp), axis=-1)
 
 
-def _require_components(a, b):
+def _require_components(a: _Fields, b: _Fields) -> None:
     shapes = [tuple(mean.shape) for mean, _ in (a, b)]
     if not (shapes[0] and shapes[1] and shapes[0][-1] == shapes[1][-1] > 0):
         raise ValueError(
@@ -402,17 +414,17 @@ class _Separation(NamedTuple):
     squared_chord: Array  # its square, which has no root to differentiate
     arc: Array  # arsinh(chord): half the distance in curvature -1
 
-    def is_near(self):
+    def is_near(self) -> Array:
         """Whether series in the squared chord are good."""
         return ~self.is_far & (self.squared_chord < 0.01)
 
-    def squared_arc(self, xp):
+    def squared_arc(self, xp: Namespace) -> Array:
         """Return arsinh(chord)^2, analytic in the squared chord for near points."""
         is_near, arc = self.is_near(), self.arc
         series = self.squared_chord * _series(_ARSINH_SQUARED, self.squared_chord, is_near, xp)
         return xp.where(is_near, series, arc * arc)
 
-    def arc_over_chord(self, xp):
+    def arc_over_chord(self, xp: Namespace) -> Array:
         """Return arsinh(chord) / chord, analytic in the squared chord for near points."""
         is_near = self.is_near()
         series = _series(_ARSINH, self.squared_chord, is_near, xp)
@@ -420,7 +432,7 @@ class _Separation(NamedTuple):
         return xp.where(is_near, series, self.arc / chord)
 
 
-def _separation(a, b, xp):
+def _separation(a: _Fields, b: _Fields, xp: Namespace) -> _Separation:
     (mean_a, std_a), (mean_b, std_b) = a, b
     x, y = (mean_b - mean_a) / _ROOT_2, std_b - std_a
     root = xp.sqrt(std_a) * xp.sqrt(std_b)
@@ -446,7 +458,7 @@ _SINH = [1.0 / math.factorial(2 * n + 1) for n in range(10)]
 _EXP = [1.0 / math.factorial(n + 2) for n in range(17)]
 
 
-def _series(coefficients, x, is_near, xp):
+def _series(coefficients: list[float], x: Array, is_near: Array, xp: Namespace) -> Array:
     """Return the sum of coefficients times powers of x where x is small enough."""
     x = xp.where(is_near, x, xp.zeros_like(x))
     total = xp.zeros_like(x)
@@ -455,14 +467,14 @@ def _series(coefficients, x, is_near, xp):
     return total
 
 
-def _sinhc(squared, xp):
+def _sinhc(squared: Array, xp: Namespace) -> Array:
     """Return sinh(x) / x, analytic in x^2 near 0."""
     is_near = squared < 1.0
     root = xp.sqrt(xp.where(is_near, xp.ones_like(squared), squared))
     return xp.where(is_near, _series(_SINH, squared, is_near, xp), xp.sinh(root) / root)
 
 
-def _hypot(x, y, xp):
+def _hypot(x: Array, y: Array, xp: Namespace) -> Array:
     """Return |(x, y)| with the gradient 0 at 0."""
     is_zero = (x == 0.0) & (y == 0.0)
     length = xp.hypot(xp.where(is_zero, xp.ones_like(x), x), y)
@@ -472,7 +484,7 @@ def _hypot(x, y, xp):
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(a, b, t, *, check=True):
+def fisher_rao_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
 
     With the weights :math:`w_a = \sinh((1 - t) \rho) / \sinh \rho`,
@@ -508,19 +520,21 @@ def fisher_rao_geodesic(a, b, t, *, check=True):
     >>> float(middle.mean), round(float(middle.std) ** 2, 12)
     (0.0, 1.5)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    between = _separation(a, b, xp)
+    xp, p, q, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
+    between = _separation(p, q, xp)
     t = _array.as_leading(t, between.size, xp)
     is_near = between.arc < 0.5
-    near_std, *near_shares = _near_geodesic(a, b, t, between, is_near, xp)
-    far_std, *far_shares = _far_geodesic(a, b, t, between, is_near, xp)
+    near_std, *near_shares = _near_geodesic(p, q, t, between, is_near, xp)
+    far_std, *far_shares = _far_geodesic(p, q, t, between, is_near, xp)
     of_a, of_b = (xp.where(is_near, n, f) for n, f in zip(near_shares, far_shares, strict=True))
     return make(
-        Normal, _mixed(a[0], b[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp=xp
+        Normal, _mixed(p[0], q[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp=xp
     )
 
 
-def _near_geodesic(a, b, t, between, is_near, xp):
+def _near_geodesic(
+    a: _Fields, b: _Fields, t: Array, between: _Separation, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array]:
     """Return the standard deviation and the shares of the two means, for rho below 1.
 
     The deviation is that of a plus its way, of which velocities keep their digits:
@@ -538,7 +552,9 @@ def _near_geodesic(a, b, t, between, is_near, xp):
     return std_a + std_a * (lack / total), weight_a / total, weight_b / total
 
 
-def _far_geodesic(a, b, t, between, is_near, xp):
+def _far_geodesic(
+    a: _Fields, b: _Fields, t: Array, between: _Separation, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array]:
     """Return the same for larger rho, with exp(-t rho) and exp(-(1 - t) rho) taken out.
 
     What is left of sinh is at most 1. The larger of the two terms is the unit, so that nothing
@@ -563,7 +579,7 @@ def _far_geodesic(a, b, t, between, is_near, xp):
     return std, weight_a / total, weight_b / total
 
 
-def _mixed(mean_a, mean_b, of_a, of_b, xp):
+def _mixed(mean_a: Array, mean_b: Array, of_a: Array, of_b: Array, xp: Namespace) -> Array:
     """Return of_a mean_a + of_b mean_b for shares of sum 1: exact at the ends, and by differences.
 
     So that it moves with its ends to the last digit.
@@ -572,7 +588,7 @@ def _mixed(mean_a, mean_b, of_a, of_b, xp):
     return xp.where(of_b < 0.5, mean_a + of_b * difference, mean_b - of_a * difference)
 
 
-def e_geodesic(a, b, t, *, check=True):
+def e_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the e-geodesic from a (t = 0) to b (t = 1): straight in natural parameters.
 
     .. math:: \frac{1}{\sigma^2} = \frac{1 - t}{\sigma_a^2} + \frac{t}{\sigma_b^2}, \qquad
@@ -603,8 +619,9 @@ def e_geodesic(a, b, t, *, check=True):
     >>> e_geodesic(Normal(0.0, 1.0), Normal(4.0, 1.0), 0.25)
     Normal(mean=1.0, std=1.0)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), t = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t)
+    )
     low, high = xp.minimum(std_a, std_b), xp.maximum(std_a, std_b)
     t = _array.as_leading(t, mean_a + mean_b + low, xp)
     ratio_a, ratio_b = low / std_a, low / std_b
@@ -617,7 +634,7 @@ def e_geodesic(a, b, t, *, check=True):
     return make(Normal, _mixed(mean_a, mean_b, of_a, of_b, xp), std, xp=xp)
 
 
-def m_geodesic(a, b, t, *, check=True):
+def m_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the m-geodesic from a (t = 0) to b (t = 1): straight in expectation parameters.
 
     .. math:: \mu = (1 - t) \mu_a + t \mu_b, \qquad
@@ -648,8 +665,9 @@ def m_geodesic(a, b, t, *, check=True):
     >>> m_geodesic(Normal(-3.0, 4.0), Normal(3.0, 4.0), 0.5)
     Normal(mean=0.0, std=5.0)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), t = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t)
+    )
     difference = mean_b - mean_a
     unit = xp.maximum(xp.maximum(std_a, std_b), xp.abs(difference))
     t = _array.as_leading(t, unit, xp)
@@ -661,7 +679,7 @@ def m_geodesic(a, b, t, *, check=True):
     return make(Normal, _mixed(mean_a, mean_b, 1.0 - t, t + xp.zeros_like(std), xp), std, xp=xp)
 
 
-def _mixed_squares(x, y, difference, t, xp):
+def _mixed_squares(x: Array, y: Array, difference: Array, t: Array, xp: Namespace) -> Array:
     """Return (1 - t) x^2 + t y^2 for positive x and y, and y - x to all its digits.
 
     From the difference where that is small, so that velocities keep their digits.
@@ -670,7 +688,7 @@ def _mixed_squares(x, y, difference, t, xp):
     return xp.where(is_near, x * x + t * difference * (x + y), (1.0 - t) * (x * x) + t * (y * y))
 
 
-def _smallest(x, xp):
+def _smallest(x: Array, xp: Namespace) -> float:
     """Return a bound below which sums of squares may have lost digits: only at the ends of curves.
 
     There t or 1 - t is as small.
@@ -681,7 +699,7 @@ def _smallest(x, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(a, v, *, check=True):
+def exp_map(a: Normal, v: Tangent, *, check: bool = True) -> Normal:
     r"""Point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
 
     With :math:`\xi = (\dot\mu / \sqrt 2, \dot\sigma) / \sigma_a` and :math:`\rho = |\xi|`:
@@ -719,8 +737,8 @@ def exp_map(a, v, *, check=True):
     >>> round(float(exp_map(Normal(0.0, 1.0), Tangent(0.0, 2.0)).std), 6) == round(np.e**2, 6)
     True
     """
-    xp, (mean, std), v = _points.gate(check, a=(Normal, a), v=(Tangent, v))
-    x, y = v[0] / std / _ROOT_2, v[1] / std
+    xp, (mean, std), (v_mean, v_std) = _points.gate(check, a=(Normal, a), v=(Tangent, v))
+    x, y = v_mean / std / _ROOT_2, v_std / std
     length = _hypot(x, y, xp)
     is_near = length < 1.0
     nearby = _near_exp(x, y, is_near, xp)
@@ -731,7 +749,9 @@ def exp_map(a, v, *, check=True):
     return make(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp=xp)
 
 
-def _near_exp(x, y, is_near, xp):
+def _near_exp(
+    x: Array, y: Array, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array, Array]:
     """Return what to multiply the deviation by: twice for the new one, twice for the mean's way.
 
     For rho below 1, by series.
@@ -744,7 +764,9 @@ def _near_exp(x, y, is_near, xp):
     return growth, xp.ones_like(growth), sinh * x, growth
 
 
-def _far_exp(x, y, length, is_near, xp):
+def _far_exp(
+    x: Array, y: Array, length: Array, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array, Array]:
     r"""Return the same for larger rho, without the difference of cosh and sinh.
 
     With q = exp(-rho / 2) and the direction (e, c) the denominator is g^2 / q^2, g = |(q^2, k)|,
@@ -769,7 +791,7 @@ def _far_exp(x, y, length, is_near, xp):
     return 1.0 / h, 1.0 / h, 0.5 * rest * (e / g), 1.0 / g
 
 
-def log_map(a, b, *, check=True):
+def log_map(a: Normal, b: Normal, *, check: bool = True) -> Tangent:
     r"""Velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
 
     With :math:`\rho = d(a, b) / \sqrt 2` and :math:`\delta = \mu_b - \mu_a`:
@@ -797,9 +819,9 @@ def log_map(a, b, *, check=True):
     >>> float(v.mean), round(float(v.std), 12)
     (0.0, 1.0)
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    (mean_a, std_a), (mean_b, std_b) = a, b
-    between = _separation(a, b, xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    (mean_a, std_a), (mean_b, std_b) = p, q
+    between = _separation(p, q, xp)
     x, y, total = between.x, between.y, std_a + std_b
     across = xp.hypot(x, total)  # sinh rho is size across / (2 std_a std_b)
     along_mean = 2.0 * (std_a / across) * (mean_b - mean_a)
@@ -814,7 +836,7 @@ def log_map(a, b, *, check=True):
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(a, u, v, *, check=True):
+def inner_product(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher metric of two tangent vectors.
 
     .. math:: g_a(u, v) = \frac{u_\mu v_\mu + 2 u_\sigma v_\sigma}{\sigma_a^2}
@@ -841,11 +863,13 @@ def inner_product(a, u, v, *, check=True):
     >>> float(inner_product(Normal(0.0, 2.0), Tangent(2.0, 1.0), Tangent(0.0, 2.0)))
     1.0
     """
-    _, (_, std), u, v = _points.gate(check, a=(Normal, a), u=(Tangent, u), v=(Tangent, v))
-    return (u[0] / std) * (v[0] / std) + 2.0 * (u[1] / std) * (v[1] / std)
+    _, (_, std), (u_mean, u_std), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), u=(Tangent, u), v=(Tangent, v)
+    )
+    return (u_mean / std) * (v_mean / std) + 2.0 * (u_std / std) * (v_std / std)
 
 
-def norm(a, v, *, check=True):
+def norm(a: Normal, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher norm of a tangent vector.
 
     .. math:: |v|_a = \frac{\sqrt{v_\mu^2 + 2 v_\sigma^2}}{\sigma_a}
@@ -872,11 +896,11 @@ def norm(a, v, *, check=True):
     >>> float(norm(Normal(0.0, 2.0), Tangent(2.0, 0.0)))
     1.0
     """
-    xp, (_, std), v = _points.gate(check, a=(Normal, a), v=(Tangent, v))
-    return _hypot(v[0] / std, _ROOT_2 * (v[1] / std), xp)
+    xp, (_, std), (v_mean, v_std) = _points.gate(check, a=(Normal, a), v=(Tangent, v))
+    return _hypot(v_mean / std, _ROOT_2 * (v_std / std), xp)
 
 
-def parallel_transport(a, b, v, *, check=True):
+def parallel_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b along the Fisher-Rao geodesic (Levi-Civita).
 
     In units of the standard deviation a vector :math:`(v_\mu / \sqrt 2, v_\sigma) / \sigma` turns
@@ -904,18 +928,19 @@ def parallel_transport(a, b, v, *, check=True):
     >>> parallel_transport(Normal(0.0, 1.0), Normal(0.0, 3.0), Tangent(1.0, 1.0))
     Tangent(mean=3.0, std=3.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
     x, total = (mean_b - mean_a) / _ROOT_2, std_a + std_b
     across = xp.hypot(x, total)
     sine, cosine = x / across, total / across  # of half the angle
     sine, cosine = 2.0 * sine * cosine, (cosine - sine) * (cosine + sine)
-    first, second = v[0] / std_a / _ROOT_2, v[1] / std_a
+    first, second = v_mean / std_a / _ROOT_2, v_std / std_a
     turned = cosine * first + sine * second, cosine * second - sine * first
     return make(Tangent, _ROOT_2 * std_b * turned[0], std_b * turned[1], xp=xp)
 
 
-def e_transport(a, b, v, *, check=True):
+def e_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b by the e-connection (path-independent).
 
     The velocity of the natural parameters stays. With :math:`r = \sigma_b / \sigma_a`:
@@ -947,14 +972,15 @@ def e_transport(a, b, v, *, check=True):
     >>> e_transport(Normal(0.0, 1.0), Normal(1.0, 2.0), Tangent(1.0, 1.0))
     Tangent(mean=12.0, std=8.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
     ratio = std_b / std_a
-    mean = ratio * ratio * (v[0] + 2.0 * ((mean_b - mean_a) / std_a) * v[1])
-    return make(Tangent, mean, ratio * ratio * ratio * v[1], xp=xp)
+    mean = ratio * ratio * (v_mean + 2.0 * ((mean_b - mean_a) / std_a) * v_std)
+    return make(Tangent, mean, ratio * ratio * ratio * v_std, xp=xp)
 
 
-def m_transport(a, b, v, *, check=True):
+def m_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b by the m-connection (path-independent).
 
     The velocity of the expectation parameters stays:
@@ -986,16 +1012,17 @@ def m_transport(a, b, v, *, check=True):
     >>> m_transport(Normal(0.0, 1.0), Normal(1.0, 2.0), Tangent(1.0, 3.0))
     Tangent(mean=1.0, std=1.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
-    std = (std_a / std_b) * v[1] - ((mean_b - mean_a) / std_b) * v[0]
-    return make(Tangent, v[0] + xp.zeros_like(std), std, xp=xp)
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
+    std = (std_a / std_b) * v_std - ((mean_b - mean_a) / std_b) * v_mean
+    return make(Tangent, v_mean + xp.zeros_like(std), std, xp=xp)
 
 
 # ---------------------------------------------------------------- charts
 
 
-def dimension(a, *, check=True):
+def dimension(a: Normal, *, check: bool = True) -> int:
     """Return the number of parameters of the distributions.
 
     Parameters
@@ -1023,7 +1050,7 @@ def dimension(a, *, check=True):
     return 2
 
 
-def fisher_information(a, *, check=True):
+def fisher_information(a: Normal, *, check: bool = True) -> Array:
     r"""Fisher information matrix in (mean, std).
 
     .. math:: g = \frac{1}{\sigma^2} \begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}
@@ -1056,7 +1083,7 @@ def fisher_information(a, *, check=True):
     )
 
 
-def natural_parameters(a, *, check=True):
+def natural_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Return the natural parameters (e-coordinates).
 
     .. math:: \theta_1 = \frac{\mu}{\sigma^2}, \qquad \theta_2 = -\frac{1}{2 \sigma^2}
@@ -1086,7 +1113,7 @@ def natural_parameters(a, *, check=True):
     return mean / std / std, -0.5 / std / std
 
 
-def from_natural_parameters(theta_1, theta_2, *, check=True):
+def from_natural_parameters(theta_1: Array, theta_2: Array, *, check: bool = True) -> Normal:
     r"""Build normal distributions from natural parameters.
 
     .. math:: \mu = -\frac{\theta_1}{2 \theta_2}, \qquad \sigma^2 = -\frac{1}{2 \theta_2}
@@ -1120,7 +1147,7 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     return make(Normal, -0.5 * theta_1 / theta_2, xp.sqrt(-0.5 / theta_2), xp=xp)
 
 
-def expectation_parameters(a, *, check=True):
+def expectation_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Return the expectation parameters (m-coordinates): the first two moments.
 
     .. math:: \eta_1 = \mu, \qquad \eta_2 = \mu^2 + \sigma^2
@@ -1150,7 +1177,7 @@ def expectation_parameters(a, *, check=True):
     return mean, mean * mean + std * std
 
 
-def from_expectation_parameters(eta_1, eta_2, *, check=True):
+def from_expectation_parameters(eta_1: Array, eta_2: Array, *, check: bool = True) -> Normal:
     r"""Build normal distributions from expectation parameters.
 
     .. math:: \mu = \eta_1, \qquad \sigma^2 = \eta_2 - \eta_1^2
@@ -1191,7 +1218,7 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     return make(Normal, eta_1, xp.sqrt(variance), xp=xp)
 
 
-def _minus_square(y, x, xp):
+def _minus_square(y: Array, x: Array, xp: Namespace) -> Array:
     """Return y - x^2 without the rounding of the square: halves of the bits of x multiply exactly.
 
     The differences of numbers as close as y and x^2 are exact too.
@@ -1206,7 +1233,7 @@ def _minus_square(y, x, xp):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(a, *, check=True):
+def entropy(a: Normal, *, check: bool = True) -> Array:
     r"""Differential entropy.
 
     .. math:: H(a) = \tfrac12 \log(2 \pi e) + \log \sigma
@@ -1234,7 +1261,7 @@ def entropy(a, *, check=True):
     return 0.5 * (1.0 + math.log(2.0 * math.pi)) + xp.log(std)
 
 
-def kl_divergence(a, b, *, check=True):
+def kl_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Kullback-Leibler divergence.
 
     .. math:: \mathrm{KL}(a, b) = \frac12 \left(e^{-l} - 1 + l
@@ -1277,7 +1304,7 @@ def kl_divergence(a, b, *, check=True):
     return 0.5 * (xp.where(is_near, near, far) + by_mean)
 
 
-def jeffreys_divergence(a, b, *, check=True):
+def jeffreys_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(a, b) = \frac12 \left(\frac{\sigma_a}{\sigma_b} - \frac{\sigma_b}{\sigma_a}\right)^2
@@ -1316,7 +1343,7 @@ def jeffreys_divergence(a, b, *, check=True):
     return 0.5 * (by_std + by_mean)
 
 
-def hellinger_distance(a, b, *, check=True):
+def hellinger_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Hellinger distance, in [0, 1].
 
     .. math:: H(a, b)^2 = 1 - \sqrt{\frac{2 \sigma_a \sigma_b}{\sigma_a^2 + \sigma_b^2}}
@@ -1347,8 +1374,7 @@ def hellinger_distance(a, b, *, check=True):
     >>> round(float(hellinger_distance(Normal(0.0, 1.0), Normal(0.0, 2.0))) ** 2, 6)
     0.105573
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b) = _points.gate(check, a=(Normal, a), b=(Normal, b))
     root = xp.sqrt(std_a) * xp.sqrt(std_b)
     by_std = _capped_ratio(std_b - std_a, root, xp)
     by_mean = _capped_ratio(mean_b - mean_a, xp.hypot(std_a, std_b), xp)
@@ -1359,7 +1385,7 @@ def hellinger_distance(a, b, *, check=True):
     return _array.as_number(xp.where(is_tiny, size, xp.sqrt(-_array.expm1(affinity, xp))))
 
 
-def _log_ratio(std_a, std_b, xp):
+def _log_ratio(std_a: Array, std_b: Array, xp: Namespace) -> Array:
     """Return log(std_b / std_a) to full relative precision."""
     difference = std_b - std_a
     is_near = xp.abs(difference) < 0.5 * std_a
@@ -1368,14 +1394,14 @@ def _log_ratio(std_a, std_b, xp):
     return xp.where(is_near, near, far)
 
 
-def _squared_ratio(x, unit, xp):
+def _squared_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
     """Return (x / unit)^2, inf without a warning where it overflows."""
     overflows = xp.abs(x) / _root_of_largest(x, xp) >= unit
     ratio = xp.where(overflows, xp.zeros_like(x), x) / unit
     return xp.where(overflows, xp.inf, ratio * ratio)
 
 
-def _capped_ratio(x, unit, xp):
+def _capped_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
     """Return x / unit, but no larger than is safe to square."""
     largest = _root_of_largest(x, xp)
     is_large = xp.abs(x) / largest >= unit
@@ -1383,14 +1409,16 @@ def _capped_ratio(x, unit, xp):
     return xp.where(is_large, largest * xp.ones_like(ratio), ratio)
 
 
-def _root_of_largest(x, xp):
-    return 0.5 * float(xp.finfo(x.dtype).max) ** 0.5
+def _root_of_largest(x: Array, xp: Namespace) -> float:
+    return 0.5 * math.sqrt(xp.finfo(x.dtype).max)
 
 
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
+def e_mean(
+    points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> Normal:
     r"""Mean in e-coordinates: the weighted mean of the natural parameters.
 
     .. math:: \frac{1}{\bar\sigma^2} = \sum_k \frac{w_k}{\sigma_k^2}, \qquad
@@ -1434,7 +1462,9 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     )
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
+def m_mean(
+    points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> Normal:
     r"""Mean in m-coordinates: the normal with the mean and the variance of the mixture.
 
     .. math:: \bar\mu = \sum_k w_k \mu_k, \qquad
@@ -1479,7 +1509,7 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     )
 
 
-def _centred(x, weights, axis, xp):
+def _centred(x: Array, weights: Array, axis: int, xp: Namespace) -> tuple[Array, Array]:
     """Return the mean with weights of sum 1, and the deviations from it, to all their digits."""
     mean = xp.sum(weights * x, axis=axis, keepdims=True)
     mean = mean + xp.sum(weights * (x - mean), axis=axis, keepdims=True)

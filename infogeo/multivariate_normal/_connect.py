@@ -4,13 +4,13 @@ import functools
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from infogeo import _array
-from infogeo._array import UNIT_INTERVAL, Array, bad_value
+from infogeo._array import UNIT_INTERVAL, Array, Namespace, bad_value
 from infogeo._docs import finish
 from infogeo._points import make
 from infogeo._status import SolveError, Status
@@ -55,8 +55,8 @@ class Connection:
     """
 
     distance: Array
-    initial_velocity: Any
-    final_velocity: Any
+    initial_velocity: Tangent
+    final_velocity: Tangent
     residual: Array
     steps: Array
     status: Status
@@ -77,10 +77,27 @@ class Bounds:
     upper: Array
 
 
+class _Frame(NamedTuple):
+    """A pair of normals as N(0, I) and N(m, diag w), flattened to n pairs."""
+
+    batch: tuple[int, ...]
+    m: np.ndarray  # (n, d)
+    log_w: np.ndarray  # (n, d)
+    start: np.ndarray  # (n, d, d): y = a.mean + start @ z, the first of them in the coordinates z
+    end: np.ndarray  # (n, d, d): y = b.mean + end @ z makes the second N(0, I)
+
+
 # ---------------------------------------------------------------- distance and geodesic
 
 
-def fisher_rao_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
+def fisher_rao_distance(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    *,
+    rtol: float = 1e-12,
+    max_steps: int = 100,
+    check: bool = True,
+) -> Array:
     r"""Fisher-Rao distance between multivariate normals.
 
     .. math:: d(a, b) = \min_\gamma \int \sqrt{\dot\mu' S^{-1} \dot\mu
@@ -147,7 +164,14 @@ def fisher_rao_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
     return as_like(solution.distance.reshape(frame.batch), a.mean, xp)
 
 
-def fisher_rao_squared_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
+def fisher_rao_squared_distance(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    *,
+    rtol: float = 1e-12,
+    max_steps: int = 100,
+    check: bool = True,
+) -> Array:
     r"""Square of the Fisher-Rao distance between multivariate normals.
 
     .. math:: d(a, b)^2
@@ -184,7 +208,15 @@ def fisher_rao_squared_distance(a, b, *, rtol=1e-12, max_steps=100, check=True):
     return as_like(solution.distance.reshape(frame.batch) ** 2, a.mean, xp)
 
 
-def connect(a, b, *, rtol=1e-12, max_steps=100, throw=True, check=True):
+def connect(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    *,
+    rtol: float = 1e-12,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Connection:
     r"""Solve for the geodesic between two normals: its length and its velocities at both ends.
 
     Parameters
@@ -223,7 +255,7 @@ def connect(a, b, *, rtol=1e-12, max_steps=100, throw=True, check=True):
     return _connection(frame, solution, a.mean, xp)
 
 
-def distance_bounds(a, b, *, check=True):
+def distance_bounds(a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True) -> Bounds:
     r"""Certified bounds on the Fisher-Rao distance, without a solve.
 
     .. math:: \sqrt{\tfrac12 \textstyle\sum \log^2 \operatorname{eig} (P_a^{-1} P_b)} \le d(a, b),
@@ -264,7 +296,7 @@ def distance_bounds(a, b, *, check=True):
     return Bounds(*(as_like(x.reshape(frame.batch), a.mean, xp) for x in _bounds(frame)))
 
 
-def _bounds(frame):
+def _bounds(frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
     m, log_w = frame.m, frame.log_w
     n, d = m.shape
     w = np.exp(log_w)
@@ -286,7 +318,14 @@ def _bounds(frame):
     return lower * (1.0 - slack), _fibre.upper_bound(m, log_w) * (1.0 + slack)
 
 
-def log_map(a, b, *, rtol=1e-12, max_steps=100, check=True):
+def log_map(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    *,
+    rtol: float = 1e-12,
+    max_steps: int = 100,
+    check: bool = True,
+) -> Tangent:
     r"""Velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
 
     .. math:: \exp_a(\log_a b) = b, \qquad |\log_a b| = d(a, b)
@@ -319,7 +358,15 @@ def log_map(a, b, *, rtol=1e-12, max_steps=100, check=True):
     return connect(a, b, rtol=rtol, max_steps=max_steps).initial_velocity
 
 
-def fisher_rao_geodesic(a, b, t, *, rtol=1e-12, max_steps=100, check=True):
+def fisher_rao_geodesic(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    t: Array,
+    *,
+    rtol: float = 1e-12,
+    max_steps: int = 100,
+    check: bool = True,
+) -> MultivariateNormal:
     r"""Point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
 
     .. math:: \gamma(t) = \exp_a(t \log_a b)
@@ -381,7 +428,7 @@ def fisher_rao_geodesic(a, b, t, *, rtol=1e-12, max_steps=100, check=True):
     return make(MultivariateNormal, as_like(mean, a.mean, xp), as_like(cov, a.mean, xp))
 
 
-def _require_controls(rtol, max_steps):
+def _require_controls(rtol: float, max_steps: int) -> None:
     if not (isinstance(rtol, int | float | np.number) and 0.0 < rtol < 1.0):
         raise bad_value("rtol", "be a number between 0 and 1", f"got {rtol!r}")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
@@ -391,31 +438,20 @@ def _require_controls(rtol, max_steps):
 # ---------------------------------------------------------------- the solve
 
 
-class _Frame(NamedTuple):
-    """A pair of normals as N(0, I) and N(m, diag w), flattened to n pairs."""
-
-    batch: tuple[int, ...]
-    m: np.ndarray  # (n, d)
-    log_w: np.ndarray  # (n, d)
-    start: np.ndarray  # (n, d, d): y = a.mean + start @ z, the first of them in the coordinates z
-    end: np.ndarray  # (n, d, d): y = b.mean + end @ z makes the second N(0, I)
-
-
-def _frame(a, b):
+def _frame(a: MultivariateNormal, b: MultivariateNormal) -> _Frame:
     """Standardise pairs: an affine map makes the first N(0, I), a rotation the second diagonal."""
-    a, b = host_of(a), host_of(b)
-    batch = np.broadcast_shapes(a.mean.shape[:-1], b.mean.shape[:-1])
-    d = a.mean.shape[-1]
+    first, second = host_of(a), host_of(b)
+    batch, d = np.broadcast_shapes(a.shape, b.shape), a.dim
 
-    def flat(x, *event):
+    def flat(x: np.ndarray, *event: int) -> np.ndarray:
         return np.broadcast_to(x, (*batch, *event)).reshape(-1, *event)
 
-    difference = flat(b.mean - a.mean, d)
-    L0, L1 = flat(a.factor, d, d), flat(b.factor, d, d)
+    difference = flat(second.mean - first.mean, d)
+    L0, L1 = flat(first.factor, d, d), flat(second.factor, d, d)
     V, s, _ = np.linalg.svd(solve_lower(L0, L1, np))
     log_w = 2.0 * np.log(s)
     # The eigenvalues of a difference keep the digits of near covariances.
-    excess = whitened(L0, flat(b.cov - a.cov, d, d), np)
+    excess = whitened(L0, flat(second.cov - first.cov, d, d), np)
     (near,) = np.nonzero(np.linalg.norm(excess, axis=(-2, -1)) < 0.5)
     if near.size:
         ratios, V[near] = np.linalg.eigh(excess[near])
@@ -425,13 +461,23 @@ def _frame(a, b):
     return _Frame(batch, m, log_w, start, start * np.exp(0.5 * log_w)[:, None, :])
 
 
-def _velocity(frame_matrix, x, B):
+def _velocity(
+    frame_matrix: np.ndarray, x: np.ndarray, B: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the velocity with (x, B) at N(0, I) in the coordinates y."""
     cov = frame_matrix @ B @ transposed(frame_matrix)
     return (frame_matrix @ x[..., None])[..., 0], 0.5 * (cov + transposed(cov))
 
 
-def _solved(a, b, rtol, max_steps, xp, *, throw=True):
+def _solved(
+    a: MultivariateNormal,
+    b: MultivariateNormal,
+    rtol: float,
+    max_steps: int,
+    xp: Namespace,
+    *,
+    throw: bool = True,
+) -> tuple[_Frame, _fibre.Solution]:
     """Return the frame and the geodesics in it, all of them converged if `throw`."""
     frame = _frame(a, b)
     solution = _fibre.solve(frame.m, frame.log_w, rtol, max_steps)
@@ -440,13 +486,13 @@ def _solved(a, b, rtol, max_steps, xp, *, throw=True):
     return frame, solution
 
 
-def _connection(frame, solution, like, xp):
+def _connection(frame: _Frame, solution: _fibre.Solution, like: Array, xp: Namespace) -> Connection:
     d = frame.m.shape[-1]
 
-    def back(x, *event):
+    def back(x: np.ndarray, *event: int) -> Array:
         return as_like(x.reshape((*frame.batch, *event)), like, xp)
 
-    def tangent(matrix, x, B):
+    def tangent(matrix: np.ndarray, x: np.ndarray, B: np.ndarray) -> Tangent:
         mean, cov = _velocity(matrix, x, B)
         return make(Tangent, back(mean, d), back(cov, d, d))
 
@@ -461,7 +507,7 @@ def _connection(frame, solution, like, xp):
     )
 
 
-def _solve_error(frame, solution, result):
+def _solve_error(frame: _Frame, solution: _fibre.Solution, result: Connection) -> SolveError:
     failed = np.flatnonzero(~solution.is_solved)
     lower, upper = _bounds(frame)
     first = failed[0]
@@ -485,7 +531,7 @@ def _solve_error(frame, solution, result):
 # ---------------------------------------------------------------- gradients on torch
 
 
-def _needs_autograd(*normals):
+def _needs_autograd(*normals: MultivariateNormal) -> bool:
     torch = sys.modules.get("torch")
     tensors = [x for normal in normals for x in (normal.mean, normal.cov)]
     if torch is None or not all(isinstance(x, torch.Tensor) for x in tensors):
@@ -495,7 +541,7 @@ def _needs_autograd(*normals):
     )
 
 
-def _require_no_gradient(*normals):
+def _require_no_gradient(*normals: MultivariateNormal) -> None:
     torch = sys.modules.get("torch")
     for normal in normals:
         for x in (normal.mean, normal.cov):
@@ -512,7 +558,9 @@ def _require_no_gradient(*normals):
                 )
 
 
-def _differentiable_squared_distance(a, b, rtol, max_steps):
+def _differentiable_squared_distance(
+    a: MultivariateNormal, b: MultivariateNormal, rtol: float, max_steps: int
+) -> Array:
     import torch
 
     batch = np.broadcast_shapes(a.shape, b.shape)
@@ -529,7 +577,7 @@ def _differentiable_squared_distance(a, b, rtol, max_steps):
 
 
 @functools.cache
-def _squared_distance_function():
+def _squared_distance_function() -> Any:
     """Return the squared distance as a torch function: its gradient is -2 times the log map."""
     import torch
 
@@ -539,40 +587,43 @@ def _squared_distance_function():
         generate_vmap_rule = True
 
         @staticmethod
-        def forward(gradient, *points):
+        def forward(gradient: Any, *points: Any) -> Any:
             return gradient.clone()
 
         @staticmethod
-        def setup_context(ctx, inputs, output):
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             pass
 
         @staticmethod
-        def backward(ctx, *gradients):
+        def backward(ctx: Any, *gradients: Any) -> NoReturn:
             raise NotImplementedError(
                 "The Fisher-Rao distance of multivariate normals has first derivatives only."
             )
 
     class SquaredDistance(torch.autograd.Function):
         @staticmethod
-        def forward(mean_a, cov_a, mean_b, cov_b, rtol, max_steps):
+        def forward(
+            mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any, rtol: float, max_steps: int
+        ) -> tuple[Any, ...]:
             a, b = make(MultivariateNormal, mean_a, cov_a), make(MultivariateNormal, mean_b, cov_b)
             squared, *gradients = _squared_distance_and_gradients(a, b, rtol, max_steps)
             return tuple(as_like(x, mean_a, array_namespace(mean_a)) for x in (squared, *gradients))
 
         @staticmethod
-        def setup_context(ctx, inputs, output):
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             ctx.mark_non_differentiable(*output[1:])
             ctx.save_for_backward(*inputs[:4], *output[1:])
 
         @staticmethod
-        def backward(ctx, gradient, *_):
+        def backward(ctx: Any, gradient: Any, *_: Any) -> tuple[Any, ...]:
             *points, mean_a, cov_a, mean_b, cov_b = ctx.saved_tensors
             vector, matrix = gradient[..., None], gradient[..., None, None]
             products = vector * mean_a, matrix * cov_a, vector * mean_b, matrix * cov_b
-            return *(NoSecondDerivative.apply(x, *points) for x in products), None, None
+            apply: Any = NoSecondDerivative.apply
+            return *(apply(x, *points) for x in products), None, None
 
         @staticmethod
-        def vmap(info, in_dims, *arguments):
+        def vmap(info: Any, in_dims: Any, *arguments: Any) -> tuple[Any, ...]:
             *arrays, rtol, max_steps = arguments
             moved = (
                 x.unsqueeze(0).expand(info.batch_size, *x.shape)
@@ -580,12 +631,15 @@ def _squared_distance_function():
                 else x.movedim(dim, 0)
                 for x, dim in zip(arrays, in_dims, strict=False)
             )
-            return SquaredDistance.apply(*moved, rtol, max_steps), (0,) * 5
+            apply: Any = SquaredDistance.apply
+            return apply(*moved, rtol, max_steps), (0,) * 5
 
     return SquaredDistance
 
 
-def _squared_distance_and_gradients(a, b, rtol, max_steps):
+def _squared_distance_and_gradients(
+    a: MultivariateNormal, b: MultivariateNormal, rtol: float, max_steps: int
+) -> list[np.ndarray]:
     """Return d^2 and its derivatives by the means and covariances of a and b, in numpy."""
     frame, solution = _solved(a, b, rtol, max_steps, array_namespace(a.mean))
     d = a.dim

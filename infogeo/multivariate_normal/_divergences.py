@@ -3,7 +3,7 @@
 import math
 
 from infogeo import _array, _divergence
-from infogeo._array import bad_value
+from infogeo._array import Array, Namespace, bad_value
 from infogeo._docs import finish
 from infogeo.multivariate_normal._point import (
     MultivariateNormal,
@@ -18,7 +18,7 @@ from infogeo.multivariate_normal._point import (
 )
 
 
-def kl_divergence(a, b, *, check=True):
+def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True) -> Array:
     r"""Kullback-Leibler divergence, in nats.
 
     .. math:: \mathrm{KL}(a, b) = \tfrac12 \bigl(\textstyle\sum_i (e^{-\lambda_i} - 1 + \lambda_i)
@@ -53,7 +53,9 @@ def kl_divergence(a, b, *, check=True):
     return narrow(0.5 * (xp.sum(terms, axis=-1) + _mahalanobis(a, b, b, xp)), a.mean, xp)
 
 
-def jeffreys_divergence(a, b, *, check=True):
+def jeffreys_divergence(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
     r"""Jeffreys divergence KL(a, b) + KL(b, a), in nats.
 
     .. math:: J(a, b) = \textstyle\sum_i 2 \sinh^2(\lambda_i / 2)
@@ -88,7 +90,9 @@ def jeffreys_divergence(a, b, *, check=True):
     return narrow(2.0 * xp.sum(xp.sinh(half) ** 2, axis=-1) + of_means, a.mean, xp)
 
 
-def hellinger_distance(a, b, *, check=True):
+def hellinger_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
     r"""Hellinger distance, in [0, 1].
 
     .. math:: H^2 = 1 - \exp\bigl(-\tfrac18 (\mu_b - \mu_a)' \bigl(\tfrac{S_a + S_b}{2}\bigr)^{-1}
@@ -133,7 +137,7 @@ def hellinger_distance(a, b, *, check=True):
     return narrow(xp.where(is_near, _array.norm(parts, xp), far), a.mean, xp)
 
 
-def entropy(a, *, check=True):
+def entropy(a: MultivariateNormal, *, check: bool = True) -> Array:
     r"""Differential entropy, in nats.
 
     .. math:: H = \tfrac12 \log \det (2 \pi e S)
@@ -169,7 +173,9 @@ def entropy(a, *, check=True):
 # ---------------------------------------------------------------- inside subfamilies
 
 
-def fixed_mean_distance(a, b, *, check=True):
+def fixed_mean_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
     r"""Distance between normals of one mean, which is also their distance inside that family.
 
     .. math:: d = \sqrt{\tfrac12 \textstyle\sum_i \log^2 l_i}, \qquad
@@ -206,7 +212,9 @@ def fixed_mean_distance(a, b, *, check=True):
     return narrow(_array.norm(log_ratios(a, b, xp), xp) / math.sqrt(2.0), a.mean, xp)
 
 
-def fixed_covariance_distance(a, b, *, check=True):
+def fixed_covariance_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
     r"""Distance inside the normals of one covariance: the Mahalanobis distance.
 
     .. math:: d = \sqrt{(\mu_a - \mu_b)' S^{-1} (\mu_a - \mu_b)}
@@ -245,7 +253,7 @@ def fixed_covariance_distance(a, b, *, check=True):
     return narrow(_array.norm(whitened, xp), a.mean, xp)
 
 
-def _require_equal(check, name, x, y, xp):
+def _require_equal(check: bool, name: str, x: Array, y: Array, xp: Namespace) -> None:
     if check and _array.is_readable(x) and bool(xp.any(x != y)):
         raise bad_value(
             f"a.{name} and b.{name}",
@@ -258,7 +266,7 @@ def _require_equal(check, name, x, y, xp):
 # ---------------------------------------------------------------- ratios of covariances
 
 
-def log_ratios(a, b, xp):
+def log_ratios(a: MultivariateNormal, b: MultivariateNormal, xp: Namespace) -> Array:
     """Return the logarithms of the eigenvalues of S_a^-1 S_b, with the digits of near ones.
 
     Only eigenvalues are taken: their symmetric functions have derivatives where they coincide.
@@ -273,13 +281,15 @@ def log_ratios(a, b, xp):
     return xp.where(is_near[..., 0], near, far)
 
 
-def _mahalanobis(a, b, of, xp):
+def _mahalanobis(
+    a: MultivariateNormal, b: MultivariateNormal, of: MultivariateNormal, xp: Namespace
+) -> Array:
     """Return the squared distance of the means in the metric of one of the covariances."""
     difference = wide(b.mean, xp) - wide(a.mean, xp)
     return xp.sum(solve_lower_vector(factor_of(of, xp), difference, xp) ** 2, axis=-1)
 
 
-def _excess_of_exp(y, xp):
+def _excess_of_exp(y: Array, xp: Namespace) -> Array:
     """Return exp(y) - 1 - y."""
     is_small = xp.abs(y) < 1.0
     small = _divergence.expm1_minus(xp.where(is_small, y, xp.zeros_like(y)), xp)

@@ -1,7 +1,9 @@
 """The e- and the m-connection of multivariate normals: coordinates, straight lines, means."""
 
+from typing import Any
+
 from infogeo import _points
-from infogeo._array import UNIT_INTERVAL
+from infogeo._array import UNIT_INTERVAL, Array
 from infogeo._docs import finish
 from infogeo._points import make
 from infogeo.multivariate_normal._metric import in_frame
@@ -23,7 +25,7 @@ from infogeo.multivariate_normal._point import (
 # ---------------------------------------------------------------- coordinates
 
 
-def natural_parameters(a, *, check=True):
+def natural_parameters(a: MultivariateNormal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Natural parameters, in which e-geodesics are straight.
 
     .. math:: \theta_1 = S^{-1} \mu, \qquad \theta_2 = -\tfrac12 S^{-1}
@@ -54,7 +56,9 @@ def natural_parameters(a, *, check=True):
     return narrow(theta_1, a.mean, xp), narrow(-0.5 * precision, a.mean, xp)
 
 
-def from_natural_parameters(theta_1, theta_2, *, check=True):
+def from_natural_parameters(
+    theta_1: Array, theta_2: Array, *, check: bool = True
+) -> MultivariateNormal:
     r"""Return the normal with given natural parameters.
 
     .. math:: S = (-2 \theta_2)^{-1}, \qquad \mu = S \theta_1
@@ -95,7 +99,7 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     return normal_of(mean, covariance, theta_1, xp)
 
 
-def expectation_parameters(a, *, check=True):
+def expectation_parameters(a: MultivariateNormal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Coordinates in which m-geodesics are straight.
 
     .. math:: \eta_1 = \mu, \qquad \eta_2 = S + \mu \mu'
@@ -124,7 +128,9 @@ def expectation_parameters(a, *, check=True):
     return a.mean, a.cov + a.mean[..., :, None] * a.mean[..., None, :]
 
 
-def from_expectation_parameters(eta_1, eta_2, *, check=True):
+def from_expectation_parameters(
+    eta_1: Array, eta_2: Array, *, check: bool = True
+) -> MultivariateNormal:
     r"""Return the normal with given expectation parameters.
 
     .. math:: \mu = \eta_1, \qquad S = \eta_2 - \eta_1 \eta_1'
@@ -160,7 +166,9 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
 # ---------------------------------------------------------------- straight lines and transports
 
 
-def e_geodesic(a, b, t, *, check=True):
+def e_geodesic(
+    a: MultivariateNormal, b: MultivariateNormal, t: Array, *, check: bool = True
+) -> MultivariateNormal:
     r"""Point of the e-geodesic from a (t = 0) to b (t = 1): straight in natural parameters.
 
     .. math:: S^{-1} = (1 - t) S_a^{-1} + t S_b^{-1}, \qquad
@@ -206,7 +214,9 @@ def e_geodesic(a, b, t, *, check=True):
     return normal_of(mean, cov, like, xp)
 
 
-def m_geodesic(a, b, t, *, check=True):
+def m_geodesic(
+    a: MultivariateNormal, b: MultivariateNormal, t: Array, *, check: bool = True
+) -> MultivariateNormal:
     r"""Point of the m-geodesic from a (t = 0) to b (t = 1): straight in expectation parameters.
 
     .. math:: \mu = (1 - t) \mu_a + t \mu_b, \qquad
@@ -246,7 +256,9 @@ def m_geodesic(a, b, t, *, check=True):
     return normal_of(mean_a + t * difference, cov, like, xp)
 
 
-def _gate_time(a, b, t, check):
+def _gate_time(
+    a: MultivariateNormal, b: MultivariateNormal, t: Array, check: bool
+) -> tuple[Any, ...]:
     """Return the namespace, the pair, t with its axes before those of the means, and a dtype."""
     xp, a, b, t = gate(
         check, a=(MultivariateNormal, a), b=(MultivariateNormal, b), t=(UNIT_INTERVAL, t)
@@ -255,7 +267,9 @@ def _gate_time(a, b, t, check):
     return xp, a, b, xp.reshape(wide(t, xp), (*t.shape, *(1,) * num_axes)), a.mean
 
 
-def e_transport(a, b, v, *, check=True):
+def e_transport(
+    a: MultivariateNormal, b: MultivariateNormal, v: Tangent, *, check: bool = True
+) -> Tangent:
     r"""Transport a tangent vector from a to b by the e-connection: natural velocities stay.
 
     .. math:: S_b^{-1} w_S S_b^{-1} = S_a^{-1} v_S S_a^{-1}
@@ -300,7 +314,9 @@ def e_transport(a, b, v, *, check=True):
     return make(Tangent, narrow(mean, a.mean, xp), narrow(cov, a.mean, xp), xp=xp)
 
 
-def m_transport(a, b, v, *, check=True):
+def m_transport(
+    a: MultivariateNormal, b: MultivariateNormal, v: Tangent, *, check: bool = True
+) -> Tangent:
     r"""Transport a tangent vector from a to b by the m-connection: expectation velocities stay.
 
     .. math:: w_\mu = v_\mu, \qquad w_S = v_S - v_\mu (\mu_b - \mu_a)' - (\mu_b - \mu_a) v_\mu'
@@ -342,7 +358,9 @@ def m_transport(a, b, v, *, check=True):
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
+def e_mean(
+    points: MultivariateNormal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> MultivariateNormal:
     r"""Mean of the e-connection: the average of the natural parameters.
 
     .. math:: S^{-1} = \textstyle\sum_k w_k S_k^{-1}, \qquad
@@ -390,7 +408,9 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     return normal_of(mean, covariance, like, xp)
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
+def m_mean(
+    points: MultivariateNormal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> MultivariateNormal:
     r"""Mean of the m-connection: moment matching.
 
     .. math:: \mu = \textstyle\sum_k w_k \mu_k, \qquad

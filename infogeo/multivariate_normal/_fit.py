@@ -1,11 +1,15 @@
 """Mean and covariance of samples, in which no unit of a coordinate shows."""
 
+from typing import Any
+
 import numpy as np
 
-from infogeo._array import bad_value
+from infogeo._array import Array, bad_value
 
 
-def moments(name, rows, shrinkage, limits):
+def moments(
+    name: str, rows: np.ndarray, shrinkage: Any, limits: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and covariance of samples."""
     if shrinkage is None or isinstance(shrinkage, int | float):
         mean, cov = _maximum_likelihood(name, rows, limits)
@@ -43,7 +47,7 @@ def moments(name, rows, shrinkage, limits):
     return mean, cov
 
 
-def _maximum_likelihood(name, rows, limits):
+def _maximum_likelihood(name: str, rows: np.ndarray, limits: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and covariance, in which no unit of a coordinate shows."""
     # Powers of 2 as units: nothing is rounded, and neither sums nor squares overflow.
     largest = np.abs(rows).max(axis=0)
@@ -72,7 +76,7 @@ def _maximum_likelihood(name, rows, limits):
     return np.ldexp(mean, exponent), cov
 
 
-def correlation(cov):
+def correlation(cov: np.ndarray) -> Array:
     """Return the correlation matrix, NaN where a variance is 0."""
     std = np.sqrt(np.diagonal(cov, axis1=-2, axis2=-1))
     with np.errstate(invalid="ignore", divide="ignore"):

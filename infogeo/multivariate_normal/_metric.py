@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from infogeo import _array
+from infogeo._array import Array, Namespace
 from infogeo._docs import finish
 from infogeo.multivariate_normal._point import (
     MultivariateNormal,
@@ -23,7 +24,7 @@ from infogeo.multivariate_normal._point import (
 )
 
 
-def inner_product(a, u, v, *, check=True):
+def inner_product(a: MultivariateNormal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher metric of two tangent vectors.
 
     .. math:: g_a(u, v) = u_\mu' S^{-1} v_\mu + \tfrac12 \operatorname{tr}(S^{-1} u_S S^{-1} v_S)
@@ -61,7 +62,7 @@ def inner_product(a, u, v, *, check=True):
     return narrow(product, a.mean, xp)
 
 
-def norm(a, v, *, check=True):
+def norm(a: MultivariateNormal, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher norm of a tangent vector.
 
     .. math:: |v|_a = \sqrt{g_a(v, v)}
@@ -99,7 +100,7 @@ def norm(a, v, *, check=True):
     return narrow(_array.norm(xp.concat([x, flat], axis=-1), xp), a.mean, xp)
 
 
-def dimension(a, *, check=True):
+def dimension(a: MultivariateNormal, *, check: bool = True) -> int:
     """Return the number of parameters of the distributions.
 
     Parameters
@@ -128,7 +129,7 @@ def dimension(a, *, check=True):
     return a.dim * (a.dim + 3) // 2
 
 
-def fisher_information(a, *, check=True):
+def fisher_information(a: MultivariateNormal, *, check: bool = True) -> Array:
     r"""Fisher information in the coordinates (mean, lower triangle of the covariance).
 
     .. math:: g_{\mu} = S^{-1}, \qquad g_{(ij)(kl)} = f_{ij} f_{kl} \bigl(S^{-1}_{ik} S^{-1}_{jl}
@@ -167,7 +168,7 @@ def fisher_information(a, *, check=True):
     )
     i, j = (xp.asarray(k, device=_array.device_of(a.mean)) for k in (i, j))
 
-    def entries(rows, columns):
+    def entries(rows: Array, columns: Array) -> Array:
         return xp.take(xp.take(precision, rows, axis=-2), columns, axis=-1)
 
     of_cov = weights * (entries(i, i) * entries(j, j) + entries(i, j) * entries(j, i))
@@ -180,7 +181,7 @@ def fisher_information(a, *, check=True):
 # ---------------------------------------------------------------- the exponential map
 
 
-def exp_map(a, v, *, check=True):
+def exp_map(a: MultivariateNormal, v: Tangent, *, check: bool = True) -> MultivariateNormal:
     r"""Point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
 
     With a = N(0, I) and v = (x, B) it is, for :math:`Z = B^2 + 2 x x'`,
@@ -237,7 +238,7 @@ def exp_map(a, v, *, check=True):
     return normal_of(mean, xp.matmul(root, transposed(root)), a.mean, xp)
 
 
-def in_frame(a, v, xp):
+def in_frame(a: MultivariateNormal, v: Tangent, xp: Namespace) -> tuple[Array, Array, Array]:
     """Return the Cholesky factor of a and the velocity in the coordinates that make a N(0, I)."""
     factor = factor_of(a, xp)
     x = solve_lower_vector(factor, wide(v.mean, xp), xp)
@@ -247,7 +248,7 @@ def in_frame(a, v, xp):
 _NUM_TERMS = 10  # of the series of cosh and sinh: what is left out is below 1 / 20! at norm 1
 
 
-def flow(x, B, xp):
+def flow(x: Array, B: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return mean and a root of the covariance at time 1, from N(0, I) with velocity (x, B)."""
     x = x + 0.0 * B[..., 0]  # broadcast both to one batch
     B = B + 0.0 * x[..., None]
@@ -268,7 +269,7 @@ def flow(x, B, xp):
     return center, factor
 
 
-def _step(x, B, xp):
+def _step(x: Array, B: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return mean and a root of the covariance at time 1, for velocities of norm about 1."""
     identity = xp.eye(x.shape[-1], dtype=x.dtype, device=_array.device_of(x)) + xp.zeros_like(B)
     Z = xp.matmul(B, B) + 2.0 * x[..., :, None] * x[..., None, :]

@@ -7,7 +7,7 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from infogeo import _array, _points
-from infogeo._array import REAL, Array, bad_value
+from infogeo._array import REAL, Array, Namespace, bad_value
 from infogeo._docs import finish
 from infogeo._names import is_tensor
 from infogeo._points import Points, Vectors, fill, make
@@ -75,7 +75,9 @@ class MultivariateNormal(Points):
         return int(self.mean.shape[-1])
 
     @staticmethod
-    def fit(samples, labels=None, *, shrinkage=None, check=True) -> "MultivariateNormal":
+    def fit(
+        samples: Array, labels: Array | None = None, *, shrinkage: Any = None, check: bool = True
+    ) -> "MultivariateNormal":
         """Estimate a normal from samples, or one for each class.
 
         Parameters
@@ -173,7 +175,7 @@ class Tangent(Vectors):
         fill(self, check, mean=mean, cov=cov)
 
 
-class _Host(NamedTuple):
+class Host(NamedTuple):
     """Normals in float64 numpy."""
 
     mean: np.ndarray  # (..., d)
@@ -181,7 +183,7 @@ class _Host(NamedTuple):
     factor: np.ndarray  # (..., d, d), lower triangular
 
 
-def host_of(a):
+def host_of(a: MultivariateNormal) -> Host:
     """Return a normal in float64 on the host, with the Cholesky factors of the covariances.
 
     The object keeps it until a field changes: steps of an optimiser change tensors in place.
@@ -191,19 +193,19 @@ def host_of(a):
     if kept is None or kept[0] != versions:
         mean, cov = to_host(a.mean), to_host(a.cov)
         cov = 0.5 * (cov + transposed(cov))
-        kept = versions, _Host(mean, cov, _cholesky(cov))
+        kept = versions, Host(mean, cov, _cholesky(cov))
         object.__setattr__(a, "_kept", kept)
     return kept[1]
 
 
-def _version_of(x):
+def _version_of(x: Array) -> Any:
     """Return what differs once a tensor has changed in place; inference mode counts no changes."""
     if isinstance(x, np.ndarray) or not is_tensor(x):
         return 0
     return object() if x.is_inference() else x._version
 
 
-def _cholesky(cov):
+def _cholesky(cov: np.ndarray) -> np.ndarray:
     try:
         factor = np.linalg.cholesky(cov)
     except np.linalg.LinAlgError:
@@ -214,7 +216,7 @@ def _cholesky(cov):
     if not finite.all():
         raise bad_value("cov", "be finite", "it has NaN or infinite entries", where=~finite)
     # Of the correlations where there are any: units do not count.
-    has_variances = (np.diagonal(cov, axis1=-2, axis2=-1) > 0.0).all(-1)[..., None, None]
+    has_variances = np.all(np.diagonal(cov, axis1=-2, axis2=-1) > 0.0, axis=-1)[..., None, None]
     judged = np.where(has_variances, correlation(np.where(has_variances, cov, 1.0)), cov)
     eigenvalues = np.linalg.eigvalsh(judged)
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
@@ -230,7 +232,7 @@ def _cholesky(cov):
     )
 
 
-def _require_symmetric(name, cov):
+def _require_symmetric(name: str, cov: np.ndarray) -> None:
     scale = np.sqrt(np.abs(np.einsum("...ii->...i", cov)))
     excess = np.abs(cov - transposed(cov)) / np.maximum(
         scale[..., :, None] * scale[..., None, :], 1e-300
@@ -250,7 +252,7 @@ def _require_symmetric(name, cov):
 # ---------------------------------------------------------------- the gate
 
 
-def gate_pair(a, b):
+def gate_pair(a: Any, b: Any) -> tuple[Any, ...]:
     """Return the namespace and two normals of one library and dtype, whose batches broadcast.
 
     Their values were verified when they were built.
@@ -258,7 +260,7 @@ def gate_pair(a, b):
     return gate(False, a=(MultivariateNormal, a), b=(MultivariateNormal, b))
 
 
-def gate(check, **arguments):
+def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
     """Return the namespace and the arguments as `_points.gate`, normals and vectors as objects."""
     xp, *gated = _points.gate(check, **arguments)
     made = [_regated(given, x) for (_, given), x in zip(arguments.values(), gated, strict=True)]
@@ -268,7 +270,7 @@ def gate(check, **arguments):
     return xp, *made
 
 
-def _regated(given, fields):
+def _regated(given: Any, fields: Any) -> Any:
     """Return the same object if the gate changed nothing: it keeps its Cholesky factor."""
     if not isinstance(fields, tuple):
         return fields
@@ -276,7 +278,7 @@ def _regated(given, fields):
     return given if is_same else make(type(given), *fields)
 
 
-def _require_symmetric_velocity(name, cov, at):
+def _require_symmetric_velocity(name: str, cov: np.ndarray, at: np.ndarray) -> None:
     excess = np.abs(cov - transposed(cov)).max(axis=(-2, -1))
     scale = np.abs(cov).max(axis=(-2, -1)) + np.abs(at).max(axis=(-2, -1))
     if not (excess <= 1e-6 * scale).all():  # differences of velocities may be all rounding
@@ -292,50 +294,49 @@ def _require_symmetric_velocity(name, cov, at):
 # ---------------------------------------------------------------- arrays
 
 
-def transposed(x):
+def transposed(x: Array) -> Array:
     return np.swapaxes(x, -1, -2) if isinstance(x, np.ndarray) else x.mT
 
 
-def to_host(x):
+def to_host(x: Array) -> np.ndarray:
     """Return the values in float64 numpy."""
     if not _array.is_readable(x):
         raise TypeError(
             "normals must have values that can be read here: not inside torch.compile or jax.jit, "
             "nor on dask arrays. Call it outside."
         )
-    x = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
-    return x.astype(np.float64, copy=False)
+    return np.asarray(_array.on_host(x)).astype(np.float64, copy=False)
 
 
-def as_like(x, like, xp):
+def as_like(x: Array, like: Array, xp: Namespace) -> Array:
     """Return numpy values in the library, dtype and device of another array."""
     if isinstance(like, np.ndarray):
         return np.asarray(x).astype(like.dtype, copy=False)[()]
     return xp.asarray(x, dtype=like.dtype, device=_array.device_of(like))
 
 
-def wide(x, xp):
+def wide(x: Array, xp: Namespace) -> Array:
     """Return the array in the widest dtype of its library and device."""
     return xp.astype(x, _array.widest_dtype(x, xp), copy=False)
 
 
-def narrow(x, like, xp):
+def narrow(x: Array, like: Array, xp: Namespace) -> Array:
     return _array.as_number(xp.astype(x, like.dtype, copy=False))
 
 
-def normal_of(mean, cov, like, xp):
+def normal_of(mean: Array, cov: Array, like: Array, xp: Namespace) -> MultivariateNormal:
     mean, cov = narrow(mean, like, xp), narrow(0.5 * (cov + transposed(cov)), like, xp)
     return make(MultivariateNormal, mean, cov)
 
 
-def factor_of(a, xp):
+def factor_of(a: MultivariateNormal, xp: Namespace) -> Array:
     """Return the Cholesky factor of the covariance, differentiable in its library."""
     if isinstance(a.cov, np.ndarray):
         return host_of(a).factor
     return xp.linalg.cholesky(wide(a.cov, xp))
 
 
-def precision_of(a, xp):
+def precision_of(a: MultivariateNormal, xp: Namespace) -> Array:
     """Return the inverse covariance."""
     factor = factor_of(a, xp)
     identity = xp.eye(a.dim, dtype=factor.dtype, device=_array.device_of(a.mean))
@@ -343,7 +344,7 @@ def precision_of(a, xp):
     return xp.matmul(transposed(half), half)
 
 
-def solve_lower(factor, x, xp):
+def solve_lower(factor: Array, x: Array, xp: Namespace) -> Array:
     """Return factor^-1 x for lower triangular factors and matrices x."""
     if is_torch_array(x):
         import torch
@@ -360,15 +361,15 @@ def solve_lower(factor, x, xp):
     return result
 
 
-def solve_lower_vector(factor, x, xp):
+def solve_lower_vector(factor: Array, x: Array, xp: Namespace) -> Array:
     return solve_lower(factor, x[..., None], xp)[..., 0]
 
 
-def matvec(matrix, x, xp):
+def matvec(matrix: Array, x: Array, xp: Namespace) -> Array:
     return xp.matmul(matrix, x[..., None])[..., 0]
 
 
-def whitened(factor, matrix, xp):
+def whitened(factor: Array, matrix: Array, xp: Namespace) -> Array:
     """Return factor^-1 matrix factor^-T for a symmetric matrix."""
     half = solve_lower(factor, matrix, xp)
     full = solve_lower(factor, transposed(half), xp)
