@@ -282,3 +282,77 @@ def test_distributions_keep_their_gradients_and_their_limits():
         infogeo.fisher_rao_distance(Poisson(1.0), [0.5, 0.5])
     with pytest.raises(ValueError, match="space must have this distribution among its points"):
         from_distribution(other, space="normal")
+
+
+# ---------------------------------------------------------------- vectors and checks
+
+
+def test_vectors_have_their_lengths_and_are_carried_by_each_connection():
+    a, b, u, v = Poisson(4.0), Poisson(9.0), Tangent(-6.0), Tangent(2.0)
+    assert manifolds.inner_product(a, u, v) == -3.0
+    assert manifolds.norm(a, u) == 3.0
+    for name, rate in (("parallel", -9.0), ("e", -13.5), ("m", -6.0)):
+        carried = getattr(manifolds, f"{name}_transport")(a, b, u)
+        np.testing.assert_allclose(carried.rate, rate, rtol=1e-15)
+    np.testing.assert_allclose(manifolds.log_map(b, a).rate, -6.0, rtol=1e-15)
+
+
+def test_one_point_of_a_batch_at_the_edge_is_enough():
+    batch = Poisson([4.0, 0.0])
+    np.testing.assert_array_equal(manifolds.log_map(batch, Poisson([9.0, 0.0])).rate, [4.0, 0.0])
+    with pytest.raises(ValueError, match="no finite velocity leaves the edge"):
+        manifolds.log_map(batch, Poisson([9.0, 1.0]))
+    with pytest.raises(ValueError, match="v must keep the geodesic inside the family"):
+        manifolds.exp_map(Poisson([4.0, 4.0]), Tangent([1.0, -9.0]))
+    beyond = manifolds.exp_map(Poisson([4.0, 4.0]), Tangent([4.0, -9.0]), check=False)
+    np.testing.assert_array_equal(beyond.rate, [9.0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("dimension", "a"),
+        ("fisher_rao_distance", "ab"),
+        ("fisher_rao_squared_distance", "ab"),
+        ("inner_product", "avv"),
+        ("norm", "av"),
+        ("fisher_information", "a"),
+        ("exp_map", "av"),
+        ("log_map", "ab"),
+        ("fisher_rao_geodesic", "abt"),
+        ("e_geodesic", "abt"),
+        ("m_geodesic", "abt"),
+        ("parallel_transport", "abv"),
+        ("e_transport", "abv"),
+        ("m_transport", "abv"),
+        ("frechet_mean", "p"),
+        ("e_mean", "p"),
+        ("m_mean", "p"),
+        ("natural_parameters", "a"),
+        ("expectation_parameters", "a"),
+        ("kl_divergence", "ab"),
+        ("jeffreys_divergence", "ab"),
+        ("bhattacharyya_coefficient", "ab"),
+        ("hellinger_distance", "ab"),
+    ],
+)
+def test_every_verb_looks_at_the_values_unless_told_otherwise(name, arguments):
+    wrong = Poisson(np.array(-1.0), check=False)
+    batch = Poisson(np.array([-1.0, 1.0]), check=False)
+    known = {"a": wrong, "b": Poisson(2.0), "v": Tangent(1.0), "t": 0.5, "p": batch}
+    given = [known[letter] for letter in arguments]
+    with pytest.raises(ValueError, match="rate must be finite and not negative"):
+        getattr(SPACE, name)(*given)
+    with np.errstate(invalid="ignore"):
+        getattr(SPACE, name)(*given, check=False)
+
+
+def test_points_come_back_from_both_parameters():
+    a = Poisson([0.5, 3.0])
+    for name in ("natural", "expectation"):
+        value = getattr(SPACE, f"{name}_parameters")(a)
+        again = getattr(SPACE, f"from_{name}_parameters")(value)
+        np.testing.assert_allclose(again.rate, a.rate, rtol=1e-15)
+    np.testing.assert_allclose(SPACE.natural_parameters(a), np.log([0.5, 3.0]), rtol=1e-15)
+    with pytest.raises(ValueError, match="rate must be finite and not negative"):
+        SPACE.from_expectation_parameters(-1.0)
