@@ -17,6 +17,8 @@ def draw(rng, count, m, c, is_shared):
     C[rng.random(C.shape) < 0.1] = -np.inf
     C[:, 0] = 0.0
     p = np.where(np.isneginf(C), 0.0, rng.random((count, c)))
+    if not is_shared:  # what is ruled out must not count for anything
+        F = np.where(np.isneginf(C)[:, None], 1e14, F)
     centre = (F @ (p / p.sum(axis=-1, keepdims=True))[:, :, None])[:, :, 0]
     lower, upper = (centre + sign * 0.4 * rng.random((count, m)) for sign in (-1.0, 1.0))
     lower[rng.random(lower.shape) < 0.2] = -np.inf
@@ -60,6 +62,7 @@ def test_many_boxes_meet_the_conditions_of_an_optimum(rng, alone, is_shared):
     values = found.entropy + (p * expected).sum(axis=-1)
     np.testing.assert_allclose(found.value, values, rtol=1e-12, atol=1e-13)
     assert found.residual.max() < 1e-12
+    assert (found.steps >= (found.theta != 0.0).any(axis=-1)).all()
 
 
 def test_boxes_of_a_batch_end_as_they_do_alone(rng):

@@ -132,11 +132,11 @@ def problem_of(F, b):
 
 
 def test_edges_are_read_off_the_ranges():
-    F = [[0, 1, 5], [2, 3, 4], [7, 7, 7], [0, 1, 2]]
-    eta = edge_direction(problem_of(F, [0, 4, 7, 1]))
-    np.testing.assert_array_equal(eta, [0.2, -0.5, 0.0, 0.0])
-    assert edge_direction(problem_of(F, [1, 3, 7, 1])) is None
-    eta = edge_direction(problem_of(F, [4.99999, np.nextafter(4.0, 0.0), 7, 1]))
+    F = [[0, 1, 5], [2, 3, 4], [7, 7, 7], [-4, -1, 0]]
+    eta = edge_direction(problem_of(F, [0, 4, 7, 0]))
+    np.testing.assert_array_equal(eta, [0.2, -0.5, 0.0, -0.25])
+    assert edge_direction(problem_of(F, [1, 3, 7, -1])) is None
+    eta = edge_direction(problem_of(F, [4.99999, np.nextafter(4.0, 0.0), 7, -1]))
     np.testing.assert_array_equal(eta, [0.0, -0.5, 0.0, 0.0])
 
 
