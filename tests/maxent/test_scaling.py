@@ -133,3 +133,11 @@ def test_the_logarithms_of_tiny_margins_have_their_rounding_in_the_bound():
         assert error <= found.error_bound
         worst = max(worst, float(error))
     assert worst > 1e-13
+
+
+def test_margins_in_single_precision_have_its_rounding_in_the_bound(rng):
+    # Of a table of ones: log p_ij = log a_i + log b_j.
+    a, b = rng.dirichlet(np.ones(4)), rng.dirichlet(np.ones(5))
+    found = fit_margins(np.ones((4, 5)), {0: a.astype(np.float32), 1: b.astype(np.float32)})
+    errors = np.abs(found.log_probabilities - np.log(np.outer(a, b)).ravel())
+    assert 1e-9 < errors.max() <= found.error_bound < 1e-5
