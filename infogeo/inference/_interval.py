@@ -206,7 +206,9 @@ def _solved(x, n, y, m, level):
     probabilities = np.repeat([0.5, 1.0 - tail, tail], len(x))
     row = np.tile(rows, 3)
     place = _place(pairs, row, np.concatenate(values), probabilities, largest)
-    estimate, lower, upper = fisher_rao_distance(*pairs.at(place, row), check=False).reshape(3, -1)
+    distances = fisher_rao_distance(*pairs.at(place, row), check=False)
+    distances = np.where(place == 0.0, 0.0, distances)  # not what rounding leaves
+    estimate, lower, upper = distances.reshape(3, -1)
     upper = np.where(place[2 * len(x) :] == pairs.end, np.pi, upper)  # no distance is too large
     informed = pairs.is_informed()
     estimate, lower = np.where(informed, estimate, 0.0), np.where(informed, lower, 0.0)
@@ -327,7 +329,7 @@ class _TwoSamples:
         # farther than the observed distance.
         square = (self.mass * self.way**2).sum(-1, keepdims=True) / (n + m)
         far = (np.sqrt(self.statistic) + 2.0)[:, None] / np.sqrt(self.scale)
-        self.way = self.way * (0.25 * far / np.sqrt(square))
+        self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-12)))
 
     def is_informed(self):
         """Whether T can differ between samples with these totals."""
