@@ -69,9 +69,7 @@ def main(share=1.0):
                 if n == 20 and num_outcomes > 50:
                     continue
                 num_samples = max(20, int(share * min(1000, 100_000 // num_outcomes)))
-                found = [
-                    measure(kind, num_outcomes, n, m, d, num_samples, rng) for d in DISTANCES
-                ]
+                found = [measure(kind, num_outcomes, n, m, d, num_samples, rng) for d in DISTANCES]
                 ours = "".join(f" {own[0]:.3f} |" for own, _ in found)
                 lengths = [np.mean([pair[k][1] for pair in found]) for k in (0, 1)]
                 worst = min(wald[0] for _, wald in found)

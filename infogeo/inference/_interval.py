@@ -20,6 +20,7 @@ from infogeo._system.registry import storable
 from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
 from infogeo.simplex import fisher_rao_distance
 
+_LARGEST_VARIANCE = (0.25 * math.pi) ** 2  # of angles between 0 and pi / 2
 _BLOCK = 100_000  # cells at a time: what is computed for each fits into the cache
 
 
@@ -117,7 +118,7 @@ def interval(
     level = finite_number("level", level)
     if not 0.0 < level < 1.0:
         raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
-    batch, c = x.shape[:-1], x.shape[-1]
+    batch = x.shape[:-1]
     x, n, y, m = (v.reshape(-1, v.shape[-1]) for v in (x, n, y, m))
     found = np.zeros((5, len(x)))
     for part in _parts(*x.shape):
@@ -145,7 +146,9 @@ def _explain_counts(name: str, x: np.ndarray, coarseness: float) -> None:
 
 
 def _are_counts(x: Any, coarseness: float) -> bool:
-    return bool(((x >= 0.0) & (x < math.inf) & (x == x.round()) & (x.sum(-1) > 0.0)[..., None]).all())
+    return bool(
+        ((x >= 0.0) & (x < math.inf) & (x == x.round()) & (x.sum(-1) > 0.0)[..., None]).all()
+    )
 
 
 COUNTS = Rule("outcomes", _are_counts, _explain_counts)
@@ -221,12 +224,14 @@ def _place(pairs, row, value, probability, largest):
 
     def excess(place, part):
         moments = pairs.moments(place, row[part])
-        return np.sqrt(value[part]) - np.sqrt(_quantile(probability[part], *moments, largest[row[part]]))
+        return np.sqrt(value[part]) - np.sqrt(
+            _quantile(probability[part], *moments, largest[row[part]])
+        )
 
     everything = np.arange(len(row))
     low, high = np.zeros(len(row)), pairs.end[row]
     at_low, at_high = excess(low, everything), excess(high, everything)
-    place = np.where(at_high >= 0.0, high, low)
+    place = np.where((at_low > 0.0) & (at_high >= 0.0), high, low)
     middle = 0.5 * high  # a little farther than the observed distance: most roots are before it
     at_middle = excess(middle, everything)
     is_before = at_middle < 0.0
@@ -317,9 +322,9 @@ class _TwoSamples:
         unseen, num_unseen = self.unseen[:, None], (~is_seen).sum(-1, keepdims=True)
         spread = unseen * (n + m) / np.maximum(num_unseen, 1)
         self.mass = np.where(is_seen, self.totals * (1.0 - unseen), spread)
-        p, q = x / n + 1.0 / (n + m), y / m + 1.0 / (n + m)
         size = 2.0 * self.mass / (n + m)
-        angle = _angles(p, q, self.scale, is_seen, size, self.statistic)
+        even = 2.0 / (n + m)  # what half an observation is to both
+        angle = _angles(x / n, y / m, even, self.scale, is_seen, size, self.statistic)
         self.equal = np.arcsin(np.sqrt(n / (n + m)))
         self.way = np.arctan2(np.sqrt(n) * np.cos(angle), np.sqrt(m) * np.sin(angle)) - self.equal
         largest = abs(self.way).max(-1, keepdims=True)
@@ -386,9 +391,8 @@ class _OneSample:
         self.unseen = np.zeros(len(x))
         self.gaps = np.zeros((2, len(x)))
         expected = n * q
-        p, known = (x + 0.5) / n, (expected + 0.5) / n
         mass = x + expected
-        angle = _angles(p, known, n, mass > 0.0, mass / n, self.statistic)
+        angle = _angles(x / n, q, 1.0 / n, n, mass > 0.0, mass / n, self.statistic)
         size = np.sqrt(np.maximum(mass, 0.0))
         self.middle = np.sqrt(q)
         self.way = _orthogonal(_unit(size * np.cos(angle)) - self.middle, self.middle)
@@ -456,7 +460,7 @@ def _cells_of(totals, share):
     )
 
 
-def _angles(p, q, scale, is_seen, size, statistic):
+def _angles(p, q, even, scale, is_seen, size, statistic):
     """Return the angle atan(sqrt(q / p)) of each cell, with differences of unbiased size.
 
     An observed angle is off by its standard error, and the smoothing has made it smaller, most
@@ -464,39 +468,59 @@ def _angles(p, q, scale, is_seen, size, statistic):
     which is fitted to the observed ones, and each is scaled so that the variance of what is
     returned is that one; what was not seen gets differences of this size and alternating sign.
     """
-    error = 1.0 / (8.0 * scale * (p + q))
-    angle = (np.arctan2(np.sqrt(q), np.sqrt(p)) - 0.25 * np.pi) * (1.0 + 4.0 * error)
     degrees = is_seen.sum(-1) - 1.0
     level = np.maximum((statistic - degrees) / scale[:, 0], 1.0 / scale[:, 0])[:, None] / 16.0
-    is_used = is_seen & (error < 0.1)
+    error = 1.0 / (8.0 * scale * (p + q + even))
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-12)
-    variance = _fitted(angle**2 - error, error, inverse, is_used, level)
-    variance = np.clip(variance, level / 64.0, (0.25 * np.pi) ** 2)
-    total = np.maximum((variance * size).sum(-1, keepdims=True), 1e-300)
-    variance = variance * np.clip(level * size.sum(-1, keepdims=True) / total, 0.25, 4.0)
+    squares = _deviations(p, q, even, error, 0.5) ** 2 - error
+    variance = _fitted(squares, error, inverse, size, is_seen & (error < 0.1), level)
+    # At the largest variance every outcome is in one sample only, and nothing is off.
+    inside = 1.0 - variance / _LARGEST_VARIANCE
+    deviation = _deviations(p, q, even, error, 0.5 * inside / (1.0 + 0.05 / error))
+    deviation = deviation * np.sqrt(variance / (variance + error * inside))
     alternating = np.where(np.arange(p.shape[-1]) % 2, 1.0, -1.0) * np.sqrt(variance)
-    angle = np.where(is_seen, angle * np.sqrt(variance / (variance + error)), alternating)
-    return np.clip(angle, -0.25 * np.pi, 0.25 * np.pi) + 0.25 * np.pi
+    deviation = np.where(is_seen, deviation, alternating)
+    return np.clip(deviation, -0.25 * np.pi, 0.25 * np.pi) + 0.25 * np.pi
 
 
-def _fitted(observed, error, inverse, is_used, level):
-    """Fit  a + b inverse  with a, b >= 0 to observed variances, by least squares in each row."""
-    fitted = np.broadcast_to(level, observed.shape)
-    for _ in range(3):
-        weight = np.where(is_used, (fitted + error) ** -2, 0.0)
+def _deviations(p, q, even, error, added):
+    """Return how far angles are from those of equal shares, with so much of an observation added.
+
+    What is added makes differences smaller; they are made as large again as they are on average.
+    """
+    angle = np.arctan2(np.sqrt(q + added * even), np.sqrt(p + added * even))
+    return (angle - 0.25 * np.pi) * (1.0 + 8.0 * added * np.minimum(error, 0.25))
+
+
+def _fitted(observed, error, inverse, size, is_used, level):
+    """Fit variances of angles to observed ones, by weighted least squares in each row.
+
+    A root probability that is off by sd times its size has the angle atan(sd) from the middle:
+    the variances are those of  a + b inverse  with a, b >= 0, bent to stay below the largest one.
+    """
+    most = _LARGEST_VARIANCE
+    total = (level * size).sum(-1, keepdims=True)
+    straight = np.broadcast_to(level * most / np.maximum(most - level, 0.05 * most), observed.shape)
+    for _ in range(5):
+        bend = most / (most + straight)
+        weight = np.where(is_used, (bend**2 / (straight * bend + error)) ** 2, 0.0)
+        seen = straight + (observed - straight * bend) / bend**2
         aa, ab, bb = (
             np.maximum((weight * inverse**k).sum(-1, keepdims=True), 1e-300) for k in (0, 1, 2)
         )
-        a, b = ((weight * observed * inverse**k).sum(-1, keepdims=True) for k in (0, 1))
+        a, b = ((weight * seen * inverse**k).sum(-1, keepdims=True) for k in (0, 1))
         determinant = aa * bb - ab**2
         is_regular = determinant > 1e-9 * aa * bb
-        divisor = np.where(is_regular, determinant, 1.0)
-        slope = np.where(is_regular, (b * aa - a * ab) / divisor, 0.0)
-        slope = np.where((a - slope * ab) < 0.0, b / bb, slope)  # on the edge a = 0
+        slope = (b * aa - a * ab) / np.where(is_regular, determinant, np.inf)
+        slope = np.where(a < slope * ab, b / bb, slope)  # on the edge a = 0
         slope = np.maximum(slope, 0.0)
-        fitted = np.maximum(a - slope * ab, 0.0) / aa + slope * inverse
-        fitted = np.clip(fitted, level / 64.0, (0.25 * np.pi) ** 2)
-    return fitted
+        straight = np.maximum(a - slope * ab, 0.0) / aa + slope * inverse
+        straight = np.clip(straight, level / 64.0, 1e3 * most)
+    for _ in range(3):  # in sum they are what the statistic says
+        variance = straight * most / (most + straight)
+        share = total / np.maximum((variance * size).sum(-1, keepdims=True), 1e-300)
+        straight = straight * np.clip(share, 0.5, 2.0)
+    return straight * most / (most + straight)
 
 
 def _unit(x):

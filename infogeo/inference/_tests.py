@@ -84,9 +84,7 @@ class KSampleTest:
         )
 
 
-def homogeneity_test(
-    counts_a: Any, counts_b: Any, *, num_draws: int = 9999, seed: int = 0
-) -> Test:
+def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, seed: int = 0) -> Test:
     """Return whether two samples may be of one distribution, with an exact p-value.
 
     Parameters

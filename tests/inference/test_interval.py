@@ -72,7 +72,9 @@ def test_large_samples_agree_with_the_chi_square_law(rng):
 def test_the_plug_in_distance_is_that_of_the_shares(rng):
     x, y = rng.integers(0, 9, size=(2, 7, 5)) + 1
     found = interval(x, y)
-    expected = simplex.fisher_rao_distance(x / x.sum(-1, keepdims=True), y / y.sum(-1, keepdims=True))
+    expected = simplex.fisher_rao_distance(
+        x / x.sum(-1, keepdims=True), y / y.sum(-1, keepdims=True)
+    )
     np.testing.assert_allclose(found.distance, expected, rtol=1e-13)
 
 

@@ -70,8 +70,10 @@ def test_k_samples(rng):
     shares = counts / counts.sum(-1, keepdims=True)
     expected = mean.frechet_mean(shares, weights=counts.sum(-1)).point
     np.testing.assert_allclose(found.mean, expected, rtol=1e-12)
-    alone = [float(homogeneity_test(*counts[[a, b]], num_draws=999).p_value)
-             for a, b in ((0, 1), (0, 2), (1, 2))]
+    alone = [
+        float(homogeneity_test(*counts[[a, b]], num_draws=999).p_value)
+        for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
     assert found.pairs[0, 1] == pytest.approx(alone[0])  # the largest is left as it is
     assert found.pairs[0, 2] == pytest.approx(3.0 * min(alone), rel=1e-12)
     np.testing.assert_array_equal(found.pairs, found.pairs.T)
@@ -80,7 +82,9 @@ def test_k_samples(rng):
 
 def test_k_samples_of_one_distribution_have_the_size(rng):
     p = np.array([0.5, 0.2, 0.2, 0.05, 0.05])
-    values = [k_sample_test(rng.multinomial(40, p, size=4), num_draws=99).p_value for _ in range(200)]
+    values = [
+        k_sample_test(rng.multinomial(40, p, size=4), num_draws=99).p_value for _ in range(200)
+    ]
     assert abs((np.array(values) <= 0.05).mean() - 0.05) < 4.0 * math.sqrt(0.05 * 0.95 / 200)
 
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"logits", "multivariate_normal"},
     {"manifolds"},
     {"mean", "neighbors", "testing"},
-    {"maxent"},
+    {"inference", "maxent"},
     {"family"},
     {"pullback"},
     {"lipschitz"},
