@@ -104,15 +104,19 @@ def interval(
     growing distance. The pairs keep the direction of the observed difference, where the
     difference of rarely seen outcomes is brought to the size that those of often seen outcomes
     let expect, so that how often an outcome was seen does not decide how different it is. Where
-    T is below its median for equal distributions, the upper end is that of the median.
+    T is below its median for equal distributions, the upper end is that of the median. Where the
+    distance lies mostly in rare outcomes of one distribution alone (hundreds of outcomes and more
+    than about 1.5 rad), the upper end can be too low: the page on estimated distributions has the
+    table.
 
     Examples
     --------
-    Two samples of one distribution are .25 rad apart; the interval knows.
+    The shares are .22 rad apart, and the samples may be of one distribution.
 
     >>> from infogeo.inference import interval
     >>> found = interval([53, 28, 12, 7], [46, 26, 17, 11])
     >>> print(found)
+    0 rad, from 0 to 0.4057 at the level 0.95 (plug-in distance 0.2164)
     """
     x, n, y, m = _samples(counts_a, counts_b, size_a, size_b)
     level = finite_number("level", level)

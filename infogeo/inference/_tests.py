@@ -115,7 +115,7 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     --------
     >>> from infogeo.inference import homogeneity_test
     >>> print(homogeneity_test([53, 28, 12, 7], [46, 26, 17, 11]))
-    p = 0.5232 (statistic 2.355, 9999 draws)
+    p = 0.5264 (statistic 2.338, 9999 draws)
     """
     _, *given = gate(True, counts_a=(COUNTS, counts_a), counts_b=(COUNTS, counts_b))
     x, y = np.broadcast_arrays(*(_whole(v) for v in given))
@@ -158,7 +158,7 @@ def goodness_of_fit(counts: Any, p: Any, *, num_draws: int = 9999, seed: int = 0
     --------
     >>> from infogeo.inference import goodness_of_fit
     >>> print(goodness_of_fit([18, 22, 15, 17, 19, 29], [1 / 6] * 6))
-    p = 0.3252 (statistic 5.753, 9999 draws)
+    p = 0.3446 (statistic 5.71, 9999 draws)
     """
     _, *given = gate(True, counts=(COUNTS, counts), p=(PROBABILITIES, p))
     x, p = np.broadcast_arrays(*(np.asarray(on_host(v), dtype=np.float64) for v in given))
@@ -203,6 +203,7 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     --------
     >>> from infogeo.inference import k_sample_test
     >>> print(k_sample_test([[53, 28, 12, 7], [46, 26, 17, 11], [22, 30, 29, 19]]))
+    p = 0.0002 (statistic 29.16, 9999 draws); 2 of 3 pairs differ at the level 0.05 (Holm)
     """
     _, x = gate(True, counts=(COUNTS, counts))
     x = _whole(x)

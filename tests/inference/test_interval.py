@@ -41,11 +41,12 @@ def test_coverage(num_outcomes, n, m, distance, rng):
     p, q = on_great_circle(middle, way, distance)
     found = interval(rng.multinomial(n, p, size=400), rng.multinomial(m, q, size=400))
     held = (found.lower <= distance + 1e-9) & (distance <= found.upper)
-    assert held.mean() >= 0.92  # of 400 at .95: fewer by chance once in 200
+    # Of 400 at .925, which is promised, fewer than this by chance once in 1,000.
+    assert held.mean() >= 0.885
     assert (found.estimate >= found.lower).all()
     assert (found.estimate <= found.upper).all()
-    if distance > 0.5:  # too large as often as too small, to what 400 samples show
-        assert 0.3 < (found.estimate > distance).mean() < 0.7
+    if distance > 0.5:  # not as the plug-in distance, which is too large every time
+        assert 0.2 < (found.estimate > distance).mean() < 0.8
 
 
 @pytest.mark.parametrize("distance", [0.0, 0.5])
@@ -54,7 +55,7 @@ def test_coverage_beside_a_known_distribution(distance, rng):
     counts = rng.multinomial(150, p, size=400)
     found = interval(counts, q, size_b=math.inf)
     held = (found.lower <= distance + 1e-9) & (distance <= found.upper)
-    assert held.mean() >= 0.92
+    assert held.mean() >= 0.885  # as above
     swapped = interval(q, counts, size_a=math.inf)
     np.testing.assert_allclose(swapped.upper, found.upper, atol=1e-9)
 
@@ -153,7 +154,7 @@ def test_frames_series_and_tensors():
         (([1, 1], [0, 0]), {}, "counts_b must count something"),
         (([1, 1], [1, 1, 1]), {}, "counts_a.*counts_b"),
         (([0.5, 0.5], [0.5, 0.5]), {"size_a": math.inf, "size_b": math.inf}, "both are inf"),
-        (([0.5, 0.6], [1, 1]), {"size_a": 10}, "counts_a must sum to 1"),
+        (([0.5, 0.6], [1, 1]), {"size_a": 10}, "counts_a must hold probabilities"),
         (([0.5, 0.5], [1, 1]), {"size_a": 0}, "size_a must be a number of observations"),
         (([1, 1], [1, 1]), {"level": 1.0}, "level must lie between 0 and 1"),
     ],

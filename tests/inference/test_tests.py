@@ -104,7 +104,7 @@ def test_seeds_and_batches():
     [
         (lambda: homogeneity_test([1.5, 1], [1, 1]), "counts_a must hold counts"),
         (lambda: homogeneity_test([1, 1], [1, 1], num_draws=0), "num_draws must be an integer"),
-        (lambda: goodness_of_fit([1, 1], [0.5, 0.6]), "p must sum to 1"),
+        (lambda: goodness_of_fit([1, 1], [0.5, 0.6]), "p must hold probabilities"),
         (lambda: goodness_of_fit([1, 1], [0.5, 0.5], seed=-1), "seed must be an integer"),
         (lambda: k_sample_test([[1, 2]]), "counts must have one row for each of at least two"),
     ],
