@@ -7,7 +7,7 @@ when they are first used, so that ``import infogeo`` costs no more than numpy.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "BadValueError",
@@ -72,7 +72,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
     if name in _HOMES:
@@ -80,5 +80,5 @@ def __getattr__(name):
     return importlib.import_module(f"infogeo.{name}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import (
@@ -28,9 +28,9 @@ from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _names
 from infogeo._names import is_nameless, is_tensor, is_weak
+from infogeo.typing import Array
 
-Array = Any  # an array of any library that the gate accepts
-Namespace = Any  # the array API namespace of one
+Namespace: TypeAlias = Any  # the array API namespace of an array
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,9 @@ def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> N
             _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
 
 
-def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: tuple) -> None:
+def _check_pair(
+    events: str, name: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]
+) -> None:
     if not other_shape or shape[-1] != other_shape[-1]:
         raise ValueError(
             f"{name} and {other} must have the same {events} along the last axis: "
@@ -825,7 +827,7 @@ def expm1(x: Array, xp: Namespace) -> Array:
     return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
 
 
-def overflowing(xp: Namespace) -> contextlib.AbstractContextManager:
+def overflowing(xp: Namespace) -> contextlib.AbstractContextManager[None]:
     """Return a context in which an overflow to inf is a result: numpy does not warn of it.
 
     Other libraries never do, and torch.compile cannot trace numpy's.

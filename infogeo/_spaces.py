@@ -210,7 +210,7 @@ def converted(points: Any, source: Any, target: Any, *, check: bool, argument: s
 # ---------------------------------------------------------------- derived verbs
 
 
-def verb(space: Any, name: str) -> Callable:
+def verb(space: Any, name: str) -> Callable[..., Any]:
     """Return a verb of a space: its own, or the one that follows from the others.
 
     Raises
@@ -255,7 +255,7 @@ def _jeffreys_divergence(space: Any, p: Any, q: Any, **options: Any) -> Array:
 
 
 # For each verb the ways to derive it: what a space needs for it, and how.
-_DERIVED: dict[str, tuple[tuple[tuple[str, ...], Callable], ...]] = {
+_DERIVED: dict[str, tuple[tuple[tuple[str, ...], Callable[..., Any]], ...]] = {
     "norm": ((("inner_product",), _norm),),
     "inner_product": ((("norm",), _inner_product),),
     "fisher_rao_squared_distance": ((("fisher_rao_distance",), _squared_distance),),

@@ -10,6 +10,8 @@ Functions that return a tangent vector return the representative with E_p[v] = 0
 score.
 """
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
@@ -17,8 +19,18 @@ import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _array, _divergence, _geodesic, _spaces
-from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
+from infogeo._array import (
+    LOGITS,
+    PROBABILITIES,
+    UNIT_INTERVAL,
+    VECTOR,
+    Array,
+    Namespace,
+    bad_value,
+    gate,
+)
 from infogeo._docs import finish
+from infogeo.typing import A, ArrayLike
 
 __all__ = [
     "alpha_divergence",
@@ -59,11 +71,11 @@ __all__ = [
 POINTS = LOGITS
 
 
-def _unit_vectors(z, xp):
+def _unit_vectors(z: Array, xp: Namespace) -> Array:
     return xp.exp(0.5 * _array.log_softmax(z, xp))
 
 
-def _combined(coefficients, z, xp):
+def _combined(coefficients: Array, z: Array, xp: Namespace) -> Array:
     terms = _array.safe_log(coefficients, xp)[..., None] + 0.5 * _array.log_softmax(z, xp)
     return _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
 
@@ -82,7 +94,7 @@ SPHERE = _spaces.SphereChart(
 # ---------------------------------------------------------------- the quotient
 
 
-def canonical(z, *, check=True):
+def canonical(z: ArrayLike[A], *, check: bool = True) -> A:
     r"""Return the representative of logits with sum zero.
 
     .. math:: z_i - \frac1c \textstyle\sum_j z_j
@@ -111,8 +123,8 @@ def canonical(z, *, check=True):
     return _array.centred(z, xp)
 
 
-def to_simplex(z, *, check=True):
-    r"""Probabilities of logits: the softmax.
+def to_simplex(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of logits, by the softmax.
 
     .. math:: p_i = \exp(z_i) / \textstyle\sum_j \exp(z_j)
 
@@ -139,8 +151,8 @@ def to_simplex(z, *, check=True):
     return _array.softmax(z, xp)
 
 
-def sphere_embedding(z, *, check=True):
-    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+def sphere_embedding(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Map logits to the positive orthant of the sphere of radius 2, isometrically.
 
     .. math:: u_i = 2 \sqrt{p_i} = 2 \exp(\tfrac12 \log p_i)
 
@@ -168,8 +180,8 @@ def sphere_embedding(z, *, check=True):
     return 2.0 * xp.exp(0.5 * _array.log_softmax(z, xp))
 
 
-def from_simplex(p, *, check=True):
-    r"""Logits of probabilities, with sum zero.
+def from_simplex(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the logits of probabilities, with sum zero.
 
     .. math:: z_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
 
@@ -196,8 +208,8 @@ def from_simplex(p, *, check=True):
     return _array.centred(_array.safe_log(p, xp), xp)
 
 
-def quotient_norm(z, *, order=2, check=True):
-    r"""Norm of logits modulo constants: the least norm of a representative.
+def quotient_norm(z: ArrayLike[A], *, order: float = 2, check: bool = True) -> A:
+    r"""Return the norm of logits modulo constants, the least norm of a representative.
 
     .. math:: \min_a |z - a 1|
 
@@ -234,7 +246,7 @@ def quotient_norm(z, *, order=2, check=True):
     return _array.as_number(size)
 
 
-def _quotient_norm(z, order, xp):
+def _quotient_norm(z: Array, order: float, xp: Namespace) -> Array:
     largest, smallest = (f(z, axis=-1, keepdims=True) for f in (xp.max, xp.min))
     half = 0.5 * largest - 0.5 * smallest
     if order == math.inf:
@@ -251,7 +263,7 @@ def _quotient_norm(z, order, xp):
         return half[..., 0] * size
 
 
-def dimension(z, *, check=True):
+def dimension(z: ArrayLike[A], *, check: bool = True) -> int:
     """Return the number of parameters of the distributions.
 
     Parameters
@@ -276,11 +288,11 @@ def dimension(z, *, check=True):
     2
     """
     _, z = gate(check, z=(LOGITS, z))
-    return z.shape[-1] - 1
+    return int(z.shape[-1]) - 1
 
 
-def fisher_information(z, *, check=True):
-    r"""Fisher information matrix in logits, of rank c - 1.
+def fisher_information(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher information matrix in logits, of rank c - 1.
 
     .. math:: F_{ij} = p_i \delta_{ij} - p_i p_j
 
@@ -312,8 +324,8 @@ def fisher_information(z, *, check=True):
     return off_diagonal - identity * xp.sum(off_diagonal, axis=-1, keepdims=True)
 
 
-def apply_fisher(z, v, *, check=True):
-    r"""Fisher information matrix times a vector, in O(c).
+def apply_fisher(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Multiply a vector by the Fisher information matrix, in O(c).
 
     .. math:: F v = p (v - E_p[v])
 
@@ -342,8 +354,8 @@ def apply_fisher(z, v, *, check=True):
     return p * _score(p, v, xp)
 
 
-def apply_inverse_fisher(z, g, *, check=True):
-    r"""Pseudo-inverse of the Fisher information matrix times a vector, in O(c).
+def apply_inverse_fisher(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Multiply a vector by the pseudo-inverse of the Fisher information matrix, in O(c).
 
     .. math:: F^+ g = \frac{\hat g}{p} - \frac1c \textstyle\sum_j \frac{\hat g_j}{p_j},
               \qquad \hat g = g - \frac1c \textstyle\sum_j g_j
@@ -381,8 +393,8 @@ def apply_inverse_fisher(z, g, *, check=True):
     return _array.times_exp(v - xp.mean(v, axis=-1, keepdims=True), top, xp)
 
 
-def natural_gradient(z, g, *, check=True):
-    r"""Natural gradient of a loss: steepest descent in the Fisher metric, in O(c).
+def natural_gradient(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the natural gradient of a loss, which is steepest in the Fisher metric, in O(c).
 
     .. math:: \tilde g = F^+ g
 
@@ -416,7 +428,7 @@ def natural_gradient(z, g, *, check=True):
     return apply_inverse_fisher(z, g, check=check)
 
 
-def _without_constant(g, xp):
+def _without_constant(g: Array, xp: Namespace) -> Array:
     """Return the part of g orthogonal to the constants, g itself if its sum is only rounding.
 
     The gradient of a loss is 0 at a class without probability, and has to stay 0 there: a rest
@@ -428,7 +440,7 @@ def _without_constant(g, xp):
     return g - xp.where(is_rounding, xp.zeros_like(total), total / g.shape[-1])
 
 
-def _score(p, v, xp):
+def _score(p: Array, v: Array, xp: Namespace) -> Array:
     """Return the representative of a tangent vector with mean 0 under p.
 
     From the differences to the most likely class: its own difference from the mean would cancel
@@ -441,13 +453,13 @@ def _score(p, v, xp):
     return difference - xp.sum(p * counted, axis=-1, keepdims=True)
 
 
-def _is_largest(x, xp):
+def _is_largest(x: Array, xp: Namespace) -> Array:
     """Return flags for one largest entry of each row."""
     index = xp.arange(x.shape[-1], device=_array.device_of(x))
     return index == xp.argmax(x, axis=-1, keepdims=True)
 
 
-def _require_unmasked(z, check, xp):
+def _require_unmasked(z: Array, check: bool, xp: Namespace) -> None:
     if check and _array.is_readable(z) and bool(xp.any(z == -xp.inf)):
         raise bad_value(
             "z", "be finite here", "it has masked classes", "Leave them out of the vectors."
@@ -457,8 +469,8 @@ def _require_unmasked(z, check, xp):
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(z, w, *, check=True):
-    r"""Fisher-Rao distance between the categorical distributions of two logit vectors, in [0, pi].
+def fisher_rao_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher-Rao distance between the distributions of two logit vectors, in [0, pi].
 
     .. math:: d(z, w) = 2 \arccos \textstyle\sum_i \sqrt{p_i q_i}, \qquad
               p = \mathrm{softmax}(z), \; q = \mathrm{softmax}(w)
@@ -498,8 +510,8 @@ def fisher_rao_distance(z, w, *, check=True):
     return _array.angle_of_chord(_chord(z, w, xp), xp)
 
 
-def fisher_rao_squared_distance(z, w, *, check=True):
-    r"""Square of the Fisher-Rao distance, smooth at equal points.
+def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the square of the Fisher-Rao distance, which is smooth at equal points.
 
     .. math:: d(z, w)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
 
@@ -526,20 +538,20 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     return _array.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
 
 
-def _chord(z, w, xp):
+def _chord(z: Array, w: Array, xp: Namespace) -> Array:
     """Return |sqrt p - sqrt q|, to full relative precision."""
     if isinstance(z, np.ndarray):
         return _array.by_blocks(_chord_of_block, z, w, xp)
     return _array.norm(_root_difference(z, w, xp), xp)
 
 
-def _squared_chord(z, w, xp):
+def _squared_chord(z: Array, w: Array, xp: Namespace) -> Array:
     if isinstance(z, np.ndarray):
         return _chord(z, w, xp) ** 2
     return xp.sum(_root_difference(z, w, xp) ** 2, axis=-1)
 
 
-def _chord_of_block(z, w, xp):
+def _chord_of_block(z: Array, w: Array, xp: Namespace) -> Array:
     """Return the chord with numpy's ufuncs, from one sum of roots where the pair is far."""
     *batch, length = z.shape
     z, w = z.reshape(-1, length), w.reshape(-1, length)
@@ -556,18 +568,19 @@ def _chord_of_block(z, w, xp):
         return _near_chord(z, w, q, total, xp).reshape(batch)
     chord = np.sqrt(np.maximum(squared, 0.0))
     if rows.size:
-        chord[rows] = _near_chord(*(x.take(rows, axis=0) for x in (z, w, q, total)), xp)
+        z, w, q, total = (x.take(rows, axis=0) for x in (z, w, q, total))
+        chord[rows] = _near_chord(z, w, q, total, xp)
     return chord.reshape(batch)
 
 
-def _roots(z):
+def _roots(z: Array) -> Array:
     """Return the square roots of probabilities up to a constant."""
     root = z - z.max(-1, keepdims=True)
     root *= 0.5
     return np.exp(root, out=root)
 
 
-def _near_chord(z, w, q, total, xp):
+def _near_chord(z: Array, w: Array, q: Array, total: Array, xp: Namespace) -> Array:
     """Return the chord from z - w; q are the probabilities of w up to a factor, with their sum.
 
     With v = log(p / q) up to a constant, h = exp(v / 2) - 1 and g^2 = 1 + E_q[(2 + h) h], the
@@ -609,7 +622,7 @@ def _near_chord(z, w, q, total, xp):
     return chord
 
 
-def _root_difference(z, w, xp):
+def _root_difference(z: Array, w: Array, xp: Namespace) -> Array:
     """Return sqrt(p) - sqrt(q) for p = softmax(z), q = softmax(w), to full relative precision."""
     z, w = _with_balanced_gradient(z, xp), _with_balanced_gradient(w, xp)
     of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
@@ -620,7 +633,7 @@ def _root_difference(z, w, xp):
     return xp.where(p_is_larger, -_normalised(of_z, xp), _normalised(of_w, xp)) * shrinkage
 
 
-def _with_balanced_gradient(z, xp):
+def _with_balanced_gradient(z: Array, xp: Namespace) -> Array:
     """Return z, with gradients that sum to 0 to their last digits.
 
     What does not depend on a constant in z depends on the differences to the largest logit alone.
@@ -651,24 +664,26 @@ class _Unnormalised(NamedTuple):
     total: _array.Array  # the sum of root^2, (..., 1)
 
 
-def _unnormalised(z, xp):
+def _unnormalised(z: Array, xp: Namespace) -> _Unnormalised:
     log = z - xp.max(z, axis=-1, keepdims=True)
     root = xp.exp(0.5 * log)
     return _Unnormalised(log, root, xp.sum(root * root, axis=-1, keepdims=True))
 
 
-def _normalised(of_z, xp):
+def _normalised(of_z: _Unnormalised, xp: Namespace) -> Array:
     """Return the square roots of the probabilities."""
     return of_z.root / xp.sqrt(of_z.total)
 
 
-def _log_ratio(z, w, xp):
+def _log_ratio(z: Array, w: Array, xp: Namespace) -> Array:
     """Return log(p / q) to full relative precision; 0 where both are masked."""
     return _log_ratio_of(z, w, _unnormalised(z, xp), _unnormalised(w, xp), xp)
 
 
-def _log_ratio_of(z, w, of_z, of_w, xp):
-    """Return the same, from what is known of z and w.
+def _log_ratio_of(
+    z: Array, w: Array, of_z: _Unnormalised, of_w: _Unnormalised, xp: Namespace
+) -> Array:
+    """Return log(p / q) of logits whose largest entries and sums of exponentials are known.
 
     For near points log p - log q cancels. There log(p / q) = v - log E_q[exp v] for any
     v = z - w - constant. The constant makes v = 0 at the class of largest p q: no other class
@@ -681,7 +696,7 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     zero = xp.zeros_like(q + of_z.total)
     is_top = _is_largest(0.5 * of_z.log + 0.5 * of_w.log, xp) & in_both
 
-    def of_top(x):
+    def of_top(x: Array) -> Array:
         return xp.sum(xp.where(is_top, x, zero), axis=-1, keepdims=True)
 
     v, rounding = _two_difference(xp.where(in_both, z, zero), xp.where(in_both, w, zero))
@@ -700,7 +715,7 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     return xp.where(in_p, ratio, xp.where(in_q, zero - xp.inf, zero))
 
 
-def _two_difference(a, b):
+def _two_difference(a: Array, b: Array) -> tuple[Array, Array]:
     """Return a - b as a rounded difference and its rounding error (Knuth's TwoSum).
 
     Representatives of near points may sit far apart in the quotient: the constant between them
@@ -714,8 +729,10 @@ def _two_difference(a, b):
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(z, w, t, *, check=True):
-    r"""Point of the Fisher-Rao geodesic from z (t = 0) to w (t = 1).
+def fisher_rao_geodesic(
+    z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True
+) -> A:
+    r"""Return the point at t of the Fisher-Rao geodesic from z (t = 0) to w (t = 1).
 
     .. math:: \sqrt{\gamma(t)} = \frac{\sin((1 - t)\varphi) \sqrt p + \sin(t \varphi) \sqrt q}
               {\sin \varphi}, \qquad \varphi = d(z, w) / 2
@@ -749,8 +766,8 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     return _array.centred(2.0 * roots, xp)
 
 
-def e_geodesic(z, w, t, *, check=True):
-    r"""Point of the e-geodesic from z (t = 0) to w (t = 1): straight in logits.
+def e_geodesic(z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the e-geodesic from z to w, which is straight in logits.
 
     .. math:: \gamma(t) = (1 - t) z + t w
 
@@ -787,8 +804,8 @@ def e_geodesic(z, w, t, *, check=True):
     return _array.centred(_geodesic.with_ends(inside, z, w, t, differ, xp), xp)
 
 
-def m_geodesic(z, w, t, *, check=True):
-    r"""Point of the m-geodesic from z (t = 0) to w (t = 1): straight in probabilities.
+def m_geodesic(z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the m-geodesic from z to w, which is straight in probabilities.
 
     .. math:: \gamma(t) = \log((1 - t) p + t q)
 
@@ -818,8 +835,10 @@ def m_geodesic(z, w, t, *, check=True):
     return _array.centred(_log_mixture(1.0 - t, log_p, t, log_q, xp), xp)
 
 
-def alpha_geodesic(z, w, t, *, alpha, check=True):
-    r"""Point of the geodesic of Amari's alpha-connection from z (t = 0) to w (t = 1).
+def alpha_geodesic(
+    z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, alpha: float, check: bool = True
+) -> A:
+    r"""Return the point at t of the geodesic of Amari's alpha-connection from z to w.
 
     As `infogeo.simplex.alpha_geodesic`, without forming probabilities.
 
@@ -862,7 +881,7 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     return _array.centred(_geodesic.with_ends(inside, log_p, log_q, t, differ, xp), xp)
 
 
-def _log_mixture(weight_a, a, weight_b, b, xp):
+def _log_mixture(weight_a: Array, a: Array, weight_b: Array, b: Array, xp: Namespace) -> Array:
     """Return log(weight_a exp a + weight_b exp b), -inf where that is 0.
 
     It is counted from the larger term, so that a class underflows only where both do. A term of
@@ -884,8 +903,8 @@ def _log_mixture(weight_a, a, weight_b, b, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(z, v, *, check=True):
-    r"""Point reached from z along the Fisher-Rao geodesic with velocity v, at time 1.
+def exp_map(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point that the Fisher-Rao geodesic from z with velocity v reaches at time 1.
 
     .. math:: \log p + 2 \log\left(\cos(|s| / 2) + \frac{\sin(|s| / 2)}{|s|} s\right),
               \qquad s = v - E_p[v]
@@ -920,8 +939,8 @@ def exp_map(z, v, *, check=True):
     return _array.centred(of_z.log + 2.0 * _array.safe_log(growth, xp), xp)
 
 
-def log_map(z, w, *, check=True):
-    r"""Velocity at z of the Fisher-Rao geodesic that reaches w at time 1.
+def log_map(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the velocity at z of the Fisher-Rao geodesic that reaches w at time 1.
 
     .. math:: v_i = \frac{2 \varphi}{\sin \varphi}
               \left(\sqrt{q_i / p_i} - \cos \varphi\right), \qquad \varphi = d(z, w) / 2
@@ -962,7 +981,7 @@ def log_map(z, w, *, check=True):
     return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
 
 
-def _finite_where_masked(v, z, xp):
+def _finite_where_masked(v: Array, z: Array, xp: Namespace) -> Array:
     """Return v with large numbers in the place of infinities at classes that are masked in z.
 
     Masks of different depth have ratios of probabilities that overflow, and nothing else
@@ -973,8 +992,8 @@ def _finite_where_masked(v, z, xp):
     return xp.where(is_masked, _array.clip(v, xp, min=-largest, max=largest), v)
 
 
-def boundary_time(z, v, *, check=True):
-    r"""Time at which the geodesic with velocity v leaves the simplex.
+def boundary_time(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the time at which the geodesic from z with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{2}{|s|} \operatorname{atan2}(|s|, -s_i), \qquad s = v - E_p[v]
 
@@ -1006,15 +1025,15 @@ def boundary_time(z, v, *, check=True):
     return _boundary_time(of_z.log, score, length, xp)
 
 
-def _polar(z, v, xp):
-    """Return z without its normaliser, the score of v, and its Fisher norm."""
+def _polar(z: Array, v: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+    """Return z with largest entry 0, the score of v, and its Fisher norm."""
     of_z = _unnormalised(z, xp)
     roots = _normalised(of_z, xp)
     score = _score(roots * roots, v, xp)
     return of_z, score, _array.norm(roots * score, xp)[..., None]
 
 
-def _boundary_time(log, score, length, xp):
+def _boundary_time(log: Array, score: Array, length: Array, xp: Namespace) -> Array:
     is_zero = length == 0.0
     unit = xp.where(is_zero, xp.ones_like(length), length)
     counts = (log > -_array.masked_gap(log.dtype, xp)) & ~is_zero
@@ -1026,8 +1045,8 @@ def _boundary_time(log, score, length, xp):
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(z, u, v, *, check=True):
-    r"""Fisher metric of two tangent vectors: their covariance under p.
+def inner_product(z: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the inner product of two tangent vectors, which is their covariance under p.
 
     .. math:: g_z(u, v) = E_p[u v] - E_p[u] E_p[v]
 
@@ -1057,8 +1076,8 @@ def inner_product(z, u, v, *, check=True):
     return xp.sum(p * _score(p, u, xp) * _score(p, v, xp), axis=-1)
 
 
-def norm(z, v, *, check=True):
-    r"""Fisher norm of a tangent vector: its standard deviation under p.
+def norm(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the length of a tangent vector, which is its standard deviation under p.
 
     .. math:: |v|_z = \sqrt{E_p[(v - E_p[v])^2]}
 
@@ -1086,7 +1105,9 @@ def norm(z, v, *, check=True):
     return _array.as_number(_polar(z, v, xp)[2][..., 0])
 
 
-def parallel_transport(z, w, v, *, check=True):
+def parallel_transport(
+    z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True
+) -> A:
     r"""Transport a tangent vector from z to w along the Fisher-Rao geodesic (Levi-Civita).
 
     With :math:`x = \sqrt p, y = \sqrt q, \xi = x s / 2`, s the score of v:
@@ -1126,7 +1147,7 @@ def parallel_transport(z, w, v, *, check=True):
     return xp.where(w > -xp.inf, moved, xp.zeros_like(moved))
 
 
-def e_transport(z, w, v, *, check=True):
+def e_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from z to w by the e-connection: the same change of logits.
 
     .. math:: v \mapsto v - E_q[v]
@@ -1156,7 +1177,7 @@ def e_transport(z, w, v, *, check=True):
     return _score(_array.softmax(w, xp), v, xp) + xp.zeros_like(z)
 
 
-def m_transport(z, w, v, *, check=True):
+def m_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from z to w by the m-connection: the same change of p.
 
     .. math:: v \mapsto \frac{p}{q} (v - E_p[v])
@@ -1197,8 +1218,8 @@ def m_transport(z, w, v, *, check=True):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(z, *, check=True):
-    r"""Shannon entropy.
+def entropy(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Shannon entropy.
 
     .. math:: H = -\sum_i p_i \log p_i
 
@@ -1231,8 +1252,8 @@ def entropy(z, *, check=True):
     return xp.log(ties) + xp.log1p(others / ties) - xp.sum(p * counted, axis=-1)
 
 
-def kl_divergence(z, w, *, check=True):
-    r"""Kullback-Leibler divergence.
+def kl_divergence(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Kullback-Leibler divergence of p from q.
 
     .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
 
@@ -1260,8 +1281,8 @@ def kl_divergence(z, w, *, check=True):
     return _divergence.kullback_leibler(p, q, ratio, xp)
 
 
-def jeffreys_divergence(z, w, *, check=True):
-    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+def jeffreys_divergence(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
 
@@ -1289,8 +1310,8 @@ def jeffreys_divergence(z, w, *, check=True):
     return _divergence.jeffreys(p, q, ratio, xp)
 
 
-def alpha_divergence(z, w, *, alpha, check=True):
-    r"""Amari's alpha-divergence.
+def alpha_divergence(z: ArrayLike[A], w: ArrayLike[A], *, alpha: float, check: bool = True) -> A:
+    r"""Return Amari's alpha-divergence.
 
     .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
               p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
@@ -1321,8 +1342,8 @@ def alpha_divergence(z, w, *, alpha, check=True):
     return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
-def renyi_divergence(z, w, *, order, check=True):
-    r"""Renyi divergence.
+def renyi_divergence(z: ArrayLike[A], w: ArrayLike[A], *, order: float, check: bool = True) -> A:
+    r"""Return the Renyi divergence.
 
     .. math:: R(p, q) = \frac{1}{\text{order} - 1}
               \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
@@ -1355,8 +1376,8 @@ def renyi_divergence(z, w, *, order, check=True):
     return _divergence.renyi(p, q, log_p, ratio, order, xp)
 
 
-def hellinger_distance(z, w, *, check=True):
-    r"""Hellinger distance, in [0, 1].
+def hellinger_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
 
@@ -1383,8 +1404,8 @@ def hellinger_distance(z, w, *, check=True):
     return _array.clip(math.sqrt(0.5) * _chord(z, w, xp), xp, max=1.0)
 
 
-def bhattacharyya_coefficient(z, w, *, check=True):
-    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+def bhattacharyya_coefficient(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Bhattacharyya coefficient, the cosine of half the Fisher-Rao distance.
 
     .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
 
@@ -1413,7 +1434,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     return _array.clip(roots / xp.sqrt(of_z.total * of_w.total)[..., 0], xp, max=1.0)
 
 
-def _divergence_arguments(z, w, xp):
+def _divergence_arguments(z: Array, w: Array, xp: Namespace) -> tuple[Array, Array, Array, Array]:
     p, q = _array.softmax(z, xp), _array.softmax(w, xp)
     return p, q, _array.log_softmax(z, xp), _log_ratio(z, w, xp)
 
@@ -1421,8 +1442,10 @@ def _divergence_arguments(z, w, xp):
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in e-coordinates: the arithmetic mean of the logits.
+def e_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in e-coordinates, which is the arithmetic mean of the logits.
 
     .. math:: \bar z = \sum_k w_k z_k
 
@@ -1462,8 +1485,10 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     return _array.centred(mean, xp)
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in m-coordinates: logits of the arithmetic mean of the probabilities.
+def m_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in m-coordinates: the logits of the arithmetic mean of the probabilities.
 
     .. math:: \bar z = \log \textstyle\sum_k w_k p_k
 

@@ -7,12 +7,14 @@ the product; the chord :math:`|x - y|`, measured from a common vertex if both po
 one; `fisher_rao_distance` itself.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from array_api_compat import (
@@ -34,6 +36,7 @@ from infogeo._array import (
 )
 from infogeo._docs import finish
 from infogeo._system.registry import storable
+from infogeo.typing import A, ArrayLike
 
 __all__ = ["nearest", "pairwise_distance"]
 
@@ -55,8 +58,37 @@ class Neighbors:
     distances: Array
 
 
-def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
-    r"""Fisher-Rao distances between all points of a and all points of b.
+@overload
+def pairwise_distance(
+    a: ArrayLike[A],
+    b: ArrayLike[A] | None = None,
+    *,
+    space: Any = simplex,
+    block_size: int | None = None,
+    check: bool = True,
+) -> A: ...
+
+
+@overload
+def pairwise_distance(
+    a: Any,
+    b: Any = None,
+    *,
+    space: Any,
+    block_size: int | None = None,
+    check: bool = True,
+) -> Array: ...
+
+
+def pairwise_distance(
+    a: Any,
+    b: Any = None,
+    *,
+    space: Any = simplex,
+    block_size: int | None = None,
+    check: bool = True,
+) -> Array:
+    r"""Return the Fisher-Rao distances between all points of a and all points of b.
 
     .. math:: D_{ij} = d(a_i, b_j)
 
@@ -118,8 +150,15 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     return _pairwise(points, space, block_size)
 
 
-def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
-    r"""Nearest points of each query, in Fisher-Rao distance.
+def nearest(
+    queries: Any,
+    points: Any = None,
+    *,
+    num_neighbors: int,
+    space: Any = simplex,
+    check: bool = True,
+) -> Neighbors:
+    r"""Find the points nearest to each query, in Fisher-Rao distance.
 
     Parameters
     ----------
@@ -411,7 +450,7 @@ class _Panel:
         return offsets
 
     @functools.cached_property
-    def vertices(self) -> "_Vertices":
+    def vertices(self) -> _Vertices:
         """Where the rows are, seen from the vertices of the simplex."""
         return _vertices(self.roots, self.xp)
 
@@ -644,7 +683,7 @@ def _nearest(batches: list[Array], space: Any, num_neighbors: int) -> tuple[Arra
 
 
 def _searched(
-    queries: Array, points: Array, num: int, *, space: Any, distance: Callable
+    queries: Array, points: Array, num: int, *, space: Any, distance: Callable[..., Any]
 ) -> tuple[Array, Array]:
     """Return indices and distances of the nearest points, in no order."""
     xp = array_namespace(queries)
@@ -653,7 +692,7 @@ def _searched(
     return indices, xp.astype(d, points.dtype, copy=False)
 
 
-def _in_order(search: Callable, batches: list[Any], num: int) -> tuple[Array, Array]:
+def _in_order(search: Callable[..., Any], batches: list[Any], num: int) -> tuple[Array, Array]:
     """Return indices and distances of the nearest points, from a search among different ones.
 
     How a batch is summed may part the distances of copies by a unit in the last place, and they
@@ -684,7 +723,7 @@ def _count(stop: int, like: Array) -> Array:
     return array_namespace(like).arange(stop, device=_array.device_of(like))
 
 
-def _measured(queries: Array, points: Array, indices: Array, distance: Callable) -> Array:
+def _measured(queries: Array, points: Array, indices: Array, distance: Callable[..., Any]) -> Array:
     """Return the distances of each query to its candidates."""
     xp = array_namespace(queries)
     num, wide = indices.shape[1], _array.widest_dtype(points, xp)
@@ -825,7 +864,7 @@ def _above(
 
 
 def _largest(x: Array, num: int, xp: Namespace) -> Array:
-    """Return the entry of that rank of each row."""
+    """Return the entry of each row that comes at a given rank, the largest first."""
     if isinstance(x, np.ndarray):
         return -np.partition(-x, num - 1, axis=1)[:, num - 1]
     if is_torch_array(x):
@@ -972,7 +1011,9 @@ def _with_copies(
 # ---------------------------------------------------------------- any space
 
 
-def _pairwise_with(batches: list[Any], distance: Callable, block_size: int | None) -> Array:
+def _pairwise_with(
+    batches: list[Any], distance: Callable[..., Any], block_size: int | None
+) -> Array:
     """Return all distances, from a function that broadcasts."""
     a, b = batches[0], batches[-1]
     among = len(batches) == 1
@@ -986,7 +1027,7 @@ def _pairwise_with(batches: list[Any], distance: Callable, block_size: int | Non
 
 
 def _searched_with(
-    queries: Any, points: Any, num: int, *, distance: Callable
+    queries: Any, points: Any, num: int, *, distance: Callable[..., Any]
 ) -> tuple[Array, Array]:
     """Return indices and distances of the nearest points, from a function that broadcasts."""
     tile = _direct_rows(queries)

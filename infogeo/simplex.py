@@ -12,7 +12,10 @@ the Fisher-Rao or Hellinger distance is 0 or as large as it can be, and where a 
 infinite.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
@@ -23,11 +26,17 @@ from infogeo._array import (
     TANGENT,
     UNIT_INTERVAL,
     VECTOR,
+    Array,
+    Namespace,
     Rule,
     bad_value,
     gate,
 )
 from infogeo._docs import finish
+from infogeo.typing import A, ArrayLike
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "alpha_divergence",
@@ -71,11 +80,11 @@ __all__ = [
 POINTS = PROBABILITIES
 
 
-def _unit_vectors(p, xp):
+def _unit_vectors(p: Array, xp: Namespace) -> Array:
     return _array.safe_sqrt(p, xp) / xp.sqrt(xp.sum(p, axis=-1, keepdims=True))
 
 
-def _combined(coefficients, p, xp):
+def _combined(coefficients: Array, p: Array, xp: Namespace) -> Array:
     roots = _array.safe_sqrt(_normalised(p, xp), xp)
     return _normalised(xp.matmul(coefficients[..., None, :], roots)[..., 0, :] ** 2, xp)
 
@@ -94,8 +103,8 @@ SPHERE = _spaces.SphereChart(
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(p, q, *, check=True):
-    r"""Fisher-Rao distance between categorical distributions, in [0, pi].
+def fisher_rao_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher-Rao distance between categorical distributions, in [0, pi].
 
     .. math:: d(p, q) = 2 \arccos \textstyle\sum_i \sqrt{p_i q_i}
 
@@ -137,8 +146,8 @@ def fisher_rao_distance(p, q, *, check=True):
     return _array.angle_of_chord(_chord(p, q, xp), xp)
 
 
-def fisher_rao_squared_distance(p, q, *, check=True):
-    r"""Square of the Fisher-Rao distance, smooth at p = q.
+def fisher_rao_squared_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the square of the Fisher-Rao distance, which is smooth at p = q.
 
     .. math:: d(p, q)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
 
@@ -170,7 +179,7 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     return _array.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
 
 
-def _chord(p, q, xp):
+def _chord(p: Array, q: Array, xp: Namespace) -> Array:
     """Return |sqrt p - sqrt q| of the normalised vectors, also where its square underflows."""
     squared = _squared_chord(p, q, xp)
     chord = _array.safe_sqrt(squared, xp)
@@ -185,7 +194,7 @@ def _chord(p, q, xp):
     return xp.where(is_lost, _array.norm(_root_difference(p, q, xp), xp), chord)
 
 
-def _squared_chord(p, q, xp):
+def _squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
     r"""Return |sqrt p - sqrt q|^2 of the normalised vectors, to full relative precision.
 
     With X = |sqrt p - sqrt q|^2 as given, sums P, Q and D = P - Q it is
@@ -211,8 +220,8 @@ def _squared_chord(p, q, xp):
     return xp.where(is_drowned, _careful_squared_chord(p, q, xp), chord)
 
 
-def _without_common_zeros(p, q, xp):
-    """Return p and q, for which an outcome that both exclude is a constant."""
+def _without_common_zeros(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return p and q as arrays whose derivative is 0 at outcomes that both exclude."""
     if not _array.has_derivatives(p, q):  # the same
         return p, q
     is_zero = (p == 0.0) & (q == 0.0)
@@ -220,8 +229,8 @@ def _without_common_zeros(p, q, xp):
     return xp.where(is_zero, zero, p), xp.where(is_zero, zero, q)
 
 
-def _squared_difference_of_roots(difference, p, q, xp):
-    """Return (sqrt p - sqrt q)^2; an outcome that one of the two excludes has a finite slope."""
+def _squared_difference_of_roots(difference: Array, p: Array, q: Array, xp: Namespace) -> Array:
+    """Return (sqrt p - sqrt q)^2, with a finite slope where one of the two excludes an outcome."""
     if not _array.has_derivatives(p, q):
         roots = xp.sqrt(p) + xp.sqrt(q)
         return (difference / xp.where(roots > 0.0, roots, xp.ones_like(roots))) ** 2
@@ -229,16 +238,16 @@ def _squared_difference_of_roots(difference, p, q, xp):
     return xp.where(is_excluded, p + q, (difference / roots) ** 2)
 
 
-def _sum_of_roots(p, q, xp):
-    """Return sqrt(p) + sqrt(q), and where one of the two is 0: the sum is 2 there."""
+def _sum_of_roots(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return sqrt(p) + sqrt(q), 2 where one of the two is 0, and flags for that."""
     is_excluded = (p == 0.0) | (q == 0.0)
     one = xp.ones_like(p + q)
     roots = [xp.sqrt(xp.where(is_excluded, one, x)) for x in (p, q)]
     return roots[0] + roots[1], is_excluded
 
 
-def _squared_chord_of_block(p, q, xp):
-    """Return the same with numpy's ufuncs, working in place: 2 - 2 sum sqrt(p q) of far pairs."""
+def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
+    """Return the squared chord of numpy's arrays, by 2 - 2 sum sqrt(p q) for far pairs."""
     *batch, length = p.shape
     p, q = p.reshape(-1, length), q.reshape(-1, length)
     ones = _array.ones(length, p.dtype)  # a product with them is a fast sum, even of short rows
@@ -259,8 +268,8 @@ def _squared_chord_of_block(p, q, xp):
     return chord.reshape(batch)
 
 
-def _with_roots(p, q):
-    """Return p and q in one layout, sqrt(p q), and memory like it."""
+def _with_roots(p: Array, q: Array) -> tuple[Array, Array, Array, Array]:
+    """Return p and q in one memory layout, sqrt(p q), and an empty array of that layout."""
     if p.strides != q.strides:
         p, q = np.ascontiguousarray(p), np.ascontiguousarray(q)
     # Memory in one piece: the C library would take two pieces back from every call.
@@ -272,8 +281,10 @@ def _with_roots(p, q):
     return p, q, roots, scratch
 
 
-def _near_squared_chord(p, q, total, chord_and_excess):
-    """Return it from sum(q) and, of p and q as given, |sqrt p - sqrt q|^2 and sum(p - q)."""
+def _near_squared_chord(
+    p: Array, q: Array, total: Array, chord_and_excess: tuple[Array, Array]
+) -> Array:
+    """Return the squared chord of normalised vectors from sum(q) and what the given ones have."""
     given, excess = chord_and_excess
     chord, is_drowned = _without_sums(given, excess, total, np)
     smallest = p.shape[-1] * _UNDERFLOW[p.dtype]
@@ -297,7 +308,7 @@ _UNDERFLOW = {
 }
 
 
-def _chord_and_excess(p, q, roots, difference):
+def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tuple[Array, Array]:
     """Return |sqrt p - sqrt q|^2 and sum(p - q); roots = sqrt(p q) are used up."""
     np.subtract(p, q, out=difference)
     # (sqrt p + sqrt q)^2 as 2 (q + sqrt(p q)) + p - q: one root instead of two.
@@ -316,28 +327,28 @@ def _chord_and_excess(p, q, roots, difference):
     return chord, excess
 
 
-def _chord_and_excess_of_pieces(p, q):
-    """Return the same for rows too long for the cache."""
+def _chord_and_excess_of_pieces(p: Array, q: Array) -> Array:
+    """Return |sqrt p - sqrt q|^2 and sum(p - q), summed piece by piece: rows exceed the cache."""
     starts = range(0, p.shape[-1], _array.BLOCK_SIZE)
     pieces = [(..., slice(start, start + _array.BLOCK_SIZE)) for start in starts]
     return sum(np.stack(_chord_and_excess(*_with_roots(p[piece], q[piece]))) for piece in pieces)
 
 
-def _without_sums(chord, excess, total, xp):
-    """Return the squared chord of the normalised vectors, and where it is not to be trusted."""
+def _without_sums(chord: Array, excess: Array, total: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the squared chord of the normalised vectors, and flags where rounding drowns it."""
     p_total = total + excess
     mean = xp.sqrt(p_total * total)
     between_sums = excess**2 / (p_total + total + 2.0 * mean)
     return (chord - between_sums) / mean, between_sums > 0.1 * chord
 
 
-def _careful_squared_chord(p, q, xp):
+def _careful_squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
     difference, growth, total = _matched_difference(p, q, xp)
     terms = _squared_difference_of_roots(difference, p, q * growth, xp)
     return xp.sum(terms / total, axis=-1)
 
 
-def _root_difference(p, q, xp):
+def _root_difference(p: Array, q: Array, xp: Namespace) -> Array:
     """Return sqrt(p) - sqrt(q) of the normalised vectors, to full relative precision."""
     difference, growth, total = _matched_difference(p, q, xp)
     q = q * growth
@@ -346,8 +357,8 @@ def _root_difference(p, q, xp):
     return xp.where(is_excluded, excluded, difference / roots) / xp.sqrt(total)
 
 
-def _matched_difference(p, q, xp):
-    """Return p - q', q' / q and their common sum, where q' is q brought to the sum of p.
+def _matched_difference(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+    """Return p - q', q' / q and their common sum, where q' is q scaled to the sum of p.
 
     Sums off by 5e-7 would drown a separation of 1e-8, and correcting the two norms afterwards
     would cancel: the excess is taken out of the difference itself.
@@ -359,7 +370,9 @@ def _matched_difference(p, q, xp):
     return difference, 1.0 + excess, total + total * excess
 
 
-def _without_excess(difference, q, excess, total, xp):
+def _without_excess(
+    difference: Array, q: Array, excess: Array, total: Array, xp: Namespace
+) -> Array:
     """Return difference - q excess without the rounding error of the product."""
     is_rounding = difference.dtype != xp.float64 or (
         _array.is_readable(excess) and bool(xp.all(xp.abs(excess) < 1e-14))
@@ -372,19 +385,21 @@ def _without_excess(difference, q, excess, total, xp):
     return difference - q * (xp.sum(difference, axis=-1, keepdims=True) / total)
 
 
-def _leading_bits(x, xp):
+def _leading_bits(x: Array, xp: Namespace) -> Array:
     return xp.astype(xp.astype(x, xp.float32), xp.float64)
 
 
-def _normalised(p, xp):
+def _normalised(p: Array, xp: Namespace) -> Array:
     return p / xp.sum(p, axis=-1, keepdims=True)
 
 
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(p, q, t, *, check=True):
-    r"""Point of the Fisher-Rao geodesic from p (t = 0) to q (t = 1).
+def fisher_rao_geodesic(
+    p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True
+) -> A:
+    r"""Return the point at t of the Fisher-Rao geodesic from p (t = 0) to q (t = 1).
 
     .. math:: \sqrt{\gamma(t)} = \frac{\sin((1 - t)\varphi) \sqrt p + \sin(t \varphi) \sqrt q}
               {\sin \varphi}, \qquad \varphi = d(p, q) / 2
@@ -424,8 +439,8 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     return _normalised((from_p * root_p + from_q * root_q) ** 2, xp)
 
 
-def e_geodesic(p, q, t, *, check=True):
-    r"""Point of the e-geodesic from p (t = 0) to q (t = 1): straight in log-probabilities.
+def e_geodesic(p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the e-geodesic from p to q, which is straight in log-probabilities.
 
     .. math:: \gamma(t) \propto p^{1 - t} q^t
 
@@ -466,8 +481,8 @@ def e_geodesic(p, q, t, *, check=True):
     return _with_ends(xp.exp(_array.log_softmax(theta, xp)), p, q, t, xp)
 
 
-def m_geodesic(p, q, t, *, check=True):
-    r"""Point of the m-geodesic from p (t = 0) to q (t = 1): straight in probabilities.
+def m_geodesic(p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the m-geodesic from p to q, which is straight in probabilities.
 
     .. math:: \gamma(t) = (1 - t) p + t q
 
@@ -501,8 +516,10 @@ def m_geodesic(p, q, t, *, check=True):
     return (1.0 - t) * p + t * q
 
 
-def alpha_geodesic(p, q, t, *, alpha, check=True):
-    r"""Point of the geodesic of Amari's alpha-connection from p (t = 0) to q (t = 1).
+def alpha_geodesic(
+    p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, alpha: float, check: bool = True
+) -> A:
+    r"""Return the point at t of the geodesic of Amari's alpha-connection from p to q.
 
     As a set it is the normalised straight line between the alpha-representations
     p^beta and q^beta, beta = (1 - alpha) / 2:
@@ -563,7 +580,7 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     return _with_ends(xp.exp(log_point), p, q, t, xp)
 
 
-def _with_ends(inside, p, q, t, xp):
+def _with_ends(inside: Array, p: Array, q: Array, t: Array, xp: Namespace) -> Array:
     p, q = _normalised(p, xp), _normalised(q, xp)
     return _geodesic.with_ends(inside, p, q, t, (p > 0.0) != (q > 0.0), xp)
 
@@ -571,8 +588,8 @@ def _with_ends(inside, p, q, t, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(p, v, *, check=True):
-    r"""Point reached from p along the Fisher-Rao geodesic with velocity v, at time 1.
+def exp_map(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point that the Fisher-Rao geodesic from p with velocity v reaches at time 1.
 
     .. math:: \sqrt{\exp_p v} = \cos(|x|) \sqrt p + \frac{\sin |x|}{|x|} x,
               \qquad x = \frac{v}{2 \sqrt p}
@@ -608,8 +625,8 @@ def exp_map(p, v, *, check=True):
     return _normalised((xp.cos(length) * root + _geodesic.sinc(length, xp) * x) ** 2, xp)
 
 
-def log_map(p, q, *, check=True):
-    r"""Velocity at p of the Fisher-Rao geodesic that reaches q at time 1.
+def log_map(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the velocity at p of the Fisher-Rao geodesic that reaches q at time 1.
 
     .. math:: \log_p q = \frac{2 \varphi}{\sin \varphi}
               \sqrt p \left(\sqrt q - \cos(\varphi) \sqrt p\right), \qquad \varphi = d(p, q) / 2
@@ -652,8 +669,8 @@ def log_map(p, q, *, check=True):
     return 2.0 / _geodesic.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
 
 
-def boundary_time(p, v, *, check=True):
-    r"""Time at which the geodesic with velocity v leaves the simplex.
+def boundary_time(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the time at which the geodesic from p with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{1}{|x|} \operatorname{atan2}(|x| \sqrt{p_i}, -x_i),
               \qquad x = \frac{v}{2 \sqrt p}
@@ -682,14 +699,14 @@ def boundary_time(p, v, *, check=True):
     return _boundary_time(*_on_sphere(p, v, check, xp), xp)
 
 
-def _on_sphere(p, v, check, xp):
+def _on_sphere(p: Array, v: Array, check: bool, xp: Namespace) -> tuple[Array, Array, Array]:
     """Return sqrt p, the vector v / (2 sqrt p) tangent to the unit sphere there, and its norm."""
     root, score = _array.safe_sqrt(_normalised(p, xp), xp), _score(p, v, check, xp)
     x = 0.5 * root * score
     return root + xp.zeros_like(x), x, _array.norm(x, xp)[..., None]
 
 
-def _score(p, v, check, xp):
+def _score(p: Array, v: Array, check: bool, xp: Namespace) -> Array:
     """Return the e-representation v / p, 0 where p is 0, with its mean under p removed."""
     is_zero = p == 0.0
     leaves_face = is_zero & (v != 0.0)
@@ -702,7 +719,7 @@ def _score(p, v, check, xp):
     return xp.where(is_zero, score, score - xp.sum(v, axis=-1, keepdims=True))
 
 
-def _boundary_time(root, x, length, xp):
+def _boundary_time(root: Array, x: Array, length: Array, xp: Namespace) -> Array:
     is_zero = length == 0.0
     angle = xp.atan2(length * root, -x)
     angle = xp.where((root == 0.0) & (x == 0.0), xp.full_like(angle, xp.inf), angle)
@@ -713,8 +730,8 @@ def _boundary_time(root, x, length, xp):
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(p, u, v, *, check=True):
-    r"""Fisher metric of two tangent vectors.
+def inner_product(p: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the inner product of two tangent vectors in the Fisher metric.
 
     .. math:: g_p(u, v) = \sum_i \frac{u_i v_i}{p_i}
 
@@ -744,8 +761,8 @@ def inner_product(p, u, v, *, check=True):
     return xp.sum(_normalised(p, xp) * first * second, axis=-1)
 
 
-def norm(p, v, *, check=True):
-    r"""Fisher norm of a tangent vector.
+def norm(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the length of a tangent vector in the Fisher metric.
 
     .. math:: |v|_p = \sqrt{\textstyle\sum_i v_i^2 / p_i}
 
@@ -773,7 +790,9 @@ def norm(p, v, *, check=True):
     return 2.0 * _on_sphere(p, v, check, xp)[2][..., 0]
 
 
-def parallel_transport(p, q, v, *, check=True):
+def parallel_transport(
+    p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True
+) -> A:
     r"""Transport a tangent vector from p to q along the Fisher-Rao geodesic (Levi-Civita).
 
     In the sphere chart :math:`x = \sqrt p, y = \sqrt q, \xi = v / (2 \sqrt p)`:
@@ -809,8 +828,8 @@ def parallel_transport(p, q, v, *, check=True):
     return 2.0 * y * (xi - along / (1.0 + xp.sum(x * y, axis=-1, keepdims=True)) * (x + y))
 
 
-def e_transport(p, q, v, *, check=True):
-    r"""Transport a tangent vector from p to q by the e-connection (path-independent).
+def e_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Transport a tangent vector from p to q by the e-connection, the same along any path.
 
     The score v / p keeps its values up to its mean under q:
 
@@ -846,7 +865,7 @@ def e_transport(p, q, v, *, check=True):
     return q * (score - xp.sum(q * score, axis=-1, keepdims=True))
 
 
-def m_transport(p, q, v, *, check=True):
+def m_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from p to q by the m-connection: the same vector.
 
     Parameters
@@ -881,8 +900,8 @@ def m_transport(p, q, v, *, check=True):
 # ---------------------------------------------------------------- charts and representations
 
 
-def sphere_embedding(p, *, check=True):
-    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+def sphere_embedding(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Map probabilities to the positive orthant of the sphere of radius 2, isometrically.
 
     .. math:: u = 2 \sqrt p
 
@@ -909,8 +928,8 @@ def sphere_embedding(p, *, check=True):
     return 2.0 * _array.safe_sqrt(_normalised(p, xp), xp)
 
 
-def from_sphere(u, *, check=True):
-    r"""Probabilities of a point on the positive orthant of the sphere of radius 2.
+def from_sphere(u: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of a point on the positive orthant of the sphere of radius 2.
 
     .. math:: p = u^2 / 4
 
@@ -939,13 +958,13 @@ def from_sphere(u, *, check=True):
     return _normalised(0.25 * u * u, xp)
 
 
-def _is_on_sphere(u, coarseness):
+def _is_on_sphere(u: Array, coarseness: float) -> bool:
     excess = 0.25 * (u * u).sum(-1) - 1.0
     tolerance = 4e-6 * math.sqrt(u.shape[-1]) + 8.0 * coarseness
     return bool((u >= 0.0).all()) and bool((abs(excess) <= tolerance).all())
 
 
-def _explain_sphere(name, u, coarseness):
+def _explain_sphere(name: str, u: Array, coarseness: float) -> None:
     if not _is_on_sphere(u, coarseness):
         off = abs(0.25 * (u * u).sum(-1) - 1.0).max()
         raise bad_value(
@@ -959,8 +978,8 @@ def _explain_sphere(name, u, coarseness):
 _ON_SPHERE = Rule("outcomes", _is_on_sphere, _explain_sphere)
 
 
-def natural_parameters(p, *, check=True):
-    r"""e-coordinates: the logits with sum zero.
+def natural_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the e-coordinates, which are the logits with sum zero.
 
     .. math:: \theta_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
 
@@ -987,8 +1006,8 @@ def natural_parameters(p, *, check=True):
     return _array.centred(_array.safe_log(p, xp), xp)
 
 
-def from_natural_parameters(theta, *, check=True):
-    r"""Probabilities of e-coordinates: the softmax.
+def from_natural_parameters(theta: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of e-coordinates, by the softmax.
 
     .. math:: p_i = \exp(\theta_i - \psi), \qquad \psi = \log \textstyle\sum_j \exp \theta_j
 
@@ -1017,8 +1036,8 @@ def from_natural_parameters(theta, *, check=True):
     return _array.softmax(theta, xp)
 
 
-def expectation_parameters(p, *, check=True):
-    r"""m-coordinates: the probabilities of all outcomes but the last.
+def expectation_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the m-coordinates, which are the probabilities of all outcomes but the last.
 
     Parameters
     ----------
@@ -1043,8 +1062,8 @@ def expectation_parameters(p, *, check=True):
     return _normalised(p, xp)[..., :-1]
 
 
-def from_expectation_parameters(eta, *, check=True):
-    r"""Probabilities of m-coordinates: the last one is what is missing to 1.
+def from_expectation_parameters(eta: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of m-coordinates: the last outcome has what is missing to 1.
 
     Parameters
     ----------
@@ -1075,12 +1094,12 @@ def from_expectation_parameters(eta, *, check=True):
     return _normalised(xp.concat([eta, last], axis=-1), xp)
 
 
-def _begins_distribution(eta, coarseness):
+def _begins_distribution(eta: Array, coarseness: float) -> bool:
     tolerance = 2e-6 * math.sqrt(eta.shape[-1] + 1) + 4.0 * coarseness if eta.ndim else 0.0
     return bool((eta >= 0.0).all()) and bool((eta.sum(-1) <= 1.0 + tolerance).all())
 
 
-def _explain_beginning(name, eta, coarseness):
+def _explain_beginning(name: str, eta: Array, coarseness: float) -> None:
     if not _begins_distribution(eta, coarseness):
         raise bad_value(
             name,
@@ -1092,8 +1111,8 @@ def _explain_beginning(name, eta, coarseness):
 _BEGINNING = Rule("", _begins_distribution, _explain_beginning)
 
 
-def e_representation(p, v, *, check=True):
-    r"""Score of a tangent vector: the derivative of log p.
+def e_representation(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the score of a tangent vector, which is the derivative of log p along it.
 
     .. math:: s_i = v_i / p_i
 
@@ -1121,8 +1140,8 @@ def e_representation(p, v, *, check=True):
     return _score(p, v, check, xp)
 
 
-def m_representation(p, score, *, check=True):
-    r"""Tangent vector of a score: the derivative of p.
+def m_representation(p: ArrayLike[A], score: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the tangent vector of a score, which is the derivative of p.
 
     .. math:: v_i = p_i (s_i - E_p[s])
 
@@ -1153,7 +1172,7 @@ def m_representation(p, score, *, check=True):
     return p * (score - xp.sum(p * score, axis=-1, keepdims=True))
 
 
-def dimension(p, *, check=True):
+def dimension(p: ArrayLike[A], *, check: bool = True) -> int:
     """Return the number of parameters of the distributions.
 
     Parameters
@@ -1177,11 +1196,11 @@ def dimension(p, *, check=True):
     2
     """
     _, p = gate(check, p=(PROBABILITIES, p))
-    return p.shape[-1] - 1
+    return int(p.shape[-1]) - 1
 
 
-def fisher_information(p, *, check=True):
-    r"""Fisher information matrix in expectation coordinates.
+def fisher_information(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher information matrix in expectation coordinates.
 
     .. math:: g_{ij} = \delta_{ij} / p_i + 1 / p_c, \qquad i, j < c
 
@@ -1213,8 +1232,8 @@ def fisher_information(p, *, check=True):
     return identity / p[..., :-1, None] + 1.0 / p[..., -1:, None]
 
 
-def christoffel_symbols(p, *, alpha=0.0, check=True):
-    r"""Christoffel symbols of the alpha-connection in expectation coordinates.
+def christoffel_symbols(p: ArrayLike[A], *, alpha: float = 0.0, check: bool = True) -> A:
+    r"""Return the Christoffel symbols of the alpha-connection in expectation coordinates.
 
     .. math:: \Gamma^k_{ij} = -\frac{1 + \alpha}{2} \left(\frac{\delta_{ijk}}{p_k}
               - \frac{p_k \delta_{ij}}{p_i} - \frac{p_k}{p_c}\right), \qquad i, j, k < c
@@ -1255,8 +1274,8 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     return -0.5 * (1.0 + _array.finite_number("alpha", alpha)) * cubic
 
 
-def _interior(p, check, xp):
-    """Return the normalised p, which has to be positive where coordinates are finite."""
+def _interior(p: Array, check: bool, xp: Namespace) -> Array:
+    """Return the normalised p; raise if it has zeros, where coordinates are infinite."""
     if check and _array.is_readable(p) and bool(xp.any(p == 0.0)):
         raise bad_value(
             "p",
@@ -1270,8 +1289,8 @@ def _interior(p, check, xp):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(p, *, check=True):
-    r"""Shannon entropy.
+def entropy(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Shannon entropy.
 
     .. math:: H(p) = -\sum_i p_i \log p_i
 
@@ -1304,8 +1323,8 @@ def entropy(p, *, check=True):
     return xp.sum(p * -log_p, axis=-1)
 
 
-def kl_divergence(p, q, *, check=True):
-    r"""Kullback-Leibler divergence.
+def kl_divergence(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Kullback-Leibler divergence of p from q.
 
     .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
 
@@ -1342,8 +1361,8 @@ def kl_divergence(p, q, *, check=True):
     return _divergence.kullback_leibler(p, q, ratio, xp)
 
 
-def jeffreys_divergence(p, q, *, check=True):
-    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+def jeffreys_divergence(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
 
@@ -1376,8 +1395,8 @@ def jeffreys_divergence(p, q, *, check=True):
     return _divergence.jeffreys(p, q, ratio, xp)
 
 
-def alpha_divergence(p, q, *, alpha, check=True):
-    r"""Amari's alpha-divergence.
+def alpha_divergence(p: ArrayLike[A], q: ArrayLike[A], *, alpha: float, check: bool = True) -> A:
+    r"""Return Amari's alpha-divergence.
 
     .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
               p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
@@ -1414,8 +1433,8 @@ def alpha_divergence(p, q, *, alpha, check=True):
     return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
-def renyi_divergence(p, q, *, order, check=True):
-    r"""Renyi divergence.
+def renyi_divergence(p: ArrayLike[A], q: ArrayLike[A], *, order: float, check: bool = True) -> A:
+    r"""Return the Renyi divergence.
 
     .. math:: R(p, q) = \frac{1}{\text{order} - 1}
               \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
@@ -1453,8 +1472,8 @@ def renyi_divergence(p, q, *, order, check=True):
     return _divergence.renyi(p, q, log_p, ratio, _divergence.checked_order(order), xp)
 
 
-def hellinger_distance(p, q, *, check=True):
-    r"""Hellinger distance, in [0, 1].
+def hellinger_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
               = \sqrt 2 \sin(d(p, q) / 4)
@@ -1482,8 +1501,8 @@ def hellinger_distance(p, q, *, check=True):
     return _array.clip(math.sqrt(0.5) * _chord(p, q, xp), xp, max=1.0)
 
 
-def bhattacharyya_coefficient(p, q, *, check=True):
-    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+def bhattacharyya_coefficient(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Bhattacharyya coefficient, the cosine of half the Fisher-Rao distance.
 
     .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
 
@@ -1517,7 +1536,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     return xp.where(near > 0.5, near, coefficient)
 
 
-def _log_ratio(p, q, xp):
+def _log_ratio(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array, Array, Array]:
     """Return the normalised p and q, log p, and log(p / q) to full relative precision."""
     p, q = _without_common_zeros(p, q, xp)
     difference, growth, total = _matched_difference(p, q, xp)
@@ -1530,8 +1549,8 @@ def _log_ratio(p, q, xp):
     return p / total, q_scaled / total, log_p, xp.where(is_near, xp.log1p(relative), far)
 
 
-def _far_log_ratio(p, q, xp):
-    """Return log(p / q): of the quotient, which has more digits than the difference of two logs.
+def _far_log_ratio(p: Array, q: Array, xp: Namespace) -> Array:
+    """Return log(p / q), from the quotient: the difference of two logarithms has fewer digits.
 
     That of the roots neither overflows nor do its derivatives.
     """
@@ -1545,8 +1564,10 @@ def _far_log_ratio(p, q, xp):
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in e-coordinates: the normalised geometric mean.
+def e_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in e-coordinates, which is the normalised geometric mean.
 
     .. math:: \bar p \propto \prod_k p_k^{w_k}
 
@@ -1585,8 +1606,10 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     return _array.softmax(theta, xp)
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in m-coordinates: the arithmetic mean.
+def m_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in m-coordinates, which is the arithmetic mean.
 
     .. math:: \bar p = \sum_k w_k p_k
 
@@ -1622,8 +1645,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
 # ---------------------------------------------------------------- the whole simplex
 
 
-def volume(num_outcomes):
-    r"""Fisher-Rao volume of the open simplex.
+def volume(num_outcomes: int) -> float:
+    r"""Return the Fisher-Rao volume of the open simplex.
 
     .. math:: \pi^{c / 2} / \Gamma(c / 2)
 
@@ -1654,7 +1677,12 @@ def volume(num_outcomes):
     return math.exp(half * math.log(math.pi) - math.lgamma(half))
 
 
-def random_uniform(num_outcomes, size=(), *, rng=None):
+def random_uniform(
+    num_outcomes: int,
+    size: int | tuple[int, ...] = (),
+    *,
+    rng: np.random.Generator | int | None = None,
+) -> NDArray[np.float64]:
     r"""Draw distributions uniformly for the Fisher-Rao volume (the Jeffreys prior).
 
     A Dirichlet distribution with all parameters 1/2, drawn as the squares of a uniform point on
@@ -1690,7 +1718,7 @@ def random_uniform(num_outcomes, size=(), *, rng=None):
     return x / x.sum(-1, keepdims=True)
 
 
-def _checked_num_outcomes(num_outcomes):
+def _checked_num_outcomes(num_outcomes: int) -> int:
     if not isinstance(num_outcomes, int | np.integer) or num_outcomes < 1:
         raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
     return int(num_outcomes)

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent.parent / "infogeo"
 
 # A module may import from its own package and from the layers before it.
 LAYERS = (
-    {"_dask", "_docs", "_names", "_status"},
+    {"_docs"},
+    {"_dask", "_names", "_status", "typing"},
     {"_system"},
     {"_array"},
     {"_divergence", "_geodesic", "_points", "_spaces"},
