@@ -9,6 +9,8 @@ when they are first used, so that ``import infogeo`` costs no more than numpy.
 import importlib
 from typing import TYPE_CHECKING
 
+__version__ = "0.1.0.dev0"
+
 __all__ = [
     "BadValueError",
     "SolveError",
@@ -16,11 +18,9 @@ __all__ = [
     "__version__",
     "family",
     "fisher_rao_distance",
-    "interop",
     "lipschitz",
     "load",
     "logits",
-    "manifolds",
     "maxent",
     "mean",
     "multivariate_normal",
@@ -32,16 +32,13 @@ __all__ = [
     "robustness",
     "save",
     "simplex",
-    "testing",
 ]
 
 if TYPE_CHECKING:
     from infogeo import (
         family,
-        interop,
         lipschitz,
         logits,
-        manifolds,
         maxent,
         mean,
         multivariate_normal,
@@ -52,12 +49,10 @@ if TYPE_CHECKING:
         results,
         robustness,
         simplex,
-        testing,
     )
     from infogeo._array import BadValueError
     from infogeo._status import SolveError, Status
     from infogeo._system.storage import load, save
-    from infogeo._system.version import __version__
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
@@ -65,7 +60,6 @@ _HOMES = {
     "BadValueError": "infogeo._array",
     "SolveError": "infogeo._status",
     "Status": "infogeo._status",
-    "__version__": "infogeo._system.version",
     "fisher_rao_distance": "infogeo.interop.distance",
     "load": "infogeo._system.storage",
     "save": "infogeo._system.storage",

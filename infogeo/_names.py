@@ -279,12 +279,9 @@ def _are_equal(ours: Labels, theirs: Labels) -> bool:
     return isinstance(theirs, list) and ours == theirs
 
 
-_WEAK = (bool, int, float, list, tuple, np.generic)  # a tuple, which costs a third of a union
-
-
 def is_weak(value: Any) -> bool:
     """Whether this is a number or a list, which adopts the library of the other arguments."""
-    return isinstance(value, _WEAK)
+    return isinstance(value, bool | int | float | list | tuple | np.generic)
 
 
 def is_nameless(value: Any) -> bool:

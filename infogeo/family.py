@@ -16,11 +16,9 @@ from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _divergence, maxent
 from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, along, bad_value, gate
-from infogeo._docs import finish
 from infogeo._names import Named, numbered
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
-from infogeo.maxent._wording import Message, failure
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
 
@@ -137,6 +135,7 @@ class ExponentialFamily:
         points : array, shape (k, c)
             Probabilities along the last axis, all with the same support.
         check : bool
+            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -222,6 +221,7 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
+            Natural parameters.
 
         Returns
         -------
@@ -249,6 +249,7 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
+            Natural parameters.
 
         Returns
         -------
@@ -258,6 +259,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
 
         Examples
         --------
@@ -275,6 +277,7 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
+            Natural parameters.
 
         Returns
         -------
@@ -284,6 +287,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
 
         Examples
         --------
@@ -301,6 +305,7 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
+            Natural parameters.
 
         Returns
         -------
@@ -310,6 +315,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
 
         Examples
         --------
@@ -337,6 +343,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
         SolveError
             No member has these expectations: either no distribution has, which
             ``error.result.certificate`` proves, or only one on the boundary, which theta
@@ -378,6 +385,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
         SolveError
             No distribution has these expectations: phi is infinite, and
             ``error.result.certificate`` proves it.
@@ -403,6 +411,7 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
+            Natural parameters.
 
         Returns
         -------
@@ -412,6 +421,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
 
         Examples
         --------
@@ -486,6 +496,7 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
+            As `log_partition`.
 
         Notes
         -----
@@ -529,6 +540,7 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
+            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -561,6 +573,7 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
+            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -602,6 +615,7 @@ class ExponentialFamily:
         Parameters
         ----------
         p : array, shape (..., c)
+            Probabilities along the last axis.
         tol : float or None
             How far log p may be from C + theta'F - psi, in nats at the worst outcome, for the
             theta of least squares. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -730,6 +744,7 @@ class MixtureFamily:
         points : array, shape (k, c)
             Probabilities along the last axis.
         check : bool
+            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -840,6 +855,7 @@ class MixtureFamily:
         Parameters
         ----------
         p : array, shape (..., c)
+            Probabilities along the last axis.
 
         Returns
         -------
@@ -849,6 +865,7 @@ class MixtureFamily:
         Raises
         ------
         TypeError, ValueError
+            Arrays of different libraries; entries that are not probabilities.
 
         Examples
         --------
@@ -866,6 +883,7 @@ class MixtureFamily:
         Parameters
         ----------
         p : array, shape (..., c)
+            Probabilities along the last axis.
         tol : float or None
             Relative to the largest deviation of each feature from its target, so that units do
             not matter. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -973,6 +991,7 @@ def e_projection(q, M):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
     SolveError
         As `infogeo.maxent.c_maximize`: M is empty, or all its members are positive somewhere
         where q is 0.
@@ -1097,8 +1116,7 @@ def _solve(what, F, eta, C):
     try:
         return maxent.c_maximize(F, eta, log_base=C, check=False)
     except SolveError as error:
-        message = Message(f"{what} {{}}", (error.message,))
-        raise failure(message, error.result, error.failed) from None
+        raise SolveError(f"{what} {error}", error.result, error.failed) from None
 
 
 def _require_full_support(found, C, xp):
@@ -1220,9 +1238,8 @@ class _Span:
     Parameters
     ----------
     rank : int array, shape (...)
-        How many directions act on distributions.
     acts : bool array, shape (..., k)
-        Which of the k = min(m, c) directions act: the first `rank`.
+        Which of the k = min(m, c) directions act on distributions: the first `rank`.
     directions : array, shape (..., m, k)
         Orthonormal combinations that act; those orthogonal to them give constants.
     rows : array, shape (..., k, c)
@@ -1330,11 +1347,3 @@ def _integer(counts, like):
 def _failed(flags):
     """Return the numbers of the flagged members of a batch, None if it is no batch."""
     return tuple(int(i) for i in np.flatnonzero(flags)) if flags.ndim else None
-
-
-finish(
-    globals(),
-    {
-        "theta : array, shape (..., m)": "Natural parameters.",
-    },
-)

@@ -16,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic, _spaces
+from infogeo import _array, _divergence, _geodesic
 from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
-from infogeo._docs import finish
 
 __all__ = [
     "alpha_divergence",
@@ -28,7 +27,6 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "canonical",
-    "dimension",
     "e_geodesic",
     "e_mean",
     "e_transport",
@@ -59,26 +57,6 @@ __all__ = [
 POINTS = LOGITS
 
 
-def _unit_vectors(z, xp):
-    return xp.exp(0.5 * _array.log_softmax(z, xp))
-
-
-def _combined(coefficients, z, xp):
-    terms = _array.safe_log(coefficients, xp)[..., None] + 0.5 * _array.log_softmax(z, xp)
-    return _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
-
-
-SPHERE = _spaces.SphereChart(
-    unit_vectors=_unit_vectors,
-    combined=_combined,
-    probabilities=_array.softmax,
-    logits=lambda z, xp: z,
-    converted=lambda chart, points, xp: _array.centred(chart.logits(points, xp), xp),
-    cooled=lambda z, temperature: z / temperature,
-    excluded=-math.inf,
-)
-
-
 # ---------------------------------------------------------------- the quotient
 
 
@@ -90,7 +68,9 @@ def canonical(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -101,6 +81,7 @@ def canonical(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -119,7 +100,9 @@ def to_simplex(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -129,6 +112,7 @@ def to_simplex(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -147,7 +131,9 @@ def sphere_embedding(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -158,6 +144,7 @@ def sphere_embedding(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -176,7 +163,9 @@ def from_simplex(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -186,6 +175,7 @@ def from_simplex(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
 
     Examples
     --------
@@ -206,9 +196,11 @@ def quotient_norm(z, *, order=2, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     order : {1, 2, inf}
         Which norm of R^c.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -251,34 +243,6 @@ def _quotient_norm(z, order, xp):
         return half[..., 0] * size
 
 
-def dimension(z, *, check=True):
-    """Return the number of parameters of the distributions.
-
-    Parameters
-    ----------
-    z : array, shape (..., c)
-        Logits along the last axis.
-    check : bool
-
-    Returns
-    -------
-    int
-        One less than the number of classes: c - 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Entries that are not logits.
-
-    Examples
-    --------
-    >>> dimension([0.0, 1.0, -2.0])
-    2
-    """
-    _, z = gate(check, z=(LOGITS, z))
-    return z.shape[-1] - 1
-
-
 def fisher_information(z, *, check=True):
     r"""Fisher information matrix in logits, of rank c - 1.
 
@@ -287,7 +251,9 @@ def fisher_information(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -297,6 +263,7 @@ def fisher_information(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -320,8 +287,11 @@ def apply_fisher(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -331,6 +301,7 @@ def apply_fisher(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -356,6 +327,7 @@ def apply_inverse_fisher(z, g, *, check=True):
         Vector of which the part orthogonal to the constants counts; a sum within rounding of 0
         is taken for 0. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -365,6 +337,7 @@ def apply_inverse_fisher(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -394,6 +367,7 @@ def natural_gradient(z, g, *, check=True):
         Gradient of a loss with respect to the logits. It sums to 0 if the loss depends on the
         prediction only; what does not is left out. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -403,6 +377,7 @@ def natural_gradient(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     References
     ----------
@@ -466,7 +441,9 @@ def fisher_rao_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -476,6 +453,7 @@ def fisher_rao_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Notes
     -----
@@ -506,7 +484,9 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -516,6 +496,7 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -723,8 +704,11 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -734,6 +718,7 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -757,8 +742,11 @@ def e_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -795,8 +783,11 @@ def m_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -806,6 +797,7 @@ def m_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -826,10 +818,13 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -893,8 +888,11 @@ def exp_map(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -929,7 +927,9 @@ def log_map(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -984,8 +984,11 @@ def boundary_time(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -995,6 +998,7 @@ def boundary_time(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1034,9 +1038,11 @@ def inner_product(z, u, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     u, v : array, shape (..., c)
         Tangent vectors: changes of the logits, up to constants. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1046,6 +1052,7 @@ def inner_product(z, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1065,8 +1072,11 @@ def norm(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
+        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1076,6 +1086,7 @@ def norm(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1096,9 +1107,11 @@ def parallel_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1108,6 +1121,7 @@ def parallel_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1134,9 +1148,11 @@ def e_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1146,6 +1162,7 @@ def e_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1164,9 +1181,11 @@ def m_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1176,6 +1195,7 @@ def m_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1205,7 +1225,9 @@ def entropy(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1215,6 +1237,7 @@ def entropy(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1239,7 +1262,9 @@ def kl_divergence(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1249,6 +1274,7 @@ def kl_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1268,7 +1294,9 @@ def jeffreys_divergence(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1278,6 +1306,7 @@ def jeffreys_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1298,9 +1327,11 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p); any real number is allowed.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1310,6 +1341,7 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1330,9 +1362,11 @@ def renyi_divergence(z, w, *, order, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     order : float
         In [0, inf]; 1 gives KL(p, q).
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1363,7 +1397,9 @@ def hellinger_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1373,6 +1409,7 @@ def hellinger_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1391,7 +1428,9 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
+        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1401,6 +1440,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1431,8 +1471,12 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
     axis : int
+        The batch axis to average over.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1472,8 +1516,12 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
     axis : int
+        The batch axis to average over.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1496,18 +1544,3 @@ def m_mean(points, *, weights=None, axis=0, check=True):
         log_p = log_p + _array.safe_log(weights, xp)[..., None]
     mean = _divergence.log_sum_exp(xp.moveaxis(log_p, axis, -1), xp)
     return _array.centred(mean, xp)
-
-
-finish(
-    globals(),
-    {
-        "TypeError, ValueError": "Arrays of different libraries; NaN, +inf or rows of -inf.",
-        "z, w : array, shape (..., c)": (
-            "Logits along the last axis, -inf for a masked class; leading axes broadcast."
-        ),
-        "z : array, shape (..., c)": "Logits along the last axis, -inf for a masked class.",
-        "v : array, shape (..., c)": (
-            "Tangent vector: a change of the logits, up to a constant. Leading axes broadcast."
-        ),
-    },
-)

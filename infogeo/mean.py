@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
-from infogeo import _array, _geodesic, _points, _spaces, simplex
+from infogeo import _array, _divergence, _geodesic, _points, _spaces, simplex
 from infogeo._array import REAL, Array, bad_value, gate
-from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -77,6 +75,7 @@ def frechet_mean(
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights. Points of weight 0 are left out.
     axis : int
+        The batch axis to average over.
     tol : float
         Stop when the gradient is smaller, or is rounding of the dtype (see Notes).
     max_steps : int
@@ -84,6 +83,7 @@ def frechet_mean(
     throw : bool
         Raise if a solve did not converge; otherwise the status says so.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -144,15 +144,13 @@ def frechet_mean(
     """
     _require_controls(tol, max_steps)
     space = _spaces.resolve(space)
-    chart = _spaces.chart_of(space)
-    if chart is not None:
-        xp, points, weights = _array.gate_mean(check, space.POINTS, points, weights, axis)
+    rule = _spaces.rule_of(space)
+    if rule is not None:
+        xp, points, weights = _array.gate_mean(check, rule, points, weights, axis)
         _require_readable(points)
         point, norm, steps, is_done = _mean_on_sphere(
-            chart, points, weights, int(axis), tol, max_steps, xp
+            space, points, weights, int(axis), tol, max_steps, xp
         )
-    elif hasattr(space, "frechet_mean"):
-        return _closed_mean(space, points, weights, axis, check)
     else:
         _require_verbs(space)
         space, xp, points, weights, num_events = _gate_in_space(space, points, weights, axis, check)
@@ -167,14 +165,6 @@ def frechet_mean(
     if throw and not status.is_solution:
         raise _solve_error(result, is_done, tol, max_steps)
     return result
-
-
-def _closed_mean(space, points, weights, axis, check):
-    """Return the mean of a space that has a formula for it."""
-    point, norm = space.frechet_mean(points, weights=weights, axis=axis, check=check)
-    xp = array_namespace(norm)
-    steps = xp.zeros_like(norm, dtype=xp.asarray(0).dtype)
-    return Mean(point, _array.as_number(norm), _array.as_number(steps), Status.CONVERGED)
 
 
 # ---------------------------------------------------------------- arguments and errors
@@ -211,12 +201,11 @@ def _gate_in_space(space, points, weights, axis, check):
 
     Points that are objects come back as arrays, and their space as one of arrays.
     """
-    if isinstance(points, _points.Points):
-        xp, arrays, weights = _points.gate_mean(check, type(points), points, weights, axis)
-        points = _points.make(type(points), *arrays)
+    if _points.is_point(points):
+        xp, _, weights = _points.gate_mean(check, type(points), points, weights, axis)
         space = _OnArrays.of(space, points, xp)
         return space, xp, _points.pack(points, xp), weights, 1
-    if isinstance(points, list | tuple) and points and isinstance(points[0], _points.Points):
+    if isinstance(points, list | tuple) and points and _points.is_point(points[0]):
         cls = type(points[0]).__name__
         raise TypeError(f"points must be one batch: got a list. Pass {cls}.stack(points).")
     if weights is None:
@@ -226,7 +215,7 @@ def _gate_in_space(space, points, weights, axis, check):
         xp, points, weights = gate(check, points=(REAL, points), weights=(rule, weights))
     if 0 in points.shape:
         raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
-    batch = tuple(_spaces.verb(space, "norm")(points, xp.zeros_like(points)).shape)
+    batch = tuple(_norm_in(space, points, xp.zeros_like(points), xp).shape)
     if not _array.is_axis(axis, len(batch)):
         raise bad_value(
             "axis",
@@ -272,20 +261,29 @@ class _Iterate:
     norm: Array  # (...): its norm
 
 
-def _mean_on_sphere(chart, points, weights, axis, tol, max_steps, xp):
+def _mean_on_sphere(space, points, weights, axis, tol, max_steps, xp):
     """Return the mean, its gradient norm, the steps, and whether each converged."""
     points = xp.moveaxis(points, axis, -2)
     if weights is None:
         weights = xp.ones_like(points[..., 0]) / points.shape[-2]
     else:
         weights = xp.moveaxis(weights, axis, -1)
-    roots = chart.unit_vectors(points, xp)
+    if space is simplex:
+        roots = _array.safe_sqrt(points / xp.sum(points, axis=-1, keepdims=True), xp)
+    else:
+        log_roots = 0.5 * _array.log_softmax(points, xp)
+        roots = xp.exp(log_roots)
     iterate, steps, is_done = _newton(*_detached(roots, weights), 0.5 * tol, max_steps, xp)
     coefficients = iterate.coefficients
     if _wants_gradient(roots, weights):
         x = _with_gradient(iterate, roots, weights, xp)
         coefficients = weights * _stretch(roots, x, xp)[0]
-    point = chart.combined(coefficients, points, xp)
+    if space is simplex:
+        point = _combined(coefficients, roots, xp) ** 2
+        point = point / xp.sum(point, axis=-1, keepdims=True)
+    else:
+        terms = _array.safe_log(coefficients, xp)[..., None] + log_roots
+        point = _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
     return point, 2.0 * iterate.norm, steps, is_done
 
 
@@ -531,11 +529,10 @@ def _objective(space, point, points, weights, xp):
     logs = space.log_map(point[None, ...], points)
     is_in = weights > 0.0
     logs = xp.where(_beside(is_in, logs, xp), logs, xp.zeros_like(logs))
-    norm = _spaces.verb(space, "norm")
-    squares = norm(point[None, ...], logs) ** 2
+    squares = _norm_in(space, point[None, ...], logs, xp) ** 2
     descent = xp.sum(_beside(weights, logs, xp) * logs, axis=0)
     value = 0.5 * xp.sum(weights * squares, axis=0)
-    return _Objective(point, value, descent, norm(point, descent))
+    return _Objective(point, value, descent, _norm_in(space, point, descent, xp))
 
 
 def _step_along(space, here, length, points, weights, xp):
@@ -550,12 +547,24 @@ def _next_length(space, here, there, length, xp):
     so is the old gradient, which is parallel to it: no other transport is needed.
     """
     step = -space.log_map(there.point, here.point)
-    squared = _spaces.verb(space, "norm")(there.point, step) ** 2
-    along = _spaces.verb(space, "inner_product")(there.point, step, there.descent)
+    squared = _norm_in(space, there.point, step, xp) ** 2
+    along = _inner_in(space, there.point, step, there.descent, xp)
     curvature = squared / xp.where(length > 0.0, length, xp.ones_like(length)) - along
     is_convex = curvature * 1e3 > squared
     following = squared / xp.where(is_convex, curvature, xp.ones_like(curvature))
     return xp.where(is_convex, _array.clip(following, xp, min=1e-3), xp.ones_like(following))
+
+
+def _norm_in(space, point, v, xp):
+    if hasattr(space, "norm"):
+        return space.norm(point, v)
+    return _array.safe_sqrt(_array.clip(space.inner_product(point, v, v), xp, min=0.0), xp)
+
+
+def _inner_in(space, point, u, v, xp):
+    if hasattr(space, "inner_product"):
+        return space.inner_product(point, u, v)
+    return 0.25 * (space.norm(point, u + v) ** 2 - space.norm(point, u - v) ** 2)
 
 
 # ---------------------------------------------------------------- batches
@@ -574,6 +583,3 @@ def _selected(condition, first, second, xp):
             for a, b in zip(vars(first).values(), vars(second).values(), strict=True)
         )
     )
-
-
-finish(globals())

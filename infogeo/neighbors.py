@@ -24,7 +24,7 @@ from array_api_compat import (
     is_writeable_array,
 )
 
-from infogeo import _array, _names, _spaces, simplex
+from infogeo import _array, _names, _spaces, logits, simplex
 from infogeo._array import (
     Array,
     Namespace,
@@ -32,7 +32,6 @@ from infogeo._array import (
     bad_value,
     gate,
 )
-from infogeo._docs import finish
 from infogeo._system.registry import storable
 
 __all__ = ["nearest", "pairwise_distance"]
@@ -109,10 +108,10 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     """
     block_size = _checked_block_size(block_size)
     given = {"a": a} if b is None else {"a": a, "b": b}
-    space = _spaces.with_distance(space)
-    if _spaces.chart_of(space) is None:
+    space, rule = _space_and_rule(space)
+    if rule is None:
         return _pairwise_with(_as_batches(given), space.fisher_rao_distance, block_size)
-    _, *points = _gate_rows(check, space.POINTS, given)
+    _, *points = _gate_rows(check, rule, given)
     if is_dask_array(points[0]):
         return _lazy_pairwise(points, space, block_size)
     return _pairwise(points, space, block_size)
@@ -168,13 +167,13 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
     array([0.283794, 0.283794, 0.283794, 0.283794])
     """
     given = {"queries": queries} if points is None else {"queries": queries, "points": points}
-    space = _spaces.with_distance(space)
-    if _spaces.chart_of(space) is None:
+    space, rule = _space_and_rule(space)
+    if rule is None:
         batches = _as_batches(given)
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
         search = functools.partial(_searched_with, distance=space.fisher_rao_distance)
         return Neighbors(*_in_order(search, batches, num_neighbors))
-    _, *arrays = _gate_rows(check, space.POINTS, given)
+    _, *arrays = _gate_rows(check, rule, given)
     num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
     if is_dask_array(arrays[0]):
         return Neighbors(*_lazy_nearest(arrays, space, num_neighbors))
@@ -182,6 +181,12 @@ def nearest(queries, points=None, *, num_neighbors, space=simplex, check=True):
 
 
 # ---------------------------------------------------------------- arguments
+
+
+def _space_and_rule(space: Any) -> tuple[Any, Rule | None]:
+    """Return the space and its rule for arrays, None for spaces with rules of their own."""
+    space = _spaces.with_distance(space)
+    return space, _spaces.rule_of(space)
 
 
 def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]:
@@ -387,7 +392,7 @@ class _Panel:
     roots : array, shape (n, c)
         The unit vectors sqrt(p), in the widest floating-point type of the device.
     space : module
-        The space of the points, which has a sphere chart.
+        `simplex` or `logits`.
     xp : module
         The array namespace.
     """
@@ -427,7 +432,18 @@ class _Vertices(NamedTuple):
 def _panel(points: Array, space: Any) -> _Panel:
     xp = array_namespace(points)
     wide = xp.astype(points, _array.widest_dtype(points, xp), copy=False)
-    return _Panel(points, space.SPHERE.unit_vectors(wide, xp), space, xp)
+    if space is logits:
+        roots = xp.exp(0.5 * (wide - xp.max(wide, axis=-1, keepdims=True)))
+        total = xp.sum(roots * roots, axis=-1, keepdims=True)
+    else:
+        roots = _array.safe_sqrt(wide, xp)
+        total = xp.sum(wide, axis=-1, keepdims=True)
+    scale = 1.0 / xp.sqrt(total)
+    if isinstance(roots, np.ndarray):
+        roots *= scale
+    else:
+        roots = roots * scale
+    return _Panel(points, roots, space, xp)
 
 
 def _vertices(x: Array, xp: Namespace) -> _Vertices:
@@ -1110,6 +1126,3 @@ def _best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> n
     found["distance"] = _with_ties(found["distance"], found["key"], np)  # copies in other blocks
     order = np.lexsort((found["index"], found["distance"]), axis=1)[:, :num]
     return np.take_along_axis(found, order, axis=1)
-
-
-finish(globals())

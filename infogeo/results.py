@@ -6,8 +6,6 @@ The classes are imported when they are first used, so that results of the simple
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from infogeo._docs import finish
-
 if TYPE_CHECKING:
     pass
 
@@ -32,7 +30,6 @@ _HOMES = {
     "Path": "infogeo.pullback",
     "Projection": "infogeo.maxent",
     "ScaledFactor": "infogeo.pullback",
-    "Report": "infogeo.testing",
     "Scan": "infogeo.pullback",
     "Separation": "infogeo.maxent",
     "Smoothed": "infogeo.lipschitz.smoothing",
@@ -49,4 +46,5 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-finish(globals())
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

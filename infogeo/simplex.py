@@ -17,7 +17,7 @@ import math
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic, _spaces
+from infogeo import _array, _divergence, _geodesic
 from infogeo._array import (
     PROBABILITIES,
     TANGENT,
@@ -27,7 +27,6 @@ from infogeo._array import (
     bad_value,
     gate,
 )
-from infogeo._docs import finish
 
 __all__ = [
     "alpha_divergence",
@@ -35,7 +34,6 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "christoffel_symbols",
-    "dimension",
     "e_geodesic",
     "e_mean",
     "e_representation",
@@ -71,26 +69,6 @@ __all__ = [
 POINTS = PROBABILITIES
 
 
-def _unit_vectors(p, xp):
-    return _array.safe_sqrt(p, xp) / xp.sqrt(xp.sum(p, axis=-1, keepdims=True))
-
-
-def _combined(coefficients, p, xp):
-    roots = _array.safe_sqrt(_normalised(p, xp), xp)
-    return _normalised(xp.matmul(coefficients[..., None, :], roots)[..., 0, :] ** 2, xp)
-
-
-SPHERE = _spaces.SphereChart(
-    unit_vectors=_unit_vectors,
-    combined=_combined,
-    probabilities=lambda p, xp: p,
-    logits=_array.safe_log,
-    converted=lambda chart, points, xp: chart.probabilities(points, xp),
-    cooled=lambda p, temperature: p ** (1.0 / temperature),
-    excluded=0.0,
-)
-
-
 # ---------------------------------------------------------------- distance
 
 
@@ -102,7 +80,9 @@ def fisher_rao_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -112,6 +92,7 @@ def fisher_rao_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Arrays of different libraries; entries that are not probabilities.
 
     Notes
     -----
@@ -145,7 +126,9 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -155,6 +138,7 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -392,9 +376,11 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -432,8 +418,11 @@ def e_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -474,8 +463,11 @@ def m_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -485,6 +477,7 @@ def m_geodesic(p, q, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -515,10 +508,13 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     t : float or array
+        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -580,8 +576,11 @@ def exp_map(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -617,7 +616,9 @@ def log_map(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -661,8 +662,11 @@ def boundary_time(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -672,6 +676,7 @@ def boundary_time(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -721,9 +726,11 @@ def inner_product(p, u, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     u, v : array, shape (..., c)
         Tangent vectors: they sum to 0, and are 0 where p is. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -733,6 +740,7 @@ def inner_product(p, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -752,8 +760,11 @@ def norm(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -763,6 +774,7 @@ def norm(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -783,9 +795,11 @@ def parallel_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -795,6 +809,7 @@ def parallel_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -819,9 +834,11 @@ def e_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -831,6 +848,7 @@ def e_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -852,9 +870,11 @@ def m_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -864,6 +884,7 @@ def m_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -889,7 +910,9 @@ def sphere_embedding(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -899,6 +922,7 @@ def sphere_embedding(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
 
     Examples
     --------
@@ -919,6 +943,7 @@ def from_sphere(u, *, check=True):
     u : array, shape (..., c)
         Not negative, of Euclidean norm 2.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -967,7 +992,9 @@ def natural_parameters(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -977,6 +1004,7 @@ def natural_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
 
     Examples
     --------
@@ -997,6 +1025,7 @@ def from_natural_parameters(theta, *, check=True):
     theta : array, shape (..., c)
         Logits along the last axis, -inf for probability 0; a constant changes nothing.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1023,7 +1052,9 @@ def expectation_parameters(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1033,6 +1064,7 @@ def expectation_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
 
     Examples
     --------
@@ -1051,6 +1083,7 @@ def from_expectation_parameters(eta, *, check=True):
     eta : array, shape (..., c - 1)
         Not negative, with sum at most 1.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1100,8 +1133,11 @@ def e_representation(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     v : array, shape (..., c)
+        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1111,6 +1147,7 @@ def e_representation(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -1129,9 +1166,11 @@ def m_representation(p, score, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     score : array, shape (..., c)
         Derivative of the logits; a constant changes nothing. Leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1153,33 +1192,6 @@ def m_representation(p, score, *, check=True):
     return p * (score - xp.sum(p * score, axis=-1, keepdims=True))
 
 
-def dimension(p, *, check=True):
-    """Return the number of parameters of the distributions.
-
-    Parameters
-    ----------
-    p : array, shape (..., c)
-    check : bool
-
-    Returns
-    -------
-    int
-        One less than the number of outcomes: c - 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Entries that are not probabilities.
-
-    Examples
-    --------
-    >>> dimension([0.2, 0.3, 0.5])
-    2
-    """
-    _, p = gate(check, p=(PROBABILITIES, p))
-    return p.shape[-1] - 1
-
-
 def fisher_information(p, *, check=True):
     r"""Fisher information matrix in expectation coordinates.
 
@@ -1190,6 +1202,7 @@ def fisher_information(p, *, check=True):
     p : array, shape (..., c)
         Probabilities along the last axis, all positive.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1226,6 +1239,7 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     alpha : float
         +1 is the e-connection, -1 the m-connection (flat in these coordinates), 0 Levi-Civita.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1278,7 +1292,9 @@ def entropy(p, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
+        Probabilities along the last axis.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1288,6 +1304,7 @@ def entropy(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        Entries that are not probabilities.
 
     Examples
     --------
@@ -1312,7 +1329,9 @@ def kl_divergence(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1322,6 +1341,7 @@ def kl_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1350,7 +1370,9 @@ def jeffreys_divergence(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1360,6 +1382,7 @@ def jeffreys_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1385,10 +1408,12 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p), 0 four times the squared Hellinger distance; any
         real number is allowed, and the divergence is continuous in it.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1398,6 +1423,7 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1423,10 +1449,12 @@ def renyi_divergence(p, q, *, order, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     order : float
         In [0, inf]: 1 gives KL(p, q), inf the logarithm of the largest ratio p / q, 0 minus the
         logarithm of q's probability of the support of p.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1462,7 +1490,9 @@ def hellinger_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1472,6 +1502,7 @@ def hellinger_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1490,7 +1521,9 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
+        Probabilities along the last axis; leading axes broadcast.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1500,6 +1533,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
+        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1557,8 +1591,12 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
     axis : int
+        The batch axis to average over.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1597,8 +1635,12 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
+        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
+        divided by their sum. None: equal weights.
     axis : int
+        The batch axis to average over.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1694,16 +1736,3 @@ def _checked_num_outcomes(num_outcomes):
     if not isinstance(num_outcomes, int | np.integer) or num_outcomes < 1:
         raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
     return int(num_outcomes)
-
-
-finish(
-    globals(),
-    {
-        "p, q : array, shape (..., c)": (
-            "Probabilities along the last axis; leading axes broadcast."
-        ),
-        "v : array, shape (..., c)": (
-            "Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast."
-        ),
-    },
-)

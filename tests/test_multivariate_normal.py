@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infogeo import mean, neighbors
+from infogeo import _fibre, mean, neighbors
 from infogeo import multivariate_normal as mvn
 from infogeo._status import SolveError, Status
-from infogeo.multivariate_normal import MultivariateNormal, Tangent, _fibre
+from infogeo.multivariate_normal import MultivariateNormal, Tangent
 
 EPS = np.finfo(np.float64).eps
 ORACLES = json.loads((Path(__file__).parent / "oracles" / "multivariate_normal.json").read_text())

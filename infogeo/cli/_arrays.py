@@ -5,10 +5,7 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Literal
 
 import numpy as np
 
@@ -17,7 +14,7 @@ from infogeo.cli._common import UsageError
 NO_NPY, NO_NPZ = (f"it is no {kind} file, or a damaged one" for kind in ("npy", "npz"))
 
 
-def split_name(path: str | Path) -> tuple[str, str | None]:
+def split_name(path):
     """Split FILE.npz:NAME into the file and the array, FILE.parquet:COLUMN into file and column."""
     name, colon, array = str(path).rpartition(":")
     if colon and name.lower().endswith((".npz", ".parquet")):
@@ -26,7 +23,7 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
 
 
 @contextlib.contextmanager
-def parsing(words: str) -> Iterator[None]:
+def parsing(words):
     """Say in these words that a file is damaged, whatever its parser stumbles over.
 
     Parsers of damaged bytes raise nearly anything, in words about themselves. Only they run inside.
@@ -47,22 +44,22 @@ def parsing(words: str) -> Iterator[None]:
 class Header:
     """What the header of an array tells."""
 
-    shape: tuple[int, ...]
+    shape: tuple
     dtype: np.dtype
     is_by_columns: bool
 
     @property
-    def num_bytes(self) -> int:
+    def num_bytes(self):
         """The size of the array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def array(self, data: bytes) -> np.ndarray:
+    def array(self, data):
         """Return the array of some bytes."""
         values = np.frombuffer(data, self.dtype, math.prod(self.shape))
         return values.reshape(self.shape, order="F" if self.is_by_columns else "C")
 
 
-def read_header(member: IO[bytes], otherwise: str = NO_NPY) -> Header:
+def read_header(member, otherwise=NO_NPY):
     """Read the header of an array, up to where its entries begin."""
     with parsing(otherwise):
         version = np.lib.format.read_magic(member)
@@ -79,13 +76,13 @@ def read_header(member: IO[bytes], otherwise: str = NO_NPY) -> Header:
     return Header(shape, dtype, is_by_columns)
 
 
-def entries_of(dtype: np.dtype) -> str:
+def entries_of(dtype):
     """Return what entries of a dtype are called."""
     names = {"b": "of yes and no", "c": "complex", "S": "bytes", "U": "text", "V": "records"}
     return names.get(dtype.kind, dtype.name)
 
 
-def open_npy(name: str) -> np.ndarray:
+def open_npy(name):
     """Return the array of a file, mapped for reading."""
     with open(name, "rb") as file:
         header = read_header(file)
@@ -94,16 +91,16 @@ def open_npy(name: str) -> np.ndarray:
         raise ValueError(f"it breaks off: its {_rows(header.shape)} are not all there")
     if header.num_bytes == 0:
         return np.zeros(header.shape, header.dtype)
-    order: Literal["F", "C"] = "F" if header.is_by_columns else "C"
+    order = "F" if header.is_by_columns else "C"
     return np.memmap(name, header.dtype, "r", start, header.shape, order)
 
 
-def _rows(shape: tuple[int, ...]) -> str:
+def _rows(shape):
     return f"{shape[0]} rows" if shape else "numbers"
 
 
 @contextlib.contextmanager
-def npz_member(name: str, array: str | None) -> Iterator[IO[bytes]]:
+def npz_member(name, array):
     """Open an array of an archive; without a name, the only one."""
     with contextlib.ExitStack() as stack:
         with parsing(NO_NPZ):
@@ -121,13 +118,13 @@ def npz_member(name: str, array: str | None) -> Iterator[IO[bytes]]:
         yield member
 
 
-def read_bytes(member: IO[bytes], size: int) -> bytes:
+def read_bytes(member, size):
     """Read so many bytes of an archive's member; fewer if it breaks off."""
     with parsing(NO_NPZ):
         return member.read(size)
 
 
-def read_npz(name: str, array: str | None = None) -> np.ndarray:
+def read_npz(name, array=None):
     """Return an array of an archive as a whole."""
     with npz_member(name, array) as member:
         header = read_header(member, NO_NPZ)

@@ -1,20 +1,13 @@
 """The command ``infogeo compare``."""
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json
 import math
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from infogeo._system.progress import Progress, bar_for_people
+from infogeo._system.progress import bar_for_people
 from infogeo.cli._common import (
-    Commands,
     UsageError,
     folder_name,
     replacing,
@@ -23,10 +16,6 @@ from infogeo.cli._common import (
     warnings_in_a_line,
     writable_folder,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 _EXAMPLES = """\
 OLD and NEW are tables of predictions on the same inputs, row beside row: csv, npy, npz or parquet,
@@ -45,7 +34,7 @@ _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _MOST_CHANGED = 10
 
 
-def add(commands: Commands) -> None:
+def add(commands):
     parser = commands.add_parser(
         "compare",
         help="how far the predictions moved between two versions of a model",
@@ -86,7 +75,7 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_run)
 
 
-def _distance(text: str) -> float:
+def _distance(text):
     try:
         number = float(text)
     except ValueError:
@@ -98,7 +87,7 @@ def _distance(text: str) -> float:
     )
 
 
-def _fraction(text: str) -> float:
+def _fraction(text):
     try:
         number = float(text)
     except ValueError:
@@ -108,7 +97,7 @@ def _fraction(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a share: a number above 0 and up to 1")
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options):
     if options.quantile is not None and options.fail_above is None:
         raise UsageError("infogeo compare: --quantile needs --fail-above: alone nothing can fail")
     if options.output is not None:
@@ -130,19 +119,15 @@ def _run(options: argparse.Namespace) -> int:
 # ---------------------------------------------------------------- measuring
 
 
-@dataclass(frozen=True)
 class _Rows:
     """What is kept of every row: its name, its distance, its decisions, its label."""
 
-    ids: list[str]
-    distances: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
-    labels: np.ndarray | None
-    classes: list[str]
+    def __init__(self, ids, distances, old, new, labels, classes):
+        self.ids, self.distances, self.old, self.new = ids, distances, old, new
+        self.labels, self.classes = labels, classes
 
 
-def _measure(options: argparse.Namespace, progress: Progress) -> _Rows:
+def _measure(options, progress):
     import numpy as np
 
     from infogeo import logits, simplex
@@ -158,23 +143,20 @@ def _measure(options: argparse.Namespace, progress: Progress) -> _Rows:
     if options.logits:
         with warnings_in_a_line("infogeo compare"):
             warn_of_probabilities(a, b)
-    ids: list[str] = []
-    columns: tuple[list[np.ndarray], ...] = ([], [], [])
+    ids, distances, old, new = [], [], [], []
     for x, y in paired_blocks(a, b):
         progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
         pair = checked(a, x, space), checked(b, y, space, a)
+        distances.append(space.fisher_rao_distance(*pair, check=False))
         ids += x.ids
-        distances = space.fisher_rao_distance(*pair, check=False)
-        decisions = (block.values.argmax(axis=-1) for block in (x, y))
-        for column, part in zip(columns, (distances, *decisions), strict=True):
-            column.append(part)
+        old.append(x.values.argmax(axis=-1))
+        new.append(y.values.argmax(axis=-1))
     classes = a.columns or [str(i) for i in range(a.num_columns)]
     labels = None if options.labels is None else _read_labels(options.labels, classes, len(ids))
-    distances, old, new = map(np.concatenate, columns)
-    return _Rows(ids, distances, old, new, labels, classes)
+    return _Rows(ids, *map(np.concatenate, (distances, old, new)), labels, classes)
 
 
-def _read_labels(path: str, classes: list[str], num_rows: int) -> np.ndarray:
+def _read_labels(path, classes, num_rows):
     """Return the number of the true class of every row."""
     import numpy as np
 
@@ -200,7 +182,7 @@ def _read_labels(path: str, classes: list[str], num_rows: int) -> np.ndarray:
 # ---------------------------------------------------------------- summary
 
 
-def _summary(rows: _Rows, options: argparse.Namespace) -> dict[str, Any]:
+def _summary(rows, options):
     import numpy as np
 
     d = rows.distances
@@ -227,12 +209,12 @@ def _summary(rows: _Rows, options: argparse.Namespace) -> dict[str, Any]:
     return summary
 
 
-def _groups(rows: _Rows) -> np.ndarray:
+def _groups(rows):
     """Return what rows are grouped by: the true class, else the old decision."""
     return rows.old if rows.labels is None else rows.labels
 
 
-def _by_class(rows: _Rows) -> dict[str, dict[str, Any]]:
+def _by_class(rows):
     import numpy as np
 
     groups = _groups(rows)
@@ -248,7 +230,7 @@ def _by_class(rows: _Rows) -> dict[str, dict[str, Any]]:
     }
 
 
-def _most_changed(rows: _Rows) -> list[dict[str, Any]]:
+def _most_changed(rows):
     import numpy as np
 
     order = np.argsort(-rows.distances, kind="stable")[:_MOST_CHANGED].tolist()
@@ -263,7 +245,7 @@ def _most_changed(rows: _Rows) -> list[dict[str, Any]]:
     ]
 
 
-def _in_words(summary: dict[str, Any], folder: Path | None) -> str:
+def _in_words(summary, folder):
     changed, n = summary["changed_decisions"], summary["rows"]
     quantiles = ", ".join(
         f"{_QUANTILE_NAMES.get(q, f'{float(q):.0%}')} {d:.4g}"
@@ -295,7 +277,7 @@ def _in_words(summary: dict[str, Any], folder: Path | None) -> str:
 _QUANTILE_NAMES = {"0.5": "median", "1": "largest"}
 
 
-def _table(entries: Iterable[tuple[str, dict[str, Any]]], title: str) -> list[str]:
+def _table(entries, title):
     """Write rows of numbers below the names of their columns."""
     entries = list(entries)
     columns = [key for key in entries[0][1] if key != title]
@@ -315,7 +297,7 @@ def _table(entries: Iterable[tuple[str, dict[str, Any]]], title: str) -> list[st
 # ---------------------------------------------------------------- files
 
 
-def _write(folder: Path, rows: _Rows, summary: dict[str, Any]) -> None:
+def _write(folder, rows, summary):
     with replacing(folder / "distances.csv") as partial:
         _write_distances(partial, rows)
     with replacing(folder / "drift.png") as partial:
@@ -324,7 +306,7 @@ def _write(folder: Path, rows: _Rows, summary: dict[str, Any]) -> None:
         partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_distances(path: Path, rows: _Rows) -> None:
+def _write_distances(path, rows):
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["row", "distance", "old", "new"])
@@ -332,7 +314,7 @@ def _write_distances(path: Path, rows: _Rows) -> None:
         writer.writerows(zip(rows.ids, rows.distances.tolist(), old, new, strict=True))
 
 
-def _write_figure(path: Path, rows: _Rows) -> None:
+def _write_figure(path, rows):
     import matplotlib
 
     matplotlib.use("Agg")  # a command draws into a file, wherever it runs

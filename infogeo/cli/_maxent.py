@@ -1,22 +1,12 @@
 """The command ``infogeo maxent``."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from infogeo.cli._common import Commands, UsageError, replacing, require, say
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from infogeo.maxent import Projection
-
+from infogeo.cli._common import UsageError, replacing, require, say
 
 _FORMATS = """\
 A toml file names features, their values for every outcome, and their targets:
@@ -60,7 +50,7 @@ that there is none, 2 if the file is wrong or nothing was decided.
 """
 
 
-def add(commands: Commands) -> None:
+def add(commands):
     parser = commands.add_parser(
         "maxent",
         help="find the distribution that expectations single out, or prove that there is none",
@@ -78,14 +68,13 @@ def add(commands: Commands) -> None:
     parser.set_defaults(run=_run_maxent)
 
 
-def _run_maxent(options: argparse.Namespace) -> int:
+def _run_maxent(options):
     _check_plot(options.plot)
     problem = _read_problem(options.problem)
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     import numpy as np
 
-    from infogeo._array import BadValueError
-    from infogeo._status import SolveError
+    from infogeo import BadValueError, SolveError
     from infogeo.maxent import c_maximize
 
     with np.errstate(divide="ignore"):
@@ -96,7 +85,7 @@ def _run_maxent(options: argparse.Namespace) -> int:
             np.array(list(features.values())), **problem.constraints(), log_base=base
         )
     except ValueError as error:
-        if isinstance(error, BadValueError) and hasattr(error.seen, "said"):
+        if hasattr(getattr(error, "seen", None), "said"):
             seen = error.seen.said(features=list(features), outcomes=outcomes)
             error = BadValueError(error.argument, error.rule, seen, error.advice)
         raise UsageError(f"infogeo maxent: {options.problem}: {error}") from None
@@ -117,19 +106,19 @@ def _run_maxent(options: argparse.Namespace) -> int:
     return 1 if is_infeasible else 0
 
 
-def _as_json(found: Projection, problem: _Problem, why: str) -> str:
+def _as_json(found, problem, why):
     import json
 
     outcomes, names = problem.outcomes, list(problem.features)
-    fields: dict[str, Any] = {"status": found.status.name, "explanation": found.status.value}
+    fields = {"status": found.status.name, "explanation": found.status.value}
     if why:
         fields["reason"] = why
-        fields["certificate"] = _by_name(names, found.certificate)
+        fields["certificate"] = dict(zip(names, found.certificate.tolist(), strict=True))
     else:
         bound = float(found.error_bound)
         fields |= {
-            "probabilities": _by_name(outcomes, found.probabilities),
-            "theta": _by_name(names, found.theta),
+            "probabilities": dict(zip(outcomes, found.probabilities.tolist(), strict=True)),
+            "theta": dict(zip(names, found.theta.tolist(), strict=True)),
             "expectations": dict(zip(names, problem.expectations(found), strict=True)),
             "log_partition": float(found.log_partition),
             "entropy": float(found.entropy),
@@ -137,15 +126,11 @@ def _as_json(found: Projection, problem: _Problem, why: str) -> str:
             "error_bound": bound,
         }
         if found.direction is not None:
-            fields["direction"] = _by_name(names, found.direction)
+            fields["direction"] = dict(zip(names, found.direction.tolist(), strict=True))
     return json.dumps(fields, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _by_name(names: list[str], values: Any) -> dict[str, float]:
-    return dict(zip(names, values.tolist(), strict=True))
-
-
-def _as_table(found: Projection, problem: _Problem, why: str) -> str:
+def _as_table(found, problem, why):
     outcomes, names = problem.outcomes, list(problem.features)
     lines = [f"status: {found.status.value}"]
     if why:
@@ -166,14 +151,14 @@ def _as_table(found: Projection, problem: _Problem, why: str) -> str:
     return "\n".join(lines)
 
 
-def _columns(title: str, other: str, names: list[str], values: Iterable[float]) -> list[str]:
+def _columns(title, other, names, values):
     names = [name if name.isprintable() else repr(name) for name in names]
     width = max(len(title), *(len(name) for name in names))
     rows = [f"{name:{width}}  {float(x):.12g}" for name, x in zip(names, values, strict=True)]
     return [f"{title:{width}}  {other}", *rows]
 
 
-def _terms(coefficients: Any, names: list[str]) -> str:
+def _terms(coefficients, names):
     pairs = zip(coefficients.tolist(), names, strict=True)
     return " ".join(f"{a:+.6g} ({name})" for a, name in pairs if a != 0.0)
 
@@ -183,7 +168,7 @@ def _terms(coefficients: Any, names: list[str]) -> str:
 _MOST_NAMED = 40  # more bars than that cannot be told apart, nor their names read
 
 
-def _check_plot(path: Path | None) -> None:
+def _check_plot(path):
     """Refuse before the work what would fail after it."""
     if path is None:
         return
@@ -192,9 +177,7 @@ def _check_plot(path: Path | None) -> None:
     require("infogeo maxent --plot", matplotlib="plot")
 
 
-def _draw(
-    path: Path, kind: str, outcomes: list[str], prior: list[float], probabilities: Any
-) -> None:
+def _draw(path, kind, outcomes, prior, probabilities):
     """Draw bars, or lines if there are many outcomes, with the prior as a mark or a line."""
     from matplotlib.figure import Figure
 
@@ -211,9 +194,7 @@ def _draw(
         ax.plot(where, q, "_", color=VERMILLION, markersize=16, markeredgewidth=2, label="prior")
         shown = [_shortened(name) for name in outcomes]
         is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
-        turn: dict[str, Any] = (
-            {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
-        )
+        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
         ax.set_xticks(where, shown, parse_math=False, **turn)
         ax.set_xlabel("outcome")
     else:
@@ -227,7 +208,7 @@ def _draw(
     figure.savefig(path, dpi=150, format=kind)
 
 
-def _shortened(name: str) -> str:
+def _shortened(name):
     name = name if name.isprintable() else repr(name)
     return name if len(name) <= 18 else f"{name[:17]}\u2026"
 
@@ -247,15 +228,15 @@ class _Problem:
     given: dict[str, dict[str, float]]  # of the kinds: numbers for some of the features
 
     @property
-    def has_targets_only(self) -> bool:
+    def has_targets_only(self):
         """Whether there are no bounds and no prices."""
         return not any(self.given[kind] for kind in _KINDS[1:])
 
-    def constraints(self) -> dict[str, np.ndarray]:
+    def constraints(self):
         """Return the arguments of c_maximize."""
         import numpy as np
 
-        def numbers(kind: str, default: dict[str, float]) -> np.ndarray:
+        def numbers(kind, default):
             return np.array([self.given[kind].get(name, default[name]) for name in self.features])
 
         targets = self.given["target"]
@@ -267,14 +248,14 @@ class _Problem:
             kind: numbers(kind, dict.fromkeys(self.features, end) | targets) for kind, end in ends
         }
 
-    def expectations(self, found: Projection) -> list[float]:
+    def expectations(self, found):
         """Return those of the features, as numbers."""
         import numpy as np
 
         return (np.array(list(self.features.values())) @ found.probabilities).tolist()
 
 
-def _read_problem(path: Path) -> _Problem:
+def _read_problem(path):
     """Return what a file says."""
     try:
         if path.suffix.lower() == ".csv":
@@ -295,7 +276,7 @@ def _read_problem(path: Path) -> _Problem:
     return problem
 
 
-def _from_toml(text: str) -> _Problem:
+def _from_toml(text):
     import tomllib
 
     try:
@@ -325,33 +306,34 @@ def _from_toml(text: str) -> _Problem:
     return _Problem([str(name) for name in outcomes], prior, features, given)
 
 
-def _of(kind: str, name: str) -> str:
+def _of(kind, name):
     """Return what messages call a number that a feature has."""
     words = {"lower": "lower bound", "upper": "upper bound"}
     return f"the {words.get(kind, kind)} of {name}"
 
 
-def _from_csv(text: str) -> _Problem:
+def _from_csv(text):
     header, body, ends = _rows_of_csv(text)
     columns = dict(zip(header[1:], list(zip(*body, strict=True))[1:], strict=True))
-    cells = {kind: dict(zip(header[1:], row[1:], strict=True)) for kind, row in ends.items()}
+    ends = {kind: dict(zip(header[1:], row[1:], strict=True)) for kind, row in ends.items()}
     outcomes = [row[0] for row in body]
-    prior = _numbers("prior", columns.pop("prior", [1.0] * len(outcomes)))
+    prior = columns.pop("prior", None)
+    prior = [1.0] * len(outcomes) if prior is None else _numbers("prior", prior)
     if not columns:
         raise ValueError("it has no features")
     features = {name: _numbers(name, values) for name, values in columns.items()}
     given = {
         kind: {
             name: _numbers(_of(kind, name), [cell])[0]
-            for name, cell in cells.get(kind, {}).items()
-            if name in features and (cell or len(cells) == 1)
+            for name, cell in ends.get(kind, {}).items()
+            if name in features and (cell or len(ends) == 1)
         }
         for kind in _KINDS
     }
     return _Problem(outcomes, prior, features, given)
 
 
-def _rows_of_csv(text: str) -> tuple[list[str], list[list[str]], dict[str, list[str]]]:
+def _rows_of_csv(text):
     """Return the header, the rows of the outcomes, and those at the end, by their kind."""
     import csv
 
@@ -383,7 +365,7 @@ def _rows_of_csv(text: str) -> tuple[list[str], list[list[str]], dict[str, list[
     return header, body, ends
 
 
-def _numbers(name: str, values: Any) -> list[float]:
+def _numbers(name, values):
     """Return a list of finite floats, of numbers or of text."""
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"{name} must be a list of numbers")
@@ -402,12 +384,12 @@ def _numbers(name: str, values: Any) -> list[float]:
     return numbers
 
 
-def _quoted(value: object) -> str:
+def _quoted(value):
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _check_problem(problem: _Problem) -> None:
+def _check_problem(problem):
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     for name, values in {"prior": prior, **features}.items():
         if len(values) != len(outcomes):

@@ -7,7 +7,6 @@ geomstats with the backend that it is configured for, which has to be numpy.
 import numpy as np
 
 from infogeo import normal, simplex
-from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.normal import Normal, Tangent
 
@@ -38,21 +37,19 @@ class _FisherRaoMetric(RiemannianMetric):
         The space that it is the metric of.
     """
 
-    def inner_product(
-        self, tangent_vec_a: np.ndarray, tangent_vec_b: np.ndarray, base_point: np.ndarray
-    ) -> np.ndarray:
+    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
         return simplex.inner_product(base_point, tangent_vec_a, tangent_vec_b)
 
-    def squared_dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
+    def squared_dist(self, point_a, point_b):
         return simplex.fisher_rao_squared_distance(point_a, point_b)
 
-    def dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
+    def dist(self, point_a, point_b):
         return simplex.fisher_rao_distance(point_a, point_b)
 
-    def exp(self, tangent_vec: np.ndarray, base_point: np.ndarray) -> np.ndarray:
+    def exp(self, tangent_vec, base_point):
         return simplex.exp_map(base_point, tangent_vec)
 
-    def log(self, point: np.ndarray, base_point: np.ndarray) -> np.ndarray:
+    def log(self, point, base_point):
         return simplex.log_map(base_point, point)
 
 
@@ -65,36 +62,34 @@ class _NormalMetric(RiemannianMetric):
         The space that it is the metric of: points are (mean, std) along the last axis.
     """
 
-    def inner_product(
-        self, tangent_vec_a: np.ndarray, tangent_vec_b: np.ndarray, base_point: np.ndarray
-    ) -> np.ndarray:
+    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
         u, v = (Tangent(*_columns(x)) for x in (tangent_vec_a, tangent_vec_b))
         return normal.inner_product(_normal(base_point), u, v)
 
-    def squared_dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
+    def squared_dist(self, point_a, point_b):
         return normal.fisher_rao_squared_distance(_normal(point_a), _normal(point_b))
 
-    def dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
+    def dist(self, point_a, point_b):
         return normal.fisher_rao_distance(_normal(point_a), _normal(point_b))
 
-    def exp(self, tangent_vec: np.ndarray, base_point: np.ndarray) -> np.ndarray:
+    def exp(self, tangent_vec, base_point):
         reached = normal.exp_map(_normal(base_point), Tangent(*_columns(tangent_vec)))
         return np.stack([reached.mean, reached.std], axis=-1)
 
-    def log(self, point: np.ndarray, base_point: np.ndarray) -> np.ndarray:
+    def log(self, point, base_point):
         v = normal.log_map(_normal(base_point), _normal(point))
         return np.stack([v.mean, v.std], axis=-1)
 
 
-def _columns(x: np.ndarray) -> np.ndarray:
+def _columns(x):
     return np.moveaxis(np.asarray(x), -1, 0)
 
 
-def _normal(points: np.ndarray) -> Normal:
+def _normal(points):
     return Normal(*_columns(points))
 
 
-def categorical_distributions(num_outcomes: int) -> CategoricalDistributions:
+def categorical_distributions(num_outcomes):
     """Space of categorical distributions for geomstats' algorithms, with infogeo's metric.
 
     Parameters
@@ -125,7 +120,7 @@ def categorical_distributions(num_outcomes: int) -> CategoricalDistributions:
     return space
 
 
-def normal_distributions() -> UnivariateNormalDistributions:
+def normal_distributions():
     """Space of univariate normal distributions for geomstats' algorithms, with infogeo's metric.
 
     Returns
@@ -151,12 +146,9 @@ def normal_distributions() -> UnivariateNormalDistributions:
     return space
 
 
-def _require_numpy() -> None:
+def _require_numpy():
     if "numpy" not in geomstats.backend.__name__:
         raise RuntimeError(
             f"geomstats must use its numpy backend here: it uses {geomstats.backend.__name__}. "
             "Set GEOMSTATS_BACKEND=numpy before it is imported."
         )
-
-
-finish(globals())

@@ -5,28 +5,19 @@ first used.
 """
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING
 
-from infogeo._docs import finish
-
-__all__ = ["certificates", "layers", "losses", "output_layers", "propagation", "smoothing"]
+__all__ = ["certificates", "heads", "layers", "losses", "propagation", "smoothing"]
 
 if TYPE_CHECKING:
-    from infogeo.lipschitz import (
-        certificates,
-        layers,
-        losses,
-        output_layers,
-        propagation,
-        smoothing,
-    )
+    from infogeo.lipschitz import certificates, heads, layers, losses, propagation, smoothing
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__ or name == "heads":  # the former name of output_layers
+def __getattr__(name):
+    if name in __all__:
         return importlib.import_module(f"infogeo.lipschitz.{name}")
     raise AttributeError(f"module 'infogeo.lipschitz' has no attribute {name!r}")
 
 
-finish(globals())
+def __dir__():
+    return sorted(__all__)

@@ -1,10 +1,9 @@
 """Layers without weights: 1-Lipschitz in each of the norms, or by a known constant."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from infogeo._array import bad_value, finite_number
-from infogeo._docs import finish
 from infogeo.lipschitz._checks import check_size
 
 
@@ -33,17 +32,18 @@ class GroupSort(nn.Module):
     tensor([1., 4., 2., 3.])
     """
 
-    def __init__(self, group_size: int = 2) -> None:
+    def __init__(self, group_size=2):
         super().__init__()
         check_size("group_size", group_size, 2)
         self.group_size = group_size
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Sort.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
+            With or without batch axes.
 
         Returns
         -------
@@ -59,7 +59,7 @@ class GroupSort(nn.Module):
         is_swapped = (groups[..., :1] > groups[..., 1:]).long()
         return groups.gather(-1, torch.cat((is_swapped, 1 - is_swapped), dim=-1)).flatten(-2)
 
-    def extra_repr(self) -> str:
+    def extra_repr(self):
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -89,15 +89,16 @@ class FullSort(nn.Module):
     tensor([1., 2., 3., 4.])
     """
 
-    def __init__(self) -> None:  # nn.Module's own takes any arguments
+    def __init__(self):  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Sort.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
+            With or without batch axes.
 
         Returns
         -------
@@ -130,10 +131,10 @@ class AbsoluteValue(nn.Module):
     tensor([2., 0., 3.])
     """
 
-    def __init__(self) -> None:  # nn.Module's own takes any arguments
+    def __init__(self):  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Take absolute values.
 
         Parameters
@@ -167,11 +168,11 @@ class Scaling(nn.Module):
     2.5
     """
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor):
         super().__init__()
         self.factor = finite_number("factor", factor)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Multiply.
 
         Parameters
@@ -186,7 +187,7 @@ class Scaling(nn.Module):
         """
         return self.factor * x
 
-    def extra_repr(self) -> str:
+    def extra_repr(self):
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -220,17 +221,18 @@ class NormPool(nn.Module):
     tensor([5., 5.])
     """
 
-    def __init__(self, group_size: int) -> None:
+    def __init__(self, group_size):
         super().__init__()
         check_size("group_size", group_size, 1)
         self.group_size = group_size
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Take the norm of each group.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
+            With or without batch axes.
 
         Returns
         -------
@@ -248,7 +250,7 @@ class NormPool(nn.Module):
         root = torch.sqrt(torch.where(is_zero[..., 0], 1.0, squares))
         return torch.where(is_zero[..., 0], 0.0, root * scale[..., 0])
 
-    def extra_repr(self) -> str:
+    def extra_repr(self):
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -272,11 +274,3 @@ def _check_groups(x, layer):
             f"have a last axis that is a multiple of group_size = {layer.group_size}",
             f"got shape {tuple(x.shape)}",
         )
-
-
-finish(
-    globals(),
-    {
-        "x : torch.Tensor, shape (..., features)": "With or without batch axes.",
-    },
-)

@@ -6,17 +6,14 @@ to the second layer that is not affine, and an approximation beyond. `linearize`
 derivative at the mean, for any network.
 """
 
-from collections.abc import Callable
-
 from infogeo._array import bad_value
-from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
 try:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.propagation") from None
 
@@ -42,10 +39,10 @@ class Square(nn.Module):
     tensor([4., 9.])
     """
 
-    def __init__(self) -> None:  # nn.Module's own takes any arguments
+    def __init__(self):  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x):
         """Take squares.
 
         Parameters
@@ -61,9 +58,7 @@ class Square(nn.Module):
         return x * x
 
 
-def propagate(
-    model: nn.Module, point: MultivariateNormal | Normal, *, num_nodes: int = 64, check: bool = True
-) -> MultivariateNormal:
+def propagate(model, point, *, num_nodes=64, check=True):
     r"""Propagate a normal input through a network, by the moments of its layers.
 
     Parameters
@@ -149,9 +144,7 @@ def propagate(
     return _normal(mean, cov, dtype, check)
 
 
-def linearize(
-    model: Callable[[Tensor], Tensor], point: MultivariateNormal | Normal, *, check: bool = True
-) -> MultivariateNormal:
+def linearize(model, point, *, check=True):
     r"""Propagate a normal input by the derivative of the network at its mean.
 
     .. math:: N(\mu, S) \mapsto N(f(\mu), J S J^\top)
@@ -283,7 +276,7 @@ def _step(name, layer, mean, cov, num_nodes):
 
 
 def _is_unchanged(layer, kinds):
-    """Return whether a subclass computes what its base class does, as a parametrised layer does."""
+    """Whether a subclass computes what its base class does; a parametrised layer does."""
     return any(type(layer).forward is kind.forward for kind in kinds)
 
 
@@ -370,6 +363,3 @@ RULES = {
     Square: _square,
 }
 SMOOTH = (nn.Tanh, nn.Sigmoid, nn.Softplus, nn.SiLU, nn.GELU)
-
-
-finish(globals())

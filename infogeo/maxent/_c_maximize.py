@@ -8,7 +8,6 @@ import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import bad_value, gate, matched
-from infogeo._docs import finish
 from infogeo._names import numbered
 from infogeo.maxent._arguments import (
     BOUND,
@@ -30,7 +29,6 @@ from infogeo.maxent._dual.problem import EPS, Controls, Problem
 from infogeo.maxent._dual.sparse import check_sparse
 from infogeo.maxent._dual.stack import solve_all, stack
 from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
-from infogeo.maxent._wording import names_of
 
 
 def c_maximize(
@@ -84,8 +82,11 @@ def c_maximize(
         Stop when the certified error of every log-probability is below this, or when the rounding
         of the data allows no better; `error_bound` says what was reached.
     max_steps : int
+        The most Newton steps.
     throw : bool
+        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -129,17 +130,15 @@ def c_maximize(
     Bounds are decided by Newton's method on the dual, whose steps say which of them are met; these
     are then targets of the certified solve.
 
-    Large problems (from 4096 outcomes and 100,000 numbers on) are approached from the optimum of a
-    sample of the outcomes, and the Hessian of all outcomes is formed once. That of dense features
-    is in single precision, whose rounding is part of the bound; the gradient that the bound rests
-    on is in double precision, and S is bounded by the longest row and the smallest eigenvalue.
-    What this does not certify is solved with a Hessian in every step.
+    Large dense problems (from 4096 outcomes and 100,000 numbers on) are approached in single
+    precision, and so is their Hessian, whose rounding is part of the bound. The gradient that the
+    bound rests on is in double precision. S is bounded by the longest row and the smallest
+    eigenvalue. What this does not certify is solved in double precision throughout.
 
-    The Newton steps of sparse features are found by conjugate gradients, and the m x m covariance
-    is formed once, for the same proof with a larger S: the bound is weaker by about the root of the
-    entries in a column. Faces are found and proved as for dense features. What stays undecided is
-    solved again with dense features if m c is at most two million. theta need not be of minimum
-    norm.
+    Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
+    the same proof with a larger S: the bound is weaker by about the root of the entries in a
+    column. Faces are found and proved as for dense features. What stays undecided is solved again
+    with dense features if m c is at most two million. theta need not be of minimum norm.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*. A feature that others determine up to the rounding of the entries counts as determined by
@@ -181,15 +180,14 @@ def c_maximize(
     if initial_theta is not None:
         given["initial_theta"] = (OF_FEATURES, initial_theta)
     controls = Controls(tol, max_steps, callback)
-    names = names_of(**given)
-    return _maximize(_by_name(given), names, sparse, controls, throw, check)
+    given = _by_name(given)
+    return _maximize(given, sparse, controls, throw, check)
 
 
-def _maximize(given, names, sparse, controls, throw, check, *, noise=None):
+def _maximize(given, sparse, controls, throw, check, *, noise=None):
     """Solve the problem of arguments by name, with their rules, as `c_maximize` does.
 
-    `names` are those of features and outcomes. `noise`, (..., m), says how far the targets may be
-    off beyond the rounding of their dtype.
+    `noise`, (..., m), says how far the targets may be off beyond the rounding of their dtype.
     """
     xp, *arrays = gate(check, **given)
     tensors = dict(zip(given, arrays, strict=True))
@@ -218,7 +216,7 @@ def _maximize(given, names, sparse, controls, throw, check, *, noise=None):
             b = met_bounds(result, tensors["lower"], tensors["upper"])
         result = attach(result, solutions, F, b, C, weights)
     if throw and not result.status.is_solution:
-        raise solve_error(solutions, result, names)
+        raise solve_error(solutions, result)
     return result
 
 
@@ -263,10 +261,13 @@ def max_entropy(
     callback : callable, optional
         Called as ``callback(step, decrement)`` in every Newton step.
     tol : float
+        As in `c_maximize`.
     max_steps : int
+        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -325,10 +326,13 @@ def least_violation(
     log_base : array, shape (..., c), optional
         C; -inf rules an outcome out. Default 0: maximum entropy.
     tol : float
+        As in `c_maximize`.
     max_steps : int
+        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
+        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -365,7 +369,6 @@ def least_violation(
         "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, base),
     }
-    names = names_of(**given)
     xp, F, b, C = gate(check, **_by_name(given))
     host, log_base_host, goals = broadcast(
         to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
@@ -380,17 +383,7 @@ def least_violation(
         "targets": (OF_FEATURES, xp.asarray(reached, **where)),
         "log_base": (LOG_BASE, C),
     }
-    found = _maximize(given, names, None, Controls(tol, max_steps), throw, False, noise=noise)
+    found = _maximize(given, None, Controls(tol, max_steps), throw, False, noise=noise)
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
     return replace(found, residual=residual if residual.ndim else residual[()])
-
-
-finish(
-    globals(),
-    {
-        "check : bool": (
-            "Verify that the values are finite. Shapes and dtypes are always verified."
-        ),
-    },
-)

@@ -8,17 +8,16 @@ import scipy.linalg
 import scipy.optimize
 from array_api_compat import array_namespace, is_dask_array
 
-from infogeo import _array, _spaces, simplex
+from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
-from infogeo._docs import finish
 from infogeo._names import numbered
-from infogeo._status import Status
+from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, to_host
 from infogeo.maxent._dual.problem import EPS
 from infogeo.maxent._frequencies import Rows, Source, normalised, working_copy
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import Message, Named, failure, listed, names_of, ran_out
+from infogeo.maxent._wording import listed
 
 # Below this the pivots of a scaled Hessian are 0 for all that is known.
 _SMALLEST_PIVOT = 1e-12
@@ -111,6 +110,7 @@ def estimate_frequencies(
     throw : bool
         Whether an unsuccessful search raises. If not, see `status`.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -174,7 +174,7 @@ def estimate_frequencies(
     like, other, masses = _gate(p, given, weights, space, check)
     data = working_copy(like)
     masses = normalised(masses, None, data.shape[0], None, 0)
-    rows = Rows(Source(data, space.SPHERE, False, array_namespace(data)), None, masses)
+    rows = Rows(Source(data, space is logits, False, array_namespace(data)), None, masses)
     if confusion is None:
         problem = _Calibrated(rows, _positive("training_frequencies", other))
     else:
@@ -182,8 +182,7 @@ def estimate_frequencies(
     solution = _maximise(problem, tol, max_steps)
     result = _result(problem, solution, like)
     if throw and not result.status.is_solution:
-        names = names_of(p=(space.POINTS, p))
-        raise failure(_diagnosis(solution), result, classes=names.get("outcomes"))
+        raise SolveError(_diagnosis(solution, max_steps), result)
     return result
 
 
@@ -273,7 +272,7 @@ class _Calibrated:
         on_device, ratio = rows.on_device(f), rows.on_device(1.0 / self.prior)
         value, mean, hessian, squares, weighted = 0.0, 0.0, 0.0, 0.0, 0.0
         for _, block, w in rows.blocks():
-            r = rows.source.chart.probabilities(block, xp) * ratio
+            r = (_array.softmax(block, xp) if rows.source.is_logits else block) * ratio
             likelihood = r @ on_device
             counts = w > 0.0
             likelihood = xp.where(counts, likelihood, xp.ones_like(likelihood))
@@ -508,22 +507,18 @@ def _result(problem, solution, like):
     )
 
 
-def _diagnosis(solution):
+def _diagnosis(solution, max_steps):
     if solution.status is Status.UNDECIDED:
         own = solution.moments.hessian[np.ix_(solution.on, solution.on)]
         values, vectors = np.linalg.eigh(own)
         mixed = (np.abs(vectors[:, values <= 1e-10 * values[-1]]) > 0.1).any(axis=1)
-        return Message(
-            "The predictions do not tell {} apart: other frequencies are as likely. Merge "
-            "classes, or use a model that separates them.",
-            (Named("class", tuple(solution.on[mixed])),),
+        return (
+            f"The predictions do not tell {listed(solution.on[mixed], 'class')} apart: "
+            "other frequencies are as likely. Merge classes, or use a model that separates them."
         )
     if solution.status is Status.ROUNDING:
-        return Message(
+        return (
             "Rounding hides whether some frequencies are 0. The likelihood is at its maximum to "
             "rounding; throw=False returns it."
         )
-    return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
-
-
-finish(globals())
+    return f"The {max_steps} passes over the rows ran out. Raise max_steps."

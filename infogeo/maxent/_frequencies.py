@@ -10,17 +10,15 @@ import scipy.linalg
 import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
-from infogeo import _array, _spaces, simplex
+from infogeo import _array, _spaces, logits, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
-from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
-from infogeo._spaces import SphereChart
-from infogeo._status import Status, worst
+from infogeo._status import SolveError, Status, worst
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import Message, Named, failure, listed, names_of, of_parts, ran_out
+from infogeo.maxent._wording import listed
 
 Array = Any
 
@@ -106,7 +104,9 @@ def match_frequencies(
     max_steps : int
         The most passes over the rows of a group.
     throw : bool
+        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -166,8 +166,7 @@ def match_frequencies(
     names, members = _members(groups, data.shape[0])
     targets = _targets_of_groups(targets, len(members), names, by_group)
     roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
-    chart = space.SPHERE
-    source = Source(data, chart, has_zeros_of(data, chart), array_namespace(data))
+    source = Source(data, space is logits, has_zeros_of(data, space), array_namespace(data))
     solutions, residuals, outputs = [], [], _Output(source)
     for g, index in enumerate(members):
         rows = Rows(source, index, normalised(masses, index, data.shape[0], names, g))
@@ -178,7 +177,7 @@ def match_frequencies(
         solutions.append(replace(solution, status=Status.BOUNDARY) if is_on_face else solution)
     result = _collect(solutions, residuals, outputs.array, like, names, xp)
     if throw and not result.status.is_solution:
-        raise _error(solutions, result, source, members, names_of(p=(space.POINTS, p)))
+        raise _error(solutions, result, source, members)
     return result
 
 
@@ -270,9 +269,9 @@ def _targets_of_groups(targets, num_groups, names, labels):
     return np.broadcast_to(targets, (num_groups, targets.shape[-1]))
 
 
-def has_zeros_of(data, chart):
+def has_zeros_of(data, space):
     lowest = float(data.min()) if hasattr(data, "min") else float(np.asarray(data).min())
-    return lowest == chart.excluded
+    return lowest == (-math.inf if space is logits else 0.0)
 
 
 def normalised(masses, index, num_rows, names, group):
@@ -296,9 +295,14 @@ class Source:
     """All predictions, as they were given."""
 
     data: Array  # (n, c)
-    chart: SphereChart  # how they are read
+    is_logits: bool
     has_zeros: bool
     xp: Any
+
+    @property
+    def floor(self):
+        """What stands for probability 0."""
+        return -math.inf if self.is_logits else 0.0
 
 
 @dataclass(frozen=True)
@@ -327,7 +331,8 @@ class Rows:
             block = block.detach() if hasattr(block, "detach") else block
             block = xp.astype(block, xp.float64, copy=False)
             if self.temperature != 1.0:
-                block = self.source.chart.cooled(block, self.temperature)
+                cooling = 1.0 / self.temperature
+                block = block * cooling if self.source.is_logits else block**cooling
             yield where, block, w
 
     @functools.cached_property
@@ -335,7 +340,7 @@ class Rows:
         """The largest difference of two finite logits of a row."""
         xp, largest = self.source.xp, 0.0
         for _, block, _ in self.blocks():
-            z = self.source.chart.logits(block, xp)
+            z = block if self.source.is_logits else _array.safe_log(block, xp)
             top = xp.max(z, axis=-1, keepdims=True)
             largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
         return largest
@@ -357,9 +362,9 @@ class _Tilt:
 
     def of(self, rows):
         """Return the function that tilts a block of rows."""
-        xp, chart = rows.source.xp, rows.source.chart
+        xp, is_logits = rows.source.xp, rows.source.is_logits
         levels = rows.on_device(self.levels) if self.levels.any() else None
-        floor = chart.excluded
+        floor = rows.source.floor
         shifted = self.offsets - self.offsets.max()
         by_factors = self._goes_by_factors(rows)
         shift = rows.on_device(np.exp(shifted) if by_factors else shifted)
@@ -372,7 +377,7 @@ class _Tilt:
             if by_factors:
                 q = block * shift
                 return q / (q @ ones)[:, None]
-            z = chart.logits(block, xp)
+            z = block if is_logits else _array.safe_log(block, xp)
             # What all logits of a row have in common would round the offsets away.
             return _array.softmax(z - xp.max(z, axis=-1, keepdims=True) + shift, xp)
 
@@ -390,8 +395,7 @@ class _Tilt:
         Rows keep an entry of at least 1/c, which exp(-300) does not take below the smallest normal
         number.
         """
-        holds_probabilities = rows.source.chart.excluded == 0.0
-        return holds_probabilities and float(np.ptp(self.offsets)) < 300.0
+        return not rows.source.is_logits and float(np.ptp(self.offsets)) < 300.0
 
 
 def _is_top(is_allowed, levels, xp):
@@ -415,7 +419,7 @@ def _log_mean(rows, tilt):
     """Return the logarithm of the average p', also where that underflows."""
     xp, total = rows.source.xp, np.full(tilt.offsets.size, -np.inf)
     for _, block, w in rows.blocks():
-        z = rows.source.chart.logits(block, xp)
+        z = block if rows.source.is_logits else _array.safe_log(block, xp)
         z = z + rows.on_device(tilt.offsets)
         with np.errstate(divide="ignore"):
             terms = _host(z - _array.logsumexp(z, xp)) + np.log(_host(w))[:, None]
@@ -432,7 +436,7 @@ def _host(x):
 
 def _reached(rows, order):
     """Return the weight of the rows that allow no class after the first k of an order."""
-    xp, floor = rows.source.xp, rows.source.chart.excluded
+    xp, floor = rows.source.xp, rows.source.floor
     position = np.empty(order.size, dtype=np.int64)
     position[order] = np.arange(order.size)
     position = rows.on_device(position)
@@ -448,7 +452,7 @@ def _pieces(rows, levels, f):
 
     Of the pieces of one level those come first whose rows weigh most above their frequencies.
     """
-    xp, floor = rows.source.xp, rows.source.chart.excluded
+    xp, floor = rows.source.xp, rows.source.floor
     heights, shared = rows.on_device(levels), 0.0
     for _, block, w in rows.blocks():
         is_shared = _is_top(block > floor, heights, xp) & (w > 0.0)[:, None]
@@ -755,7 +759,7 @@ class _Output:
             q = tilted(block)
             mean = mean + self._xp.sum(q * w[:, None], axis=0)
             if solution.tilt.levels.any() and not is_cut:
-                is_allowed = block > rows.source.chart.excluded
+                is_allowed = block > rows.source.floor
                 is_cut = bool(self._xp.any(is_allowed & ~_is_top(is_allowed, levels, self._xp)))
             self.array[where] = self._xp.astype(q, self.array.dtype, copy=False)
         return float(np.abs(_host(mean) - solution.frequencies).max()), is_cut
@@ -794,21 +798,27 @@ def _offsets(solution):
     return np.where(counts, offsets, -np.inf)
 
 
-def _error(solutions, result, source, members, names):
-    """Return the error, with the names of the classes where p has some."""
+def _error(solutions, result, source, members):
     failed = [g for g, solution in enumerate(solutions) if not solution.status.is_solution]
-    message = _diagnosis(solutions[failed[0]], source, members[failed[0]])
-    if result.groups is not None:
-        message = of_parts("group", len(solutions), result.groups[failed].tolist(), message)
-    failed = None if result.groups is None else tuple(failed)
-    return failure(message, result, failed, classes=names.get("outcomes"))
+    first = solutions[failed[0]]
+    text = _diagnosis(first, source, members[failed[0]])
+    if result.groups is None:
+        return SolveError(text, result)
+    names = ", ".join(str(result.groups[g]) for g in failed[:8])
+    more = ", ..." if len(failed) > 8 else ""
+    return SolveError(
+        f"{len(failed)} of {len(solutions)} groups failed, the others are solved in the result: "
+        f"{names}{more}. Group {result.groups[failed[0]]!s}: {text}",
+        result,
+        tuple(failed),
+    )
 
 
 def _diagnosis(solution, source, index):
     if solution.status is Status.MAX_STEPS:
-        return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
+        return f"The {solution.steps} passes over the rows ran out. Raise max_steps."
     if solution.status is Status.UNDECIDED:
-        return Message(
+        return (
             "The offsets are not determined to the rounding of the data: p is 0 or 1 almost "
             "everywhere, or a frequency is nearly 0. What was found (throw=False returns it) meets "
             "the frequencies as well as rounding allows, but its small probabilities are not "
@@ -817,22 +827,18 @@ def _diagnosis(solution, source, index):
     is_in, f = solution.certificate, solution.frequencies
     missing = np.flatnonzero(~is_in)
     data = to_host("p", source.data if index is None else source.data[index])
-    allows = data > source.chart.excluded
+    allows = data > (-math.inf if source.is_logits else 0.0)
     if missing.size == 1 and not allows[:, missing[0]].any():
-        return Message(
-            "No row allows {} (its probability is 0 in all of them), and its frequency is "
-            f"to be {f[missing[0]]:.6g}. Make it 0, or smooth p.",
-            (Named("class", tuple(missing)),),
+        k = missing[0]
+        return (
+            f"No row allows class {k} (its probability is 0 in all of them), and its frequency is "
+            f"to be {f[k]:.6g}. Make it 0, or smooth p."
         )
     bound = np.flatnonzero(~allows[:, ~is_in].any(axis=1))
     numbers = bound if index is None else index[bound]
-    return Message(
+    return (
         f"No predictions with the zeros of p have these frequencies: {listed(numbers, 'row')} "
-        f"({bound.size} of {data.shape[0]}) allow only {{}}, "
+        f"({bound.size} of {data.shape[0]}) allow only {listed(np.flatnonzero(is_in), 'class')}, "
         f"whose frequencies sum to {f[is_in].sum():.6g}; these rows weigh more. Raise these "
-        "frequencies, or smooth p.",
-        (Named("class", tuple(np.flatnonzero(is_in))),),
+        "frequencies, or smooth p."
     )
-
-
-finish(globals())

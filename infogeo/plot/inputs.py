@@ -1,27 +1,16 @@
 """Inputs and the directions in which a network is sensitive to them."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 
-from infogeo._array import REAL, Array, bad_value, gate, on_host
-from infogeo._docs import finish
-
-if TYPE_CHECKING:
-    from infogeo.pullback import Spectrum
-
+from infogeo._array import REAL, bad_value, gate, on_host
 
 __all__ = ["sensitivity"]
 
 
-def sensitivity(
-    x: Array, spectrum: Spectrum, *, index: int = 0, component: int = 0, ax: Axes | None = None
-) -> Axes:
+def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
     r"""Show an image with the direction in which the network is most sensitive, in colour.
 
     Parameters
@@ -35,6 +24,7 @@ def sensitivity(
     component : int
         Which eigenvector; 0 is the one of the largest eigenvalue.
     ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -83,14 +73,12 @@ def sensitivity(
     return ax
 
 
-def _opacity(direction: np.ndarray) -> np.ndarray:
+def _opacity(direction):
     """Return 0 where the direction vanishes, near 1 where it is strong."""
     return 0.95 * np.abs(direction) ** 0.75
 
 
-def _select(
-    x: Array, spectrum: Spectrum, index: int, component: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+def _select(x, spectrum, index, component):
     images = _on_host("x", x)
     vectors = _on_host("spectrum.vectors", spectrum.vectors)
     values = _on_host("spectrum.values", spectrum.values)
@@ -117,14 +105,11 @@ def _select(
     return image, direction, value
 
 
-def _check_index(name: str, value: int, length: int) -> None:
+def _check_index(name, value, length):
     if not -length <= value < length:
         raise IndexError(f"{name} must be below {length}: got {value}.")
 
 
-def _on_host(name: str, values: Array) -> np.ndarray:
+def _on_host(name, values):
     _, array = gate(True, **{name: (REAL, values)})
     return np.asarray(on_host(array))
-
-
-finish(globals())

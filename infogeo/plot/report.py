@@ -7,12 +7,8 @@ under a heading and `page` makes the file. All text is escaped.
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from infogeo._docs import finish
 from infogeo._system.files import replacing
 
 __all__ = ["figure", "page", "paragraph", "section", "table", "to_png", "write_file"]
@@ -37,7 +33,7 @@ th:first-child, td:first-child { text-align: left; }
 """
 
 
-def paragraph(text: str) -> str:
+def paragraph(text):
     """Return a paragraph of plain text.
 
     Parameters
@@ -58,7 +54,7 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
+def table(header, rows, *, caption=""):
     """Return a table.
 
     Parameters
@@ -98,11 +94,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, caption: s
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
-def _cells(tag: str, values: Iterable[object]) -> str:
+def _cells(tag, values):
     return f"<tr>{''.join(f'<{tag}>{html.escape(str(v))}</{tag}>' for v in values)}</tr>"
 
 
-def figure(png: bytes, *, caption: str, description: str) -> str:
+def figure(png, *, caption, description):
     """Return a figure whose image is inside the HTML.
 
     Parameters
@@ -140,7 +136,7 @@ def figure(png: bytes, *, caption: str, description: str) -> str:
     )
 
 
-def section(heading: str, *blocks: str) -> str:
+def section(heading, *blocks):
     """Join blocks under a heading.
 
     Parameters
@@ -164,7 +160,7 @@ def section(heading: str, *blocks: str) -> str:
     return "\n".join([f"<h2>{html.escape(heading)}</h2>", *blocks])
 
 
-def page(title: str, *blocks: str) -> str:
+def page(title, *blocks):
     """Return a whole HTML file that refers to nothing outside itself.
 
     Parameters
@@ -193,7 +189,7 @@ def page(title: str, *blocks: str) -> str:
     return "\n".join([head, *blocks, "</body>\n</html>\n"])
 
 
-def to_png(figure: Figure, *, dpi: float = 110) -> bytes:
+def to_png(figure, *, dpi=110):
     r"""Return a matplotlib figure as a PNG image.
 
     Parameters
@@ -220,7 +216,7 @@ def to_png(figure: Figure, *, dpi: float = 110) -> bytes:
     return buffer.getvalue()
 
 
-def write_file(path: str | Path, content: str | bytes) -> Path:
+def write_file(path, content):
     """Write a file whole or not at all.
 
     Parameters
@@ -252,6 +248,3 @@ def write_file(path: str | Path, content: str | bytes) -> Path:
     with replacing(path) as partial:
         partial.write_bytes(data)
     return path
-
-
-finish(globals())

@@ -7,7 +7,6 @@ to a metric of the inputs. It is Euclidean unless an `InputMetric` says otherwis
 - ``diagonal(weights)``, ``full(matrix)``: weights, or a matrix, constant or a function of x.
 - ``bernoulli``: an entry is the probability of a white pixel; flat.
 - ``categorical``: the entries are the probabilities of one outcome each; curvature +1/4.
-- ``of_space(space)``: an entry is a point of a space, such as the rate of a Poisson distribution.
 - ``normal``: x[:, 0] holds means and x[:, 1] standard deviations; curvature -1/2 for each pair.
 """
 
@@ -19,10 +18,9 @@ from dataclasses import dataclass
 import torch
 from array_api_compat import torch as xp
 
-from infogeo import _array, _points, _spaces, simplex
+from infogeo import _array, simplex
 from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
-from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
 
 __all__ = [
@@ -33,7 +31,6 @@ __all__ = [
     "euclidean",
     "full",
     "normal",
-    "of_space",
 ]
 
 
@@ -80,8 +77,11 @@ class InputMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
+            The inputs.
         v : torch.Tensor, shape (batch, ...)
+            One tangent vector at each input.
         check : bool
+            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -114,6 +114,7 @@ class InputMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
+            The inputs.
         name : str
             What to call them.
 
@@ -346,97 +347,28 @@ corners, which no differentiable path leaves at a finite speed in x: they do not
 """
 
 
-def of_space(space):
-    r"""Return the metric of inputs whose entries are points of a space, independent of each other.
-
-    .. math:: |v|^2 = \textstyle\sum_i g_{x_i}(v_i, v_i), \qquad
-              d(x, y) = \sqrt{\textstyle\sum_i d(x_i, y_i)^2}
-
-    Parameters
-    ----------
-    space : module, object or name
-        A space whose points are objects with orthogonal coordinates: "normal", "poisson".
-
-    Returns
-    -------
-    InputMetric
-        Of inputs of shape (batch, ...) if a point has one field, as the rate of "poisson"; else the
-        fields lie along axis 1, in the order of the constructor.
-
-    Raises
-    ------
-    TypeError
-        A space of other points.
-
-    Examples
-    --------
-    Pixels that count photons:
-
-    >>> import torch
-    >>> from infogeo.pullback import input_metrics
-    >>> photons = input_metrics.of_space("poisson")
-    >>> photons.distance(torch.tensor([[4.0, 0.0]]), torch.tensor([[9.0, 4.0]]))
-    tensor([4.4721])
-    """
-    space = _spaces.with_distance(space)
-    kind = getattr(space, "POINTS", None)
-    if not (getattr(space, "ORTHOGONAL", False) and hasattr(space, "TANGENTS")):
-        raise TypeError(
-            "space must have points that are objects with orthogonal coordinates (ORTHOGONAL, "
-            f"TANGENTS): got {_spaces.title_of(space)}. Use input_metrics.full, or categorical "
-            "for probabilities."
-        )
-    name = _spaces.name_of(space)  # a module cannot be pickled
-    return _by_roots(
-        functools.partial(_roots_of_points, name),
-        distance=functools.partial(_distance_of_points, name),
-        require=functools.partial(_require_points, kind),
-    )
+def _normal_roots(x):
+    _, std = x.flatten(1).chunk(2, dim=1)
+    return torch.cat([std, std / math.sqrt(2.0)], dim=1)
 
 
-def _fields(kind, x):
-    """Return the fields of a point for each entry, shape (batch, n) each."""
-    num_fields = len(kind.rules)
-    return x.flatten(1).chunk(num_fields, dim=1)
+def _normal_distance(x0, x1):
+    points = (normals.Normal(*x.flatten(1).chunk(2, dim=1), check=False) for x in (x0, x1))
+    return normals.diagonal_fisher_rao_distance(*points, check=False)
 
 
-def _roots_of_points(name, x):
-    """Return 1 over the Fisher lengths of the unit vectors, 0 at an edge of the space."""
-    space = _spaces.resolve(name)
-    arrays = _fields(space.POINTS, x)
-    point, one = _points.make(space.POINTS, *arrays), torch.ones_like(arrays[0])
-    lengths = []
-    for direction in torch.eye(len(arrays), dtype=x.dtype, device=x.device):
-        unit = _points.make(space.TANGENTS, *(part * one for part in direction))
-        lengths.append(_spaces.verb(space, "norm")(point, unit, check=False))
-    return 1.0 / torch.cat(lengths, dim=1)
-
-
-def _distance_of_points(name, x0, x1):
-    space = _spaces.resolve(name)
-    points = (_points.make(space.POINTS, *_fields(space.POINTS, x)) for x in (x0, x1))
-    return _array.norm(space.fisher_rao_distance(*points, check=False), xp)
-
-
-def _require_points(kind, name, x):
-    names = list(kind.rules)
-    if len(names) == 1:
-        gate(True, **{name: (kind.rules[names[0]], x)})
-        return
-    places = [f"{name}[:, {i}]" for i in range(len(names))]
-    if x.shape[1] != len(names):
-        held = " and ".join(f"{n}s in {place}" for n, place in zip(names, places, strict=True))
+def _require_means_and_stds(name, x):
+    if x.shape[1] != 2:
         raise bad_value(
             name,
-            f"hold {held}",
+            f"hold means in {name}[:, 0] and standard deviations in {name}[:, 1]",
             f"its shape is {tuple(x.shape)}",
-            f"Use torch.stack([{', '.join(names)}], dim=1).",
+            "Use torch.stack([mean, std], dim=1).",
         )
-    for i, rule in enumerate(kind.rules.values()):
-        gate(True, **{places[i]: (rule, x[:, i])})
+    gate(True, **{f"{name}[:, 1]": (POSITIVE, x[:, 1])})
 
 
-normal = of_space(normals)
+normal = _by_roots(_normal_roots, distance=_normal_distance, require=_require_means_and_stds)
 r"""Each pixel is a normal distribution, inputs have shape (batch, 2, ...): means, stds.
 
 The metric is h = sum_i (dmean_i^2 + 2 dstd_i^2) / std_i^2, a product of hyperbolic planes.
@@ -452,7 +384,8 @@ def _reflection(x):
     It exchanges -sqrt(x) with the first unit vector, so that its other columns are an orthonormal
     basis of the tangent space of the sphere at sqrt(x). Nothing cancels in u = sqrt(x) + e_1.
     """
-    root = simplex.SPHERE.unit_vectors(x.flatten(1), xp)
+    root = x.flatten(1).sqrt()
+    root = root / root.norm(dim=1, keepdim=True)  # a sum of 1 is one up to rounding
     u = root.clone()
     u[:, 0] += 1.0
     return root[:, None], u[:, None], u[:, None, :1]
@@ -511,6 +444,3 @@ r"""The entries of an input are the probabilities of one outcome each: h = diag 
 Tangent vectors have sum 0, so that there are d - 1 directions. A photon of the image falls on
 pixel i with probability x_i.
 """
-
-
-finish(globals())

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infogeo._array import MODEL_LOGITS, Array, bad_value, gate
-from infogeo._docs import finish
+from infogeo._array import MODEL_LOGITS, bad_value, gate
 from infogeo._names import matched_rows
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -41,9 +40,7 @@ class Calibration:
     status: Status
 
 
-def fit_temperature(
-    logits: Array, labels: Array, *, throw: bool = True, check: bool = True
-) -> Calibration:
+def fit_temperature(logits, labels, *, throw=True, check=True):
     r"""Return the temperature T that makes predictions softmax(logits / T) fit labels best.
 
     .. math:: \min_{T > 0} \; -\frac1n \sum_i \log \mathrm{softmax}(z_i / T)_{y_i}
@@ -57,6 +54,7 @@ def fit_temperature(
     throw : bool
         Raise if no temperature is best; otherwise return its limit, with the status BOUNDARY.
     check : bool
+        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -215,6 +213,3 @@ class _Losses:
                 break
             beta = following
         return beta
-
-
-finish(globals())

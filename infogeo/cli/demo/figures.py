@@ -1,21 +1,17 @@
 """The figures of the demo, drawn from its numbers alone."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from matplotlib import style
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from infogeo import plot
-from infogeo._docs import finish
-from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS, Outcome
+from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS
 from infogeo.plot import explorer, report
-from infogeo.plot._style import BLUE, GREEN, REPORT, VERMILLION, hide_label
+from infogeo.plot._style import BLUE, GREEN, VERMILLION
 
 __all__ = ["draw_all"]
 
@@ -34,20 +30,21 @@ _DIGIT_COLOURS = (
     "#7F7F7F",
     "#5D3A9B",
 )
+_STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _show(ax: Axes, image: torch.Tensor) -> None:
+def _show(ax, image):
     ax.imshow(image.numpy(), cmap="Greys", vmin=0.0, vmax=1.0)
     ax.spines[:].set_visible(True)
     ax.set_xticks([])
     ax.set_yticks([])
 
 
-def _draw_certified_accuracy(outcome: Outcome) -> Figure:
+def _draw_certified_accuracy(outcome):
     figure = _figure(7.2, 4.0)
     ax = figure.subplots()
     radii = np.linspace(0.0, 1.2, 241)
@@ -67,7 +64,7 @@ def _draw_certified_accuracy(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_pairs(outcome: Outcome) -> Figure:
+def _draw_pairs(outcome):
     distances, (images, labels) = outcome.distances["lipschitz"], outcome.digits.test
     rows = {
         "nearest": distances.nearest,
@@ -89,7 +86,7 @@ def _draw_pairs(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_class_distances(outcome: Outcome) -> Figure:
+def _draw_class_distances(outcome):
     figure = _figure(9.8, 4.8)
     axes = figure.subplots(1, 2, sharey=True)
     norm = PowerNorm(3.0, 0.0, math.pi)  # most pairs of digits are far apart: there colour counts
@@ -108,7 +105,7 @@ def _draw_class_distances(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_embedding(outcome: Outcome) -> Figure:
+def _draw_embedding(outcome):
     labels = outcome.digits.test[1].numpy()
     figure = _figure(9.2, 5.3)
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -131,7 +128,7 @@ def _draw_embedding(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_spectrum(outcome: Outcome) -> Figure:
+def _draw_spectrum(outcome):
     figure = _figure(9.2, 4.0)
     left, right = figure.subplots(1, 2)
     for key, sensitivity in outcome.sensitivity.items():
@@ -165,7 +162,7 @@ def _draw_spectrum(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_sensitivity(outcome: Outcome) -> Figure:
+def _draw_sensitivity(outcome):
     images, labels = outcome.digits.test
     examples = [_typical(outcome, labels.numpy(), digit) for digit in (0, 3, 5, 8)]
     figure = _figure(10.0, 7.4)
@@ -180,7 +177,7 @@ def _draw_sensitivity(outcome: Outcome) -> Figure:
     return figure
 
 
-def _typical(outcome: Outcome, labels: np.ndarray, digit: int) -> int:
+def _typical(outcome, labels, digit):
     """Return the image of a digit whose sensitivity is the median one."""
     members = np.flatnonzero(labels == digit)
     speeds = outcome.sensitivity["lipschitz"].speeds[members]
@@ -190,7 +187,7 @@ def _typical(outcome: Outcome, labels: np.ndarray, digit: int) -> int:
 _EXTREMES = ("most", "most", "least", "least")
 
 
-def _draw_extremes(outcome: Outcome) -> Figure:
+def _draw_extremes(outcome):
     labels = outcome.digits.test[1]
     figure = _figure(10.0, 6.0)
     axes = figure.subplots(2, 4)
@@ -205,16 +202,16 @@ def _draw_extremes(outcome: Outcome) -> Figure:
     return figure
 
 
-def _overlay_row(axes: Sequence[Axes], outcome: Outcome, key: str, examples: Sequence[int]) -> None:
+def _overlay_row(axes, outcome, key, examples):
     images, spectrum = outcome.digits.test[0], outcome.sensitivity[key].spectrum
     for ax, index in zip(axes, examples, strict=True):
         plot.sensitivity(images, spectrum, index=int(index), ax=ax)
         ax.spines[:].set_visible(True)
         if ax is not axes[-1]:
-            hide_label(ax)
+            ax.images[-1].colorbar.set_label("")  # one label for the row
 
 
-def _draw_loaded_die(outcome: Outcome) -> Figure:
+def _draw_loaded_die(outcome):
     die = outcome.maximised.die
     figure = _figure(6.0, 3.4)
     ax = figure.subplots()
@@ -227,7 +224,7 @@ def _draw_loaded_die(outcome: Outcome) -> Figure:
     return figure
 
 
-def _draw_three_digits(outcome: Outcome) -> Figure:
+def _draw_three_digits(outcome):
     three = outcome.maximised.three_digits
     figure = _figure(9.2, 5.0)
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 3.0))
@@ -257,11 +254,11 @@ def _draw_three_digits(outcome: Outcome) -> Figure:
     return figure
 
 
-def _loops(number: float) -> str:
+def _loops(number):
     return {0: "no loop", 1: "one loop", 2: "two loops"}[int(number)]
 
 
-def _draw_frequencies(outcome: Outcome) -> Figure:
+def _draw_frequencies(outcome):
     frequencies = outcome.maximised.frequencies
     figure = _figure(8.2, 3.6)
     ax = figure.subplots()
@@ -292,9 +289,7 @@ _FIGURES = {
 }
 
 
-def draw_all(
-    outcome: Outcome, *, progress: Callable[[float], object] = lambda fraction: None
-) -> dict[str, bytes]:
+def draw_all(outcome, *, progress=lambda fraction: None):
     """Draw all figures.
 
     Parameters
@@ -309,15 +304,15 @@ def draw_all(
     dict of str to bytes
         PNG images by name.
     """
-    images: dict[str, bytes] = {}
-    with style.context(REPORT):  # whatever style the user has set
+    images = {}
+    with style.context(_STYLE):  # whatever style the user has set
         for name, draw in _FIGURES.items():
             progress(len(images) / len(_FIGURES))
             images[name] = report.to_png(draw(outcome))
     return images
 
 
-def draw_maps(outcome: Outcome) -> dict[str, str]:
+def draw_maps(outcome):
     """Return the interactive map of each network's predictions.
 
     Parameters
@@ -341,6 +336,3 @@ def draw_maps(outcome: Outcome) -> dict[str, str]:
         )
         for key, classifier in outcome.classifiers.items()
     }
-
-
-finish(globals())

@@ -3,10 +3,8 @@
 import html
 import json
 import platform
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -14,26 +12,14 @@ import scipy
 import sklearn
 import torch
 
-from infogeo._docs import finish
-from infogeo._system.version import __version__
-from infogeo.cli.demo.stages import (
-    INPUT_UNIT,
-    JAYNES_DIE,
-    NUM_DIGITS,
-    Distances,
-    Frequencies,
-    LoadedDie,
-    Outcome,
-    Settings,
-    ThreeDigits,
-)
-from infogeo.maxent import Projection
+from infogeo import __version__
+from infogeo.cli.demo.stages import INPUT_UNIT, JAYNES_DIE, NUM_DIGITS
 from infogeo.plot import report
 
 __all__ = ["results", "summary", "write"]
 
 
-def results(outcome: Outcome, settings: Settings, seconds: dict[str, float]) -> dict[str, Any]:
+def results(outcome, settings, seconds):
     """Return all numbers worth keeping, for results.json.
 
     Parameters
@@ -78,7 +64,7 @@ def results(outcome: Outcome, settings: Settings, seconds: dict[str, float]) -> 
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions():
     modules = (np, scipy, torch, sklearn, matplotlib)
     return {
         "infogeo": __version__,
@@ -87,7 +73,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _network_results(outcome: Outcome, key: str) -> dict[str, Any]:
+def _network_results(outcome, key):
     classifier, distances = outcome.classifiers[key], outcome.distances[key]
     sensitivity = outcome.sensitivity[key]
     same = np.diag(distances.by_class)
@@ -132,11 +118,11 @@ def _network_results(outcome: Outcome, key: str) -> dict[str, Any]:
     }
 
 
-def _pair_results(distances: Distances, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
+def _pair_results(distances, pairs):
     return [{"images": list(pair), "distance": float(distances.matrix[pair])} for pair in pairs]
 
 
-def _projection_results(projection: Projection) -> dict[str, Any]:
+def _projection_results(projection):
     return {
         "probabilities": projection.probabilities.tolist(),
         "theta": projection.theta.tolist(),
@@ -146,7 +132,7 @@ def _projection_results(projection: Projection) -> dict[str, Any]:
     }
 
 
-def _die_results(die: LoadedDie) -> dict[str, Any]:
+def _die_results(die):
     return {
         **_projection_results(die.projection),
         "entropy": float(die.projection.entropy),
@@ -157,7 +143,7 @@ def _die_results(die: LoadedDie) -> dict[str, Any]:
     }
 
 
-def _three_digits_results(three: ThreeDigits) -> dict[str, Any]:
+def _three_digits_results(three):
     return {
         "image": three.index,
         "digits": three.digits,
@@ -171,7 +157,7 @@ def _three_digits_results(three: ThreeDigits) -> dict[str, Any]:
     }
 
 
-def _frequencies_results(frequencies: Frequencies) -> dict[str, Any]:
+def _frequencies_results(frequencies):
     return {
         "num_images": len(frequencies.indices),
         "truth": frequencies.truth.tolist(),
@@ -183,7 +169,7 @@ def _frequencies_results(frequencies: Frequencies) -> dict[str, Any]:
     }
 
 
-def summary(found: dict[str, Any], folder: str | Path) -> str:
+def summary(found, folder):
     """Return the short text that the command prints.
 
     Parameters
@@ -220,16 +206,16 @@ def summary(found: dict[str, Any], folder: str | Path) -> str:
     return "\n".join(lines)
 
 
-def _aligned(row: Sequence[str]) -> str:
+def _aligned(row):
     first, *others = row
     return f"{first:<38}" + "".join(f"{cell:>21}" for cell in others)
 
 
-def _network_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+def _network_rows(found):
     """Return the comparison of the two networks, a row for each quantity, as text."""
     networks = list(found["networks"].values())
 
-    def row(name: str, show: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
+    def row(name, show):
         return (name, *(show(network) for network in networks))
 
     return [
@@ -248,15 +234,15 @@ def _network_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _certified(network: dict[str, Any], radius: str) -> str:
+def _certified(network, radius):
     return f"{network['certified_accuracy'][radius]:.1%}"
 
 
-def _distance(name: str) -> Callable[[dict[str, Any]], str]:
+def _distance(name):
     return lambda network: f"{network['distances'][name]:.3f}"
 
 
-def _sensitivity(name: str) -> Callable[[dict[str, Any]], str]:
+def _sensitivity(name):
     return lambda network: f"{network['sensitivity'][name]:.3g}"
 
 
@@ -276,9 +262,7 @@ _DESCRIPTIONS = {
 }
 
 
-def write(
-    folder: Path, found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str]
-) -> None:
+def write(folder, found, images, maps):
     """Write the report, the numbers and the figures, each file whole or not at all.
 
     Parameters
@@ -292,7 +276,7 @@ def write(
     maps : dict of str to str
         The interactive maps of the predictions, HTML by the network's key.
     """
-    files: dict[str, str | bytes] = {
+    files = {
         **{f"{name}.png": png for name, png in images.items()},
         "results.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
         "report.html": _page(found, images, maps),
@@ -301,8 +285,8 @@ def write(
         report.write_file(folder / name, content)
 
 
-def _page(found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str]) -> str:
-    def figure(name: str, caption: str) -> str:
+def _page(found, images, maps):
+    def figure(name, caption):
         return report.figure(images[name], caption=caption, description=_DESCRIPTIONS[name])
 
     return report.page(
@@ -318,7 +302,7 @@ def _page(found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str])
     )
 
 
-def _introduction(found: dict[str, Any]) -> tuple[str, ...]:
+def _introduction(found):
     num = found["num_images"]
     names = [network["name"] for network in found["networks"].values()]
     return (
@@ -344,7 +328,7 @@ def _introduction(found: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _training_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
+def _training_section(found, figure):
     lipschitz = found["networks"]["lipschitz"]
     return report.section(
         "What the Lipschitz constant certifies",
@@ -365,7 +349,7 @@ def _training_section(found: dict[str, Any], figure: Callable[[str, str], str]) 
     )
 
 
-def _distances_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
+def _distances_section(found, figure):
     networks = found["networks"]
     between = found["between_networks"]
     num_pairs = found["num_images"]["test"] * (found["num_images"]["test"] - 1) // 2
@@ -407,7 +391,7 @@ def _distances_section(found: dict[str, Any], figure: Callable[[str, str], str])
     )
 
 
-def _maps_section(found: dict[str, Any], maps: dict[str, str]) -> str:
+def _maps_section(found, maps):
     blocks = []
     for key, block in maps.items():
         blocks += [f"<h3>{html.escape(found['networks'][key]['name'])}</h3>", block]
@@ -422,7 +406,7 @@ def _maps_section(found: dict[str, Any], maps: dict[str, str]) -> str:
     )
 
 
-def _sensitivity_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
+def _sensitivity_section(found, figure):
     networks = found["networks"]
     lipschitz, relu = (networks[key]["sensitivity"] for key in ("lipschitz", "relu"))
     return report.section(
@@ -461,7 +445,7 @@ def _sensitivity_section(found: dict[str, Any], figure: Callable[[str, str], str
     )
 
 
-def _die_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
+def _die_section(found, figure):
     die = found["loaded_die"]
     rows = [
         (face + 1, f"{ours:.10f}", f"{theirs:.5f}")
@@ -489,7 +473,7 @@ def _die_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> st
     )
 
 
-def _projection_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
+def _projection_section(found, figure):
     three, known = found["three_digits"], found["class_frequencies"]
     digits = ", ".join(str(digit) for digit in three["digits"][:-1])
     digits = f"{digits} and {three['digits'][-1]}"
@@ -533,14 +517,14 @@ def _projection_section(found: dict[str, Any], figure: Callable[[str, str], str]
     )
 
 
-def _divergence_table(known: dict[str, Any], name: str) -> str:
+def _divergence_table(known, name):
     rows = [(term, f"{value:.15f}") for term, value in known["divergences"].items()]
     total = known["divergences"]["KL(p, p*)"] + known["divergences"]["KL(p*, q)"]
     rows.append(("KL(p, p*) + KL(p*, q)", f"{total:.15f}"))
     return report.table(["divergence", "nats"], rows, caption=f"For {name}.")
 
 
-def _method_section(found: dict[str, Any]) -> str:
+def _method_section(found):
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return report.section(
         "How this was made",
@@ -556,6 +540,3 @@ def _method_section(found: dict[str, Any]) -> str:
             + "."
         ),
     )
-
-
-finish(globals())

@@ -4,7 +4,6 @@ Each stage is a function that returns frozen numbers; all are float64.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +15,6 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from infogeo import logits
-from infogeo._docs import finish
-from infogeo._system.progress import Progress
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
 from infogeo.maxent._dual.projection import Projection
@@ -199,7 +196,7 @@ class Outcome:
     maximised: Maximised
 
 
-def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: None) -> Outcome:
+def measure(settings, *, progress=lambda stage, fraction: None):
     """Run the stages.
 
     Parameters
@@ -218,7 +215,7 @@ def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: 
     images, labels = digits.test[0], digits.test[1].numpy()
     classifiers = train(digits, settings, progress=lambda stage, part: progress(stage, 0.7 * part))
     progress("distances between predictions", 0.7)
-    distances: dict[str, Distances] = {}
+    distances = {}
     for key, classifier in classifiers.items():
         start = distances["lipschitz"].embedding if distances else None
         distances[key] = compare_predictions(classifier, images.numpy(), labels, start=start)
@@ -233,7 +230,7 @@ def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: 
 # ---------------------------------------------------------------- stage 1: training
 
 
-def load(settings: Settings) -> Digits:
+def load(settings):
     """Split scikit-learn's handwritten digits.
 
     Parameters
@@ -257,9 +254,7 @@ def load(settings: Settings) -> Digits:
     return Digits((torch.from_numpy(images), torch.from_numpy(labels)), held[1], held[0])
 
 
-def train(
-    digits: Digits, settings: Settings, *, progress: Progress = lambda stage, fraction: None
-) -> dict[str, Classifier]:
+def train(digits, settings, *, progress=lambda stage, fraction: None):
     """Train a 1-Lipschitz classifier and an ordinary one, and calibrate both.
 
     Parameters
@@ -278,7 +273,7 @@ def train(
     """
     width = settings.width
 
-    def lipschitz_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def lipschitz_loss(output, target):
         return losses.tau_cross_entropy(output, target, tau=settings.tau, check=False)
 
     sizes = ((64, width), (width, width), (width, NUM_DIGITS))
@@ -297,11 +292,7 @@ def train(
     }
 
 
-def _network(
-    linear: Callable[..., nn.Module],
-    activation: Callable[[], nn.Module],
-    sizes: Sequence[tuple[int, int]],
-) -> nn.Sequential:
+def _network(linear, activation, sizes):
     hidden = [
         module
         for num_in, num_out in sizes[:-1]
@@ -310,14 +301,7 @@ def _network(
     return nn.Sequential(nn.Flatten(), *hidden, linear(*sizes[-1], dtype=torch.float64))
 
 
-def _fit(
-    model: nn.Module,
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    learning_rate: float,
-    digits: Digits,
-    settings: Settings,
-    progress: Callable[[float], object],
-) -> None:
+def _fit(model, loss, learning_rate, digits, settings, progress):
     images, labels = digits.train
     num_batches = math.ceil(len(images) / settings.batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
@@ -334,7 +318,7 @@ def _fit(
 
 
 @torch.no_grad()
-def _classifier(name: str, model: nn.Module, digits: Digits) -> Classifier:
+def _classifier(name, model, digits):
     bound = layers.lipschitz_bound(model)
     images, labels = digits.test
     output = model(images).numpy()
@@ -353,10 +337,10 @@ def _classifier(name: str, model: nn.Module, digits: Digits) -> Classifier:
     )
 
 
-def _fit_temperature(output: torch.Tensor, labels: torch.Tensor) -> float:
+def _fit_temperature(output, labels):
     """Return the temperature at which held-out labels are most likely."""
 
-    def loss(log_temperature: float) -> float:
+    def loss(log_temperature):
         return float(nn.functional.cross_entropy(output / math.exp(log_temperature), labels))
 
     found = optimize.minimize_scalar(loss, bounds=(math.log(1e-3), math.log(1e3)), method="bounded")
@@ -366,13 +350,7 @@ def _fit_temperature(output: torch.Tensor, labels: torch.Tensor) -> float:
 # ---------------------------------------------------------------- stage 2: distances
 
 
-def compare_predictions(
-    classifier: Classifier,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    start: np.ndarray | None = None,
-) -> Distances:
+def compare_predictions(classifier, images, labels, *, start=None):
     """Measure the Fisher-Rao distances between the predictions for all pairs of images.
 
     Parameters
@@ -414,13 +392,11 @@ def compare_predictions(
     )
 
 
-def _first_pairs(
-    matrix: np.ndarray, is_candidate: np.ndarray, num_pairs: int = 4
-) -> list[tuple[int, int]]:
+def _first_pairs(matrix, is_candidate, num_pairs=4):
     """Return the pairs with the smallest entries, no image in two of them."""
     rows, columns = np.nonzero(is_candidate)
     pairs = []
-    used: set[int] = set()
+    used = set()
     for k in np.argsort(matrix[rows, columns], kind="stable"):
         i, j = int(rows[k]), int(columns[k])
         if not used & {i, j}:
@@ -431,7 +407,7 @@ def _first_pairs(
     return pairs
 
 
-def _class_means(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _class_means(matrix, labels):
     member = np.eye(NUM_DIGITS)[labels]
     counts = member.sum(0)
     pairs = np.outer(counts, counts) - np.diag(counts)  # an image is not paired with itself
@@ -441,7 +417,7 @@ def _class_means(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- stage 3: sensitivity
 
 
-def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
+def pull_back(classifier, images):
     """Pull the Fisher metric of the predictions back to the inputs.
 
     Parameters
@@ -474,7 +450,7 @@ def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
     )
 
 
-def _downhill(classifier: Classifier, images: torch.Tensor, spectrum: Spectrum) -> Spectrum:
+def _downhill(classifier, images, spectrum):
     """Give the top direction the sign that lowers the predicted class; the others stay."""
     step = 1e-4 * spectrum.vectors[:, 0]
     predicted = torch.from_numpy(classifier.logits.argmax(-1))[:, None]
@@ -490,7 +466,7 @@ def _downhill(classifier: Classifier, images: torch.Tensor, spectrum: Spectrum) 
 # ---------------------------------------------------------------- stage 4: C-maximisation
 
 
-def maximise(classifier: Classifier, labels: np.ndarray) -> Maximised:
+def maximise(classifier, labels):
     """Solve the C-maximisation problems: a loaded die, three digits, class frequencies.
 
     Parameters
@@ -512,7 +488,7 @@ def maximise(classifier: Classifier, labels: np.ndarray) -> Maximised:
     )
 
 
-def _loaded_die() -> LoadedDie:
+def _loaded_die():
     faces = np.arange(1.0, 7.0)
     projection = c_maximize(faces[None], [4.5], log_base=np.zeros(6), tol=1e-12)
     # p_y = x^y / sum, so that sum (y - 4.5) x^y = 0: its positive root is exp(theta).
@@ -526,7 +502,7 @@ def _loaded_die() -> LoadedDie:
     )
 
 
-def _three_digits(z: np.ndarray) -> ThreeDigits:
+def _three_digits(z):
     """Take the image most undecided among digits of 0, 1 and 2 loops, and learn their mean."""
     by_loops = [np.flatnonzero(number == CLOSED_LOOPS) for number in (0.0, 1.0, 2.0)]
     best = np.stack([z[:, digits].max(-1) for digits in by_loops], -1)
@@ -555,7 +531,7 @@ def _three_digits(z: np.ndarray) -> ThreeDigits:
     )
 
 
-def _segment(feature: np.ndarray, target: float, num_points: int) -> np.ndarray:
+def _segment(feature, target, num_points):
     """Return points of {p : E_p[feature] = target} for three outcomes, end to end."""
     ends = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -566,7 +542,7 @@ def _segment(feature: np.ndarray, target: float, num_points: int) -> np.ndarray:
     return (1.0 - t) * ends[0] + t * ends[1]
 
 
-def _frequencies(classifier: Classifier, labels: np.ndarray) -> Frequencies:
+def _frequencies(classifier, labels):
     """Correct the mean prediction for the least certain images by two known frequencies."""
     top = np.sort(classifier.logits, axis=-1)
     indices = np.argsort(top[:, -1] - top[:, -2], kind="stable")[: max(10, len(labels) // 10)]
@@ -587,11 +563,11 @@ def _frequencies(classifier: Classifier, labels: np.ndarray) -> Frequencies:
     )
 
 
-def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _kl(p, q):
     return special.rel_entr(p, q).sum(-1)
 
 
-def _triangle(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> dict[str, float]:
+def _triangle(p, best, q):
     return {
         "KL(p, q)": float(_kl(p, q)),
         "KL(p, p*)": float(_kl(p, best)),
@@ -599,8 +575,5 @@ def _triangle(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> dict[str, float
     }
 
 
-def _pythagorean_error(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> float:
+def _pythagorean_error(p, best, q):
     return float(np.abs(_kl(p, q) - _kl(p, best) - _kl(best, q)).max())
-
-
-finish(globals())
