@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic, _spaces
+from infogeo import _array, _divergence, _geodesic, _spaces, _sphere
 from infogeo._array import (
     LOGITS,
     PROBABILITIES,
@@ -507,7 +507,7 @@ def fisher_rao_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True)
     '5.000000e-11'
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.angle_of_chord(_chord(z, w, xp), xp)
+    return _sphere.angle_of_chord(_chord(z, w, xp), xp)
 
 
 def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
@@ -535,7 +535,7 @@ def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
+    return _sphere.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
 
 
 def _chord(z: Array, w: Array, xp: Namespace) -> Array:
@@ -563,7 +563,7 @@ def _chord_of_block(z: Array, w: Array, xp: Namespace) -> Array:
     total = q.dot(ones)
     mean = np.sqrt(p.dot(ones) * total)
     squared = 2.0 * (mean - affinity) / mean
-    rows = np.flatnonzero(squared < _array.far_squared_chord(length))
+    rows = np.flatnonzero(squared < _sphere.far_squared_chord(length))
     if rows.size == len(squared):
         return _near_chord(z, w, q, total, xp).reshape(batch)
     chord = np.sqrt(np.maximum(squared, 0.0))
@@ -759,8 +759,8 @@ def fisher_rao_geodesic(
     """
     xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
     delta = _root_difference(z, w, xp)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
-    from_z, from_w = _geodesic.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    from_z, from_w = _sphere.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
     log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
     roots = _log_mixture(from_z, 0.5 * log_p, from_w, 0.5 * log_q, xp)
     return _array.centred(2.0 * roots, xp)
@@ -933,9 +933,9 @@ def exp_map(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     """
     xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
     of_z, score, length = _polar(z, v, xp)
-    growth = xp.cos(0.5 * length) + 0.5 * _geodesic.sinc(0.5 * length, xp) * score
+    growth = xp.cos(0.5 * length) + 0.5 * _sphere.sinc(0.5 * length, xp) * score
     if check and _array.is_readable(growth):
-        _geodesic.require_inside(_boundary_time(of_z.log, score, length, xp), xp)
+        _sphere.require_inside(_boundary_time(of_z.log, score, length, xp), xp)
     return _array.centred(of_z.log + 2.0 * _array.safe_log(growth, xp), xp)
 
 
@@ -973,11 +973,11 @@ def log_map(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
             "be masked where z is",
             "it has a class that z masks, and no finite velocity leaves a face",
         )
-    angle = 0.5 * _array.angle_of_chord(_chord(z, w, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_chord(z, w, xp), xp)[..., None]
     # The score of sqrt(q / p): that is cos(angle) on average.
     change = _finite_where_masked(_array.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
     with _array.overflowing(xp):
-        v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
+        v = 2.0 / _sphere.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
     return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from infogeo import _array, _geodesic, _points, _spaces, simplex
+from infogeo import _array, _points, _spaces, _sphere, simplex
 from infogeo._array import REAL, Array, Namespace, bad_value, gate
 from infogeo._docs import finish
 from infogeo._spaces import SphereChart
@@ -343,7 +343,7 @@ def _after_newton_step(here: _Iterate, roots: Array, weights: Array, xp: Namespa
         here, roots, here.descent, _array.clip(here.norm, xp, max=0.01)[..., None], xp
     )
     length = _array.norm(step, xp)[..., None]
-    x = xp.cos(length) * here.x + _geodesic.sinc(length, xp) * step
+    x = xp.cos(length) * here.x + _sphere.sinc(length, xp) * step
     # x itself might have tiny coordinates of the wrong sign. Its image under the map whose fixed
     # point is the mean has positive coefficients, and is as near.
     return _iterate(weights * _stretch(roots, x, xp)[0], roots, weights, xp)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic, _spaces
+from infogeo import _array, _divergence, _geodesic, _spaces, _sphere
 from infogeo._array import (
     PROBABILITIES,
     TANGENT,
@@ -143,7 +143,7 @@ def fisher_rao_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True)
     2.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.angle_of_chord(_chord(p, q, xp), xp)
+    return _sphere.angle_of_chord(_chord(p, q, xp), xp)
 
 
 def fisher_rao_squared_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
@@ -176,7 +176,7 @@ def fisher_rao_squared_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
+    return _sphere.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
 
 
 def _chord(p: Array, q: Array, xp: Namespace) -> Array:
@@ -257,7 +257,7 @@ def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
     p, q, roots, scratch = _with_roots(p, q)
     mean = np.sqrt(p.dot(ones) * total)
     chord = 2.0 * (mean - roots.dot(ones)) / mean
-    is_near = chord < _array.far_squared_chord(length)
+    is_near = chord < _sphere.far_squared_chord(length)
     num_near = np.count_nonzero(is_near)
     if 2 * num_near > len(chord):
         chord = _near_squared_chord(p, q, total, _chord_and_excess(p, q, roots, scratch))
@@ -432,9 +432,9 @@ def fisher_rao_geodesic(
     """
     xp, p, q, t = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), t=(UNIT_INTERVAL, t))
     delta = _root_difference(p, q, xp)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     t = _array.as_leading(t, delta, xp)
-    from_p, from_q = _geodesic.slerp_weights(angle, t, xp)
+    from_p, from_q = _sphere.slerp_weights(angle, t, xp)
     root_p, root_q = (_array.safe_sqrt(_normalised(x, xp), xp) for x in (p, q))
     return _normalised((from_p * root_p + from_q * root_q) ** 2, xp)
 
@@ -621,8 +621,8 @@ def exp_map(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     root, x, length = _on_sphere(p, v, check, xp)
     time = _boundary_time(root, x, length, xp)
     if check and _array.is_readable(time):
-        _geodesic.require_inside(time, xp)
-    return _normalised((xp.cos(length) * root + _geodesic.sinc(length, xp) * x) ** 2, xp)
+        _sphere.require_inside(time, xp)
+    return _normalised((xp.cos(length) * root + _sphere.sinc(length, xp) * x) ** 2, xp)
 
 
 def log_map(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
@@ -663,10 +663,10 @@ def log_map(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
         )
     delta = -_root_difference(p, q, xp)
     squared_chord = xp.sum(delta**2, axis=-1, keepdims=True)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     root = _array.safe_sqrt(_normalised(p, xp), xp)
     # sqrt q - cos(angle) sqrt p, with 1 - cos(angle) = |delta|^2 / 2
-    return 2.0 / _geodesic.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
+    return 2.0 / _sphere.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
 
 
 def boundary_time(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import device as device_of
 
+from infogeo import _sphere
 from infogeo._array import (
     MODEL_LOGITS,
     NON_NEGATIVE,
@@ -17,7 +18,6 @@ from infogeo._array import (
     REAL,
     Array,
     bad_value,
-    boundary_sine,
     entries,
     gate,
     norm,
@@ -301,7 +301,7 @@ def boundary_distance(logits: Array, *, check: bool = True) -> Array:
         raise bad_value(
             "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"
         )
-    return 2.0 * xp.asin(boundary_sine(z, xp))
+    return 2.0 * xp.asin(_sphere.boundary_sine(z, xp))
 
 
 def fisher_rao_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
@@ -343,7 +343,7 @@ def fisher_rao_radius(logits: Array, *, lipschitz_constant: Array, check: bool =
     xp, z, constant = gate(
         check, logits=(MODEL_LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
+    return (2.0 * math.sqrt(2.0)) * xp.atanh(_sphere.boundary_sine(z, xp)) / constant
 
 
 def drift_bound(radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:

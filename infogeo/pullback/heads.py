@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from array_api_compat import torch as xp
 
-from infogeo import _array, _spaces, logits
+from infogeo import _array, _spaces, _sphere, logits
 from infogeo import normal as normals
 from infogeo._array import bad_value
 from infogeo._docs import finish
@@ -169,7 +169,7 @@ def _categorical_distance(z, w):
 def _categorical_boundary_distance(z):
     """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2): the nearest tie is with the runner-up."""
     _check_num_classes(z)
-    return 2.0 * torch.asin(_array.boundary_sine(z, xp))
+    return 2.0 * torch.asin(_sphere.boundary_sine(z, xp))
 
 
 def _check_num_classes(z):

@@ -18,7 +18,7 @@ LAYERS = (
     {"_dask", "_names", "_status", "typing"},
     {"_system"},
     {"_array"},
-    {"_divergence", "_geodesic", "_points", "_spaces"},
+    {"_divergence", "_geodesic", "_points", "_spaces", "_sphere"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
     {"manifolds"},
