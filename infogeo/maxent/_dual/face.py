@@ -31,7 +31,8 @@ def edge_direction(problem):
     rounding = problem.blur
     at_low = problem.targets - low <= rounding
     at_high = high - problem.targets <= rounding
-    is_end = at_low != at_high  # a constant feature is at both
+    # A constant feature has no ends: its target is at both, or is one that nothing meets.
+    is_end = (at_low != at_high) & (high > low)
     if not is_end.any():
         return None
     span = np.where(is_end, high - low, 1.0)
