@@ -251,7 +251,7 @@ class _Problem:
         """Whether there are no bounds and no prices."""
         return not any(self.given[kind] for kind in _KINDS[1:])
 
-    def constraints(self) -> dict[str, np.ndarray]:
+    def constraints(self) -> dict[str, Any]:
         """Return the arguments of c_maximize."""
         import numpy as np
 

@@ -1,5 +1,7 @@
 """Weights under which means are known: survey raking, calibration, entropy balancing."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,21 +177,21 @@ def _each(parts):
 
 
 def balance(
-    covariates,
-    targets,
+    covariates: Any,
+    targets: Any,
     *,
-    weights=None,
-    total=None,
-    lower=None,
-    upper=None,
-    tolerance=0.0,
-    by=None,
-    normalize=False,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    weights: Any = None,
+    total: float | None = None,
+    lower: Array | None = None,
+    upper: Array | None = None,
+    tolerance: Any = 0.0,
+    by: Any = None,
+    normalize: bool = False,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Balance:
     r"""Weights nearest to the base weights under which covariates have given means.
 
     .. math:: w = \arg\min \{ KL(w, d) : \sum_i w_i x_i = t \},

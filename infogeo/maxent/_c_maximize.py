@@ -1,7 +1,11 @@
 """C-maximisation, maximum entropy and the nearest expectations that can be reached."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -27,27 +31,29 @@ from infogeo.maxent._arguments import (
 from infogeo.maxent._dual.diagnosis import solve_error
 from infogeo.maxent._dual.nearest import nearest_expectations
 from infogeo.maxent._dual.problem import EPS, Controls, Problem
+from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._dual.sparse import check_sparse
 from infogeo.maxent._dual.stack import solve_all, stack
 from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
 from infogeo.maxent._wording import names_of
+from infogeo.typing import Array
 
 
 def c_maximize(
-    features,
-    targets=0.0,
+    features: Any,
+    targets: Array = 0.0,
     *,
-    log_base=None,
-    lower=None,
-    upper=None,
-    penalty=None,
-    initial_theta=None,
-    callback=None,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    log_base: Array | None = None,
+    lower: Array | None = None,
+    upper: Array | None = None,
+    penalty: Array | None = None,
+    initial_theta: Array | None = None,
+    callback: Callable[[int, float], object] | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Distribution that maximises H(p) + E_p[C] among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F_i] = b_i \} = \exp(C + \theta' F - \psi)
@@ -231,19 +237,19 @@ def _by_name(given):
 
 
 def max_entropy(
-    features,
-    targets=0.0,
+    features: Any,
+    targets: Array = 0.0,
     *,
-    lower=None,
-    upper=None,
-    penalty=None,
-    initial_theta=None,
-    callback=None,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    lower: Array | None = None,
+    upper: Array | None = None,
+    penalty: Array | None = None,
+    initial_theta: Array | None = None,
+    callback: Callable[[int, float], object] | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Distribution of maximum entropy among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) : E_p[F_i] = b_i \}
@@ -306,8 +312,15 @@ def max_entropy(
 
 
 def least_violation(
-    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
-):
+    features: Any,
+    targets: Array = 0.0,
+    *,
+    log_base: Array | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""C-maximal distribution among those that violate the constraints the least.
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F] = z \}, \quad

@@ -1,7 +1,10 @@
 """Unknown class frequencies of rows, by maximum likelihood from predictions for them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -70,17 +73,17 @@ class FrequencyEstimate:
 
 
 def estimate_frequencies(
-    p,
-    training_frequencies=None,
+    p: Any,
+    training_frequencies: Array | None = None,
     *,
-    confusion=None,
-    weights=None,
-    space=simplex,
-    tol=1e-10,
-    max_steps=200,
-    throw=True,
-    check=True,
-):
+    confusion: Array | None = None,
+    weights: Array | None = None,
+    space: Any = simplex,
+    tol: float = 1e-10,
+    max_steps: int = 200,
+    throw: bool = True,
+    check: bool = True,
+) -> FrequencyEstimate:
     r"""Class frequencies of new rows under label shift, by maximum likelihood.
 
     .. math:: f = \arg\max \sum_i w_i \log \sum_k f_k \, p_{ik} / \pi_k

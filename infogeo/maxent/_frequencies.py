@@ -1,5 +1,7 @@
 """Predictions whose average has known class frequencies: n rows, and only c dual variables."""
 
+from __future__ import annotations
+
 import functools
 import math
 from dataclasses import dataclass, replace
@@ -66,17 +68,17 @@ class FrequencyMatch:
 
 
 def match_frequencies(
-    p,
-    frequencies,
+    p: Any,
+    frequencies: Array,
     *,
-    groups=None,
-    weights=None,
-    space=simplex,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    groups: Any = None,
+    weights: Array | None = None,
+    space: Any = simplex,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> FrequencyMatch:
     r"""Nearest predictions whose average has the given class frequencies.
 
     .. math:: p' = \arg\min \{ \sum_i w_i KL(p'_i, p_i) : \sum_i w_i p'_{ik} = f_k \},

@@ -1,8 +1,11 @@
 """Contingency tables with given margins."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -14,6 +17,7 @@ from infogeo.maxent._c_maximize import c_maximize
 from infogeo.maxent._cells import gate_margins, gate_table, margins_by_name, name_of, the_one
 from infogeo.maxent._dual.disjoint import are_disjoint, fit_disjoint
 from infogeo.maxent._dual.problem import CAUTION, EPS
+from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._wording import Message, combination, failure, features
 
 # The largest problem, in entries of its features, that is solved again with dense features to
@@ -22,8 +26,15 @@ _LARGEST_DENSE = 4_000_000
 
 
 def fit_margins(
-    table=None, margins=None, *, log_table=None, tol=1e-10, max_steps=100, throw=True, check=True
-):
+    table: Any = None,
+    margins: Any = None,
+    *,
+    log_table: Any = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Table nearest to a given one among those with given margins.
 
     .. math:: p = \arg\min \{ KL(p, q) : \sum_{\text{other axes}} p = \text{margin} \}

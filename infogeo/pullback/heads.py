@@ -14,10 +14,13 @@ decision.
 - ``product(*parts)``: the outputs of its parts in turn, the sum of theirs, the largest constant.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from array_api_compat import torch as xp
@@ -29,6 +32,7 @@ from infogeo._docs import finish
 from infogeo._points import Points, fields, make
 from infogeo.manifolds import poisson as poissons
 from infogeo.pullback._derivatives import apply_head
+from infogeo.typing import Array
 
 __all__ = [
     "Head",
@@ -235,7 +239,11 @@ def _raw_geodesic(raw, advice, z, w, t):
     return torch.cat(raw.geodesic(*ends, t, xp), dim=-1)
 
 
-def of_space(space, to_point=None, from_point=None):
+def of_space(
+    space: Any,
+    to_point: Callable[[torch.Tensor], Any] | None = None,
+    from_point: Callable[[Any], torch.Tensor] | None = None,
+) -> Head:
     r"""Return the head of outputs that are parameters of the points of a space.
 
     .. math:: |dz|^2 = \textstyle\sum_k g_{f(z)}(df_k, df_k), \qquad
@@ -396,7 +404,7 @@ normal = _of_raw(
 """Means and logarithms of the standard deviations of independent normals: z = (mu, log s)."""
 
 
-def normal_fixed_std(std):
+def normal_fixed_std(std: Array) -> Head:
     r"""Return the head of regression: means of independent normals with known deviations.
 
     .. math:: |dz|^2 = \textstyle\sum_i (dz_i / \sigma_i)^2, \qquad
@@ -487,7 +495,7 @@ class _Part:
         )
 
 
-def product(*parts):
+def product(*parts: tuple[Head, int]) -> Head:
     r"""Return the head of outputs that stand for several things, independent given the input.
 
     .. math:: |dz|^2 = \textstyle\sum_k |dz_k|_k^2, \qquad
@@ -525,7 +533,7 @@ def product(*parts):
     if not parts:
         raise bad_value("parts", "hold at least one (Head, number of outputs)", "there are none")
     known = [head for head, _ in parts]
-    constants = [head.lipschitz_constant for head in known]
+    constants = [h.lipschitz_constant for h in known if h.lipschitz_constant is not None]
     return Head(
         functools.partial(_factor, functools.partial(_product_scaled_factor, parts)),
         functools.partial(_product_distance, parts) if all(h.distance for h in known) else None,
@@ -533,7 +541,7 @@ def product(*parts):
         functools.partial(_product_boundary_distance, parts)
         if any(h.boundary_distance for h in known)
         else None,
-        None if None in constants else max(constants),
+        max(constants) if len(constants) == len(known) else None,
         all(h.allows_masks for h in known),
         functools.partial(_product_geodesic, parts) if all(h.geodesic for h in known) else None,
     )

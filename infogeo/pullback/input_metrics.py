@@ -11,10 +11,13 @@ to a metric of the inputs. It is Euclidean unless an `InputMetric` says otherwis
 - ``normal``: x[:, 0] holds means and x[:, 1] standard deviations; curvature -1/2 for each pair.
 """
 
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from array_api_compat import torch as xp
@@ -24,6 +27,7 @@ from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
 from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
+from infogeo.typing import Array
 
 __all__ = [
     "InputMetric",
@@ -74,7 +78,7 @@ class InputMetric:
     distance: Callable | None = None
     require: Callable | None = None
 
-    def norm(self, x, v, *, check=True):
+    def norm(self, x: torch.Tensor, v: torch.Tensor, *, check: bool = True) -> torch.Tensor:
         r"""Return the length of tangent vectors, sqrt(v' h(x) v).
 
         Parameters
@@ -108,7 +112,7 @@ class InputMetric:
         is_infinite = torch.isinf(w).any(-1)
         return _array.norm(w, xp).where(~is_infinite, math.inf)
 
-    def check_points(self, x, name="x"):
+    def check_points(self, x: torch.Tensor, name: str = "x") -> None:
         """Raise a ValueError if x holds something else than points of this space.
 
         Parameters
@@ -157,7 +161,7 @@ def _by_roots(roots, **properties):
     return InputMetric(*functions, **properties)
 
 
-def diagonal(weights):
+def diagonal(weights: Array) -> InputMetric:
     r"""Return the metric of weighted squares, h = diag(weights).
 
     Parameters
@@ -210,7 +214,7 @@ def _require_size(size, name_of_size, name, x):
         )
 
 
-def full(matrix):
+def full(matrix: Any) -> InputMetric:
     r"""Return the metric of a symmetric positive definite matrix h.
 
     Parameters
@@ -346,7 +350,7 @@ corners, which no differentiable path leaves at a finite speed in x: they do not
 """
 
 
-def of_space(space):
+def of_space(space: Any) -> InputMetric:
     r"""Return the metric of inputs whose entries are points of a space, independent of each other.
 
     .. math:: |v|^2 = \textstyle\sum_i g_{x_i}(v_i, v_i), \qquad

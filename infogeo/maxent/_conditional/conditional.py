@@ -1,5 +1,7 @@
 """Conditional maximum entropy: multinomial logistic regression as a C-maximisation."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -144,19 +146,19 @@ class ConditionalProjection:
 
 
 def conditional(
-    features,
-    labels,
+    features: Any,
+    labels: Any,
     *,
-    penalty=None,
-    l1_penalty=None,
-    log_base=None,
-    sample_weight=None,
-    fit_intercept=True,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    penalty: Array | None = None,
+    l1_penalty: Array | None = None,
+    log_base: Array | None = None,
+    sample_weight: Array | None = None,
+    fit_intercept: bool = True,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> ConditionalProjection:
     r"""Conditional distribution of maximum entropy with the feature-label moments of the data.
 
     .. math:: p^*(y \mid x) = \exp(C(x, y) + \theta_y' x + \theta_{0y} - \psi(x)), \qquad
@@ -280,9 +282,9 @@ def conditional(
     _, y = gate(check, labels=(_LABELS, labels))
     _, w = gate(check, sample_weight=(WEIGHTS, weight))
     names = ("penalty", "l1_penalty")
-    prices = [_price(name, x, X, check) for name, x in zip(names, prices, strict=True)]
+    price, l1_price = (_price(name, x, X, check) for name, x in zip(names, prices, strict=True))
     check_controls(tol, max_steps)
-    samples, is_weighted = _samples(X, y, C, w, *prices, fit_intercept)
+    samples, is_weighted = _samples(X, y, C, w, price, l1_price, fit_intercept)
     fit = solve(samples, tol, max_steps)
     if throw and not fit.status.is_solution:
         raise failure(_diagnosis(fit), _result(fit, samples, is_weighted, X, xp))
