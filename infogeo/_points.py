@@ -385,25 +385,28 @@ def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
 
 
 def _flat(arguments: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Rule, Any]]:
-    """Return rules and values of all arrays; those of weak points as lists beside strong ones."""
-    flat, weak, is_alone = {}, {}, True
+    """Return rules and values of all arrays; those of weak points as lists where these adapt."""
+    flat, weak, has_others = {}, {}, False
     for name, (kind, value) in arguments.items():
         if isinstance(kind, Rule):
             flat[name] = kind, value
-            is_alone = is_alone and is_weak(value)
+            has_others = has_others or not (is_weak(value) or _is_float64(value))
             continue
+        names = value._names
         for field, rule in kind.rules.items():
             array = getattr(value, field)
-            flat[f"{name}.{field}"] = (
-                rule,
-                array if value._names is None else Named(array, value._names),
-            )
+            flat[f"{name}.{field}"] = rule, array if names is None else Named(array, names)
             if value._is_weak:
                 weak[f"{name}.{field}"] = rule, array
-        is_alone = is_alone and value._is_weak
-    if weak and not is_alone:
+        has_others = has_others or not _is_float64(array)
+    if weak and has_others:
         flat.update({name: (rule, array.tolist()) for name, (rule, array) in weak.items()})
     return flat
+
+
+def _is_float64(value: Any) -> bool:
+    """Whether this is an array as weak points have it, so that none of them has to adapt."""
+    return type(value) is np.ndarray and value.dtype == np.float64
 
 
 def gate_mean(

@@ -14,6 +14,7 @@ from infogeo import _points, multivariate_normal, normal
 from infogeo._array import REAL, along
 from infogeo.mean import frechet_mean
 from infogeo.multivariate_normal import MultivariateNormal
+from infogeo.multivariate_normal._point import gate_pair
 from infogeo.normal import Normal
 
 
@@ -190,6 +191,15 @@ def test_matrices_of_lists_adopt_the_library_and_dtype_of_the_others(lib):
         assert lib.owns(found)
         assert lib.dtype_name(found) == "float32"
         np.testing.assert_allclose(lib.to_numpy(found), expected, rtol=1e-6)
+
+
+def test_points_of_lists_keep_their_factor_beside_arrays_as_they_have_them():
+    weak, strong = MultivariateNormal([0.0], [[1.0]]), MultivariateNormal(np.ones(1), np.eye(1))
+    _, kept, _ = gate_pair(weak, strong)
+    assert kept is weak
+    single = MultivariateNormal(np.ones(1, np.float32), np.eye(1, dtype=np.float32))
+    _, adapted, _ = gate_pair(weak, single)
+    assert adapted.cov.dtype == np.float32
 
 
 def test_a_frechet_mean_adopts_the_library_of_its_weights():
