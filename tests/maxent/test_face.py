@@ -136,6 +136,7 @@ def test_edges_are_read_off_the_ranges():
     eta = edge_direction(problem_of(F, [0, 4, 7, 0]))
     np.testing.assert_array_equal(eta, [0.2, -0.5, 0.0, -0.25])
     assert edge_direction(problem_of(F, [1, 3, 7, -1])) is None
+    assert edge_direction(problem_of(F, [1, 3, 7.5, -1])) is None  # a constant has no ends
     eta = edge_direction(problem_of(F, [4.99999, np.nextafter(4.0, 0.0), 7, -1]))
     np.testing.assert_array_equal(eta, [0.0, -0.5, 0.0, 0.0])
 

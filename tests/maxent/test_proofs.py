@@ -288,3 +288,31 @@ def test_errors_of_sums_count_whatever_the_signs_of_the_whitener(rng):
         assert error <= rounding
         closest = max(closest, error / rounding)
     assert closest > 1e-3
+
+
+def test_large_problems_count_what_is_not_known_of_targets_and_their_offsets():
+    # Features of about 1e8 less their targets, in units of 1: p is that of the differences.
+    above, p = np.array([[-1.1, 0.3, 2.7], [0.9, -1.3, 0.2]]), np.array([0.5, 0.3, 0.2])
+    offset, one, blur = np.array([1e8, -1e8]), np.ones(2), np.array([1e-3, 2e-3])
+    rows = above + offset[:, None]
+    for known in (np.zeros(2), blur):
+        large = Large(rows, offset, one, np.log(p), known)
+        point = large.evaluate(np.zeros(2), 0.0, accurate=True)
+        whitener = np.array([[1.0, 0.0], [-1.0, 1.0]])
+        longest = np.linalg.norm(rows - offset[:, None], axis=0).max()
+        sizes = np.sqrt(np.square(rows - offset[:, None]) @ p)
+        curvature = Curvature(point, whitener, 0.0, longest=longest, sizes=sizes)
+        of_gradient, _ = large.rounding(curvature, point, 0.0)
+        weights = [Fraction(x) for x in point.p.tolist()]
+        exact = [
+            sum(Fraction(x) * w for x, w in zip(row, weights, strict=True)) / sum(weights)
+            - Fraction(b)
+            for row, b in zip(rows.tolist(), offset.tolist(), strict=True)
+        ]
+        errors = [float(x - Fraction(g)) for x, g in zip(exact, point.gradient, strict=True)]
+        worst = np.abs(errors) + known
+        shifts = np.array([[1.0, 1.0], [1.0, -1.0]]) * worst
+        error = np.linalg.norm(whitener @ shifts.T, axis=0).max()
+        assert 1e-10 < error <= of_gradient
+        if known.any():
+            assert of_gradient < 1.01 * np.linalg.norm(np.abs(whitener) @ known)
