@@ -167,7 +167,8 @@ def _public_names(trees):
 def _exported(tree):
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
-            return ast.literal_eval(node.value)
+            # What is not written out, as the names of `infogeo.results`, stands elsewhere, too.
+            return [name.value for name in node.value.elts if isinstance(name, ast.Constant)]
     return []
 
 

@@ -1,12 +1,16 @@
 """The figures about the package: what counts as what, on a package of a few lines."""
 
+from pathlib import Path
+
 import structure
 
 FRONT = '''"""A package."""
 
 from p._b import shown
 
-__all__ = ["shown", "C"]
+_MORE = {}
+
+__all__ = ["shown", "C", *_MORE]
 
 
 class C:
@@ -62,3 +66,8 @@ def test_repeated_lines_of_docstrings(tmp_path):
     (package / "__init__.py").write_text("".join(text.format(i) for i in range(5)))
     repeated = structure.docstring_lines(structure.parsed(package))
     assert repeated == {"Return it.": 5}
+
+
+def test_figures_of_this_package():
+    found = structure.of_sources(Path(__file__).parents[2] / "infogeo")
+    assert found["imports that run up"] == 0
