@@ -8,8 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 from infogeo._docs import finish
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to be imported
+    from infogeo.interop.torch import DistanceSummary as DistanceSummary
+    from infogeo.lipschitz.certificates import Coverage as Coverage
+    from infogeo.lipschitz.smoothing import Smoothed as Smoothed
+    from infogeo.maxent import Balance as Balance
+    from infogeo.maxent import BalanceDiagnostics as BalanceDiagnostics
+    from infogeo.maxent import ConditionalProjection as ConditionalProjection
+    from infogeo.maxent import FrequencyEstimate as FrequencyEstimate
+    from infogeo.maxent import FrequencyMatch as FrequencyMatch
+    from infogeo.maxent import Projection as Projection
+    from infogeo.maxent import Separation as Separation
+    from infogeo.mean import Mean as Mean
+    from infogeo.multivariate_normal import Bounds as Bounds
+    from infogeo.multivariate_normal import Connection as Connection
+    from infogeo.neighbors import Neighbors as Neighbors
+    from infogeo.pullback import Calibration as Calibration
+    from infogeo.pullback import KernelWalk as KernelWalk
+    from infogeo.pullback import Kinks as Kinks
+    from infogeo.pullback import LeafPath as LeafPath
+    from infogeo.pullback import Length as Length
+    from infogeo.pullback import Path as Path
+    from infogeo.pullback import ScaledFactor as ScaledFactor
+    from infogeo.pullback import Scan as Scan
+    from infogeo.pullback import Spectrum as Spectrum
+    from infogeo.pullback import TraceEstimate as TraceEstimate
+    from infogeo.robustness import Attack as Attack
+    from infogeo.testing import Report as Report
 
 _HOMES = {
     "Attack": "infogeo.robustness",
@@ -31,8 +56,8 @@ _HOMES = {
     "Neighbors": "infogeo.neighbors",
     "Path": "infogeo.pullback",
     "Projection": "infogeo.maxent",
-    "ScaledFactor": "infogeo.pullback",
     "Report": "infogeo.testing",
+    "ScaledFactor": "infogeo.pullback",
     "Scan": "infogeo.pullback",
     "Separation": "infogeo.maxent",
     "Smoothed": "infogeo.lipschitz.smoothing",

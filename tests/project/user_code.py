@@ -9,7 +9,16 @@ import torch
 from numpy.typing import NDArray
 
 import infogeo
-from infogeo import logits, maxent, mean, multivariate_normal, neighbors, normal, simplex
+from infogeo import (
+    logits,
+    maxent,
+    mean,
+    multivariate_normal,
+    neighbors,
+    normal,
+    results,
+    simplex,
+)
 from infogeo.family import ExponentialFamily, MixtureFamily, e_projection
 from infogeo.pullback import PullbackMetric, heads
 from infogeo.robustness import robustness_indicator
@@ -24,7 +33,7 @@ assert_type(simplex.fisher_rao_distance(p, p), NDArray[Any])
 assert_type(simplex.fisher_rao_distance(p, [0.5, 0.25, 0.25]), NDArray[Any])
 assert_type(simplex.fisher_rao_distance([0.5, 0.5], [1.0, 0.0]), NDArray[Any])
 assert_type(simplex.fisher_rao_distance(pl.DataFrame({"a": [1.0]}), [1.0]), NDArray[Any])
-assert_type(simplex.e_mean(half, weights=[1.0, 2.0, 3.0], axis=0), NDArray[Any])
+assert_type(simplex.e_mean(half[None, :], weights=[1.0], axis=0), NDArray[Any])
 assert_type(simplex.random_uniform(3, (2, 5), rng=0), NDArray[np.float64])
 assert_type(simplex.volume(3), float)
 assert_type(logits.kl_divergence(z, torch.nn.Parameter(torch.ones(3))), torch.Tensor)
@@ -58,6 +67,8 @@ center = mean.frechet_mean(b, space="normal", max_steps=20)
 print(center.point, center.status.name)
 family = ExponentialFamily([[1, 2, 3]])
 die = maxent.c_maximize([[1.0, 2.0, 3.0]], [2.5], throw=False)
+assert_type(die, results.Projection)
+assert_type(center, results.Mean)
 print(
     family.probabilities([0.1]), die.probabilities, e_projection(p, MixtureFamily([[1, 2, 3]], [2]))
 )
