@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from infogeo import logits
-from infogeo.lipschitz import heads, layers
+from infogeo.lipschitz import layers, output_layers
 from infogeo.pullback import PullbackMetric
 
 NUM_BITS, SIDE, NUM_TRAIN = 4, 8, 1400
@@ -61,7 +61,7 @@ def train(model, x, digits):
 def straight_lengths(z, w):
     """Return lengths inside the submanifold: of straight lines between the features."""
     t = torch.linspace(0.0, 1.0, 401, dtype=z.dtype)[:, None, None]
-    path = heads.Arcsine()(z + t * (w - z))
+    path = output_layers.Arcsine()(z + t * (w - z))
     return logits.fisher_rao_distance(path[1:], path[:-1]).sum(0)
 
 
@@ -86,7 +86,7 @@ def main():
     x, digits = x[NUM_TRAIN:], digits[NUM_TRAIN:]
     with torch.no_grad():
         z = model(x)
-    whole = nn.Sequential(model, heads.Arcsine())
+    whole = nn.Sequential(model, output_layers.Arcsine())
     with torch.no_grad():
         accuracy = float((whole(x).argmax(-1) == digits).double().mean())
     print(f"{len(x)} digits, 16 outcomes of {NUM_BITS} answers: {accuracy:.1%} right")
@@ -103,7 +103,9 @@ def main():
         f"{int(is_inside.sum())} inputs: {NUM_BITS} eigenvalues within {error:.0e} of 1, the "
         f"other {spectrum.shape[1] - NUM_BITS} below {rest:.0e}, |GG - G| {idempotence:.0e}"
     )
-    softmax = PullbackMetric(nn.Sequential(model, heads.Softmax())).spectrum(x[is_inside]).values
+    softmax = (
+        PullbackMetric(nn.Sequential(model, output_layers.Softmax())).spectrum(x[is_inside]).values
+    )
     print(
         f"with the 1-Lipschitz softmax of {NUM_BITS} classes: {softmax[:, 0].min():.3f} to "
         f"{softmax[:, 0].max():.3f}, and {softmax[:, 2].min():.4f} the smallest of {NUM_BITS - 1}"
@@ -112,7 +114,9 @@ def main():
     first, second = z[0:200], z[100:300]
     inside, flat = straight_lengths(first, second), (first - second).norm(dim=1)
     assert float((inside - flat).abs().max()) < 1e-5
-    outside = logits.fisher_rao_distance(heads.Arcsine()(first), heads.Arcsine()(second))
+    outside = logits.fisher_rao_distance(
+        output_layers.Arcsine()(first), output_layers.Arcsine()(second)
+    )
     assert (outside <= flat + 1e-12).all()
     print(
         f"length within the submanifold less the distance of the features: at most "

@@ -7,9 +7,7 @@ when they are first used, so that ``import infogeo`` costs no more than numpy.
 """
 
 import importlib
-from typing import TYPE_CHECKING
-
-__version__ = "0.1.0.dev0"
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "BadValueError",
@@ -18,9 +16,11 @@ __all__ = [
     "__version__",
     "family",
     "fisher_rao_distance",
+    "interop",
     "lipschitz",
     "load",
     "logits",
+    "manifolds",
     "maxent",
     "mean",
     "multivariate_normal",
@@ -32,13 +32,16 @@ __all__ = [
     "robustness",
     "save",
     "simplex",
+    "testing",
 ]
 
 if TYPE_CHECKING:
     from infogeo import (
         family,
+        interop,
         lipschitz,
         logits,
+        manifolds,
         maxent,
         mean,
         multivariate_normal,
@@ -49,10 +52,12 @@ if TYPE_CHECKING:
         results,
         robustness,
         simplex,
+        testing,
     )
     from infogeo._array import BadValueError
     from infogeo._status import SolveError, Status
     from infogeo._system.storage import load, save
+    from infogeo._system.version import __version__
     from infogeo.interop.distance import fisher_rao_distance
 
 # Where the names live that are not submodules.
@@ -60,13 +65,14 @@ _HOMES = {
     "BadValueError": "infogeo._array",
     "SolveError": "infogeo._status",
     "Status": "infogeo._status",
+    "__version__": "infogeo._system.version",
     "fisher_rao_distance": "infogeo.interop.distance",
     "load": "infogeo._system.storage",
     "save": "infogeo._system.storage",
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'infogeo' has no attribute {name!r}")
     if name in _HOMES:
@@ -74,5 +80,5 @@ def __getattr__(name):
     return importlib.import_module(f"infogeo.{name}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from array_api_compat import (
@@ -28,9 +28,9 @@ from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _names
 from infogeo._names import is_nameless, is_tensor, is_weak
+from infogeo.typing import Array
 
-Array = Any  # an array of any library that the gate accepts
-Namespace = Any  # the array API namespace of one
+Namespace: TypeAlias = Any  # the array API namespace of an array
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,9 @@ def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> N
             _check_pair(rule.events, names[j], arrays[j].shape, names[i], shape)
 
 
-def _check_pair(events: str, name: str, shape: tuple, other: str, other_shape: tuple) -> None:
+def _check_pair(
+    events: str, name: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]
+) -> None:
     if not other_shape or shape[-1] != other_shape[-1]:
         raise ValueError(
             f"{name} and {other} must have the same {events} along the last axis: "
@@ -748,15 +750,6 @@ def as_number(x: Array) -> Array:
     return x[()] if isinstance(x, np.ndarray) else x
 
 
-def far_squared_chord(num_outcomes: int) -> float:
-    """Return from where on a squared chord keeps its digits in 2 - 2 sum sqrt(p q).
-
-    The distance is at most ten times less exact than the sum. Longer sums are less exact
-    themselves, so that they may lose less.
-    """
-    return 0.1 if num_outcomes <= 100 else 0.2
-
-
 def clip(x: Array, xp: Namespace, *, min: float | None = None, max: float | None = None) -> Array:
     """Return x within bounds that are numbers.
 
@@ -766,30 +759,6 @@ def clip(x: Array, xp: Namespace, *, min: float | None = None, max: float | None
     return getattr(xp, "clamp", xp.clip)(x, min=min, max=max)  # clamp is torch's own
 
 
-def angle_of_chord(chord: Array, xp: Namespace) -> Array:
-    """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
-    if xp is numpy_namespace:
-        return np.minimum(4.0 * np.arcsin(0.5 * chord), math.pi)
-    # Rounding may add one ulp to pi. Where it does the derivative is still that of the arc.
-    arc = 4.0 * xp.asin(0.5 * chord)
-    return arc + detached(clip(arc, xp, max=math.pi) - arc)
-
-
-def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
-    """Return (4 arcsin(chord / 2))^2, analytic in the squared chord, at 0 too.
-
-    From 16 arcsin^2(sqrt(x) / 2) = 8 sum x^n / (n^2 binomial(2n, n)) near 0, so that automatic
-    differentiation finds the gradient 0 and the Hessian 2 g there.
-    """
-    is_near = squared_chord < 0.01
-    x = xp.where(is_near, squared_chord, xp.zeros_like(squared_chord))
-    series = xp.zeros_like(x)
-    for n in range(8, 0, -1):
-        series = (series + 8.0 / (n * n * math.comb(2 * n, n))) * x
-    x = xp.where(is_near, xp.ones_like(squared_chord), squared_chord)
-    return as_number(xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2))
-
-
 def top_two(z: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the predicted class's logit and the largest of the others (-inf if there is none)."""
     predicted = xp.argmax(z, axis=-1, keepdims=True)
@@ -797,20 +766,6 @@ def top_two(z: Array, xp: Namespace) -> tuple[Array, Array]:
     top = xp.sum(xp.where(is_top, z, xp.zeros_like(z)), axis=-1)
     second = xp.max(xp.where(is_top, xp.full_like(z, -math.inf), z), axis=-1)
     return top, second
-
-
-def boundary_sine(z: Array, xp: Namespace) -> Array:
-    r"""Return (sqrt p_1 - sqrt p_2) / sqrt 2 of logits, with the two largest probabilities.
-
-    It is the sine of the angle from u = sqrt p to the nearest tie: that of the classes k and j is
-    the great sphere u_k = u_j. The foot of the perpendicular has both coordinates at their mean
-    and the others as they are, up to a common factor: it is a distribution, and where j is the
-    runner-up no other class is ahead of the two there. The probabilities are never formed: near
-    a tie their difference would cancel.
-    """
-    top, second = top_two(z, xp)
-    inverse_p = xp.sum(xp.exp(z - top[..., None]), axis=-1)  # 1 / p of the predicted class
-    return (0.0 - expm1(0.5 * (second - top), xp)) / xp.sqrt(2.0 * inverse_p)
 
 
 def expm1(x: Array, xp: Namespace) -> Array:
@@ -825,7 +780,7 @@ def expm1(x: Array, xp: Namespace) -> Array:
     return xp.where(overflows, zero + xp.inf, xp.where(is_far, far, near))
 
 
-def overflowing(xp: Namespace) -> contextlib.AbstractContextManager:
+def overflowing(xp: Namespace) -> contextlib.AbstractContextManager[None]:
     """Return a context in which an overflow to inf is a result: numpy does not warn of it.
 
     Other libraries never do, and torch.compile cannot trace numpy's.

@@ -11,35 +11,6 @@ from infogeo import _array
 from infogeo._array import Array, Namespace, bad_value
 
 
-def sinc(angle: Array, xp: Namespace) -> Array:
-    """Return sin(angle) / angle."""
-    is_zero = angle == 0.0
-    safe = xp.where(is_zero, xp.ones_like(angle), angle)
-    return xp.where(is_zero, xp.ones_like(angle), xp.sin(safe) / safe)
-
-
-def slerp_weights(angle: Array, t: Array, xp: Namespace) -> tuple[Array, Array]:
-    """Return sin((1 - t) angle) / sin(angle) and sin(t angle) / sin(angle)."""
-    is_zero = angle == 0.0
-    sine = xp.where(is_zero, xp.ones_like(angle), xp.sin(angle))
-    from_start = xp.where(is_zero, 1.0 - t, xp.sin((1.0 - t) * angle) / sine)
-    return from_start, xp.where(is_zero, t, xp.sin(t * angle) / sine)
-
-
-def require_inside(time: Array, xp: Namespace) -> None:
-    """Raise if a geodesic leaves the simplex before time 1.
-
-    One that ends on a face may overshoot by rounding, and then its square by rounding squared.
-    """
-    if bool(xp.any(time < 1.0 - xp.finfo(time.dtype).eps ** 0.5)):
-        raise bad_value(
-            "v",
-            "keep the geodesic inside the simplex up to time 1",
-            f"one leaves it at time {float(_array.on_host(xp.min(time))):.6g}",
-            "Scale v by less than its boundary_time.",
-        )
-
-
 def require_common_outcome(names: str, joint: Array, check: bool, xp: Namespace) -> None:
     """Raise if two distributions have no outcome in common."""
     if check and _array.is_readable(joint) and not bool(xp.all(xp.any(joint, axis=-1))):

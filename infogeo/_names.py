@@ -86,7 +86,9 @@ def matched(
     return arrays, {key: own for key, (_, own) in order.items()}
 
 
-def _check_dims(dims: dict, name: str, its_keys: list[Hashable], value: Any) -> None:
+def _check_dims(
+    dims: dict[Hashable, tuple[str, Any]], name: str, its_keys: list[Hashable], value: Any
+) -> None:
     """Refuse arrays of xarray that hold different things along an axis that they share."""
     for key, dim in zip(its_keys, getattr(value, "dims", ()), strict=False):
         if key is None or re.fullmatch(r"dim_\d+", str(dim)):  # xarray's names for what has none
@@ -211,7 +213,7 @@ def same_names(ours: Labels, theirs: Labels) -> bool:
     return len(ours) == len(theirs) == len(set(ours)) and set(ours) == set(theirs)
 
 
-def _difference(name: str, missing: list, extra: list) -> str:
+def _difference(name: str, missing: list[Any], extra: list[Any]) -> str:
     parts = [f"lacks {listed(missing)}"] if missing else []
     parts += [f"has {listed(extra)} besides"] if extra else []
     return f"{name} {' and '.join(parts)}"
@@ -279,9 +281,12 @@ def _are_equal(ours: Labels, theirs: Labels) -> bool:
     return isinstance(theirs, list) and ours == theirs
 
 
+_WEAK = (bool, int, float, list, tuple, np.generic)  # a tuple, which costs a third of a union
+
+
 def is_weak(value: Any) -> bool:
     """Whether this is a number or a list, which adopts the library of the other arguments."""
-    return isinstance(value, bool | int | float | list | tuple | np.generic)
+    return isinstance(value, _WEAK)
 
 
 def is_nameless(value: Any) -> bool:
@@ -382,7 +387,7 @@ def _stacked(columns: list[np.ndarray], num_rows: int) -> np.ndarray:
     return np.stack(columns, axis=-1) if columns else np.empty((num_rows, 0))
 
 
-def _require_numbers(name: str, columns: Any, dtypes: list, kinds: list[str]) -> None:
+def _require_numbers(name: str, columns: Any, dtypes: list[Any], kinds: list[str]) -> None:
     wrong = [
         (column, dtype)
         for column, dtype, kind in zip(columns, dtypes, kinds, strict=True)

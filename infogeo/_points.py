@@ -1,19 +1,345 @@
-"""Points and tangent vectors that are objects: several arrays over the same batch axes.
+"""Containers of points and of tangent vectors: several arrays over the same batch axes.
 
-Such a class is a frozen dataclass with two class attributes, both with one entry for each field:
-``event_axes``, how many axes at the end of its array are not batch axes, and ``rules``, the gate's
-rule for its values. Its constructor takes the fields in that order. Nothing here knows more about
-it.
+A space whose points are objects derives the class of its points from `Points` and the class of its
+tangent vectors from `Vectors`. Such a class is a frozen dataclass that declares three things: its
+fields, each of them an array; ``rules``, which says for each field what the gate requires of it;
+and a constructor, which hands the fields to `fill`:
+
+.. code-block:: python
+
+    @dataclass(frozen=True, eq=False, init=False, repr=False)
+    class Poisson(Points):
+        rate: Array
+
+        rules: ClassVar = {"rate": POSITIVE}
+
+        def __init__(self, rate: Any, *, check: bool = True):
+            fill(self, check, rate=rate)
+
+Axes that a rule names (see `infogeo._array.along`) belong to a single point: they are the event
+axes, the last axes of the field. All axes before them are batch axes. Shape, length, indexing,
+iteration, stacking, representation, copies, and the arithmetic of vectors are inherited. They are
+final: no class overrides them.
+
+A point that was built from numbers and lists alone is weak, as these are everywhere: beside arrays
+of another library, dtype or device it adopts theirs. What is computed from it is not weak.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from operator import mul, truediv
+from typing import Any, ClassVar, Self, TypeVar, final
 
 import numpy as np
 
 from infogeo import _array
 from infogeo._array import REAL, Array, Namespace, Rule, bad_value
-from infogeo._names import Named, is_missing, is_nameless, keys, matched_rows
+from infogeo._names import Named, is_missing, is_nameless, is_weak, keys, matched_rows
+
+
+class Container:
+    """What points and tangent vectors have in common: arrays that share their batch axes."""
+
+    rules: ClassVar[dict[str, Rule]]  # by field, in the order of the constructor
+    event_axes: ClassVar[dict[str, int]]  # by field: how many axes at the end are not batch axes
+    __array_ufunc__ = None  # numpy leaves the products of its numbers and a vector to the vector
+    _has_events: ClassVar[bool]
+    _is_weak = False
+    _names: dict[Any, Any] | None = None  # along the axes of the frames that the fields came from
+
+    def __init_subclass__(cls) -> None:
+        if "rules" in vars(cls):
+            cls.event_axes = {field: len(_events(rule)) for field, rule in cls.rules.items()}
+            cls._has_events = any(cls.event_axes.values())
+
+    @property
+    @final
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the batch; () for a single one."""
+        field, axes = next(iter(self.event_axes.items()))
+        shape = tuple(getattr(self, field).shape)
+        return shape[: len(shape) - axes]
+
+    @classmethod
+    @final
+    def stack(cls, points: Sequence[Self]) -> Self:
+        """Stack batches of one shape along a new first axis.
+
+        Parameters
+        ----------
+        points : list
+            Objects of this class, of one library and device.
+
+        Returns
+        -------
+        object of this class
+            Its batch has the shape (len(points), ...).
+
+        Raises
+        ------
+        TypeError, ValueError
+            Objects of another class; arrays of different libraries; an empty list; different
+            shapes.
+
+        Examples
+        --------
+        >>> from infogeo.normal import Normal
+        >>> Normal.stack([Normal(0.0, 1.0), Normal(1.0, 2.0)]).shape
+        (2,)
+        """
+        points = list(points)
+        if not points:
+            raise bad_value("points", "hold at least one point", "the list is empty")
+        for i, point in enumerate(points):
+            require_kind(f"points[{i}]", cls, point)
+            _require_one_shape(i, points[0], point)
+        flat = _flat({f"points[{i}]": (cls, point) for i, point in enumerate(points)})
+        xp, *arrays = _array.gate(False, **flat)
+        num_fields = len(cls.rules)
+        made = make(cls, *(xp.stack(arrays[i::num_fields]) for i in range(num_fields)))
+        _mark(made, _array.names_along(**flat), all(point._is_weak for point in points))
+        return made
+
+    @final
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"a single {type(self).__name__} has no length")
+        return self.shape[0]
+
+    @final
+    def __getitem__(self, key: Any) -> Self:
+        """Index the batch axes with anything that the library's arrays understand."""
+        key = key if isinstance(key, tuple) else (key,)
+        shape = self.shape
+        if sum(map(_axes_taken, key)) > len(shape):
+            raise IndexError(f"too many indices for the batch shape {shape}")
+        has_ellipsis = any(k is Ellipsis for k in key)
+        arrays = (
+            getattr(self, field)[(*key, *(slice(None),) * axes) if has_ellipsis else key]
+            for field, axes in self.event_axes.items()
+        )
+        made = make(type(self), *arrays)
+        _mark(made, _names_of_items(self, key), self._is_weak)
+        return made
+
+    @final
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    @final
+    def __repr__(self) -> str:
+        """Show the numbers of a single small point, else shape, dtype and library."""
+        name, arrays = type(self).__name__, fields(self)
+        is_small = all(_array.is_readable(x) and x.shape[-1:] < (5,) for x in arrays)
+        if is_small and not self.shape:
+            values = (str(np.asarray(_array.on_host(x)).tolist()) for x in arrays)
+            listed = ", ".join(f"{f}={v}" for f, v in zip(self.rules, values, strict=True))
+            return f"{name}({listed})"
+        first = arrays[0]
+        library = type(first).__module__.partition(".")[0]
+        dtype = str(first.dtype).rpartition(".")[2]
+        return f"{name}(batch shape {self.shape}, {dtype}, {library})"
+
+    @final
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles keep: not what is computed again when it is needed."""
+        kept = {*self.rules, "_names", "_is_weak"}
+        return {name: value for name, value in vars(self).items() if name in kept}
+
+
+class Points(Container):
+    """A batch of points of a space."""
+
+
+class Vectors(Container):
+    """A batch of tangent vectors of a space: they are added and multiplied field by field."""
+
+    @final
+    def __add__(self, other: Any) -> Self:
+        return _sum(self, other, 1.0) if type(other) is type(self) else NotImplemented
+
+    @final
+    def __sub__(self, other: Any) -> Self:
+        return _sum(self, other, -1.0) if type(other) is type(self) else NotImplemented
+
+    @final
+    def __neg__(self) -> Self:
+        made = make(type(self), *(-x for x in fields(self)))
+        _mark(made, None, self._is_weak)
+        return made
+
+    @final
+    def __mul__(self, factor: Any) -> Self:
+        return NotImplemented if isinstance(factor, Container) else _scaled(self, factor, mul)
+
+    __rmul__ = __mul__
+
+    @final
+    def __truediv__(self, divisor: Any) -> Self:
+        return NotImplemented if isinstance(divisor, Container) else _scaled(self, divisor, truediv)
+
+
+Class = TypeVar("Class", bound=Container)
+
+
+def _sum(u: Class, v: Class, sign: float) -> Class:
+    """Return u + sign * v."""
+    xp, first, second = gate(False, u=(type(u), u), v=(type(v), v))
+    made = make(type(u), *(x + sign * y for x, y in zip(first, second, strict=True)), xp=xp)
+    _mark(made, None, u._is_weak and v._is_weak)
+    return made
+
+
+def _scaled(v: Class, factor: Any, combine: Callable[[Array, Array], Array]) -> Class:
+    """Combine each field with a number, or with an array over the batch axes."""
+    xp, arrays, given = gate(False, v=(type(v), v), factor=(REAL, factor))
+    require_broadcast({"v": v.shape, "factor": tuple(given.shape)})
+    columns = (given[(..., *(None,) * axes)] for axes in v.event_axes.values())
+    made = make(type(v), *(combine(x, y) for x, y in zip(arrays, columns, strict=True)), xp=xp)
+    _mark(made, None, v._is_weak and is_weak(factor))
+    return made
+
+
+# ---------------------------------------------------------------- making them
+
+
+def fill(made: Container, check: bool, **given: Any) -> None:
+    """Give a new point or vector its fields, after the gate and broadcast to one batch shape.
+
+    Parameters
+    ----------
+    made : Points or Vectors
+        The object whose constructor calls this.
+    check : bool
+        Whether to look at the values.
+    **given : array
+        What the caller gave for each field, in the order of the rules.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `infogeo._array.gate`; event axes that do not fit together; batch axes that do not
+        broadcast.
+    """
+    cls, weak = type(made), list(map(is_weak, given.values()))
+    xp, *arrays = gate_fields(cls, check, **given)
+    if isinstance(arrays[0], np.ndarray):
+        # The caller may still change theirs. Tensors are shared: gradients flow to them.
+        arrays = [x if w else x.copy() for x, w in zip(arrays, weak, strict=True)]
+    batches = _batches(cls, arrays)
+    if any(batch != batches[0] for batch in batches):
+        require_broadcast(dict(zip(given, batches, strict=True)))
+        arrays = _broadcast(cls, arrays, xp)
+    _set_fields(made, arrays)
+    if all(weak):
+        object.__setattr__(made, "_is_weak", True)
+    elif not all(map(is_nameless, given.values())):
+        _mark(made, _array.names_along(**_with_rules(cls, given)), False)
+
+
+def gate_fields(cls: type[Container], check: bool, **given: Any) -> tuple[Any, ...]:
+    """Check what takes the place of the fields of a class, under names of its own.
+
+    Returns
+    -------
+    xp, *arrays
+        The namespace, and the arrays in the order given, whose batch axes may differ.
+    """
+    xp, *arrays = _array.gate(check, **_with_rules(cls, given))
+    if cls._has_events:
+        _require_events(cls, dict(zip(given, arrays, strict=True)))
+    return (xp, *arrays)
+
+
+def _with_rules(cls: type[Container], given: dict[str, Any]) -> dict[str, tuple[Rule, Any]]:
+    rules = iter(cls.rules.values())
+    return {name: (next(rules), value) for name, value in given.items()}
+
+
+def make(cls: type[Class], *arrays: Array, xp: Namespace | None = None) -> Class:
+    """Build a point or a vector from arrays that satisfy its rules.
+
+    Parameters
+    ----------
+    cls : type
+        The class of the object.
+    *arrays : array
+        Its fields, in order, of one library, dtype and device.
+    xp : namespace, optional
+        That of the arrays, where their batch axes may differ and are to be broadcast.
+    """
+    made = object.__new__(cls)
+    if xp is not None and len(set(_batches(cls, arrays))) > 1:
+        _set_fields(made, _broadcast(cls, arrays, xp))
+    else:
+        _set_fields(made, arrays)
+    return made
+
+
+def _set_fields(made: Container, arrays: Sequence[Array]) -> None:
+    for field, array in zip(made.rules, arrays, strict=True):
+        # The scalars that numpy returns for arrays without axes would count as weak.
+        is_scalar = isinstance(array, np.generic)
+        object.__setattr__(made, field, np.asarray(array) if is_scalar else array)
+
+
+def _mark(made: Container, names: dict[Any, Any] | None, is_weak: bool) -> None:
+    """Let an object keep the names of the frames that it was made from, and whether it is weak.
+
+    Where it meets another one, the two are matched by their names (see `infogeo._names`).
+    """
+    if names:
+        object.__setattr__(made, "_names", names)
+    if is_weak:
+        object.__setattr__(made, "_is_weak", True)
+
+
+def _broadcast(cls: type[Container], arrays: Sequence[Array], xp: Namespace) -> list[Array]:
+    if not cls._has_events:
+        return list(xp.broadcast_arrays(*arrays))
+    batch = np.broadcast_shapes(*_batches(cls, arrays))
+    return [
+        xp.broadcast_to(x, (*batch, *x.shape[len(x.shape) - axes :]))
+        for x, axes in zip(arrays, cls.event_axes.values(), strict=True)
+    ]
+
+
+def _batches(cls: type[Container], arrays: Sequence[Array]) -> list[tuple[int, ...]]:
+    """Return the batch shape of each field."""
+    if not cls._has_events:
+        return [tuple(x.shape) for x in arrays]
+    axes = cls.event_axes.values()
+    return [tuple(x.shape[: len(x.shape) - n]) for x, n in zip(arrays, axes, strict=True)]
+
+
+def _events(rule: Rule) -> list[str]:
+    """Return what the event axes of a field hold."""
+    return [axis for axis in _array.axes_of(rule) if axis != "..."]
+
+
+def _require_events(cls: type[Container], given: dict[str, Array]) -> None:
+    """Raise unless each field has its event axes, all of one length d."""
+    first, d = "", 0
+    for (name, x), rule in zip(given.items(), cls.rules.values(), strict=True):
+        events, shape = _events(rule), tuple(x.shape)
+        if not events:
+            continue
+        if len(events) == 1 and (not shape or shape[-1] == 0):
+            raise bad_value(name, f"have its {events[0]} along the last axis", f"got shape {shape}")
+        first, d = (first, d) if first else (name, *shape[-1:])
+        if len(shape) >= len(events) and set(shape[-len(events) :]) == {d}:
+            continue
+        what = "d x d matrix" if len(events) == 2 else "vector of d entries"
+        seen = f"its shape is {shape}"
+        if name != first:
+            raise bad_value(
+                name,
+                f"hold one {what} for each {first} of d entries",
+                f"{seen} and that of {first} is {tuple(given[first].shape)}",
+            )
+        raise bad_value(name, f"hold one {what} for each point", seen)
+
+
+# ---------------------------------------------------------------- the gate
 
 
 def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -37,26 +363,50 @@ def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
     TypeError
         As `_array.gate`; an argument that is not of its class.
     ValueError
-        As `_array.gate`; points and vectors whose batch axes do not broadcast.
+        As `_array.gate`; points and vectors of different dimensions, or whose batch axes do not
+        broadcast.
     """
-    flat = {}
+    points = {}
     for name, (kind, value) in arguments.items():
-        if isinstance(kind, Rule):
-            flat[name] = kind, value
-            continue
-        require_kind(name, kind, value)
-        for field, rule in kind.rules.items():
-            flat[f"{name}.{field}"] = rule, _with_names(value, field)
+        if not isinstance(kind, Rule):
+            require_kind(name, kind, value)
+            points[name] = value
+    flat = _flat(arguments)
     xp, *arrays = _array.gate(check, **flat)
-    require_broadcast(
-        {n: batch_shape(x) for n, (kind, x) in arguments.items() if not isinstance(kind, Rule)}
-    )
-    given = dict(zip(flat, arrays, strict=True))
+    if len(points) > 1:
+        require_broadcast({name: point.shape for name, point in points.items()})
+        _require_one_dimension(points)
+    given = iter(arrays)
     grouped = (
-        given[name] if name in given else tuple(given[f"{name}.{field}"] for field in kind.rules)
+        tuple(next(given) for _ in kind.rules) if name in points else next(given)
         for name, (kind, _) in arguments.items()
     )
     return (xp, *grouped)
+
+
+def _flat(arguments: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Rule, Any]]:
+    """Return rules and values of all arrays; those of weak points as lists where these adapt."""
+    flat, weak, has_others = {}, {}, False
+    for name, (kind, value) in arguments.items():
+        if isinstance(kind, Rule):
+            flat[name] = kind, value
+            has_others = has_others or not (is_weak(value) or _is_float64(value))
+            continue
+        names = value._names
+        for field, rule in kind.rules.items():
+            array = getattr(value, field)
+            flat[f"{name}.{field}"] = rule, array if names is None else Named(array, names)
+            if value._is_weak:
+                weak[f"{name}.{field}"] = rule, array
+        has_others = has_others or not _is_float64(array)
+    if weak and has_others:
+        flat.update({name: (rule, array.tolist()) for name, (rule, array) in weak.items()})
+    return flat
+
+
+def _is_float64(value: Any) -> bool:
+    """Whether this is an array as weak points have it, so that none of them has to adapt."""
+    return type(value) is np.ndarray and value.dtype == np.float64
 
 
 def gate_mean(
@@ -69,10 +419,11 @@ def gate_mean(
     if weights is None:
         xp, arrays = gate(check, points=(kind, points))
     else:
-        rule, first = _first_field(kind, points)
-        rule = _array.weights_rule(rule, first, weights, axis)
+        require_kind("points", kind, points)
+        field, rule = next(iter(points.rules.items()))
+        rule = _array.weights_rule(rule, getattr(points, field), weights, axis)
         xp, arrays, weights = gate(check, points=(kind, points), weights=(rule, weights))
-    batch = batch_shape(points)
+    batch = points.shape
     if not _array.is_axis(axis, len(batch)):
         raise bad_value(
             "axis", "name one of the batch axes of the points", f"got {axis!r} for {points!r}"
@@ -80,23 +431,12 @@ def gate_mean(
     if batch[axis] == 0:
         raise bad_value("points", "hold at least one point", f"got {points!r}")
     if weights is None:
-        first_axes = next(iter(kind.event_axes.values()))  # type: ignore[attr-defined]
+        first_axes = next(iter(points.event_axes.values()))
         weights = xp.ones_like(arrays[0][(..., *(0,) * first_axes)])
     return xp, arrays, _array.normalised_weights(weights, batch, axis, check, xp)
 
 
-def _first_field(kind: Any, points: Any) -> tuple[Rule, Array]:
-    require_kind("points", kind, points)
-    field, rule = next(iter(kind.rules.items()))
-    return rule, getattr(points, field)
-
-
-def is_point(value: Any) -> bool:
-    """Whether this is an object of such a class."""
-    return isinstance(getattr(value, "event_axes", None), dict)
-
-
-def require_kind(name: str, kind: type, value: Any) -> None:
+def require_kind(name: str, kind: Any, value: Any) -> None:
     """Raise unless the argument is of the class, with the way to make one."""
     if isinstance(value, kind):
         return
@@ -104,7 +444,7 @@ def require_kind(name: str, kind: type, value: Any) -> None:
     if isinstance(value, list | tuple) and value and isinstance(value[0], kind):
         advice = f"Stack them with {cls}.stack({name})."
     else:
-        advice = f"Make one with {cls}({', '.join(kind.event_axes)})."  # type: ignore[attr-defined]
+        advice = f"Make one with {cls}({', '.join(kind.rules)})."
     raise TypeError(f"{name} must be a {cls}: got {_described(value)}. {advice}")
 
 
@@ -127,93 +467,32 @@ def require_broadcast(shapes: dict[str, tuple[int, ...]]) -> None:
                     )
 
 
-# ---------------------------------------------------------------- batches
+def _require_one_dimension(points: dict[str, Any]) -> None:
+    """Raise unless the event axes of all points and vectors are as long as those of the first."""
+    (first, point), *others = points.items()
+    if not point._has_events:
+        return
+    expected = _dimension(point)
+    for name, other in others:
+        if _dimension(other) != expected:
+            raise ValueError(
+                f"{first} and {name} must have the same dimension: {first} has {expected} and "
+                f"{name} has {_dimension(other)}."
+            )
 
 
-def make(cls: type, *arrays: Array) -> Any:
-    """Build a point or a vector from arrays that are as they have to be."""
-    made: Any = object.__new__(cls)
-    for field, array in zip(cls.event_axes, arrays, strict=True):  # type: ignore[attr-defined]
-        # The scalars that numpy returns for arrays without axes would count as weak.
-        is_scalar = isinstance(array, np.generic)
-        object.__setattr__(made, field, np.asarray(array) if is_scalar else array)
-    return made
+def _dimension(point: Any) -> int:
+    return int(next(getattr(point, f).shape[-1] for f, axes in point.event_axes.items() if axes))
 
 
-def keep_names(made: Any, **arguments: tuple[Rule, Any]) -> None:
-    """Let a new object keep the names of the frames and series that it was made from.
-
-    Where it meets another one, the two are matched by them (see `infogeo._names`).
-    """
-    _set_names(made, _array.names_along(**arguments))
-
-
-def keep_names_of_fit(
-    made: Any, samples: Any, num_axes: int, labels: Any = None, classes: Any = None
-) -> None:
-    """Let what was fitted keep the names of the columns, and of classes in the place of rows."""
-    rule = next(iter(made.rules.values()))
-    names = _array.names_along(samples=(rule, samples))
-    rows = keys(_array.axes_of(rule), num_axes)[0]
-    names.pop(rows, None)
-    if labels is not None and not is_nameless(labels):
-        names[rows] = list(classes)
-    _set_names(made, names)
-
-
-def _set_names(made: Any, names: dict) -> None:
-    if names:
-        object.__setattr__(made, "_names", names)
-
-
-def _with_names(point: Any, field: str) -> Any:
-    names = vars(point).get("_names")
-    array = getattr(point, field)
-    return array if names is None else Named(array, names)
-
-
-def _names_of_items(point: Any, key: tuple) -> dict:
-    """Return the names that stay when the first batch axes are indexed with a key."""
-    names = vars(point).get("_names", {})
-    is_from_left = not any(k is Ellipsis for k in key[:-1])
-    untouched = len(batch_shape(point)) - sum(map(_axes_taken, key)) if is_from_left else 0
-    return {axis: n for axis, n in names.items() if isinstance(axis, str) or axis[1] <= untouched}
-
-
-def fields(point: Any) -> list[Array]:
-    """Return the arrays of a point."""
-    return [getattr(point, field) for field in point.event_axes]
-
-
-def batch_shape(point: Any) -> tuple[int, ...]:
-    """Return the shape of the batch: () for a single point."""
-    field, axes = next(iter(point.event_axes.items()))
-    shape = tuple(getattr(point, field).shape)
-    return shape[: len(shape) - axes]
-
-
-def length(point: Any) -> int:
-    """Return the number of points along the first batch axis."""
-    shape = batch_shape(point)
-    if not shape:
-        raise TypeError(f"a single {type(point).__name__} has no length")
-    return shape[0]
-
-
-def getitem(point: Any, key: Any) -> Any:
-    """Index the batch axes with anything that the library's arrays understand."""
-    key = key if isinstance(key, tuple) else (key,)
-    shape = batch_shape(point)
-    if sum(_axes_taken(k) for k in key) > len(shape):
-        raise IndexError(f"too many indices for the batch shape {shape}")
-    has_ellipsis = any(k is Ellipsis for k in key)
-    arrays = (
-        getattr(point, field)[(*key, *(slice(None),) * axes) if has_ellipsis else key]
-        for field, axes in point.event_axes.items()
-    )
-    made = make(type(point), *arrays)
-    _set_names(made, _names_of_items(point, key))
-    return made
+def _require_one_shape(i: int, first: Any, point: Any) -> None:
+    for field in first.rules:
+        seen, expected = (tuple(getattr(x, field).shape) for x in (point, first))
+        if seen != expected:
+            raise ValueError(
+                f"points must have one shape: points[0].{field} has shape {expected} and "
+                f"points[{i}].{field} has {seen}."
+            )
 
 
 def _axes_taken(key: Any) -> int:
@@ -223,82 +502,31 @@ def _axes_taken(key: Any) -> int:
     return key.ndim if is_mask else 1
 
 
-def iterate(point: Any) -> Iterator[Any]:
-    """Yield the points along the first batch axis."""
-    return (getitem(point, i) for i in range(length(point)))
-
-
-def stack(cls: type, points: Any) -> Any:
-    """Stack points of one batch shape along a new first axis."""
-    points = list(points)
-    if not points:
-        raise bad_value("points", "hold at least one point", "the list is empty")
-    flat = {}
-    for i, point in enumerate(points):
-        require_kind(f"points[{i}]", cls, point)
-        for field, array in zip(point.event_axes, fields(point), strict=True):
-            seen, first = tuple(array.shape), tuple(getattr(points[0], field).shape)
-            if seen != first:
-                raise ValueError(
-                    f"points must have one shape: points[0].{field} has shape {first} and "
-                    f"points[{i}].{field} has {seen}."
-                )
-            rule = cls.rules[field]  # type: ignore[attr-defined]
-            flat[f"points[{i}].{field}"] = rule, _with_names(point, field)
-    xp, *arrays = _array.gate(False, **flat)
-    num_fields = len(cls.event_axes)  # type: ignore[attr-defined]
-    made = make(cls, *(xp.stack(arrays[i::num_fields]) for i in range(num_fields)))
-    keep_names(made, **flat)
-    return made
-
-
-def describe(point: Any) -> str:
-    """Return the representation: the numbers of a single small point, else shape and dtype."""
-    name, shape, arrays = type(point).__name__, batch_shape(point), fields(point)
-    is_small = not shape and all(_array.is_readable(x) and x.shape[-1:] < (5,) for x in arrays)
-    if is_small:
-        values = (str(np.asarray(_array.on_host(x)).tolist()) for x in arrays)
-        listed = ", ".join(f"{f}={v}" for f, v in zip(point.event_axes, values, strict=True))
-        return f"{name}({listed})"
-    first = arrays[0]
-    library = type(first).__module__.partition(".")[0]
-    return f"{name}(batch shape {shape}, {str(first.dtype).rpartition('.')[2]}, {library})"
-
-
-# ---------------------------------------------------------------- tangent vectors
-
-
-def add(u: Any, v: Any, sign: float) -> Any:
-    """Return u + v or u - v, broadcast."""
-    if type(v) is not type(u):
-        return NotImplemented
-    _, first, second = gate(False, u=(type(u), u), v=(type(u), v))
-    return make(type(u), *(x + sign * y for x, y in zip(first, second, strict=True)))
-
-
-def scale(v: Any, factor: Any, *, invert: bool = False) -> Any:
-    """Return v times a number, or times an array over the batch axes; or divided by it."""
-    if is_point(factor):
-        return NotImplemented
-    _, arrays, factor = gate(False, v=(type(v), v), factor=(REAL, factor))
-    require_broadcast({"v": batch_shape(v), "factor": tuple(factor.shape)})
-    scaled = []
-    for array, axes in zip(arrays, v.event_axes.values(), strict=True):
-        beside = factor[(..., *(None,) * axes)]
-        scaled.append(array / beside if invert else array * beside)
-    return make(type(v), *scaled)
+def _names_of_items(point: Any, key: tuple[Any, ...]) -> dict[Any, Any]:
+    """Return the names that stay when the first batch axes are indexed with a key."""
+    if point._names is None:
+        return {}
+    is_from_left = not any(k is Ellipsis for k in key[:-1])
+    untouched = len(point.shape) - sum(map(_axes_taken, key)) if is_from_left else 0
+    return {a: n for a, n in point._names.items() if isinstance(a, str) or a[1] <= untouched}
 
 
 # ---------------------------------------------------------------- one array for all fields
 
 
+def fields(point: Any) -> list[Array]:
+    """Return the arrays of a point."""
+    return [getattr(point, field) for field in point.rules]
+
+
 def pack(point: Any, xp: Namespace) -> Array:
     """Return all fields of a point along one last axis."""
-    batch = batch_shape(point)
-    return xp.concat([xp.reshape(x, (*batch, -1)) for x in fields(point)], axis=-1)
+    return xp.concat([xp.reshape(x, (*point.shape, -1)) for x in fields(point)], axis=-1)
 
 
-def unpack(cls: type, packed: Array, event_shapes: list[tuple[int, ...]], xp: Namespace) -> Any:
+def unpack(
+    cls: type[Class], packed: Array, event_shapes: list[tuple[int, ...]], xp: Namespace
+) -> Class:
     """Return the point whose fields `pack` has put into one array."""
     arrays, start = [], 0
     for shape in event_shapes:
@@ -319,7 +547,57 @@ def event_shapes(point: Any) -> list[tuple[int, ...]]:
 # ---------------------------------------------------------------- classes of samples
 
 
-def rows_of_classes(
+def fit(
+    cls: type[Class],
+    samples: Any,
+    labels: Any,
+    shape: tuple[int, ...],
+    fit_rows: Callable[[str, Any], Sequence[Array]],
+    xp: Namespace,
+) -> Class:
+    """Return the point that is fitted to samples, or a batch of one point for each class.
+
+    Parameters
+    ----------
+    cls : type
+        The class of the points.
+    samples : array or frame
+        As the caller gave them, with their names.
+    labels : array, list or None
+        The class of each sample; None if all are of one class.
+    shape : tuple
+        That of the samples: (n,) or (n, d).
+    fit_rows : callable
+        ``fit_rows(name, rows)`` returns the fields of the point fitted to some rows: their
+        numbers, or all if these are None. The name is that of the samples in error messages.
+    xp : namespace
+        That of the fields.
+    """
+    classes = None
+    if labels is None:
+        made = make(cls, *fit_rows("samples", None))
+    else:
+        found, members = _rows_of_classes(labels, samples, shape[0])
+        classes = found.tolist()
+        if not classes:
+            raise bad_value("samples", "hold at least 2 rows", "there are none")
+        parts = [
+            fit_rows(f"samples of class {name!r}", rows)
+            for name, rows in zip(classes, members, strict=True)
+        ]
+        made = make(cls, *(xp.stack(arrays) for arrays in zip(*parts, strict=True)))
+    # The names of the columns stay. Those of the rows give way to those of the classes.
+    rule = next(iter(cls.rules.values()))
+    names = _array.names_along(samples=(rule, samples))
+    rows = keys(_array.axes_of(rule), len(shape))[0]
+    names.pop(rows, None)
+    if labels is not None and not is_nameless(labels):
+        names[rows] = classes
+    _mark(made, names, False)
+    return made
+
+
+def _rows_of_classes(
     labels: Any, samples: Any, num_samples: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the labels that occur, in the order of `numpy.unique`, and the rows of each.

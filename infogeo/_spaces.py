@@ -1,16 +1,45 @@
-"""The registry of spaces: the one place that knows their names.
+"""Spaces: what the package asks of a statistical manifold, and the registry of those it knows.
 
-A space is a module or an object with ``fisher_rao_distance``. Each module of the registry declares
-``POINTS``, what its points are: a `Rule` of the gate for predictions as arrays, or the class of
-points that are objects. Modules are imported when a space is first asked for.
+A space is a module, or an object, whose attributes are those of this table. ``docs/spaces.md``
+says each of them in full, and `tests` compare the two. Nothing else in the package knows which
+space it is given: the distance of two objects, neighbours, means, files, heads and plots ask it.
+
+Declared:
+
+- ``POINTS``: a `Rule` of the gate for points that are arrays, or the class of points that are
+  objects (see `infogeo._points`).
+- ``TANGENTS``: the class of the tangent vectors, beside points that are objects.
+- ``SPHERE``: the `SphereChart` of a space whose points are distributions over outcomes.
+- ``DISTRIBUTIONS``: which distributions of torch and scipy are points, by the names of the
+  parameters that make the point: ``{"scipy.stats.poisson": ("mu",)}``.
+- ``RAW``: the `RawParameters` that a network may put out, for a head.
+- ``ORTHOGONAL``: True if the fields of points are orthogonal coordinates of the Fisher metric.
+- ``AFFINE``: ``AFFINE(point, shift, factor, check=True)`` is the distribution of shift + factor X,
+  in a space that has it.
+
+Required verbs: ``fisher_rao_distance``, and ``inner_product`` or ``norm``. Optional ones:
+``dimension``, ``exp_map``, ``log_map``, ``parallel_transport``, ``e_transport``, ``m_transport``,
+``kl_divergence``, ``log_density``, ``window``. Derived from these where a space has none of its
+own (`verb`): the other one of ``inner_product`` and ``norm``, ``fisher_rao_squared_distance``,
+``fisher_rao_geodesic``, ``jeffreys_divergence``.
+
+A file that builds its space as an object calls that object ``SPACE``. Modules are imported when a
+space is first asked for.
 """
 
+import functools
 import importlib
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from infogeo._array import Rule, bad_value
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+
+from infogeo import _array
+from infogeo._array import Array, Namespace, bad_value, gate
 
 # A new space adds its line here.
 _MODULES = {
@@ -18,8 +47,72 @@ _MODULES = {
     "logits": "infogeo.logits",
     "normal": "infogeo.normal",
     "multivariate_normal": "infogeo.multivariate_normal",
+    "poisson": "infogeo.manifolds.poisson",
 }
-_NAMES = {module: name for name, module in _MODULES.items()}
+
+
+@dataclass(frozen=True)
+class SphereChart:
+    r"""How points that are predictions lie on the unit sphere, as the vectors sqrt(p).
+
+    Its functions take arrays that the gate has seen, and their namespace.
+
+    Parameters
+    ----------
+    unit_vectors : callable
+        ``unit_vectors(points, xp)``: the vectors sqrt(p), shape (..., c).
+    combined : callable
+        ``combined(coefficients, points, xp)``: the point whose root is proportional to the sum
+        of the roots of points (..., n, c) times coefficients (..., n) that are not negative.
+    probabilities, logits : callable
+        ``probabilities(points, xp)``, ``logits(points, xp)``: what the points are as these.
+    converted : callable
+        ``converted(chart, points, xp)``: the points of this space that are those of another chart.
+    cooled : callable
+        ``cooled(points, temperature)``: points with their logits divided by a number, up to a
+        factor of the probabilities.
+    excluded : float
+        The entry of an outcome of probability 0.
+    """
+
+    unit_vectors: Callable[[Array, Namespace], Array]
+    combined: Callable[[Array, Array, Namespace], Array]
+    probabilities: Callable[[Array, Namespace], Array]
+    logits: Callable[[Array, Namespace], Array]
+    converted: Callable[["SphereChart", Array, Namespace], Array]
+    cooled: Callable[[Array, float], Array]
+    excluded: float
+
+
+@dataclass(frozen=True)
+class RawParameters:
+    """Parameters of points that may be any real numbers, as a network puts them out.
+
+    Each point has a fixed number of them, and they are orthogonal in the Fisher metric. The
+    functions work where the point itself would overflow or underflow: a rate of exp(1000). They
+    take tuples with one array for each parameter, and can be pickled.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What the parameters are, in the plural: as messages call them.
+    log_lengths : callable
+        ``log_lengths(z, xp)``: for each parameter the logarithm of the Fisher length of its unit
+        vector.
+    distance : callable
+        ``distance(z, w, xp)``: the Fisher-Rao distance.
+    geodesic : callable
+        ``geodesic(z, w, t, xp)``: the parameters on the shortest path, for t of shape (k,), whose
+        axis comes first in the result.
+    """
+
+    names: tuple[str, ...]
+    log_lengths: Callable[[Any, Namespace], tuple[Array, ...]]
+    distance: Callable[[Any, Any, Namespace], Array]
+    geodesic: Callable[[Any, Any, Array, Namespace], tuple[Array, ...]]
+
+
+# ---------------------------------------------------------------- names and objects
 
 
 def resolve(space: Any, *, argument: str = "space") -> Any:
@@ -27,16 +120,59 @@ def resolve(space: Any, *, argument: str = "space") -> Any:
 
     A name is one of the registry, or the dotted name of any other module that is a space.
     """
-    if not isinstance(space, str):
-        return space
-    try:
-        return importlib.import_module(_MODULES.get(space, space))
-    except (ImportError, ValueError, TypeError):  # no such module; an empty or a relative name
-        raise bad_value(
-            argument,
-            f"be a space or the name of one ({', '.join(_MODULES)})",
-            f"got {space!r}",
-        ) from None
+    if isinstance(space, str):
+        try:
+            space = importlib.import_module(_MODULES.get(space, space))
+        except (ImportError, ValueError, TypeError):  # no such module; an empty or a relative name
+            raise bad_value(
+                argument,
+                f"be a space or the name of one ({', '.join(_MODULES)})",
+                f"got {space!r}",
+            ) from None
+    return getattr(space, "SPACE", space)
+
+
+def name_of(space: Any) -> Any:
+    """Return the name that stands for a space, to be stored; other objects stand for themselves."""
+    if isinstance(space, ModuleType):
+        space = space.__name__
+    if isinstance(space, str):
+        return next((name for name, module in _MODULES.items() if space == module), space)
+    return next((name for name, known in _loaded().items() if known is space), space)
+
+
+def title_of(space: Any) -> str:
+    """Return what messages call a space: the name of its module."""
+    name = name_of(space)
+    return _MODULES.get(name, name) if isinstance(name, str) else type(space).__name__
+
+
+def _loaded() -> dict[str, Any]:
+    """Return the spaces of the registry whose modules have been imported, by their names."""
+    modules = {name: sys.modules.get(module) for name, module in _MODULES.items()}
+    return {name: getattr(m, "SPACE", m) for name, m in modules.items() if m is not None}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the registry."""
+    return tuple(_MODULES)
+
+
+def registered() -> dict[str, Any]:
+    """Return all spaces of the registry by their names."""
+    return {name: resolve(name) for name in _MODULES}
+
+
+def of_point(point: Any) -> Any:
+    """Return the space whose points are objects of this one's class, None if there is none."""
+    for space in _loaded().values():
+        declared = getattr(space, "POINTS", None)
+        if isinstance(declared, type) and isinstance(point, declared):
+            return space
+    return None
+
+
+# ---------------------------------------------------------------- what a space has
 
 
 def with_distance(space: Any, *, argument: str = "space") -> Any:
@@ -50,39 +186,79 @@ def with_distance(space: Any, *, argument: str = "space") -> Any:
     return resolved
 
 
-def name_of(space: Any) -> Any:
-    """Return the name that stands for a module, to be stored; objects stand for themselves."""
-    if isinstance(space, ModuleType):
-        space = space.__name__
-    return _NAMES.get(space, space) if isinstance(space, str) else space
-
-
-def rule_of(space: Any) -> Rule | None:
-    """Return the gate's rule for predictions as arrays, None for spaces with rules of their own.
-
-    Other people's spaces have rules of their own, even one that hands on what a module of the
-    registry declares: their geometry need not be the sphere's.
-    """
-    name = name_of(space)
-    if not isinstance(name, str) or name not in _MODULES:
-        return None
-    declared = resolve(name).POINTS
-    return declared if isinstance(declared, Rule) else None
+def chart_of(space: Any) -> SphereChart | None:
+    """Return the sphere chart of a space of predictions, None for any other space."""
+    return getattr(space, "SPHERE", None)
 
 
 def of_predictions(space: Any, *, argument: str = "space") -> Any:
     """Return the space of a name, module or object, which has to be one of predictions."""
     resolved = resolve(space, argument=argument)
-    if rule_of(resolved) is None:
+    if chart_of(resolved) is None:
         raise bad_value(argument, "be infogeo.simplex or infogeo.logits", f"got {space!r}")
     return resolved
 
 
-def of_point(point: Any) -> Any:
-    """Return the space whose points are objects of this one's class, None if there is none."""
-    loaded = (sys.modules.get(module) for module in _MODULES.values())
-    for space in loaded:
-        declared = getattr(space, "POINTS", None)
-        if isinstance(declared, type) and isinstance(point, declared):
-            return space
-    return None
+def converted(points: Any, source: Any, target: Any, *, check: bool, argument: str) -> Array:
+    """Return predictions of one space as points of another one."""
+    if source is target:
+        return points
+    xp, points = gate(check, **{argument: (source.POINTS, points)})
+    return target.SPHERE.converted(source.SPHERE, points, xp)
+
+
+# ---------------------------------------------------------------- derived verbs
+
+
+def verb(space: Any, name: str) -> Callable[..., Any]:
+    """Return a verb of a space: its own, or the one that follows from the others.
+
+    Raises
+    ------
+    TypeError
+        A space that has neither.
+    """
+    own = getattr(space, name, None)
+    if own is not None:
+        return own
+    for needed, derive in _DERIVED.get(name, ()):
+        if all(hasattr(space, part) for part in needed):
+            return functools.partial(derive, space)
+    ways = [" and ".join(needed) for needed, _ in _DERIVED.get(name, ())]
+    raise TypeError(f"space must have {' or '.join([name, *ways])}: got {space!r}.")
+
+
+def _norm(space: Any, p: Any, v: Any, **options: Any) -> Array:
+    squared = space.inner_product(p, v, v, **options)
+    xp = array_namespace(squared)
+    return _array.safe_sqrt(_array.clip(squared, xp, min=0.0), xp)
+
+
+def _inner_product(space: Any, p: Any, u: Any, v: Any, **options: Any) -> Array:
+    plus, minus = (space.norm(p, x, **options) for x in (u + v, u - v))
+    return 0.25 * (plus**2 - minus**2)
+
+
+def _squared_distance(space: Any, p: Any, q: Any, **options: Any) -> Array:
+    return space.fisher_rao_distance(p, q, **options) ** 2
+
+
+def _geodesic(space: Any, p: Any, q: Any, t: Any, **options: Any) -> Any:
+    v = space.log_map(p, q, **options)
+    t = t if is_array_api_obj(t) else np.asarray(t)
+    times = _array.as_leading(t, v, array_namespace(t)) if t.shape else t[()]
+    return space.exp_map(p, times * v, **options)
+
+
+def _jeffreys_divergence(space: Any, p: Any, q: Any, **options: Any) -> Array:
+    return space.kl_divergence(p, q, **options) + space.kl_divergence(q, p, **options)
+
+
+# For each verb the ways to derive it: what a space needs for it, and how.
+_DERIVED: dict[str, tuple[tuple[tuple[str, ...], Callable[..., Any]], ...]] = {
+    "norm": ((("inner_product",), _norm),),
+    "inner_product": ((("norm",), _inner_product),),
+    "fisher_rao_squared_distance": ((("fisher_rao_distance",), _squared_distance),),
+    "fisher_rao_geodesic": ((("exp_map", "log_map"), _geodesic),),
+    "jeffreys_divergence": ((("kl_divergence",), _jeffreys_divergence),),
+}

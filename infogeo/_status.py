@@ -48,8 +48,8 @@ class SolveError(RuntimeError):
     failed : tuple of int or None
         For a batch, which of its members failed; the others are solved in `result`.
     message : object or None
-        What happened, in parts: of `c_maximize` and what builds on it, ``message.said(features=,
-        outcomes=)`` writes it with names for numbers.
+        What happened, in parts: of `maxent`, ``message.said(features=, outcomes=, classes=)``
+        writes it with these names, and ``message.said()`` with numbers.
     """
 
     def __init__(

@@ -6,19 +6,36 @@ meets each of the second in one point at most, at a right angle. What needs a so
 `infogeo.maxent`, and its proofs come along.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _divergence, maxent
-from infogeo._array import LOGITS, PROBABILITIES, REAL, UNIT_INTERVAL, Rule, along, bad_value, gate
+from infogeo._array import (
+    LOGITS,
+    PROBABILITIES,
+    REAL,
+    UNIT_INTERVAL,
+    Array,
+    Namespace,
+    Rule,
+    along,
+    bad_value,
+    gate,
+)
+from infogeo._docs import finish
 from infogeo._names import Named, numbered
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
+from infogeo.maxent import Projection
+from infogeo.maxent._wording import Message, failure
 
 __all__ = ["ExponentialFamily", "MixtureFamily", "e_projection", "intersection", "m_projection"]
 
@@ -108,7 +125,7 @@ class ExponentialFamily:
     log_base: _array.Array | None = None
     check: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         given = {"features": (_FEATURES, self.features)}
         if self.log_base is not None:
             given["log_base"] = LOGITS, self.log_base
@@ -125,7 +142,7 @@ class ExponentialFamily:
         _hold(self, features=F, log_base=C, _is_weak=is_weak, _names=names)
 
     @classmethod
-    def through(cls, points, *, check=True):
+    def through(cls, points: Array, *, check: bool = True) -> ExponentialFamily:
         r"""Return the smallest exponential family that contains given distributions.
 
         .. math:: \log p = \textstyle\sum_k w_k \log p_k - \psi, \qquad \sum_k w_k = 1
@@ -135,7 +152,6 @@ class ExponentialFamily:
         points : array, shape (k, c)
             Probabilities along the last axis, all with the same support.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -177,27 +193,27 @@ class ExponentialFamily:
         return cls(_like(features, P, xp), _like(base, P, xp), check=check)
 
     @property
-    def num_features(self):
+    def num_features(self) -> int:
         """The number m of rows of the features."""
         return self.features.shape[-2]
 
     @property
-    def num_outcomes(self):
+    def num_outcomes(self) -> int:
         """The number c of outcomes."""
         return self.features.shape[-1]
 
     @property
-    def dimension(self):
+    def dimension(self) -> Array:
         """The number of independent features: the dimension of the family."""
         return _integer(self._span.rank, self.features)
 
     @cached_property
-    def _span(self):
+    def _span(self) -> _Span:
         allowed = _to_host("log_base", self.log_base) > -math.inf
         roundoff = _roundoff(self.features, array_namespace(self.features))
         return _decompose(_to_host("features", self.features), allowed, roundoff)
 
-    def _gate(self, **arguments):
+    def _gate(self, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
         """Return the namespace, F, C and the arguments, all of one library, dtype and device."""
         held = _held(self, ("features", "log_base"), arguments)
         xp, F, C, *given = gate(self.check, **held, **arguments)
@@ -213,15 +229,14 @@ class ExponentialFamily:
         _check_batches(**batches)
         return xp, F, C, *given
 
-    def log_partition(self, theta):
-        r"""Logarithm of the partition function.
+    def log_partition(self, theta: Array) -> Array:
+        r"""Return the logarithm of the partition function.
 
         .. math:: \psi(\theta) = \log \textstyle\sum_y \exp(C_y + \theta' F_y)
 
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -241,15 +256,14 @@ class ExponentialFamily:
         xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.logsumexp(C + _combined(theta, F, xp), xp)[..., 0]
 
-    def log_probabilities(self, theta):
-        r"""Log-probabilities of a member.
+    def log_probabilities(self, theta: Array) -> Array:
+        r"""Return the log-probabilities of a member.
 
         .. math:: \log p_\theta(y) = C_y + \theta' F_y - \psi(\theta)
 
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -259,7 +273,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -269,15 +282,14 @@ class ExponentialFamily:
         xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.log_softmax(C + _combined(theta, F, xp), xp)
 
-    def probabilities(self, theta):
-        r"""Probabilities of a member.
+    def probabilities(self, theta: Array) -> Array:
+        r"""Return the probabilities of a member.
 
         .. math:: p_\theta(y) = \exp(C_y + \theta' F_y - \psi(\theta))
 
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -287,7 +299,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -297,7 +308,7 @@ class ExponentialFamily:
         xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _array.softmax(C + _combined(theta, F, xp), xp)
 
-    def expectation_parameters(self, theta):
+    def expectation_parameters(self, theta: Array) -> Array:
         r"""Return the expectation parameters of a member.
 
         .. math:: \eta = E_\theta[F] = \nabla \psi(\theta)
@@ -305,7 +316,6 @@ class ExponentialFamily:
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -315,7 +325,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -325,8 +334,8 @@ class ExponentialFamily:
         xp, F, C, theta = self._gate(theta=(_OF_FEATURES, theta))
         return _expectation(_array.softmax(C + _combined(theta, F, xp), xp), F, xp)
 
-    def natural_parameters(self, eta):
-        r"""Natural parameters of the member with given expectations.
+    def natural_parameters(self, eta: Array) -> Array:
+        r"""Return the natural parameters of the member with given expectations.
 
         .. math:: \theta = \nabla \phi(\eta): \qquad E_\theta[F] = \eta
 
@@ -343,7 +352,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
         SolveError
             No member has these expectations: either no distribution has, which
             ``error.result.certificate`` proves, or only one on the boundary, which theta
@@ -364,8 +372,8 @@ class ExponentialFamily:
         _require_full_support(found, C, xp)
         return found.theta
 
-    def negative_entropy(self, eta):
-        r"""Legendre transform of the log-partition: the negative entropy relative to the base.
+    def negative_entropy(self, eta: Array) -> Array:
+        r"""Return the negative entropy relative to the base, the Legendre transform of psi.
 
         .. math:: \phi(\eta) = \max_\theta \{\theta' \eta - \psi(\theta)\}
                   = E_p[\log p - C] = -\max \{H(p) + E_p[C] : E_p[F] = \eta\}
@@ -385,7 +393,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
         SolveError
             No distribution has these expectations: phi is infinite, and
             ``error.result.certificate`` proves it.
@@ -403,15 +410,14 @@ class ExponentialFamily:
         _, F, C, eta = self._gate(eta=(_OF_FEATURES, eta))
         return -_solve("phi(eta) is infinite, or not known.", F, eta, C).value
 
-    def fisher_information(self, theta):
-        r"""Fisher information matrix in natural coordinates: the covariance of the features.
+    def fisher_information(self, theta: Array) -> Array:
+        r"""Return the Fisher information matrix in natural coordinates: the features' covariance.
 
         .. math:: g(\theta) = \nabla^2 \psi(\theta) = \mathrm{Cov}_\theta[F]
 
         Parameters
         ----------
         theta : array, shape (..., m)
-            Natural parameters.
 
         Returns
         -------
@@ -421,7 +427,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Examples
         --------
@@ -432,8 +437,8 @@ class ExponentialFamily:
         p, above = _centred_features(C + _combined(theta, F, xp), F, xp)
         return xp.matmul(above * p[..., None, :], xp.matrix_transpose(above))
 
-    def expectation_fisher_information(self, eta):
-        r"""Fisher information matrix in expectation coordinates: the inverse of the covariance.
+    def expectation_fisher_information(self, eta: Array) -> Array:
+        r"""Return the Fisher information matrix in expectation coordinates, the inverse covariance.
 
         .. math:: g(\eta) = \nabla^2 \phi(\eta) = \mathrm{Cov}[F]^+
 
@@ -477,8 +482,8 @@ class ExponentialFamily:
         half = xp.matmul(directions, xp.linalg.inv(upper))
         return xp.matmul(half, xp.matrix_transpose(half))
 
-    def kl_divergence(self, theta_1, theta_2):
-        r"""Kullback-Leibler divergence of two members: the Bregman divergence of psi.
+    def kl_divergence(self, theta_1: Array, theta_2: Array) -> Array:
+        r"""Return the Kullback-Leibler divergence of two members, the Bregman divergence of psi.
 
         .. math:: \mathrm{KL}(p_{\theta_1}, p_{\theta_2}) = \psi(\theta_2) - \psi(\theta_1)
                   - (\theta_2 - \theta_1)' \eta_1
@@ -496,7 +501,6 @@ class ExponentialFamily:
         Raises
         ------
         TypeError, ValueError
-            As `log_partition`.
 
         Notes
         -----
@@ -530,8 +534,8 @@ class ExponentialFamily:
         near = xp.log1p(xp.where(is_near, excess, xp.zeros_like(excess)))
         return xp.where(is_near, near, far)
 
-    def e_geodesic(self, theta_1, theta_2, t):
-        r"""Natural parameters of a point of the e-geodesic between two members.
+    def e_geodesic(self, theta_1: Array, theta_2: Array, t: Array) -> Array:
+        r"""Return the natural parameters of a point of the e-geodesic between two members.
 
         .. math:: \theta(t) = (1 - t) \theta_1 + t \theta_2
 
@@ -540,7 +544,6 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
-            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -563,8 +566,8 @@ class ExponentialFamily:
         t = _array.as_leading(t, theta_1 + theta_2, xp)
         return (1.0 - t) * theta_1 + t * theta_2
 
-    def m_geodesic(self, theta_1, theta_2, t):
-        r"""Natural parameters of a point of the family's own m-geodesic between two members.
+    def m_geodesic(self, theta_1: Array, theta_2: Array, t: Array) -> Array:
+        r"""Return the natural parameters of a point of the family's m-geodesic between two members.
 
         .. math:: \eta(t) = (1 - t) \eta_1 + t \eta_2
 
@@ -573,7 +576,6 @@ class ExponentialFamily:
         theta_1, theta_2 : array, shape (..., m)
             Natural parameters of the ends; leading axes broadcast.
         t : float or array
-            Parameter in [0, 1]. Its axes come first in the result.
 
         Returns
         -------
@@ -607,15 +609,14 @@ class ExponentialFamily:
         t = _array.as_leading(t, ends[0] + ends[1], xp)
         return self.natural_parameters((1.0 - t) * ends[0] + t * ends[1])
 
-    def contains(self, p, *, tol=None):
-        r"""Whether distributions are members.
+    def contains(self, p: Array, *, tol: float | None = None) -> Array:
+        r"""Tell whether distributions are members.
 
         .. math:: \log p - C \in \mathrm{span}(F_1, \ldots, F_m, 1)
 
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
         tol : float or None
             How far log p may be from C + theta'F - psi, in nats at the worst outcome, for the
             theta of least squares. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -718,7 +719,7 @@ class MixtureFamily:
     targets: _array.Array = 0.0
     check: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         is_weak = _is_weak(self.features) and _is_weak(self.targets)
         features = numbered(("features", "outcomes"), self.features, self.targets)
         given = {"features": (_FEATURES, features), "targets": (_OF_FEATURES, self.targets)}
@@ -732,7 +733,7 @@ class MixtureFamily:
         _hold(self, features=F, targets=b, _is_weak=is_weak, _names=names)
 
     @classmethod
-    def through(cls, points, *, check=True):
+    def through(cls, points: Array, *, check: bool = True) -> MixtureFamily:
         r"""Return the smallest mixture family that contains given distributions.
 
         .. math:: M = \{p : p = \textstyle\sum_k w_k p_k, \; \sum_k w_k = 1, \; p_y \ge 0\}
@@ -744,7 +745,6 @@ class MixtureFamily:
         points : array, shape (k, c)
             Probabilities along the last axis.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -781,17 +781,17 @@ class MixtureFamily:
         return cls(_like(features, P, xp), _like(targets, P, xp), check=check)
 
     @property
-    def num_features(self):
+    def num_features(self) -> int:
         """The number m of rows of the features."""
         return self.features.shape[-2]
 
     @property
-    def num_outcomes(self):
+    def num_outcomes(self) -> int:
         """The number c of outcomes."""
         return self.features.shape[-1]
 
     @cached_property
-    def center(self):
+    def center(self) -> Projection:
         """The member of maximum entropy: a point inside, with all outcomes that members have.
 
         A `Projection` that is never raised: for an empty family its status is INFEASIBLE, and its
@@ -800,7 +800,7 @@ class MixtureFamily:
         return maxent.c_maximize(self.features, self.targets, throw=False, check=False)
 
     @property
-    def is_empty(self):
+    def is_empty(self) -> Array:
         """Whether no distribution satisfies the constraints; proved by ``center.certificate``."""
         is_empty = self._emptiness
         if is_empty.ndim == 0:
@@ -809,7 +809,7 @@ class MixtureFamily:
         return xp.asarray(is_empty, device=_array.device_of(self.features))
 
     @property
-    def dimension(self):
+    def dimension(self) -> Array:
         """The dimension of the family: 0 for a single point, -1 if it is empty."""
         is_empty = self._emptiness
         support = _to_host("support", self.center.support) > 0.0
@@ -818,7 +818,7 @@ class MixtureFamily:
         return _integer(np.where(is_empty, -1, support.sum(axis=-1) - 1 - rank), self.features)
 
     @cached_property
-    def _emptiness(self):
+    def _emptiness(self) -> np.ndarray:
         """Bool array on the host, of the shape of the batch."""
         found = self.center
         bound = _to_host("error_bound", found.error_bound)
@@ -836,7 +836,7 @@ class MixtureFamily:
             )
         return is_empty
 
-    def _gate(self, **arguments):
+    def _gate(self, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
         """Return the namespace, F, b and the arguments, all of one library, dtype and device."""
         held = _held(self, ("features", "targets"), arguments)
         xp, F, b, *given = gate(self.check, **held, **arguments)
@@ -847,15 +847,14 @@ class MixtureFamily:
         _check_batches(**batches)
         return xp, F, b, *given
 
-    def residual(self, p):
-        r"""Violation of each constraint.
+    def residual(self, p: Array) -> Array:
+        r"""Return the violation of each constraint.
 
         .. math:: E_p[F_i] - b_i
 
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
 
         Returns
         -------
@@ -865,7 +864,6 @@ class MixtureFamily:
         Raises
         ------
         TypeError, ValueError
-            Arrays of different libraries; entries that are not probabilities.
 
         Examples
         --------
@@ -875,15 +873,14 @@ class MixtureFamily:
         xp, F, b, p = self._gate(p=(PROBABILITIES, p))
         return _expectation(_normalised(p, xp), F - b[..., None], xp)
 
-    def contains(self, p, *, tol=None):
-        r"""Whether distributions are members.
+    def contains(self, p: Array, *, tol: float | None = None) -> Array:
+        r"""Tell whether distributions are members.
 
         .. math:: |E_p[F_i] - b_i| \le \mathrm{tol} \cdot \max_y |F_{iy} - b_i|
 
         Parameters
         ----------
         p : array, shape (..., c)
-            Probabilities along the last axis.
         tol : float or None
             Relative to the largest deviation of each feature from its target, so that units do
             not matter. None: the root of the dtype's rounding, 1.5e-8 in float64.
@@ -913,8 +910,8 @@ class MixtureFamily:
 # ---------------------------------------------------------------- projections
 
 
-def m_projection(p, E):
-    r"""Member of an exponential family that is nearest to p: maximum likelihood.
+def m_projection(p: Array, E: ExponentialFamily) -> Projection:
+    r"""Find the member of an exponential family that is nearest to p, by maximum likelihood.
 
     .. math:: \arg\min_{q \in E} \mathrm{KL}(p, q): \qquad E_q[F] = E_p[F]
 
@@ -970,8 +967,8 @@ def m_projection(p, E):
     return maxent.c_maximize(F, _expectation(p, F, xp), log_base=C, check=False)
 
 
-def e_projection(q, M):
-    r"""Member of a mixture family that is nearest to q: the I-projection.
+def e_projection(q: Array, M: MixtureFamily) -> Projection:
+    r"""Find the member of a mixture family that is nearest to q, its I-projection.
 
     .. math:: \arg\min_{p \in M} \mathrm{KL}(p, q): \qquad p \propto q \exp(\theta' F)
 
@@ -991,7 +988,6 @@ def e_projection(q, M):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
     SolveError
         As `infogeo.maxent.c_maximize`: M is empty, or all its members are positive somewhere
         where q is 0.
@@ -1021,8 +1017,8 @@ def e_projection(q, M):
     return maxent.c_maximize(F, b, log_base=C, check=False)
 
 
-def intersection(E, M):
-    r"""Point where an exponential and a mixture family of the same features meet.
+def intersection(E: ExponentialFamily, M: MixtureFamily) -> Projection:
+    r"""Find the point where an exponential and a mixture family of the same features meet.
 
     .. math:: E_C \cap M_D = \{p : p \propto \exp(C + \theta' F), \; E_p[F] = b\}
 
@@ -1070,16 +1066,16 @@ def intersection(E, M):
     return _in_other_features(found, F, F_M, C, span, xp)
 
 
-def _with_names_of_m(held):
-    """Return what M holds with names of its own for its features: they need not be those of E."""
+def _with_names_of_m(held: Any) -> Any:
+    """Return what M holds, with its features under names of their own: E may name others."""
     if not isinstance(held, Named):
         return held
     names = {f"{key} of M" if key == "features" else key: x for key, x in held.names.items()}
     return Named(held.array, names)
 
 
-def _common_span(F, F_M, C, xp):
-    """Return the decomposition of F, whose span has to be that of F_M up to constants."""
+def _common_span(F: Array, F_M: Array, C: Array, xp: Namespace) -> _Span:
+    """Return the decomposition of F; raise unless F spans what F_M does, up to constants."""
     first, second = _to_host("features", F), _to_host("features", F_M)
     allowed, roundoff = _to_host("log_base", C) > -math.inf, _roundoff(F, xp)
     batch = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
@@ -1099,8 +1095,10 @@ def _common_span(F, F_M, C, xp):
     return spans[0]
 
 
-def _in_other_features(found, F, F_M, C, span, xp):
-    """Return the projection with the theta of minimum norm that does for F what it did for F_M."""
+def _in_other_features(
+    found: Projection, F: Array, F_M: Array, C: Array, span: _Span, xp: Namespace
+) -> Projection:
+    """Return the projection with theta for the features F in the place of F_M."""
     allowed = xp.isfinite(C)
     tilt = _combined(found.theta, F_M, xp)
     tilt = xp.where(allowed, tilt, xp.zeros_like(tilt))
@@ -1111,15 +1109,16 @@ def _in_other_features(found, F, F_M, C, span, xp):
     return replace(found, theta=theta, log_partition=log_partition)
 
 
-def _solve(what, F, eta, C):
+def _solve(what: str, F: Array, eta: Array, C: Array) -> Projection:
     """Return the projection of C onto the targets eta; an error starts with what it means."""
     try:
         return maxent.c_maximize(F, eta, log_base=C, check=False)
     except SolveError as error:
-        raise SolveError(f"{what} {error}", error.result, error.failed) from None
+        message = Message(f"{what} {{}}", (error.message,))
+        raise failure(message, error.result, error.failed) from None
 
 
-def _require_full_support(found, C, xp):
+def _require_full_support(found: Projection, C: Array, xp: Namespace) -> None:
     """Raise if a solution is a limit of members only."""
     is_limit = _to_host("support", xp.any(found.support != xp.isfinite(C), axis=-1)) > 0.0
     if is_limit.any():
@@ -1135,21 +1134,23 @@ def _require_full_support(found, C, xp):
 # ---------------------------------------------------------------- what families hold
 
 
-def _is_weak(value):
+def _is_weak(value: Any) -> bool:
     return isinstance(value, bool | int | float | list | tuple)
 
 
-def _is_double(value):
+def _is_double(value: Any) -> bool:
     return type(value) is np.ndarray and value.dtype == np.float64
 
 
-def _hold(family, **values):
+def _hold(family: ExponentialFamily | MixtureFamily, **values: Any) -> None:
     """Set attributes of a frozen dataclass while it is being made."""
     for name, value in values.items():
         object.__setattr__(family, name, value)
 
 
-def _held(family, names, arguments):
+def _held(
+    family: Any, names: tuple[str, ...], arguments: dict[str, tuple[Rule, Any]]
+) -> dict[str, tuple[Rule, Any]]:
     """Return what the family holds for the gate: as lists, if it was made of lists only.
 
     Lists adopt the library, dtype and device of the arrays that they meet.
@@ -1162,13 +1163,13 @@ def _held(family, names, arguments):
     return {name: (_RULES_HELD[name], x) for name, x in zip(names, values, strict=True)}
 
 
-def _require_family(name, value, kind):
+def _require_family(name: str, value: Any, kind: type) -> None:
     if not isinstance(value, kind):
         noun = "an" if kind is ExponentialFamily else "a"
         raise TypeError(f"{name} must be {noun} {kind.__name__}: got {type(value).__name__}.")
 
 
-def _check_features(F):
+def _check_features(F: Array) -> None:
     rule = "have shape (..., m, c), one row of c outcome values for each of m features"
     if len(F.shape) < 2:
         advice = "Write features[None, :] for a single feature." if F.shape else ""
@@ -1177,7 +1178,7 @@ def _check_features(F):
         raise bad_value("features", rule, f"got shape {tuple(F.shape)}, which is empty")
 
 
-def _check_last_axis(name, x, size, noun):
+def _check_last_axis(name: str, x: Array, size: int, noun: str) -> None:
     if len(x.shape) == 0 or x.shape[-1] != size:
         raise bad_value(
             name,
@@ -1186,7 +1187,7 @@ def _check_last_axis(name, x, size, noun):
         )
 
 
-def _check_batches(**batches):
+def _check_batches(**batches: tuple[int, ...]) -> None:
     try:
         np.broadcast_shapes(*batches.values())
     except ValueError:
@@ -1194,7 +1195,7 @@ def _check_batches(**batches):
         raise ValueError(f"The leading axes must broadcast: they are {listed}.") from None
 
 
-def _checked_tolerance(tol, like, xp):
+def _checked_tolerance(tol: float | None, like: Array, xp: Namespace) -> float:
     if tol is None:
         return math.sqrt(float(xp.finfo(like.dtype).eps))
     tol = _array.finite_number("tol", tol)
@@ -1206,25 +1207,25 @@ def _checked_tolerance(tol, like, xp):
 # ---------------------------------------------------------------- linear algebra
 
 
-def _normalised(p, xp):
+def _normalised(p: Array, xp: Namespace) -> Array:
     return p / xp.sum(p, axis=-1, keepdims=True)
 
 
-def _combined(theta, F, xp):
+def _combined(theta: Array, F: Array, xp: Namespace) -> Array:
     """Return theta'F, shape (..., c)."""
     if len(F.shape) == 2:
         return xp.matmul(theta, F)
     return xp.matmul(theta[..., None, :], F)[..., 0, :]
 
 
-def _expectation(p, F, xp):
+def _expectation(p: Array, F: Array, xp: Namespace) -> Array:
     """Return E_p[F], shape (..., m)."""
     if len(F.shape) == 2:
         return xp.matmul(p, xp.matrix_transpose(F))
     return xp.matmul(F, p[..., None])[..., 0]
 
 
-def _centred_features(z, F, xp):
+def _centred_features(z: Array, F: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the probabilities of logits, and the features less their expectations."""
     p = _array.softmax(z, xp)
     # The rounding error of the expectation enters the covariance by its square only.
@@ -1238,8 +1239,9 @@ class _Span:
     Parameters
     ----------
     rank : int array, shape (...)
+        How many directions act on distributions.
     acts : bool array, shape (..., k)
-        Which of the k = min(m, c) directions act on distributions: the first `rank`.
+        Which of the k = min(m, c) directions act: the first `rank`.
     directions : array, shape (..., m, k)
         Orthonormal combinations that act; those orthogonal to them give constants.
     rows : array, shape (..., k, c)
@@ -1256,7 +1258,7 @@ class _Span:
     inverse: np.ndarray
 
 
-def _decompose(F, allowed, roundoff):
+def _decompose(F: np.ndarray, allowed: np.ndarray, roundoff: float) -> _Span:
     """Decompose features (..., m, c) over the allowed outcomes (..., c), in float64.
 
     Rows count in units of their own rounding errors: what is below them all is a constant.
@@ -1287,13 +1289,13 @@ def _decompose(F, allowed, roundoff):
     return _Span(rank, acts, directions, rows, inverse)
 
 
-def _principal_rows(centred, rounding):
+def _principal_rows(centred: np.ndarray, rounding: np.ndarray) -> np.ndarray:
     """Return orthonormal rows that span those of `centred`, beyond the rounding of its entries."""
     _, size, rows = np.linalg.svd(centred, full_matrices=False)
     return rows[size > _CAUTION * np.linalg.norm(rounding)]
 
 
-def _complement(rows):
+def _complement(rows: np.ndarray) -> np.ndarray:
     """Return an orthonormal basis of the vectors orthogonal to the rows and to the constants."""
     basis = np.concatenate([np.ones((1, rows.shape[1])), rows])
     complete, _ = np.linalg.qr(basis.T, mode="complete")
@@ -1303,8 +1305,8 @@ def _complement(rows):
 # ---------------------------------------------------------------- between host and device
 
 
-def _to_host(name, x):
-    """Return the values as float64 numpy: ranks are decisions on them."""
+def _to_host(name: str, x: Array) -> np.ndarray:
+    """Return the values as float64 of numpy, by which ranks are decided."""
     if not (_array.is_readable(x) or is_dask_array(x)):
         raise TypeError(
             f"{name} must have values that can be read: ranks are not found inside jax.jit, "
@@ -1316,7 +1318,7 @@ def _to_host(name, x):
     return np.asarray(x).astype(np.float64, copy=False)
 
 
-def _points_on_host(points):
+def _points_on_host(points: Array) -> np.ndarray:
     """Return the normalised points, shape (k, c), in float64."""
     if len(points.shape) != 2 or points.shape[0] == 0:
         raise bad_value(
@@ -1328,15 +1330,15 @@ def _points_on_host(points):
     return host / host.sum(axis=-1, keepdims=True)
 
 
-def _like(x, array, xp):
+def _like(x: Array, array: Array, xp: Namespace) -> Array:
     return xp.asarray(x, dtype=array.dtype, device=_array.device_of(array))
 
 
-def _roundoff(x, xp):
+def _roundoff(x: Array, xp: Namespace) -> float:
     return float(xp.finfo(x.dtype).eps)
 
 
-def _integer(counts, like):
+def _integer(counts: np.ndarray, like: Array) -> Any:
     """Return a Python int, or for a batch an int array of the library of `like`."""
     if counts.ndim == 0:
         return int(counts)
@@ -1344,6 +1346,14 @@ def _integer(counts, like):
     return xp.asarray(counts, device=_array.device_of(like))
 
 
-def _failed(flags):
+def _failed(flags: np.ndarray) -> tuple[int, ...] | None:
     """Return the numbers of the flagged members of a batch, None if it is no batch."""
     return tuple(int(i) for i in np.flatnonzero(flags)) if flags.ndim else None
+
+
+finish(
+    globals(),
+    {
+        "theta : array, shape (..., m)": "Natural parameters.",
+    },
+)

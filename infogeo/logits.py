@@ -10,14 +10,27 @@ Functions that return a tangent vector return the representative with E_p[v] = 0
 score.
 """
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic
-from infogeo._array import LOGITS, PROBABILITIES, UNIT_INTERVAL, VECTOR, bad_value, gate
+from infogeo import _array, _divergence, _geodesic, _spaces, _sphere
+from infogeo._array import (
+    LOGITS,
+    PROBABILITIES,
+    UNIT_INTERVAL,
+    VECTOR,
+    Array,
+    Namespace,
+    bad_value,
+    gate,
+)
+from infogeo._docs import finish
+from infogeo.typing import A, ArrayLike
 
 __all__ = [
     "alpha_divergence",
@@ -27,6 +40,7 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "canonical",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_transport",
@@ -57,10 +71,30 @@ __all__ = [
 POINTS = LOGITS
 
 
+def _unit_vectors(z: Array, xp: Namespace) -> Array:
+    return xp.exp(0.5 * _array.log_softmax(z, xp))
+
+
+def _combined(coefficients: Array, z: Array, xp: Namespace) -> Array:
+    terms = _array.safe_log(coefficients, xp)[..., None] + 0.5 * _array.log_softmax(z, xp)
+    return _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
+
+
+SPHERE = _spaces.SphereChart(
+    unit_vectors=_unit_vectors,
+    combined=_combined,
+    probabilities=_array.softmax,
+    logits=lambda z, xp: z,
+    converted=lambda chart, points, xp: _array.centred(chart.logits(points, xp), xp),
+    cooled=lambda z, temperature: z / temperature,
+    excluded=-math.inf,
+)
+
+
 # ---------------------------------------------------------------- the quotient
 
 
-def canonical(z, *, check=True):
+def canonical(z: ArrayLike[A], *, check: bool = True) -> A:
     r"""Return the representative of logits with sum zero.
 
     .. math:: z_i - \frac1c \textstyle\sum_j z_j
@@ -68,9 +102,7 @@ def canonical(z, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -81,7 +113,6 @@ def canonical(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -92,17 +123,15 @@ def canonical(z, *, check=True):
     return _array.centred(z, xp)
 
 
-def to_simplex(z, *, check=True):
-    r"""Probabilities of logits: the softmax.
+def to_simplex(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of logits, by the softmax.
 
     .. math:: p_i = \exp(z_i) / \textstyle\sum_j \exp(z_j)
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -112,7 +141,6 @@ def to_simplex(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -123,17 +151,15 @@ def to_simplex(z, *, check=True):
     return _array.softmax(z, xp)
 
 
-def sphere_embedding(z, *, check=True):
-    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+def sphere_embedding(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Map logits to the positive orthant of the sphere of radius 2, isometrically.
 
     .. math:: u_i = 2 \sqrt{p_i} = 2 \exp(\tfrac12 \log p_i)
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -144,7 +170,6 @@ def sphere_embedding(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -155,17 +180,15 @@ def sphere_embedding(z, *, check=True):
     return 2.0 * xp.exp(0.5 * _array.log_softmax(z, xp))
 
 
-def from_simplex(p, *, check=True):
-    r"""Logits of probabilities, with sum zero.
+def from_simplex(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the logits of probabilities, with sum zero.
 
     .. math:: z_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -175,7 +198,6 @@ def from_simplex(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -186,8 +208,8 @@ def from_simplex(p, *, check=True):
     return _array.centred(_array.safe_log(p, xp), xp)
 
 
-def quotient_norm(z, *, order=2, check=True):
-    r"""Norm of logits modulo constants: the least norm of a representative.
+def quotient_norm(z: ArrayLike[A], *, order: float = 2, check: bool = True) -> A:
+    r"""Return the norm of logits modulo constants, the least norm of a representative.
 
     .. math:: \min_a |z - a 1|
 
@@ -196,11 +218,9 @@ def quotient_norm(z, *, order=2, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     order : {1, 2, inf}
         Which norm of R^c.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -226,7 +246,7 @@ def quotient_norm(z, *, order=2, check=True):
     return _array.as_number(size)
 
 
-def _quotient_norm(z, order, xp):
+def _quotient_norm(z: Array, order: float, xp: Namespace) -> Array:
     largest, smallest = (f(z, axis=-1, keepdims=True) for f in (xp.max, xp.min))
     half = 0.5 * largest - 0.5 * smallest
     if order == math.inf:
@@ -243,17 +263,43 @@ def _quotient_norm(z, order, xp):
         return half[..., 0] * size
 
 
-def fisher_information(z, *, check=True):
-    r"""Fisher information matrix in logits, of rank c - 1.
+def dimension(z: ArrayLike[A], *, check: bool = True) -> int:
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    z : array, shape (..., c)
+        Logits along the last axis.
+    check : bool
+
+    Returns
+    -------
+    int
+        One less than the number of classes: c - 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not logits.
+
+    Examples
+    --------
+    >>> dimension([0.0, 1.0, -2.0])
+    2
+    """
+    _, z = gate(check, z=(LOGITS, z))
+    return int(z.shape[-1]) - 1
+
+
+def fisher_information(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher information matrix in logits, of rank c - 1.
 
     .. math:: F_{ij} = p_i \delta_{ij} - p_i p_j
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -263,7 +309,6 @@ def fisher_information(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -279,19 +324,16 @@ def fisher_information(z, *, check=True):
     return off_diagonal - identity * xp.sum(off_diagonal, axis=-1, keepdims=True)
 
 
-def apply_fisher(z, v, *, check=True):
-    r"""Fisher information matrix times a vector, in O(c).
+def apply_fisher(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Multiply a vector by the Fisher information matrix, in O(c).
 
     .. math:: F v = p (v - E_p[v])
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -301,7 +343,6 @@ def apply_fisher(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -313,8 +354,8 @@ def apply_fisher(z, v, *, check=True):
     return p * _score(p, v, xp)
 
 
-def apply_inverse_fisher(z, g, *, check=True):
-    r"""Pseudo-inverse of the Fisher information matrix times a vector, in O(c).
+def apply_inverse_fisher(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Multiply a vector by the pseudo-inverse of the Fisher information matrix, in O(c).
 
     .. math:: F^+ g = \frac{\hat g}{p} - \frac1c \textstyle\sum_j \frac{\hat g_j}{p_j},
               \qquad \hat g = g - \frac1c \textstyle\sum_j g_j
@@ -327,7 +368,6 @@ def apply_inverse_fisher(z, g, *, check=True):
         Vector of which the part orthogonal to the constants counts; a sum within rounding of 0
         is taken for 0. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -337,7 +377,6 @@ def apply_inverse_fisher(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -354,8 +393,8 @@ def apply_inverse_fisher(z, g, *, check=True):
     return _array.times_exp(v - xp.mean(v, axis=-1, keepdims=True), top, xp)
 
 
-def natural_gradient(z, g, *, check=True):
-    r"""Natural gradient of a loss: steepest descent in the Fisher metric, in O(c).
+def natural_gradient(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the natural gradient of a loss, which is steepest in the Fisher metric, in O(c).
 
     .. math:: \tilde g = F^+ g
 
@@ -367,7 +406,6 @@ def natural_gradient(z, g, *, check=True):
         Gradient of a loss with respect to the logits. It sums to 0 if the loss depends on the
         prediction only; what does not is left out. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -377,7 +415,6 @@ def natural_gradient(z, g, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     References
     ----------
@@ -391,7 +428,7 @@ def natural_gradient(z, g, *, check=True):
     return apply_inverse_fisher(z, g, check=check)
 
 
-def _without_constant(g, xp):
+def _without_constant(g: Array, xp: Namespace) -> Array:
     """Return the part of g orthogonal to the constants, g itself if its sum is only rounding.
 
     The gradient of a loss is 0 at a class without probability, and has to stay 0 there: a rest
@@ -403,7 +440,7 @@ def _without_constant(g, xp):
     return g - xp.where(is_rounding, xp.zeros_like(total), total / g.shape[-1])
 
 
-def _score(p, v, xp):
+def _score(p: Array, v: Array, xp: Namespace) -> Array:
     """Return the representative of a tangent vector with mean 0 under p.
 
     From the differences to the most likely class: its own difference from the mean would cancel
@@ -416,13 +453,13 @@ def _score(p, v, xp):
     return difference - xp.sum(p * counted, axis=-1, keepdims=True)
 
 
-def _is_largest(x, xp):
+def _is_largest(x: Array, xp: Namespace) -> Array:
     """Return flags for one largest entry of each row."""
     index = xp.arange(x.shape[-1], device=_array.device_of(x))
     return index == xp.argmax(x, axis=-1, keepdims=True)
 
 
-def _require_unmasked(z, check, xp):
+def _require_unmasked(z: Array, check: bool, xp: Namespace) -> None:
     if check and _array.is_readable(z) and bool(xp.any(z == -xp.inf)):
         raise bad_value(
             "z", "be finite here", "it has masked classes", "Leave them out of the vectors."
@@ -432,8 +469,8 @@ def _require_unmasked(z, check, xp):
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(z, w, *, check=True):
-    r"""Fisher-Rao distance between the categorical distributions of two logit vectors, in [0, pi].
+def fisher_rao_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher-Rao distance between the distributions of two logit vectors, in [0, pi].
 
     .. math:: d(z, w) = 2 \arccos \textstyle\sum_i \sqrt{p_i q_i}, \qquad
               p = \mathrm{softmax}(z), \; q = \mathrm{softmax}(w)
@@ -441,9 +478,7 @@ def fisher_rao_distance(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -453,7 +488,6 @@ def fisher_rao_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Notes
     -----
@@ -473,20 +507,18 @@ def fisher_rao_distance(z, w, *, check=True):
     '5.000000e-11'
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.angle_of_chord(_chord(z, w, xp), xp)
+    return _sphere.angle_of_chord(_chord(z, w, xp), xp)
 
 
-def fisher_rao_squared_distance(z, w, *, check=True):
-    r"""Square of the Fisher-Rao distance, smooth at equal points.
+def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the square of the Fisher-Rao distance, which is smooth at equal points.
 
     .. math:: d(z, w)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -496,7 +528,6 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -504,23 +535,23 @@ def fisher_rao_squared_distance(z, w, *, check=True):
     1.0
     """
     xp, z, w = gate(check, z=(LOGITS, z), w=(LOGITS, w))
-    return _array.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
+    return _sphere.squared_angle_of_chord(_squared_chord(z, w, xp), xp)
 
 
-def _chord(z, w, xp):
+def _chord(z: Array, w: Array, xp: Namespace) -> Array:
     """Return |sqrt p - sqrt q|, to full relative precision."""
     if isinstance(z, np.ndarray):
         return _array.by_blocks(_chord_of_block, z, w, xp)
     return _array.norm(_root_difference(z, w, xp), xp)
 
 
-def _squared_chord(z, w, xp):
+def _squared_chord(z: Array, w: Array, xp: Namespace) -> Array:
     if isinstance(z, np.ndarray):
         return _chord(z, w, xp) ** 2
     return xp.sum(_root_difference(z, w, xp) ** 2, axis=-1)
 
 
-def _chord_of_block(z, w, xp):
+def _chord_of_block(z: Array, w: Array, xp: Namespace) -> Array:
     """Return the chord with numpy's ufuncs, from one sum of roots where the pair is far."""
     *batch, length = z.shape
     z, w = z.reshape(-1, length), w.reshape(-1, length)
@@ -532,23 +563,24 @@ def _chord_of_block(z, w, xp):
     total = q.dot(ones)
     mean = np.sqrt(p.dot(ones) * total)
     squared = 2.0 * (mean - affinity) / mean
-    rows = np.flatnonzero(squared < _array.far_squared_chord(length))
+    rows = np.flatnonzero(squared < _sphere.far_squared_chord(length))
     if rows.size == len(squared):
         return _near_chord(z, w, q, total, xp).reshape(batch)
     chord = np.sqrt(np.maximum(squared, 0.0))
     if rows.size:
-        chord[rows] = _near_chord(*(x.take(rows, axis=0) for x in (z, w, q, total)), xp)
+        z, w, q, total = (x.take(rows, axis=0) for x in (z, w, q, total))
+        chord[rows] = _near_chord(z, w, q, total, xp)
     return chord.reshape(batch)
 
 
-def _roots(z):
+def _roots(z: Array) -> Array:
     """Return the square roots of probabilities up to a constant."""
     root = z - z.max(-1, keepdims=True)
     root *= 0.5
     return np.exp(root, out=root)
 
 
-def _near_chord(z, w, q, total, xp):
+def _near_chord(z: Array, w: Array, q: Array, total: Array, xp: Namespace) -> Array:
     """Return the chord from z - w; q are the probabilities of w up to a factor, with their sum.
 
     With v = log(p / q) up to a constant, h = exp(v / 2) - 1 and g^2 = 1 + E_q[(2 + h) h], the
@@ -590,7 +622,7 @@ def _near_chord(z, w, q, total, xp):
     return chord
 
 
-def _root_difference(z, w, xp):
+def _root_difference(z: Array, w: Array, xp: Namespace) -> Array:
     """Return sqrt(p) - sqrt(q) for p = softmax(z), q = softmax(w), to full relative precision."""
     z, w = _with_balanced_gradient(z, xp), _with_balanced_gradient(w, xp)
     of_z, of_w = _unnormalised(z, xp), _unnormalised(w, xp)
@@ -601,7 +633,7 @@ def _root_difference(z, w, xp):
     return xp.where(p_is_larger, -_normalised(of_z, xp), _normalised(of_w, xp)) * shrinkage
 
 
-def _with_balanced_gradient(z, xp):
+def _with_balanced_gradient(z: Array, xp: Namespace) -> Array:
     """Return z, with gradients that sum to 0 to their last digits.
 
     What does not depend on a constant in z depends on the differences to the largest logit alone.
@@ -632,24 +664,26 @@ class _Unnormalised(NamedTuple):
     total: _array.Array  # the sum of root^2, (..., 1)
 
 
-def _unnormalised(z, xp):
+def _unnormalised(z: Array, xp: Namespace) -> _Unnormalised:
     log = z - xp.max(z, axis=-1, keepdims=True)
     root = xp.exp(0.5 * log)
     return _Unnormalised(log, root, xp.sum(root * root, axis=-1, keepdims=True))
 
 
-def _normalised(of_z, xp):
+def _normalised(of_z: _Unnormalised, xp: Namespace) -> Array:
     """Return the square roots of the probabilities."""
     return of_z.root / xp.sqrt(of_z.total)
 
 
-def _log_ratio(z, w, xp):
+def _log_ratio(z: Array, w: Array, xp: Namespace) -> Array:
     """Return log(p / q) to full relative precision; 0 where both are masked."""
     return _log_ratio_of(z, w, _unnormalised(z, xp), _unnormalised(w, xp), xp)
 
 
-def _log_ratio_of(z, w, of_z, of_w, xp):
-    """Return the same, from what is known of z and w.
+def _log_ratio_of(
+    z: Array, w: Array, of_z: _Unnormalised, of_w: _Unnormalised, xp: Namespace
+) -> Array:
+    """Return log(p / q) of logits whose largest entries and sums of exponentials are known.
 
     For near points log p - log q cancels. There log(p / q) = v - log E_q[exp v] for any
     v = z - w - constant. The constant makes v = 0 at the class of largest p q: no other class
@@ -662,7 +696,7 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     zero = xp.zeros_like(q + of_z.total)
     is_top = _is_largest(0.5 * of_z.log + 0.5 * of_w.log, xp) & in_both
 
-    def of_top(x):
+    def of_top(x: Array) -> Array:
         return xp.sum(xp.where(is_top, x, zero), axis=-1, keepdims=True)
 
     v, rounding = _two_difference(xp.where(in_both, z, zero), xp.where(in_both, w, zero))
@@ -681,7 +715,7 @@ def _log_ratio_of(z, w, of_z, of_w, xp):
     return xp.where(in_p, ratio, xp.where(in_q, zero - xp.inf, zero))
 
 
-def _two_difference(a, b):
+def _two_difference(a: Array, b: Array) -> tuple[Array, Array]:
     """Return a - b as a rounded difference and its rounding error (Knuth's TwoSum).
 
     Representatives of near points may sit far apart in the quotient: the constant between them
@@ -695,8 +729,10 @@ def _two_difference(a, b):
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(z, w, t, *, check=True):
-    r"""Point of the Fisher-Rao geodesic from z (t = 0) to w (t = 1).
+def fisher_rao_geodesic(
+    z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True
+) -> A:
+    r"""Return the point at t of the Fisher-Rao geodesic from z (t = 0) to w (t = 1).
 
     .. math:: \sqrt{\gamma(t)} = \frac{\sin((1 - t)\varphi) \sqrt p + \sin(t \varphi) \sqrt q}
               {\sin \varphi}, \qquad \varphi = d(z, w) / 2
@@ -704,11 +740,8 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -718,7 +751,6 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -727,26 +759,23 @@ def fisher_rao_geodesic(z, w, t, *, check=True):
     """
     xp, z, w, t = gate(check, z=(LOGITS, z), w=(LOGITS, w), t=(UNIT_INTERVAL, t))
     delta = _root_difference(z, w, xp)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
-    from_z, from_w = _geodesic.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    from_z, from_w = _sphere.slerp_weights(angle, _array.as_leading(t, delta, xp), xp)
     log_p, log_q = _array.log_softmax(z, xp), _array.log_softmax(w, xp)
     roots = _log_mixture(from_z, 0.5 * log_p, from_w, 0.5 * log_q, xp)
     return _array.centred(2.0 * roots, xp)
 
 
-def e_geodesic(z, w, t, *, check=True):
-    r"""Point of the e-geodesic from z (t = 0) to w (t = 1): straight in logits.
+def e_geodesic(z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the e-geodesic from z to w, which is straight in logits.
 
     .. math:: \gamma(t) = (1 - t) z + t w
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -775,19 +804,16 @@ def e_geodesic(z, w, t, *, check=True):
     return _array.centred(_geodesic.with_ends(inside, z, w, t, differ, xp), xp)
 
 
-def m_geodesic(z, w, t, *, check=True):
-    r"""Point of the m-geodesic from z (t = 0) to w (t = 1): straight in probabilities.
+def m_geodesic(z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the m-geodesic from z to w, which is straight in probabilities.
 
     .. math:: \gamma(t) = \log((1 - t) p + t q)
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -797,7 +823,6 @@ def m_geodesic(z, w, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -810,21 +835,20 @@ def m_geodesic(z, w, t, *, check=True):
     return _array.centred(_log_mixture(1.0 - t, log_p, t, log_q, xp), xp)
 
 
-def alpha_geodesic(z, w, t, *, alpha, check=True):
-    r"""Point of the geodesic of Amari's alpha-connection from z (t = 0) to w (t = 1).
+def alpha_geodesic(
+    z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, alpha: float, check: bool = True
+) -> A:
+    r"""Return the point at t of the geodesic of Amari's alpha-connection from z to w.
 
     As `infogeo.simplex.alpha_geodesic`, without forming probabilities.
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -857,7 +881,7 @@ def alpha_geodesic(z, w, t, *, alpha, check=True):
     return _array.centred(_geodesic.with_ends(inside, log_p, log_q, t, differ, xp), xp)
 
 
-def _log_mixture(weight_a, a, weight_b, b, xp):
+def _log_mixture(weight_a: Array, a: Array, weight_b: Array, b: Array, xp: Namespace) -> Array:
     """Return log(weight_a exp a + weight_b exp b), -inf where that is 0.
 
     It is counted from the larger term, so that a class underflows only where both do. A term of
@@ -879,8 +903,8 @@ def _log_mixture(weight_a, a, weight_b, b, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(z, v, *, check=True):
-    r"""Point reached from z along the Fisher-Rao geodesic with velocity v, at time 1.
+def exp_map(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point that the Fisher-Rao geodesic from z with velocity v reaches at time 1.
 
     .. math:: \log p + 2 \log\left(\cos(|s| / 2) + \frac{\sin(|s| / 2)}{|s|} s\right),
               \qquad s = v - E_p[v]
@@ -888,11 +912,8 @@ def exp_map(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -912,14 +933,14 @@ def exp_map(z, v, *, check=True):
     """
     xp, z, v = gate(check, z=(LOGITS, z), v=(VECTOR, v))
     of_z, score, length = _polar(z, v, xp)
-    growth = xp.cos(0.5 * length) + 0.5 * _geodesic.sinc(0.5 * length, xp) * score
+    growth = xp.cos(0.5 * length) + 0.5 * _sphere.sinc(0.5 * length, xp) * score
     if check and _array.is_readable(growth):
-        _geodesic.require_inside(_boundary_time(of_z.log, score, length, xp), xp)
+        _sphere.require_inside(_boundary_time(of_z.log, score, length, xp), xp)
     return _array.centred(of_z.log + 2.0 * _array.safe_log(growth, xp), xp)
 
 
-def log_map(z, w, *, check=True):
-    r"""Velocity at z of the Fisher-Rao geodesic that reaches w at time 1.
+def log_map(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the velocity at z of the Fisher-Rao geodesic that reaches w at time 1.
 
     .. math:: v_i = \frac{2 \varphi}{\sin \varphi}
               \left(\sqrt{q_i / p_i} - \cos \varphi\right), \qquad \varphi = d(z, w) / 2
@@ -927,9 +948,7 @@ def log_map(z, w, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -954,15 +973,15 @@ def log_map(z, w, *, check=True):
             "be masked where z is",
             "it has a class that z masks, and no finite velocity leaves a face",
         )
-    angle = 0.5 * _array.angle_of_chord(_chord(z, w, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_chord(z, w, xp), xp)[..., None]
     # The score of sqrt(q / p): that is cos(angle) on average.
     change = _finite_where_masked(_array.expm1(-0.5 * _log_ratio(z, w, xp), xp), w, xp)
     with _array.overflowing(xp):
-        v = 2.0 / _geodesic.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
+        v = 2.0 / _sphere.sinc(angle, xp) * _score(_array.softmax(z, xp), change, xp)
     return xp.where((z > -xp.inf) | (w > -xp.inf), v, xp.zeros_like(v))
 
 
-def _finite_where_masked(v, z, xp):
+def _finite_where_masked(v: Array, z: Array, xp: Namespace) -> Array:
     """Return v with large numbers in the place of infinities at classes that are masked in z.
 
     Masks of different depth have ratios of probabilities that overflow, and nothing else
@@ -973,8 +992,8 @@ def _finite_where_masked(v, z, xp):
     return xp.where(is_masked, _array.clip(v, xp, min=-largest, max=largest), v)
 
 
-def boundary_time(z, v, *, check=True):
-    r"""Time at which the geodesic with velocity v leaves the simplex.
+def boundary_time(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the time at which the geodesic from z with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{2}{|s|} \operatorname{atan2}(|s|, -s_i), \qquad s = v - E_p[v]
 
@@ -984,11 +1003,8 @@ def boundary_time(z, v, *, check=True):
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -998,7 +1014,6 @@ def boundary_time(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1010,15 +1025,15 @@ def boundary_time(z, v, *, check=True):
     return _boundary_time(of_z.log, score, length, xp)
 
 
-def _polar(z, v, xp):
-    """Return z without its normaliser, the score of v, and its Fisher norm."""
+def _polar(z: Array, v: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+    """Return z with largest entry 0, the score of v, and its Fisher norm."""
     of_z = _unnormalised(z, xp)
     roots = _normalised(of_z, xp)
     score = _score(roots * roots, v, xp)
     return of_z, score, _array.norm(roots * score, xp)[..., None]
 
 
-def _boundary_time(log, score, length, xp):
+def _boundary_time(log: Array, score: Array, length: Array, xp: Namespace) -> Array:
     is_zero = length == 0.0
     unit = xp.where(is_zero, xp.ones_like(length), length)
     counts = (log > -_array.masked_gap(log.dtype, xp)) & ~is_zero
@@ -1030,19 +1045,17 @@ def _boundary_time(log, score, length, xp):
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(z, u, v, *, check=True):
-    r"""Fisher metric of two tangent vectors: their covariance under p.
+def inner_product(z: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the inner product of two tangent vectors, which is their covariance under p.
 
     .. math:: g_z(u, v) = E_p[u v] - E_p[u] E_p[v]
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     u, v : array, shape (..., c)
         Tangent vectors: changes of the logits, up to constants. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1052,7 +1065,6 @@ def inner_product(z, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1064,19 +1076,16 @@ def inner_product(z, u, v, *, check=True):
     return xp.sum(p * _score(p, u, xp) * _score(p, v, xp), axis=-1)
 
 
-def norm(z, v, *, check=True):
-    r"""Fisher norm of a tangent vector: its standard deviation under p.
+def norm(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the length of a tangent vector, which is its standard deviation under p.
 
     .. math:: |v|_z = \sqrt{E_p[(v - E_p[v])^2]}
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     v : array, shape (..., c)
-        Tangent vector: a change of the logits, up to a constant. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1086,7 +1095,6 @@ def norm(z, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1097,7 +1105,9 @@ def norm(z, v, *, check=True):
     return _array.as_number(_polar(z, v, xp)[2][..., 0])
 
 
-def parallel_transport(z, w, v, *, check=True):
+def parallel_transport(
+    z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True
+) -> A:
     r"""Transport a tangent vector from z to w along the Fisher-Rao geodesic (Levi-Civita).
 
     With :math:`x = \sqrt p, y = \sqrt q, \xi = x s / 2`, s the score of v:
@@ -1107,11 +1117,9 @@ def parallel_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1121,7 +1129,6 @@ def parallel_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1140,7 +1147,7 @@ def parallel_transport(z, w, v, *, check=True):
     return xp.where(w > -xp.inf, moved, xp.zeros_like(moved))
 
 
-def e_transport(z, w, v, *, check=True):
+def e_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from z to w by the e-connection: the same change of logits.
 
     .. math:: v \mapsto v - E_q[v]
@@ -1148,11 +1155,9 @@ def e_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1162,7 +1167,6 @@ def e_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1173,7 +1177,7 @@ def e_transport(z, w, v, *, check=True):
     return _score(_array.softmax(w, xp), v, xp) + xp.zeros_like(z)
 
 
-def m_transport(z, w, v, *, check=True):
+def m_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from z to w by the m-connection: the same change of p.
 
     .. math:: v \mapsto \frac{p}{q} (v - E_p[v])
@@ -1181,11 +1185,9 @@ def m_transport(z, w, v, *, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at z: a change of the logits, up to a constant.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1195,7 +1197,6 @@ def m_transport(z, w, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1217,17 +1218,15 @@ def m_transport(z, w, v, *, check=True):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(z, *, check=True):
-    r"""Shannon entropy.
+def entropy(z: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Shannon entropy.
 
     .. math:: H = -\sum_i p_i \log p_i
 
     Parameters
     ----------
     z : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1237,7 +1236,6 @@ def entropy(z, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1254,17 +1252,15 @@ def entropy(z, *, check=True):
     return xp.log(ties) + xp.log1p(others / ties) - xp.sum(p * counted, axis=-1)
 
 
-def kl_divergence(z, w, *, check=True):
-    r"""Kullback-Leibler divergence.
+def kl_divergence(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Kullback-Leibler divergence of p from q.
 
     .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1274,7 +1270,6 @@ def kl_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1286,17 +1281,15 @@ def kl_divergence(z, w, *, check=True):
     return _divergence.kullback_leibler(p, q, ratio, xp)
 
 
-def jeffreys_divergence(z, w, *, check=True):
-    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+def jeffreys_divergence(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1306,7 +1299,6 @@ def jeffreys_divergence(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1318,8 +1310,8 @@ def jeffreys_divergence(z, w, *, check=True):
     return _divergence.jeffreys(p, q, ratio, xp)
 
 
-def alpha_divergence(z, w, *, alpha, check=True):
-    r"""Amari's alpha-divergence.
+def alpha_divergence(z: ArrayLike[A], w: ArrayLike[A], *, alpha: float, check: bool = True) -> A:
+    r"""Return Amari's alpha-divergence.
 
     .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
               p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
@@ -1327,11 +1319,9 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p); any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1341,7 +1331,6 @@ def alpha_divergence(z, w, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1353,8 +1342,8 @@ def alpha_divergence(z, w, *, alpha, check=True):
     return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
-def renyi_divergence(z, w, *, order, check=True):
-    r"""Renyi divergence.
+def renyi_divergence(z: ArrayLike[A], w: ArrayLike[A], *, order: float, check: bool = True) -> A:
+    r"""Return the Renyi divergence.
 
     .. math:: R(p, q) = \frac{1}{\text{order} - 1}
               \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
@@ -1362,11 +1351,9 @@ def renyi_divergence(z, w, *, order, check=True):
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     order : float
         In [0, inf]; 1 gives KL(p, q).
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1389,17 +1376,15 @@ def renyi_divergence(z, w, *, order, check=True):
     return _divergence.renyi(p, q, log_p, ratio, order, xp)
 
 
-def hellinger_distance(z, w, *, check=True):
-    r"""Hellinger distance, in [0, 1].
+def hellinger_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1409,7 +1394,6 @@ def hellinger_distance(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1420,17 +1404,15 @@ def hellinger_distance(z, w, *, check=True):
     return _array.clip(math.sqrt(0.5) * _chord(z, w, xp), xp, max=1.0)
 
 
-def bhattacharyya_coefficient(z, w, *, check=True):
-    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+def bhattacharyya_coefficient(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Bhattacharyya coefficient, the cosine of half the Fisher-Rao distance.
 
     .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
 
     Parameters
     ----------
     z, w : array, shape (..., c)
-        Logits along the last axis, -inf for a masked class; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1440,7 +1422,6 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; NaN, +inf or rows of -inf.
 
     Examples
     --------
@@ -1453,7 +1434,7 @@ def bhattacharyya_coefficient(z, w, *, check=True):
     return _array.clip(roots / xp.sqrt(of_z.total * of_w.total)[..., 0], xp, max=1.0)
 
 
-def _divergence_arguments(z, w, xp):
+def _divergence_arguments(z: Array, w: Array, xp: Namespace) -> tuple[Array, Array, Array, Array]:
     p, q = _array.softmax(z, xp), _array.softmax(w, xp)
     return p, q, _array.log_softmax(z, xp), _log_ratio(z, w, xp)
 
@@ -1461,8 +1442,10 @@ def _divergence_arguments(z, w, xp):
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in e-coordinates: the arithmetic mean of the logits.
+def e_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in e-coordinates, which is the arithmetic mean of the logits.
 
     .. math:: \bar z = \sum_k w_k z_k
 
@@ -1471,12 +1454,8 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1506,8 +1485,10 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     return _array.centred(mean, xp)
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in m-coordinates: logits of the arithmetic mean of the probabilities.
+def m_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in m-coordinates: the logits of the arithmetic mean of the probabilities.
 
     .. math:: \bar z = \log \textstyle\sum_k w_k p_k
 
@@ -1516,12 +1497,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Logits along the last axis, -inf for a masked class.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1544,3 +1521,18 @@ def m_mean(points, *, weights=None, axis=0, check=True):
         log_p = log_p + _array.safe_log(weights, xp)[..., None]
     mean = _divergence.log_sum_exp(xp.moveaxis(log_p, axis, -1), xp)
     return _array.centred(mean, xp)
+
+
+finish(
+    globals(),
+    {
+        "TypeError, ValueError": "Arrays of different libraries; NaN, +inf or rows of -inf.",
+        "z, w : array, shape (..., c)": (
+            "Logits along the last axis, -inf for a masked class; leading axes broadcast."
+        ),
+        "z : array, shape (..., c)": "Logits along the last axis, -inf for a masked class.",
+        "v : array, shape (..., c)": (
+            "Tangent vector: a change of the logits, up to a constant. Leading axes broadcast."
+        ),
+    },
+)

@@ -5,15 +5,20 @@ The mean of predictions, as probabilities or as logits, is unique and is found b
 in other spaces it is found by descent along geodesics.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from array_api_compat import array_namespace
 
-from infogeo import _array, _divergence, _geodesic, _points, _spaces, simplex
-from infogeo._array import REAL, Array, bad_value, gate
+from infogeo import _array, _points, _spaces, _sphere, simplex
+from infogeo._array import REAL, Array, Namespace, bad_value, gate
+from infogeo._docs import finish
+from infogeo._spaces import SphereChart
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -21,6 +26,7 @@ __all__ = ["frechet_mean"]
 
 # A gradient below this many roundoffs that a further step does not halve is rounding.
 _ROUNDOFFS = 1000.0
+_T = TypeVar("_T")
 
 
 @storable("Mean")
@@ -48,17 +54,17 @@ class Mean:
 
 
 def frechet_mean(
-    points,
+    points: Any,
     *,
-    space=simplex,
-    weights=None,
-    axis=0,
-    tol=1e-12,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
-    r"""Frechet mean: the point with the least weighted sum of squared Fisher-Rao distances.
+    space: Any = simplex,
+    weights: Array | None = None,
+    axis: int = 0,
+    tol: float = 1e-12,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Mean:
+    r"""Find the Frechet mean, the point with the least weighted sum of squared distances.
 
     .. math:: \bar p = \arg\min_p \tfrac12 \textstyle\sum_k w_k d(p, p_k)^2, \qquad
               \textstyle\sum_k w_k \log_{\bar p} p_k = 0
@@ -75,7 +81,6 @@ def frechet_mean(
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights. Points of weight 0 are left out.
     axis : int
-        The batch axis to average over.
     tol : float
         Stop when the gradient is smaller, or is rounding of the dtype (see Notes).
     max_steps : int
@@ -83,7 +88,6 @@ def frechet_mean(
     throw : bool
         Raise if a solve did not converge; otherwise the status says so.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -144,13 +148,15 @@ def frechet_mean(
     """
     _require_controls(tol, max_steps)
     space = _spaces.resolve(space)
-    rule = _spaces.rule_of(space)
-    if rule is not None:
-        xp, points, weights = _array.gate_mean(check, rule, points, weights, axis)
+    chart = _spaces.chart_of(space)
+    if chart is not None:
+        xp, points, weights = _array.gate_mean(check, space.POINTS, points, weights, axis)
         _require_readable(points)
         point, norm, steps, is_done = _mean_on_sphere(
-            space, points, weights, int(axis), tol, max_steps, xp
+            chart, points, weights, int(axis), tol, max_steps, xp
         )
+    elif hasattr(space, "frechet_mean"):
+        return _closed_mean(space, points, weights, axis, check)
     else:
         _require_verbs(space)
         space, xp, points, weights, num_events = _gate_in_space(space, points, weights, axis, check)
@@ -167,17 +173,25 @@ def frechet_mean(
     return result
 
 
+def _closed_mean(space: Any, points: Any, weights: Any, axis: int, check: bool) -> Any:
+    """Return the mean of a space that has a formula for it."""
+    point, norm = space.frechet_mean(points, weights=weights, axis=axis, check=check)
+    xp = array_namespace(norm)
+    steps = xp.zeros_like(norm, dtype=xp.asarray(0).dtype)
+    return Mean(point, _array.as_number(norm), _array.as_number(steps), Status.CONVERGED)
+
+
 # ---------------------------------------------------------------- arguments and errors
 
 
-def _require_controls(tol, max_steps):
+def _require_controls(tol: float, max_steps: int) -> None:
     if not (isinstance(tol, int | float | np.number) and 0.0 <= tol < math.inf):
         raise bad_value("tol", "be a number that is not negative", f"got {tol!r}")
     if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
         raise bad_value("max_steps", "be a positive integer", f"got {max_steps!r}")
 
 
-def _require_verbs(space):
+def _require_verbs(space: Any) -> None:
     missing = [verb for verb in ("exp_map", "log_map") if not hasattr(space, verb)]
     if not (hasattr(space, "norm") or hasattr(space, "inner_product")):
         missing.append("norm or inner_product")
@@ -188,7 +202,7 @@ def _require_verbs(space):
         )
 
 
-def _require_readable(points):
+def _require_readable(points: Array) -> None:
     if not _array.is_readable(points):
         raise TypeError(
             "points must have values that can be read: the solve does not run inside jax.jit, "
@@ -196,16 +210,19 @@ def _require_readable(points):
         )
 
 
-def _gate_in_space(space, points, weights, axis, check):
+def _gate_in_space(
+    space: Any, points: Array, weights: Array, axis: int, check: bool
+) -> tuple[Any, Namespace, Array, Array, int]:
     """Gate the points of a space; its norm says which of the axes of arrays are batch axes.
 
     Points that are objects come back as arrays, and their space as one of arrays.
     """
-    if _points.is_point(points):
-        xp, _, weights = _points.gate_mean(check, type(points), points, weights, axis)
+    if isinstance(points, _points.Points):
+        xp, arrays, weights = _points.gate_mean(check, type(points), points, weights, axis)
+        points = _points.make(type(points), *arrays)
         space = _OnArrays.of(space, points, xp)
         return space, xp, _points.pack(points, xp), weights, 1
-    if isinstance(points, list | tuple) and points and _points.is_point(points[0]):
+    if isinstance(points, list | tuple) and points and isinstance(points[0], _points.Points):
         cls = type(points[0]).__name__
         raise TypeError(f"points must be one batch: got a list. Pass {cls}.stack(points).")
     if weights is None:
@@ -215,7 +232,7 @@ def _gate_in_space(space, points, weights, axis, check):
         xp, points, weights = gate(check, points=(REAL, points), weights=(rule, weights))
     if 0 in points.shape:
         raise bad_value("points", "hold at least one point", f"got shape {tuple(points.shape)}")
-    batch = tuple(_norm_in(space, points, xp.zeros_like(points), xp).shape)
+    batch = tuple(_spaces.verb(space, "norm")(points, xp.zeros_like(points)).shape)
     if not _array.is_axis(axis, len(batch)):
         raise bad_value(
             "axis",
@@ -228,7 +245,7 @@ def _gate_in_space(space, points, weights, axis, check):
     return space, xp, points, weights, points.ndim - len(batch)
 
 
-def _solve_error(result, is_done, tol, max_steps):
+def _solve_error(result: Mean, is_done: Array, tol: float, max_steps: int) -> SolveError:
     norms = np.reshape(np.asarray(_array.on_host(result.gradient_norm)), -1)
     failed = tuple(
         int(i) for i in np.flatnonzero(~np.reshape(np.asarray(_array.on_host(is_done)), -1))
@@ -261,34 +278,36 @@ class _Iterate:
     norm: Array  # (...): its norm
 
 
-def _mean_on_sphere(space, points, weights, axis, tol, max_steps, xp):
-    """Return the mean, its gradient norm, the steps, and whether each converged."""
+def _mean_on_sphere(
+    chart: SphereChart,
+    points: Array,
+    weights: Array,
+    axis: int,
+    tol: float,
+    max_steps: int,
+    xp: Namespace,
+) -> tuple[Array, Array, Array, Array]:
+    """Return the mean, the norm of its gradient, the steps, and whether it converged."""
     points = xp.moveaxis(points, axis, -2)
     if weights is None:
         weights = xp.ones_like(points[..., 0]) / points.shape[-2]
     else:
         weights = xp.moveaxis(weights, axis, -1)
-    if space is simplex:
-        roots = _array.safe_sqrt(points / xp.sum(points, axis=-1, keepdims=True), xp)
-    else:
-        log_roots = 0.5 * _array.log_softmax(points, xp)
-        roots = xp.exp(log_roots)
-    iterate, steps, is_done = _newton(*_detached(roots, weights), 0.5 * tol, max_steps, xp)
+    roots = chart.unit_vectors(points, xp)
+    fixed = [_array.detached(x) for x in (roots, weights)]
+    iterate, steps, is_done = _newton(fixed[0], fixed[1], 0.5 * tol, max_steps, xp)
     coefficients = iterate.coefficients
     if _wants_gradient(roots, weights):
         x = _with_gradient(iterate, roots, weights, xp)
         coefficients = weights * _stretch(roots, x, xp)[0]
-    if space is simplex:
-        point = _combined(coefficients, roots, xp) ** 2
-        point = point / xp.sum(point, axis=-1, keepdims=True)
-    else:
-        terms = _array.safe_log(coefficients, xp)[..., None] + log_roots
-        point = _array.centred(2.0 * _divergence.log_sum_exp(xp.moveaxis(terms, -2, -1), xp), xp)
+    point = chart.combined(coefficients, points, xp)
     return point, 2.0 * iterate.norm, steps, is_done
 
 
-def _newton(roots, weights, tol, max_steps, xp):
-    """Return the mean on the sphere as an iterate, the steps, and whether each converged."""
+def _newton(
+    roots: Array, weights: Array, tol: float, max_steps: int, xp: Namespace
+) -> tuple[_Iterate, Array, Array]:
+    """Return the mean on the sphere as an iterate, the steps, and whether it converged."""
     here = _iterate(weights, roots, weights, xp)
     floor = _ROUNDOFFS * xp.finfo(roots.dtype).eps
     is_done = here.norm <= tol
@@ -307,7 +326,7 @@ def _newton(roots, weights, tol, max_steps, xp):
     return here, steps, is_done
 
 
-def _iterate(coefficients, roots, weights, xp):
+def _iterate(coefficients: Array, roots: Array, weights: Array, xp: Namespace) -> _Iterate:
     """Evaluate the gradient at the point with these coefficients."""
     x = _combined(coefficients, roots, xp)
     length = _array.norm(x, xp)[..., None]
@@ -319,18 +338,18 @@ def _iterate(coefficients, roots, weights, xp):
     return _Iterate(coefficients, x, stretch, bend, pull, descent, _array.norm(descent, xp))
 
 
-def _after_newton_step(here, roots, weights, xp):
+def _after_newton_step(here: _Iterate, roots: Array, weights: Array, xp: Namespace) -> _Iterate:
     step = _inverse_hessian(
         here, roots, here.descent, _array.clip(here.norm, xp, max=0.01)[..., None], xp
     )
     length = _array.norm(step, xp)[..., None]
-    x = xp.cos(length) * here.x + _geodesic.sinc(length, xp) * step
+    x = xp.cos(length) * here.x + _sphere.sinc(length, xp) * step
     # x itself might have tiny coordinates of the wrong sign. Its image under the map whose fixed
     # point is the mean has positive coefficients, and is as near.
     return _iterate(weights * _stretch(roots, x, xp)[0], roots, weights, xp)
 
 
-def _stretch(roots, x, xp):
+def _stretch(roots: Array, x: Array, xp: Namespace) -> tuple[Array, Array, Array]:
     """Return phi / sin phi, its derivative by the cosine, negated, and the cosine of phi.
 
     Powers of 1 - cos phi for near points, where the closed form cancels.
@@ -352,7 +371,9 @@ def _stretch(roots, x, xp):
     )
 
 
-def _inverse_hessian(here, roots, b, tolerance, xp):
+def _inverse_hessian(
+    here: _Iterate, roots: Array, b: Array, tolerance: Array | float, xp: Namespace
+) -> Array:
     """Solve H v = b in the tangent space at x by conjugate gradients, vectorised over the batch."""
     residual = _without(here.x, b, xp)
     v, direction = xp.zeros_like(residual), residual
@@ -375,21 +396,21 @@ def _inverse_hessian(here, roots, b, tolerance, xp):
     return v
 
 
-def _hessian(here, roots, v, xp):
+def _hessian(here: _Iterate, roots: Array, v: Array, xp: Namespace) -> Array:
     """Return pull v + sum bend <root, v> root, tangent at x."""
     across = _combined(here.bend * _cosines(roots, v, xp), roots, xp)
     return _without(here.x, here.pull * v + across, xp)
 
 
-def _cosines(roots, x, xp):
+def _cosines(roots: Array, x: Array, xp: Namespace) -> Array:
     return xp.matmul(roots, x[..., None])[..., 0]
 
 
-def _combined(coefficients, roots, xp):
+def _combined(coefficients: Array, roots: Array, xp: Namespace) -> Array:
     return xp.matmul(coefficients[..., None, :], roots)[..., 0, :]
 
 
-def _without(x, v, xp):
+def _without(x: Array, v: Array, xp: Namespace) -> Array:
     """Return the part of v that is tangent at x."""
     return v - xp.sum(x * v, axis=-1, keepdims=True) * x
 
@@ -397,18 +418,14 @@ def _without(x, v, xp):
 # ---------------------------------------------------------------- gradients on torch
 
 
-def _wants_gradient(*arrays):
+def _wants_gradient(*arrays: Array) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and any(
         isinstance(x, torch.Tensor) and x.requires_grad and torch.is_grad_enabled() for x in arrays
     )
 
 
-def _detached(*arrays):
-    return tuple(x.detach() if hasattr(x, "detach") else x for x in arrays)
-
-
-def _with_gradient(iterate, roots, weights, xp):
+def _with_gradient(iterate: _Iterate, roots: Array, weights: Array, xp: Namespace) -> Array:
     """Return x with the derivative H^-1 (d descent), which the stationary point has."""
     import torch
 
@@ -445,31 +462,31 @@ class _OnArrays:
     xp: Any
 
     @classmethod
-    def of(cls, space, points, xp):
+    def of(cls, space: Any, points: Any, xp: Namespace) -> _OnArrays:
         tangent = space.log_map(points, points, check=False)
         return cls(space, type(points), type(tangent), _points.event_shapes(points), xp)
 
-    def unpacked(self, p):
+    def unpacked(self, p: Array) -> Array:
         return _points.unpack(self.point_class, p, self.event_shapes, self.xp)
 
-    def _tangent(self, v):
+    def _tangent(self, v: Array) -> Array:
         return _points.unpack(self.tangent_class, v, self.event_shapes, self.xp)
 
-    def exp_map(self, p, v):
+    def exp_map(self, p: Array, v: Array) -> Array:
         with np.errstate(all="ignore"):
             end = self.space.exp_map(self.unpacked(p), self._tangent(v), check=False)
         return _points.pack(end, self.xp)
 
-    def log_map(self, p, q):
+    def log_map(self, p: Array, q: Array) -> Array:
         with np.errstate(all="ignore"):
             v = self.space.log_map(self.unpacked(p), self.unpacked(q), check=False)
         return _points.pack(v, self.xp)
 
-    def norm(self, p, v):
+    def norm(self, p: Array, v: Array) -> Array:
         with np.errstate(all="ignore"):
             return self.space.norm(self.unpacked(p), self._tangent(v), check=False)
 
-    def inner_product(self, p, u, v):
+    def inner_product(self, p: Array, u: Array, v: Array) -> Array:
         with np.errstate(all="ignore"):
             return self.space.inner_product(
                 self.unpacked(p), self._tangent(u), self._tangent(v), check=False
@@ -486,8 +503,17 @@ class _Objective:
     norm: Array  # (...): its norm
 
 
-def _mean_by_descent(space, points, weights, axis, num_events, tol, max_steps, xp):
-    """Return the mean, its gradient norm, the steps, and whether each converged."""
+def _mean_by_descent(
+    space: Any,
+    points: Array,
+    weights: Array,
+    axis: int,
+    num_events: int,
+    tol: float,
+    max_steps: int,
+    xp: Namespace,
+) -> tuple[Array, Array, Array, Array]:
+    """Return the mean, the norm of its gradient, the number of steps, and whether it converged."""
     points, weights = xp.moveaxis(points, axis, 0), xp.moveaxis(weights, axis, 0)
     here = _objective(space, _heaviest(points, weights, num_events, xp), points, weights, xp)
     roundoff = float(xp.finfo(points.dtype).eps)
@@ -518,64 +544,59 @@ def _mean_by_descent(space, points, weights, axis, num_events, tol, max_steps, x
     return here.point, here.norm, steps, is_done
 
 
-def _heaviest(points, weights, num_events, xp):
+def _heaviest(points: Array, weights: Array, num_events: int, xp: Namespace) -> Array:
     """Return the first point of largest weight."""
     index = _beside(xp.arange(points.shape[0], device=_array.device_of(points)), weights, xp)
     is_chosen = _beside(index == xp.argmax(weights, axis=0), points, xp)
     return xp.sum(xp.where(is_chosen, points, xp.zeros_like(points)), axis=0)
 
 
-def _objective(space, point, points, weights, xp):
+def _objective(
+    space: Any, point: Array, points: Array, weights: Array, xp: Namespace
+) -> _Objective:
     logs = space.log_map(point[None, ...], points)
     is_in = weights > 0.0
     logs = xp.where(_beside(is_in, logs, xp), logs, xp.zeros_like(logs))
-    squares = _norm_in(space, point[None, ...], logs, xp) ** 2
+    norm = _spaces.verb(space, "norm")
+    squares = norm(point[None, ...], logs) ** 2
     descent = xp.sum(_beside(weights, logs, xp) * logs, axis=0)
     value = 0.5 * xp.sum(weights * squares, axis=0)
-    return _Objective(point, value, descent, _norm_in(space, point, descent, xp))
+    return _Objective(point, value, descent, norm(point, descent))
 
 
-def _step_along(space, here, length, points, weights, xp):
+def _step_along(
+    space: Any, here: _Objective, length: Array, points: Array, weights: Array, xp: Namespace
+) -> _Objective:
     step = _beside(length, here.descent, xp) * here.descent
     return _objective(space, space.exp_map(here.point, step), points, weights, xp)
 
 
-def _next_length(space, here, there, length, xp):
-    """Return |s|^2 / <s, y>, s the step just taken and y the change of the gradient along it.
+def _next_length(
+    space: Any, here: _Objective, there: _Objective, length: Array, xp: Namespace
+) -> Array:
+    """Return |s|^2 / <s, y> for the step s just taken and the change y of the gradient along it.
 
     Both are wanted at the new point. The log map back to the old one is the step transported, and
     so is the old gradient, which is parallel to it: no other transport is needed.
     """
     step = -space.log_map(there.point, here.point)
-    squared = _norm_in(space, there.point, step, xp) ** 2
-    along = _inner_in(space, there.point, step, there.descent, xp)
+    squared = _spaces.verb(space, "norm")(there.point, step) ** 2
+    along = _spaces.verb(space, "inner_product")(there.point, step, there.descent)
     curvature = squared / xp.where(length > 0.0, length, xp.ones_like(length)) - along
     is_convex = curvature * 1e3 > squared
     following = squared / xp.where(is_convex, curvature, xp.ones_like(curvature))
     return xp.where(is_convex, _array.clip(following, xp, min=1e-3), xp.ones_like(following))
 
 
-def _norm_in(space, point, v, xp):
-    if hasattr(space, "norm"):
-        return space.norm(point, v)
-    return _array.safe_sqrt(_array.clip(space.inner_product(point, v, v), xp, min=0.0), xp)
-
-
-def _inner_in(space, point, u, v, xp):
-    if hasattr(space, "inner_product"):
-        return space.inner_product(point, u, v)
-    return 0.25 * (space.norm(point, u + v) ** 2 - space.norm(point, u - v) ** 2)
-
-
 # ---------------------------------------------------------------- batches
 
 
-def _beside(x, array, xp):
+def _beside(x: Array, array: Array, xp: Namespace) -> Array:
     """Return x with axes of length 1 at its end, as many as the array has more."""
     return xp.reshape(x, (*x.shape, *(1,) * (len(array.shape) - len(x.shape))))
 
 
-def _selected(condition, first, second, xp):
+def _selected(condition: Array, first: _T, second: _T, xp: Namespace) -> _T:
     """Return the fields of the first where the condition holds, of the second elsewhere."""
     return type(first)(
         *(
@@ -583,3 +604,6 @@ def _selected(condition, first, second, xp):
             for a, b in zip(vars(first).values(), vars(second).values(), strict=True)
         )
     )
+
+
+finish(globals())

@@ -20,7 +20,19 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from infogeo import _array, _points
-from infogeo._array import NEGATIVE, POSITIVE, REAL, UNIT_INTERVAL, Array, bad_value, gate
+from infogeo._array import (
+    NEGATIVE,
+    POSITIVE,
+    REAL,
+    UNIT_INTERVAL,
+    Array,
+    Namespace,
+    bad_value,
+    gate,
+)
+from infogeo._docs import finish
+from infogeo._points import Points, Vectors, fill, make
+from infogeo._spaces import RawParameters
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -28,6 +40,7 @@ __all__ = [
     "Tangent",
     "diagonal_fisher_rao_distance",
     "diagonal_fisher_rao_squared_distance",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_transport",
@@ -54,6 +67,7 @@ __all__ = [
 ]
 
 _ROOT_2 = math.sqrt(2.0)
+_Fields = tuple[Array, Array]  # mean and standard deviation
 
 
 # ---------------------------------------------------------------- points and tangent vectors
@@ -61,7 +75,7 @@ _ROOT_2 = math.sqrt(2.0)
 
 @storable("Normal")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Normal:
+class Normal(Points):
     """A batch of univariate normal distributions; of diagonal ones along its last axis.
 
     Parameters
@@ -71,7 +85,6 @@ class Normal:
     std : array, shape (...)
         Standard deviations, positive. Broadcasts with the means.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Attributes
     ----------
@@ -96,48 +109,13 @@ class Normal:
     mean: Array
     std: Array
 
-    event_axes: ClassVar = {"mean": 0, "std": 0}
     rules: ClassVar = {"mean": REAL, "std": POSITIVE}
-    __array_ufunc__ = None
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
-        _set(self, *gate(check, mean=(REAL, mean), std=(POSITIVE, std)))
-        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single distribution."""
-        return _points.batch_shape(self)
+        fill(self, check, mean=mean, std=std)
 
     @staticmethod
-    def stack(points) -> "Normal":
-        """Stack batches of one shape along a new first axis.
-
-        Parameters
-        ----------
-        points : list of Normal
-            Of one library and device.
-
-        Returns
-        -------
-        Normal
-            Of shape (len(points), ...).
-
-        Raises
-        ------
-        TypeError, ValueError
-            Something else than normals; arrays of different libraries; an empty list; different
-            shapes.
-
-        Examples
-        --------
-        >>> Normal.stack([Normal(0.0, 1.0), Normal(1.0, 2.0)]).shape
-        (2,)
-        """
-        return _points.stack(Normal, points)
-
-    @staticmethod
-    def fit(samples, labels=None, *, check=True) -> "Normal":
+    def fit(samples: Array, labels: Array | None = None, *, check: bool = True) -> "Normal":
         """Fit normals to samples by maximum likelihood, one for each class.
 
         Parameters
@@ -148,7 +126,6 @@ class Normal:
             Numbers or strings: the class of each sample. None: all samples are of one class. A
             series and samples in a frame are matched by the names of their rows.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -175,41 +152,36 @@ class Normal:
                 "have shape (n,) or (n, num_components)",
                 f"got shape {tuple(samples.shape)}",
             )
-        if labels is None:
-            fitted = _fitted(samples, "samples", check, xp)
-            _points.keep_names_of_fit(fitted, given, samples.ndim)
-            return fitted
-        names, rows = _points.rows_of_classes(labels, given, samples.shape[0])
-        if not rows:
-            raise bad_value("samples", "hold at least 2 rows", "there are none")
-        fits = []
-        for name, row in zip(names.tolist(), rows, strict=True):
-            index = xp.asarray(row, device=_array.device_of(samples))
-            members = xp.take(samples, index, axis=0)
-            fits.append(_fitted(members, f"samples of class {name!r}", check, xp))
-        fitted = _points.stack(Normal, fits)
-        _points.keep_names_of_fit(fitted, given, samples.ndim, labels, names.tolist())
-        return fitted
 
-    def __len__(self) -> int:
-        return _points.length(self)
+        def fit_rows(name: str, rows: np.ndarray | None) -> tuple[Array, Array]:
+            if rows is None:
+                return _moments(name, samples, check, xp)
+            index = xp.asarray(rows, device=_array.device_of(samples))
+            return _moments(name, xp.take(samples, index, axis=0), check, xp)
 
-    def __getitem__(self, key: Any) -> "Normal":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
+        return _points.fit(Normal, given, labels, tuple(samples.shape), fit_rows, xp)
 
 
 POINTS = Normal
+ORTHOGONAL = True
+DISTRIBUTIONS = {
+    "torch.distributions.Normal": ("loc", "scale"),
+    "scipy.stats.norm": ("loc", "scale"),
+    "scipy.stats.Normal": ("mu", "sigma"),
+    "scipy.stats.StandardNormal": ("mu", "sigma"),
+}
+
+
+def AFFINE(  # noqa: N802  a declaration of the space
+    a: Normal, shift: Array, factor: Array, *, check: bool = True
+) -> Normal:
+    """Return the distribution of shift + factor X."""
+    return Normal(shift + factor * a.mean, abs(factor) * a.std, check=check)
 
 
 @storable("normal.Tangent")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Tangent:
+class Tangent(Vectors):
     """A batch of tangent vectors: velocities of normal distributions.
 
     They can be added, subtracted, and multiplied or divided by numbers and by arrays over the
@@ -222,7 +194,6 @@ class Tangent:
     std : array, shape (...)
         Velocities of the standard deviations. Broadcasts with the others.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Attributes
     ----------
@@ -243,66 +214,14 @@ class Tangent:
     mean: Array
     std: Array
 
-    event_axes: ClassVar = {"mean": 0, "std": 0}
     rules: ClassVar = {"mean": REAL, "std": REAL}
-    __array_ufunc__ = None  # so that numpy leaves its numbers times a vector to the vector
 
     def __init__(self, mean: Any, std: Any, *, check: bool = True):
-        _set(self, *gate(check, mean=(REAL, mean), std=(REAL, std)))
-        _points.keep_names(self, mean=(REAL, mean), std=(REAL, std))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the batch, () for a single vector."""
-        return _points.batch_shape(self)
-
-    def __add__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, 1.0)
-
-    def __sub__(self, other: Any) -> "Tangent":
-        return _points.add(self, other, -1.0)
-
-    def __neg__(self) -> "Tangent":
-        return _points.make(Tangent, -self.mean, -self.std)
-
-    def __mul__(self, factor: Any) -> "Tangent":
-        return _points.scale(self, factor)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, divisor: Any) -> "Tangent":
-        return _points.scale(self, divisor, invert=True)
-
-    def __len__(self) -> int:
-        return _points.length(self)
-
-    def __getitem__(self, key: Any) -> "Tangent":
-        return _points.getitem(self, key)
-
-    def __iter__(self):
-        return _points.iterate(self)
-
-    def __repr__(self) -> str:
-        return _points.describe(self)
+        fill(self, check, mean=mean, std=std)
 
 
-def _set(made, xp, mean, std):
-    """Give a new object its arrays, broadcast."""
-    if mean.shape != std.shape:
-        _points.require_broadcast({"mean": tuple(mean.shape), "std": tuple(std.shape)})
-        mean, std = xp.broadcast_arrays(mean, std)
-    object.__setattr__(made, "mean", mean)
-    object.__setattr__(made, "std", std)
-
-
-def _made(cls, mean, std, xp):
-    """Return an object of results, broadcast."""
-    if mean.shape != std.shape:
-        mean, std = xp.broadcast_arrays(mean, std)
-    return _points.make(cls, mean, std)
-
-
-def _fitted(samples, name, check, xp):
+def _moments(name: str, samples: Array, check: bool, xp: Namespace) -> tuple[Array, Array]:
+    """Return mean and standard deviation of samples."""
     if samples.shape[0] < 2:
         raise bad_value(name, "number at least 2, for a spread", f"there are {samples.shape[0]}")
     is_constant = xp.max(samples, axis=0) == xp.min(samples, axis=0)
@@ -316,13 +235,16 @@ def _fitted(samples, name, check, xp):
     # The largest one as the unit, so that squares neither overflow nor underflow.
     unit = xp.max(xp.abs(deviation), axis=0)
     std = unit * xp.sqrt(xp.mean((deviation / unit) ** 2, axis=0))
-    return _points.make(Normal, mean, std)
+    return mean, std
+
+
+TANGENTS = Tangent
 
 
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(a, b, *, check=True):
+def fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Fisher-Rao distance between univariate normal distributions.
 
     .. math:: d(a, b) = 2 \sqrt 2 \operatorname{arsinh} \sqrt{
@@ -331,9 +253,7 @@ def fisher_rao_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -365,11 +285,11 @@ def fisher_rao_distance(a, b, *, check=True):
     >>> float(fisher_rao_distance(a, b)) * 2**30
     1.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 2.0 * _ROOT_2 * _separation(a, b, xp).arc
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    return 2.0 * _ROOT_2 * _separation(p, q, xp).arc
 
 
-def fisher_rao_squared_distance(a, b, *, check=True):
+def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Square of the Fisher-Rao distance, smooth at a = b.
 
     .. math:: d(a, b)^2 = 8 \operatorname{arsinh}^2 \sqrt{
@@ -378,9 +298,7 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -390,7 +308,6 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -402,11 +319,11 @@ def fisher_rao_squared_distance(a, b, *, check=True):
     >>> round(float(fisher_rao_squared_distance(Normal(0.0, 1.0), Normal(0.0, np.e))), 12)
     2.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 8.0 * _separation(a, b, xp).squared_arc(xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    return 8.0 * _separation(p, q, xp).squared_arc(xp)
 
 
-def diagonal_fisher_rao_distance(a, b, *, check=True):
+def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Fisher-Rao distance in the family of diagonal normal distributions.
 
     .. math:: d(a, b) = \sqrt{\textstyle\sum_i d(a_i, b_i)^2}
@@ -416,7 +333,6 @@ def diagonal_fisher_rao_distance(a, b, *, check=True):
     a, b : Normal
         The last axis holds the independent components; the other batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -440,12 +356,12 @@ def diagonal_fisher_rao_distance(a, b, *, check=True):
     >>> round(float(diagonal_fisher_rao_distance(a, b)), 5)
     1.38629
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    _require_components(a, b)
-    return _array.norm(2.0 * _ROOT_2 * _separation(a, b, xp).arc, xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    _require_components(p, q)
+    return _array.norm(2.0 * _ROOT_2 * _separation(p, q, xp).arc, xp)
 
 
-def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
+def diagonal_fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Square of `diagonal_fisher_rao_distance`, smooth at a = b.
 
     .. math:: d(a, b)^2 = \textstyle\sum_i d(a_i, b_i)^2
@@ -455,7 +371,6 @@ def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
     a, b : Normal
         The last axis holds the independent components; the other batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -473,12 +388,12 @@ def diagonal_fisher_rao_squared_distance(a, b, *, check=True):
     >>> round(float(diagonal_fisher_rao_squared_distance(a, b)), 12)
     2.0
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    _require_components(a, b)
-    return 8.0 * xp.sum(_separation(a, b, xp).squared_arc(xp), axis=-1)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    _require_components(p, q)
+    return 8.0 * xp.sum(_separation(p, q, xp).squared_arc(xp), axis=-1)
 
 
-def _require_components(a, b):
+def _require_components(a: _Fields, b: _Fields) -> None:
     shapes = [tuple(mean.shape) for mean, _ in (a, b)]
     if not (shapes[0] and shapes[1] and shapes[0][-1] == shapes[1][-1] > 0):
         raise ValueError(
@@ -499,17 +414,17 @@ class _Separation(NamedTuple):
     squared_chord: Array  # its square, which has no root to differentiate
     arc: Array  # arsinh(chord): half the distance in curvature -1
 
-    def is_near(self):
+    def is_near(self) -> Array:
         """Whether series in the squared chord are good."""
         return ~self.is_far & (self.squared_chord < 0.01)
 
-    def squared_arc(self, xp):
+    def squared_arc(self, xp: Namespace) -> Array:
         """Return arsinh(chord)^2, analytic in the squared chord for near points."""
         is_near, arc = self.is_near(), self.arc
         series = self.squared_chord * _series(_ARSINH_SQUARED, self.squared_chord, is_near, xp)
         return xp.where(is_near, series, arc * arc)
 
-    def arc_over_chord(self, xp):
+    def arc_over_chord(self, xp: Namespace) -> Array:
         """Return arsinh(chord) / chord, analytic in the squared chord for near points."""
         is_near = self.is_near()
         series = _series(_ARSINH, self.squared_chord, is_near, xp)
@@ -517,7 +432,7 @@ class _Separation(NamedTuple):
         return xp.where(is_near, series, self.arc / chord)
 
 
-def _separation(a, b, xp):
+def _separation(a: _Fields, b: _Fields, xp: Namespace) -> _Separation:
     (mean_a, std_a), (mean_b, std_b) = a, b
     x, y = (mean_b - mean_a) / _ROOT_2, std_b - std_a
     root = xp.sqrt(std_a) * xp.sqrt(std_b)
@@ -543,7 +458,7 @@ _SINH = [1.0 / math.factorial(2 * n + 1) for n in range(10)]
 _EXP = [1.0 / math.factorial(n + 2) for n in range(17)]
 
 
-def _series(coefficients, x, is_near, xp):
+def _series(coefficients: list[float], x: Array, is_near: Array, xp: Namespace) -> Array:
     """Return the sum of coefficients times powers of x where x is small enough."""
     x = xp.where(is_near, x, xp.zeros_like(x))
     total = xp.zeros_like(x)
@@ -552,14 +467,14 @@ def _series(coefficients, x, is_near, xp):
     return total
 
 
-def _sinhc(squared, xp):
+def _sinhc(squared: Array, xp: Namespace) -> Array:
     """Return sinh(x) / x, analytic in x^2 near 0."""
     is_near = squared < 1.0
     root = xp.sqrt(xp.where(is_near, xp.ones_like(squared), squared))
     return xp.where(is_near, _series(_SINH, squared, is_near, xp), xp.sinh(root) / root)
 
 
-def _hypot(x, y, xp):
+def _hypot(x: Array, y: Array, xp: Namespace) -> Array:
     """Return |(x, y)| with the gradient 0 at 0."""
     is_zero = (x == 0.0) & (y == 0.0)
     length = xp.hypot(xp.where(is_zero, xp.ones_like(x), x), y)
@@ -569,7 +484,7 @@ def _hypot(x, y, xp):
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(a, b, t, *, check=True):
+def fisher_rao_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
 
     With the weights :math:`w_a = \sinh((1 - t) \rho) / \sinh \rho`,
@@ -581,11 +496,9 @@ def fisher_rao_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -607,19 +520,21 @@ def fisher_rao_geodesic(a, b, t, *, check=True):
     >>> float(middle.mean), round(float(middle.std) ** 2, 12)
     (0.0, 1.5)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    between = _separation(a, b, xp)
+    xp, p, q, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
+    between = _separation(p, q, xp)
     t = _array.as_leading(t, between.size, xp)
     is_near = between.arc < 0.5
-    near_std, *near_shares = _near_geodesic(a, b, t, between, is_near, xp)
-    far_std, *far_shares = _far_geodesic(a, b, t, between, is_near, xp)
+    near_std, *near_shares = _near_geodesic(p, q, t, between, is_near, xp)
+    far_std, *far_shares = _far_geodesic(p, q, t, between, is_near, xp)
     of_a, of_b = (xp.where(is_near, n, f) for n, f in zip(near_shares, far_shares, strict=True))
-    return _made(
-        Normal, _mixed(a[0], b[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp
+    return make(
+        Normal, _mixed(p[0], q[0], of_a, of_b, xp), xp.where(is_near, near_std, far_std), xp=xp
     )
 
 
-def _near_geodesic(a, b, t, between, is_near, xp):
+def _near_geodesic(
+    a: _Fields, b: _Fields, t: Array, between: _Separation, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array]:
     """Return the standard deviation and the shares of the two means, for rho below 1.
 
     The deviation is that of a plus its way, of which velocities keep their digits:
@@ -637,7 +552,9 @@ def _near_geodesic(a, b, t, between, is_near, xp):
     return std_a + std_a * (lack / total), weight_a / total, weight_b / total
 
 
-def _far_geodesic(a, b, t, between, is_near, xp):
+def _far_geodesic(
+    a: _Fields, b: _Fields, t: Array, between: _Separation, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array]:
     """Return the same for larger rho, with exp(-t rho) and exp(-(1 - t) rho) taken out.
 
     What is left of sinh is at most 1. The larger of the two terms is the unit, so that nothing
@@ -662,7 +579,7 @@ def _far_geodesic(a, b, t, between, is_near, xp):
     return std, weight_a / total, weight_b / total
 
 
-def _mixed(mean_a, mean_b, of_a, of_b, xp):
+def _mixed(mean_a: Array, mean_b: Array, of_a: Array, of_b: Array, xp: Namespace) -> Array:
     """Return of_a mean_a + of_b mean_b for shares of sum 1: exact at the ends, and by differences.
 
     So that it moves with its ends to the last digit.
@@ -671,7 +588,7 @@ def _mixed(mean_a, mean_b, of_a, of_b, xp):
     return xp.where(of_b < 0.5, mean_a + of_b * difference, mean_b - of_a * difference)
 
 
-def e_geodesic(a, b, t, *, check=True):
+def e_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the e-geodesic from a (t = 0) to b (t = 1): straight in natural parameters.
 
     .. math:: \frac{1}{\sigma^2} = \frac{1 - t}{\sigma_a^2} + \frac{t}{\sigma_b^2}, \qquad
@@ -680,11 +597,8 @@ def e_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -695,7 +609,6 @@ def e_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -706,8 +619,9 @@ def e_geodesic(a, b, t, *, check=True):
     >>> e_geodesic(Normal(0.0, 1.0), Normal(4.0, 1.0), 0.25)
     Normal(mean=1.0, std=1.0)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), t = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t)
+    )
     low, high = xp.minimum(std_a, std_b), xp.maximum(std_a, std_b)
     t = _array.as_leading(t, mean_a + mean_b + low, xp)
     ratio_a, ratio_b = low / std_a, low / std_b
@@ -717,10 +631,10 @@ def e_geodesic(a, b, t, *, check=True):
     std = xp.where(is_end, (1.0 - t) * std_a + t * std_b, low / xp.sqrt(total))
     of_a = xp.where(is_end, 1.0 - t, (1.0 - t) * ratio_a**2 / total)
     of_b = xp.where(is_end, t, t * ratio_b**2 / total)
-    return _made(Normal, _mixed(mean_a, mean_b, of_a, of_b, xp), std, xp)
+    return make(Normal, _mixed(mean_a, mean_b, of_a, of_b, xp), std, xp=xp)
 
 
-def m_geodesic(a, b, t, *, check=True):
+def m_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     r"""Point of the m-geodesic from a (t = 0) to b (t = 1): straight in expectation parameters.
 
     .. math:: \mu = (1 - t) \mu_a + t \mu_b, \qquad
@@ -729,11 +643,8 @@ def m_geodesic(a, b, t, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -744,7 +655,6 @@ def m_geodesic(a, b, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -755,8 +665,9 @@ def m_geodesic(a, b, t, *, check=True):
     >>> m_geodesic(Normal(-3.0, 4.0), Normal(3.0, 4.0), 0.5)
     Normal(mean=0.0, std=5.0)
     """
-    xp, a, b, t = _points.gate(check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), t = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), t=(UNIT_INTERVAL, t)
+    )
     difference = mean_b - mean_a
     unit = xp.maximum(xp.maximum(std_a, std_b), xp.abs(difference))
     t = _array.as_leading(t, unit, xp)
@@ -765,10 +676,10 @@ def m_geodesic(a, b, t, *, check=True):
     is_end = squared < _smallest(squared, xp)
     inside = unit * xp.sqrt(xp.where(is_end, xp.ones_like(squared), squared))
     std = xp.where(is_end, (1.0 - t) * std_a + t * std_b, inside)
-    return _made(Normal, _mixed(mean_a, mean_b, 1.0 - t, t + xp.zeros_like(std), xp), std, xp)
+    return make(Normal, _mixed(mean_a, mean_b, 1.0 - t, t + xp.zeros_like(std), xp), std, xp=xp)
 
 
-def _mixed_squares(x, y, difference, t, xp):
+def _mixed_squares(x: Array, y: Array, difference: Array, t: Array, xp: Namespace) -> Array:
     """Return (1 - t) x^2 + t y^2 for positive x and y, and y - x to all its digits.
 
     From the difference where that is small, so that velocities keep their digits.
@@ -777,7 +688,7 @@ def _mixed_squares(x, y, difference, t, xp):
     return xp.where(is_near, x * x + t * difference * (x + y), (1.0 - t) * (x * x) + t * (y * y))
 
 
-def _smallest(x, xp):
+def _smallest(x: Array, xp: Namespace) -> float:
     """Return a bound below which sums of squares may have lost digits: only at the ends of curves.
 
     There t or 1 - t is as small.
@@ -788,7 +699,7 @@ def _smallest(x, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(a, v, *, check=True):
+def exp_map(a: Normal, v: Tangent, *, check: bool = True) -> Normal:
     r"""Point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
 
     With :math:`\xi = (\dot\mu / \sqrt 2, \dot\sigma) / \sigma_a` and :math:`\rho = |\xi|`:
@@ -803,7 +714,6 @@ def exp_map(a, v, *, check=True):
     v : Tangent
         Its velocity. The batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -827,8 +737,8 @@ def exp_map(a, v, *, check=True):
     >>> round(float(exp_map(Normal(0.0, 1.0), Tangent(0.0, 2.0)).std), 6) == round(np.e**2, 6)
     True
     """
-    xp, (mean, std), v = _points.gate(check, a=(Normal, a), v=(Tangent, v))
-    x, y = v[0] / std / _ROOT_2, v[1] / std
+    xp, (mean, std), (v_mean, v_std) = _points.gate(check, a=(Normal, a), v=(Tangent, v))
+    x, y = v_mean / std / _ROOT_2, v_std / std
     length = _hypot(x, y, xp)
     is_near = length < 1.0
     nearby = _near_exp(x, y, is_near, xp)
@@ -836,10 +746,12 @@ def exp_map(a, v, *, check=True):
     growth, more, way, further = (
         xp.where(is_near, n, f) for n, f in zip(nearby, distant, strict=True)
     )
-    return _made(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp)
+    return make(Normal, mean + _ROOT_2 * (std * way) * further, std * growth * more, xp=xp)
 
 
-def _near_exp(x, y, is_near, xp):
+def _near_exp(
+    x: Array, y: Array, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array, Array]:
     """Return what to multiply the deviation by: twice for the new one, twice for the mean's way.
 
     For rho below 1, by series.
@@ -852,7 +764,9 @@ def _near_exp(x, y, is_near, xp):
     return growth, xp.ones_like(growth), sinh * x, growth
 
 
-def _far_exp(x, y, length, is_near, xp):
+def _far_exp(
+    x: Array, y: Array, length: Array, is_near: Array, xp: Namespace
+) -> tuple[Array, Array, Array, Array]:
     r"""Return the same for larger rho, without the difference of cosh and sinh.
 
     With q = exp(-rho / 2) and the direction (e, c) the denominator is g^2 / q^2, g = |(q^2, k)|,
@@ -877,7 +791,7 @@ def _far_exp(x, y, length, is_near, xp):
     return 1.0 / h, 1.0 / h, 0.5 * rest * (e / g), 1.0 / g
 
 
-def log_map(a, b, *, check=True):
+def log_map(a: Normal, b: Normal, *, check: bool = True) -> Tangent:
     r"""Velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
 
     With :math:`\rho = d(a, b) / \sqrt 2` and :math:`\delta = \mu_b - \mu_a`:
@@ -888,9 +802,7 @@ def log_map(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -900,7 +812,6 @@ def log_map(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -908,9 +819,9 @@ def log_map(a, b, *, check=True):
     >>> float(v.mean), round(float(v.std), 12)
     (0.0, 1.0)
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    (mean_a, std_a), (mean_b, std_b) = a, b
-    between = _separation(a, b, xp)
+    xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
+    (mean_a, std_a), (mean_b, std_b) = p, q
+    between = _separation(p, q, xp)
     x, y, total = between.x, between.y, std_a + std_b
     across = xp.hypot(x, total)  # sinh rho is size across / (2 std_a std_b)
     along_mean = 2.0 * (std_a / across) * (mean_b - mean_a)
@@ -919,13 +830,13 @@ def log_map(a, b, *, check=True):
     unit = xp.where(between.is_far, between.size, xp.ones_like(between.size))
     near = std_a / xp.where(between.is_far, std_a, between.root) * between.arc_over_chord(xp)
     scale = xp.where(between.is_far, 2.0 * between.arc * std_a, near)
-    return _made(Tangent, scale * (along_mean / unit), scale * (along_std / unit), xp)
+    return make(Tangent, scale * (along_mean / unit), scale * (along_std / unit), xp=xp)
 
 
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(a, u, v, *, check=True):
+def inner_product(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher metric of two tangent vectors.
 
     .. math:: g_a(u, v) = \frac{u_\mu v_\mu + 2 u_\sigma v_\sigma}{\sigma_a^2}
@@ -937,7 +848,6 @@ def inner_product(a, u, v, *, check=True):
     u, v : Tangent
         All batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -947,18 +857,19 @@ def inner_product(a, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
     >>> float(inner_product(Normal(0.0, 2.0), Tangent(2.0, 1.0), Tangent(0.0, 2.0)))
     1.0
     """
-    _, (_, std), u, v = _points.gate(check, a=(Normal, a), u=(Tangent, u), v=(Tangent, v))
-    return (u[0] / std) * (v[0] / std) + 2.0 * (u[1] / std) * (v[1] / std)
+    _, (_, std), (u_mean, u_std), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), u=(Tangent, u), v=(Tangent, v)
+    )
+    return (u_mean / std) * (v_mean / std) + 2.0 * (u_std / std) * (v_std / std)
 
 
-def norm(a, v, *, check=True):
+def norm(a: Normal, v: Tangent, *, check: bool = True) -> Array:
     r"""Fisher norm of a tangent vector.
 
     .. math:: |v|_a = \frac{\sqrt{v_\mu^2 + 2 v_\sigma^2}}{\sigma_a}
@@ -970,7 +881,6 @@ def norm(a, v, *, check=True):
     v : Tangent
         The batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -980,18 +890,17 @@ def norm(a, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `exp_map`.
 
     Examples
     --------
     >>> float(norm(Normal(0.0, 2.0), Tangent(2.0, 0.0)))
     1.0
     """
-    xp, (_, std), v = _points.gate(check, a=(Normal, a), v=(Tangent, v))
-    return _hypot(v[0] / std, _ROOT_2 * (v[1] / std), xp)
+    xp, (_, std), (v_mean, v_std) = _points.gate(check, a=(Normal, a), v=(Tangent, v))
+    return _hypot(v_mean / std, _ROOT_2 * (v_std / std), xp)
 
 
-def parallel_transport(a, b, v, *, check=True):
+def parallel_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b along the Fisher-Rao geodesic (Levi-Civita).
 
     In units of the standard deviation a vector :math:`(v_\mu / \sqrt 2, v_\sigma) / \sigma` turns
@@ -1002,11 +911,8 @@ def parallel_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1016,25 +922,25 @@ def parallel_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     Examples
     --------
     >>> parallel_transport(Normal(0.0, 1.0), Normal(0.0, 3.0), Tangent(1.0, 1.0))
     Tangent(mean=3.0, std=3.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
     x, total = (mean_b - mean_a) / _ROOT_2, std_a + std_b
     across = xp.hypot(x, total)
     sine, cosine = x / across, total / across  # of half the angle
     sine, cosine = 2.0 * sine * cosine, (cosine - sine) * (cosine + sine)
-    first, second = v[0] / std_a / _ROOT_2, v[1] / std_a
+    first, second = v_mean / std_a / _ROOT_2, v_std / std_a
     turned = cosine * first + sine * second, cosine * second - sine * first
-    return _made(Tangent, _ROOT_2 * std_b * turned[0], std_b * turned[1], xp)
+    return make(Tangent, _ROOT_2 * std_b * turned[0], std_b * turned[1], xp=xp)
 
 
-def e_transport(a, b, v, *, check=True):
+def e_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b by the e-connection (path-independent).
 
     The velocity of the natural parameters stays. With :math:`r = \sigma_b / \sigma_a`:
@@ -1045,11 +951,8 @@ def e_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1059,7 +962,6 @@ def e_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     References
     ----------
@@ -1070,14 +972,15 @@ def e_transport(a, b, v, *, check=True):
     >>> e_transport(Normal(0.0, 1.0), Normal(1.0, 2.0), Tangent(1.0, 1.0))
     Tangent(mean=12.0, std=8.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
     ratio = std_b / std_a
-    mean = ratio * ratio * (v[0] + 2.0 * ((mean_b - mean_a) / std_a) * v[1])
-    return _made(Tangent, mean, ratio * ratio * ratio * v[1], xp)
+    mean = ratio * ratio * (v_mean + 2.0 * ((mean_b - mean_a) / std_a) * v_std)
+    return make(Tangent, mean, ratio * ratio * ratio * v_std, xp=xp)
 
 
-def m_transport(a, b, v, *, check=True):
+def m_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tangent:
     r"""Transport a tangent vector from a to b by the m-connection (path-independent).
 
     The velocity of the expectation parameters stays:
@@ -1088,11 +991,8 @@ def m_transport(a, b, v, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     v : Tangent
-        At a.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1102,7 +1002,6 @@ def m_transport(a, b, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance` and `exp_map`.
 
     References
     ----------
@@ -1113,16 +1012,45 @@ def m_transport(a, b, v, *, check=True):
     >>> m_transport(Normal(0.0, 1.0), Normal(1.0, 2.0), Tangent(1.0, 3.0))
     Tangent(mean=1.0, std=1.0)
     """
-    xp, a, b, v = _points.gate(check, a=(Normal, a), b=(Normal, b), v=(Tangent, v))
-    (mean_a, std_a), (mean_b, std_b) = a, b
-    std = (std_a / std_b) * v[1] - ((mean_b - mean_a) / std_b) * v[0]
-    return _made(Tangent, v[0] + xp.zeros_like(std), std, xp)
+    xp, (mean_a, std_a), (mean_b, std_b), (v_mean, v_std) = _points.gate(
+        check, a=(Normal, a), b=(Normal, b), v=(Tangent, v)
+    )
+    std = (std_a / std_b) * v_std - ((mean_b - mean_a) / std_b) * v_mean
+    return make(Tangent, v_mean + xp.zeros_like(std), std, xp=xp)
 
 
 # ---------------------------------------------------------------- charts
 
 
-def fisher_information(a, *, check=True):
+def dimension(a: Normal, *, check: bool = True) -> int:
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    a : Normal
+        One or a batch.
+    check : bool
+
+    Returns
+    -------
+    int
+        2: the mean and the standard deviation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than normals.
+
+    Examples
+    --------
+    >>> dimension(Normal(0.0, 1.0))
+    2
+    """
+    _points.gate(check, a=(Normal, a))
+    return 2
+
+
+def fisher_information(a: Normal, *, check: bool = True) -> Array:
     r"""Fisher information matrix in (mean, std).
 
     .. math:: g = \frac{1}{\sigma^2} \begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}
@@ -1132,7 +1060,6 @@ def fisher_information(a, *, check=True):
     a : Normal
         Where to take it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1142,7 +1069,6 @@ def fisher_information(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1157,7 +1083,7 @@ def fisher_information(a, *, check=True):
     )
 
 
-def natural_parameters(a, *, check=True):
+def natural_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Return the natural parameters (e-coordinates).
 
     .. math:: \theta_1 = \frac{\mu}{\sigma^2}, \qquad \theta_2 = -\frac{1}{2 \sigma^2}
@@ -1165,9 +1091,7 @@ def natural_parameters(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1179,7 +1103,6 @@ def natural_parameters(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1190,7 +1113,7 @@ def natural_parameters(a, *, check=True):
     return mean / std / std, -0.5 / std / std
 
 
-def from_natural_parameters(theta_1, theta_2, *, check=True):
+def from_natural_parameters(theta_1: Array, theta_2: Array, *, check: bool = True) -> Normal:
     r"""Build normal distributions from natural parameters.
 
     .. math:: \mu = -\frac{\theta_1}{2 \theta_2}, \qquad \sigma^2 = -\frac{1}{2 \theta_2}
@@ -1202,7 +1125,6 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     theta_2 : array, shape (...)
         Minus 1 over twice the variance: negative. Broadcasts with theta_1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1222,10 +1144,10 @@ def from_natural_parameters(theta_1, theta_2, *, check=True):
     """
     xp, theta_1, theta_2 = gate(check, theta_1=(REAL, theta_1), theta_2=(NEGATIVE, theta_2))
     _points.require_broadcast({"theta_1": tuple(theta_1.shape), "theta_2": tuple(theta_2.shape)})
-    return _made(Normal, -0.5 * theta_1 / theta_2, xp.sqrt(-0.5 / theta_2), xp)
+    return make(Normal, -0.5 * theta_1 / theta_2, xp.sqrt(-0.5 / theta_2), xp=xp)
 
 
-def expectation_parameters(a, *, check=True):
+def expectation_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:
     r"""Return the expectation parameters (m-coordinates): the first two moments.
 
     .. math:: \eta_1 = \mu, \qquad \eta_2 = \mu^2 + \sigma^2
@@ -1233,9 +1155,7 @@ def expectation_parameters(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1247,7 +1167,6 @@ def expectation_parameters(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1258,7 +1177,7 @@ def expectation_parameters(a, *, check=True):
     return mean, mean * mean + std * std
 
 
-def from_expectation_parameters(eta_1, eta_2, *, check=True):
+def from_expectation_parameters(eta_1: Array, eta_2: Array, *, check: bool = True) -> Normal:
     r"""Build normal distributions from expectation parameters.
 
     .. math:: \mu = \eta_1, \qquad \sigma^2 = \eta_2 - \eta_1^2
@@ -1270,7 +1189,6 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     eta_2 : array, shape (...)
         E[x^2], above eta_1^2. Broadcasts with eta_1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1297,10 +1215,10 @@ def from_expectation_parameters(eta_1, eta_2, *, check=True):
     _points.require_broadcast({"eta_1": tuple(eta_1.shape), "eta_2": tuple(eta_2.shape)})
     variance = _minus_square(eta_2, eta_1, xp)
     gate(check, **{"eta_2 - eta_1 ** 2": (POSITIVE, variance)})
-    return _made(Normal, eta_1, xp.sqrt(variance), xp)
+    return make(Normal, eta_1, xp.sqrt(variance), xp=xp)
 
 
-def _minus_square(y, x, xp):
+def _minus_square(y: Array, x: Array, xp: Namespace) -> Array:
     """Return y - x^2 without the rounding of the square: halves of the bits of x multiply exactly.
 
     The differences of numbers as close as y and x^2 are exact too.
@@ -1315,7 +1233,7 @@ def _minus_square(y, x, xp):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(a, *, check=True):
+def entropy(a: Normal, *, check: bool = True) -> Array:
     r"""Differential entropy.
 
     .. math:: H(a) = \tfrac12 \log(2 \pi e) + \log \sigma
@@ -1323,9 +1241,7 @@ def entropy(a, *, check=True):
     Parameters
     ----------
     a : Normal
-        The distributions.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1335,7 +1251,6 @@ def entropy(a, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1346,7 +1261,7 @@ def entropy(a, *, check=True):
     return 0.5 * (1.0 + math.log(2.0 * math.pi)) + xp.log(std)
 
 
-def kl_divergence(a, b, *, check=True):
+def kl_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Kullback-Leibler divergence.
 
     .. math:: \mathrm{KL}(a, b) = \frac12 \left(e^{-l} - 1 + l
@@ -1356,9 +1271,7 @@ def kl_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1368,7 +1281,6 @@ def kl_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1392,7 +1304,7 @@ def kl_divergence(a, b, *, check=True):
     return 0.5 * (xp.where(is_near, near, far) + by_mean)
 
 
-def jeffreys_divergence(a, b, *, check=True):
+def jeffreys_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(a, b) = \frac12 \left(\frac{\sigma_a}{\sigma_b} - \frac{\sigma_b}{\sigma_a}\right)^2
@@ -1401,9 +1313,7 @@ def jeffreys_divergence(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1413,7 +1323,6 @@ def jeffreys_divergence(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1434,7 +1343,7 @@ def jeffreys_divergence(a, b, *, check=True):
     return 0.5 * (by_std + by_mean)
 
 
-def hellinger_distance(a, b, *, check=True):
+def hellinger_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     r"""Hellinger distance, in [0, 1].
 
     .. math:: H(a, b)^2 = 1 - \sqrt{\frac{2 \sigma_a \sigma_b}{\sigma_a^2 + \sigma_b^2}}
@@ -1443,9 +1352,7 @@ def hellinger_distance(a, b, *, check=True):
     Parameters
     ----------
     a, b : Normal
-        Their batch axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1455,7 +1362,6 @@ def hellinger_distance(a, b, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1468,8 +1374,7 @@ def hellinger_distance(a, b, *, check=True):
     >>> round(float(hellinger_distance(Normal(0.0, 1.0), Normal(0.0, 2.0))) ** 2, 6)
     0.105573
     """
-    xp, a, b = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    (mean_a, std_a), (mean_b, std_b) = a, b
+    xp, (mean_a, std_a), (mean_b, std_b) = _points.gate(check, a=(Normal, a), b=(Normal, b))
     root = xp.sqrt(std_a) * xp.sqrt(std_b)
     by_std = _capped_ratio(std_b - std_a, root, xp)
     by_mean = _capped_ratio(mean_b - mean_a, xp.hypot(std_a, std_b), xp)
@@ -1480,7 +1385,7 @@ def hellinger_distance(a, b, *, check=True):
     return _array.as_number(xp.where(is_tiny, size, xp.sqrt(-_array.expm1(affinity, xp))))
 
 
-def _log_ratio(std_a, std_b, xp):
+def _log_ratio(std_a: Array, std_b: Array, xp: Namespace) -> Array:
     """Return log(std_b / std_a) to full relative precision."""
     difference = std_b - std_a
     is_near = xp.abs(difference) < 0.5 * std_a
@@ -1489,14 +1394,14 @@ def _log_ratio(std_a, std_b, xp):
     return xp.where(is_near, near, far)
 
 
-def _squared_ratio(x, unit, xp):
+def _squared_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
     """Return (x / unit)^2, inf without a warning where it overflows."""
     overflows = xp.abs(x) / _root_of_largest(x, xp) >= unit
     ratio = xp.where(overflows, xp.zeros_like(x), x) / unit
     return xp.where(overflows, xp.inf, ratio * ratio)
 
 
-def _capped_ratio(x, unit, xp):
+def _capped_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
     """Return x / unit, but no larger than is safe to square."""
     largest = _root_of_largest(x, xp)
     is_large = xp.abs(x) / largest >= unit
@@ -1504,14 +1409,16 @@ def _capped_ratio(x, unit, xp):
     return xp.where(is_large, largest * xp.ones_like(ratio), ratio)
 
 
-def _root_of_largest(x, xp):
-    return 0.5 * float(xp.finfo(x.dtype).max) ** 0.5
+def _root_of_largest(x: Array, xp: Namespace) -> float:
+    return 0.5 * math.sqrt(xp.finfo(x.dtype).max)
 
 
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
+def e_mean(
+    points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> Normal:
     r"""Mean in e-coordinates: the weighted mean of the natural parameters.
 
     .. math:: \frac{1}{\bar\sigma^2} = \sum_k \frac{w_k}{\sigma_k^2}, \qquad
@@ -1527,9 +1434,7 @@ def e_mean(points, *, weights=None, axis=0, check=True):
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1552,12 +1457,14 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     precision = weights * (low / xp.where(weights > 0.0, std, low)) ** 2
     total = xp.sum(precision, axis=axis, keepdims=True)
     mean, _ = _centred(mean, precision / total, axis, xp)
-    return _made(
-        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(low / xp.sqrt(total), axis=axis), xp
+    return make(
+        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(low / xp.sqrt(total), axis=axis), xp=xp
     )
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
+def m_mean(
+    points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
+) -> Normal:
     r"""Mean in m-coordinates: the normal with the mean and the variance of the mixture.
 
     .. math:: \bar\mu = \sum_k w_k \mu_k, \qquad
@@ -1573,9 +1480,7 @@ def m_mean(points, *, weights=None, axis=0, check=True):
         Not negative, of shape (n,) or one that broadcasts to the batch axes of the points;
         divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1599,13 +1504,79 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     size = xp.where(weights > 0.0, size, xp.zeros_like(size))
     unit = xp.max(size, axis=axis, keepdims=True)
     squared = xp.sum(weights * (size / unit) ** 2, axis=axis, keepdims=True)
-    return _made(
-        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(unit * xp.sqrt(squared), axis=axis), xp
+    return make(
+        Normal, xp.squeeze(mean, axis=axis), xp.squeeze(unit * xp.sqrt(squared), axis=axis), xp=xp
     )
 
 
-def _centred(x, weights, axis, xp):
+def _centred(x: Array, weights: Array, axis: int, xp: Namespace) -> tuple[Array, Array]:
     """Return the mean with weights of sum 1, and the deviations from it, to all their digits."""
     mean = xp.sum(weights * x, axis=axis, keepdims=True)
     mean = mean + xp.sum(weights * (x - mean), axis=axis, keepdims=True)
     return mean, x - mean
+
+
+# ---------------------------------------------------------------- means and log deviations
+
+
+def _log_lengths(z, xp):
+    """Return the logarithms of 1 / std and of sqrt 2."""
+    _, log_std = z
+    return -log_std, xp.full_like(log_std, 0.5 * math.log(2.0))
+
+
+def _raw_distance(z, w, xp):
+    r"""Return the distance by the logarithms l of the deviations.
+
+    With l the difference of the log stds and g their mean it is
+    2 sqrt2 arcsinh(hypot(sinh(l / 2), dmu exp(-g) / sqrt 8)). No std is formed: where the terms
+    reach exp(20), the larger one is taken out, and arcsinh x is log 2x to rounding.
+    """
+    (mean_z, log_z), (mean_w, log_w) = z, w
+    step = xp.abs(mean_z - mean_w)
+    half, level = 0.5 * xp.abs(log_z - log_w), 0.5 * (log_z + log_w)
+    zero, one, moves = xp.zeros_like(step), xp.ones_like(step), step > 0.0
+    log_step = xp.log(xp.where(moves, step, one))
+    t = xp.maximum(xp.where(moves, log_step - level, half), half)
+    is_far = t > 20.0
+    t = xp.where(is_far, t, zero)
+    root = xp.exp(xp.where(moves, 0.5 * (-level - t), zero))
+    across = root * (root * step) / math.sqrt(8.0)
+    along = -0.5 * xp.expm1(-2.0 * half) * xp.exp(half - t)
+    scaled = _array.norm(xp.stack([across, along], axis=-1), xp)
+    arc = xp.where(is_far, t + xp.log(xp.where(is_far, 2.0 * scaled, one)), xp.asinh(scaled))
+    return 2.0 * _ROOT_2 * arc
+
+
+def _raw_geodesic(z, w, t, xp):
+    """Return semicircles of the half-plane; stds in the widest dtype, where their range is."""
+    dtype, wide = z[0].dtype, _array.widest_dtype(z[0], xp)
+    a, b = ([xp.astype(x, wide, copy=False) for x in y] for y in (z, w))
+    ends = (Normal(mean, xp.exp(log_std), check=False) for mean, log_std in (a, b))
+    path = fisher_rao_geodesic(*ends, xp.astype(t, wide, copy=False), check=False)
+    return xp.astype(path.mean, dtype, copy=False), xp.astype(xp.log(path.std), dtype, copy=False)
+
+
+def log_density(a: Normal, x: Any) -> Any:
+    """Return the logarithm of the density at x, for plots."""
+    return -0.5 * ((x - a.mean) / a.std) ** 2 - np.log(a.std) - 0.5 * math.log(2.0 * math.pi)
+
+
+def window(a: Normal) -> np.ndarray:
+    """Return the x within four standard deviations of the means, for plots."""
+    return np.linspace(np.min(a.mean - 4.0 * a.std), np.max(a.mean + 4.0 * a.std), 400)
+
+
+RAW = RawParameters(
+    ("means", "logarithms of standard deviations"), _log_lengths, _raw_distance, _raw_geodesic
+)
+
+
+finish(
+    globals(),
+    {
+        "a, b : Normal": "Their batch axes broadcast.",
+        "v : Tangent": "At a.",
+        "a : Normal": "The distributions.",
+    },
+)

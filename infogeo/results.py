@@ -6,8 +6,35 @@ The classes are imported when they are first used, so that results of the simple
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    pass
+from infogeo._docs import finish
+
+if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to be imported
+    from infogeo.interop.torch import DistanceSummary as DistanceSummary
+    from infogeo.lipschitz.certificates import Coverage as Coverage
+    from infogeo.lipschitz.smoothing import Smoothed as Smoothed
+    from infogeo.maxent import Balance as Balance
+    from infogeo.maxent import BalanceDiagnostics as BalanceDiagnostics
+    from infogeo.maxent import ConditionalProjection as ConditionalProjection
+    from infogeo.maxent import FrequencyEstimate as FrequencyEstimate
+    from infogeo.maxent import FrequencyMatch as FrequencyMatch
+    from infogeo.maxent import Projection as Projection
+    from infogeo.maxent import Separation as Separation
+    from infogeo.mean import Mean as Mean
+    from infogeo.multivariate_normal import Bounds as Bounds
+    from infogeo.multivariate_normal import Connection as Connection
+    from infogeo.neighbors import Neighbors as Neighbors
+    from infogeo.pullback import Calibration as Calibration
+    from infogeo.pullback import KernelWalk as KernelWalk
+    from infogeo.pullback import Kinks as Kinks
+    from infogeo.pullback import LeafPath as LeafPath
+    from infogeo.pullback import Length as Length
+    from infogeo.pullback import Path as Path
+    from infogeo.pullback import ScaledFactor as ScaledFactor
+    from infogeo.pullback import Scan as Scan
+    from infogeo.pullback import Spectrum as Spectrum
+    from infogeo.pullback import TraceEstimate as TraceEstimate
+    from infogeo.robustness import Attack as Attack
+    from infogeo.testing import Report as Report
 
 _HOMES = {
     "Attack": "infogeo.robustness",
@@ -29,6 +56,7 @@ _HOMES = {
     "Neighbors": "infogeo.neighbors",
     "Path": "infogeo.pullback",
     "Projection": "infogeo.maxent",
+    "Report": "infogeo.testing",
     "ScaledFactor": "infogeo.pullback",
     "Scan": "infogeo.pullback",
     "Separation": "infogeo.maxent",
@@ -46,5 +74,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def __dir__() -> list[str]:
-    return sorted(_HOMES)
+finish(globals())

@@ -5,14 +5,17 @@ the network moves its prediction it is an indicator of robustness; the direction
 fastest are attacks, and how fast it moves can be penalised in training.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from infogeo._array import Array
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
 try:
     import torch
+    from torch import Tensor
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.robustness") from None
 
@@ -21,11 +24,12 @@ import math
 from array_api_compat import torch as torch_namespace
 
 from infogeo import _array
-from infogeo._array import MODEL_LOGITS, POSITIVE, REAL, bad_value, boundary_sine, gate
-from infogeo.pullback import PullbackMetric, heads
+from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo.lipschitz.certificates import boundary_distance
+from infogeo.pullback import Head, PullbackMetric, heads
 from infogeo.pullback._checks import check_count, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
-from infogeo.pullback._network import network_of
+from infogeo.pullback._network import Inputs, network_of
 
 __all__ = [
     "Attack",
@@ -62,56 +66,16 @@ class Attack:
     temperature: float
 
 
-def boundary_distance(logits, *, check=True):
-    r"""Fisher-Rao distance from a prediction to the nearest one with another most probable class.
-
-    .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
-
-    with the two largest of the probabilities p = softmax(z).
-
-    Parameters
-    ----------
-    logits : array, shape (..., c)
-        Logits along the last axis, at least two; -inf masks a class.
-    check : bool
-        Verify the values. Shapes and dtypes are always verified.
-
-    Returns
-    -------
-    array, shape (...)
-        In radians of the sphere of radius 2, from 0 at a tie to pi/2 at a vertex of the simplex.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something else than an array of logits.
-
-    Notes
-    -----
-    With u = sqrt p on the unit sphere, the tie of the predicted class k and class j is the great
-    sphere u_k = u_j, at the angle arcsin((u_k - u_j) / sqrt2). The foot of the perpendicular has
-    no negative coordinate, so that it is a prediction, and where j is the runner-up no class is
-    ahead of the two there. Near a tie and far from it the result is exact to rounding.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from infogeo.robustness import boundary_distance
-    >>> boundary_distance([[0.0, 0.0], [1e-9, 0.0], [np.log(3.0), 0.0], [1e3, 0.0]])
-    array([0.00000000e+00, 5.00000000e-10, 5.23598776e-01, 1.57079633e+00])
-    """
-    xp, z = gate(check, logits=(MODEL_LOGITS, logits))
-    if z.shape[-1] < 2:
-        raise bad_value(
-            "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"
-        )
-    return 2.0 * xp.asin(boundary_sine(z, xp))
-
-
 def robustness_indicator(
-    model, x, *, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
-    r"""Distance at which the decision would change, were the network as steep all the way.
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
+    r"""Return the distance at which the decision would change if the network stayed as steep.
 
     .. math:: \frac{d_B(x)}{\sqrt{\lambda_{\max}(x)}}
 
@@ -121,17 +85,12 @@ def robustness_indicator(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The indicator depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -173,28 +132,30 @@ def robustness_indicator(
 
 
 def isometry_criterion(
-    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
-    r"""Whether the network is no steeper at x than a perturbation of that size would need it to be.
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
+    r"""Return whether the network is too flat at x for a perturbation to change the decision.
 
     .. math:: \sqrt{\lambda_{\max}(x)} \le \frac{d_B(x)}{r}
 
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbation, positive.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The criterion depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -235,8 +196,16 @@ def isometry_criterion(
 
 
 def spectral_attack(
-    model, x, *, radius, num_steps=1, clip=None, inputs=None, temperature=1.0, check=True
-):
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    num_steps: int = 1,
+    clip: tuple[float | Tensor, float | Tensor] | None = None,
+    inputs: Inputs = None,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Attack:
     r"""Move inputs along the direction in which the prediction moves fastest.
 
     Each step goes along the top eigenvector of the pullback metric where it starts, in the sense
@@ -248,7 +217,6 @@ def spectral_attack(
     model : torch.nn.Module or callable
         Maps x to logits of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the attack, positive.
     num_steps : int
@@ -259,11 +227,9 @@ def spectral_attack(
         it takes away from some entries the others get: the change grows until it has the size
         radius, or until the box ends.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     temperature : float
         Outputs are divided by it. The direction depends on it.
     check : bool
-        Verify the values of inputs, outputs and gradients. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -304,17 +270,17 @@ def spectral_attack(
     check_count("num_steps", num_steps)
     x = x.detach() if isinstance(x, torch.Tensor) else x
     z = _outputs(metric, x)
-    radius = _radius(radius, x[:, *(0,) * (x.ndim - 1)], check)
+    radii = _radius(radius, x.flatten(1)[:, 0], check)
     box = _box(clip, x, check)
     label = z.argmax(-1, keepdim=True)
     points, used = x, 0.0
     for share in _shares(num_steps):
         direction = metric.spectrum(points, num_values=1).vectors[:, 0].to(_wide(x))
-        change, step = points.to(_wide(x)) - x, _beside(share * radius, x) * direction
+        change, step = points.to(_wide(x)) - x, _beside(share * radii, x) * direction
         used = used + share
-        ends = [_end(x, change + sign * step, used * radius, box) for sign in (1.0, -1.0)]
-        odds = [_log_odds(_outputs(metric, end), label) for end in ends]
-        points = torch.where(_beside(odds[0] <= odds[1], x), *ends)
+        one, other = (_end(x, change + s * step, used * radii, box) for s in (1.0, -1.0))
+        odds = [_log_odds(_outputs(metric, end), label) for end in (one, other)]
+        points = torch.where(_beside(odds[0] <= odds[1], x), one, other)
     z = _outputs(metric, points)
     distances = _norm(points.to(_wide(x)) - x).to(z.dtype)
     return Attack(points, z.argmax(-1) != label[:, 0], distances, metric.temperature)
@@ -380,9 +346,16 @@ def _held(speed, room, radius):
 
 
 def isometry_penalty(
-    model, x, *, radius, inputs=None, head=heads.categorical, temperature=1.0, check=True
-):
-    r"""How far the network is from a partial isometry, to be added to a training loss.
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
+    r"""Return how far the network is from a partial isometry, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \Bigl\| A(x) A(x)^\top
               - \Bigl(\frac{d_B(x)}{r}\Bigr)^2 I \Bigr\|_F^2
@@ -395,15 +368,12 @@ def isometry_penalty(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
         The inputs, of no fewer than c - 1 entries each.
     radius : float or torch.Tensor, shape (batch,)
         The l2 size of the perturbations to withstand, positive.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
-        What the raw outputs stand for; it has to know its boundary distance.
     temperature : float
         Outputs are divided by it. The penalty depends on it.
     check : bool
@@ -454,17 +424,17 @@ def isometry_penalty(
 
 
 def trace_penalty(
-    model,
-    x,
+    model: Callable[..., Tensor],
+    x: Tensor,
     *,
-    num_probes=1,
-    generator=None,
-    inputs=None,
-    head=heads.categorical,
-    temperature=1.0,
-    check=True,
-):
-    r"""Mean trace of the pullback metric, estimated, to be added to a training loss.
+    num_probes: int = 1,
+    generator: torch.Generator | None = None,
+    inputs: Inputs = None,
+    head: Head = heads.categorical,
+    temperature: float = 1.0,
+    check: bool = True,
+) -> Tensor:
+    r"""Return an estimate of the mean trace of the metric, to be added to a training loss.
 
     .. math:: \frac1n \sum_x \operatorname{tr} G(x)
               = \frac1n \sum_x \mathrm E_v \bigl| J^\top A(z)^\top v \bigr|^2
@@ -474,15 +444,12 @@ def trace_penalty(
     Parameters
     ----------
     model : torch.nn.Module or callable
-        Maps x to raw outputs of shape (batch, c), each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     num_probes : int
         How many v are drawn for each input.
     generator : torch.Generator or None
         What draws them, on the device of x; None takes torch's own.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     head : Head
         What the raw outputs stand for.
     temperature : float
@@ -639,3 +606,18 @@ def _norm(v):
 def _beside(values, x):
     """Return values of shape (batch,) with an axis of length 1 for each axis of an input."""
     return values.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+finish(
+    globals(),
+    {
+        "model : torch.nn.Module or callable": (
+            "Maps x to raw outputs of shape (batch, c), each input for itself."
+        ),
+        "head : Head": "What the raw outputs stand for; it has to know its boundary distance.",
+        "check : bool": (
+            "Verify the values of inputs, outputs and gradients. Shapes and dtypes are always\n"
+            "verified."
+        ),
+    },
+)

@@ -12,21 +12,31 @@ the Fisher-Rao or Hellinger distance is 0 or as large as it can be, and where a 
 infinite.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array, _divergence, _geodesic
+from infogeo import _array, _divergence, _geodesic, _spaces, _sphere
 from infogeo._array import (
     PROBABILITIES,
     TANGENT,
     UNIT_INTERVAL,
     VECTOR,
+    Array,
+    Namespace,
     Rule,
     bad_value,
     gate,
 )
+from infogeo._docs import finish
+from infogeo.typing import A, ArrayLike
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "alpha_divergence",
@@ -34,6 +44,7 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "christoffel_symbols",
+    "dimension",
     "e_geodesic",
     "e_mean",
     "e_representation",
@@ -69,20 +80,38 @@ __all__ = [
 POINTS = PROBABILITIES
 
 
+def _unit_vectors(p: Array, xp: Namespace) -> Array:
+    return _array.safe_sqrt(p, xp) / xp.sqrt(xp.sum(p, axis=-1, keepdims=True))
+
+
+def _combined(coefficients: Array, p: Array, xp: Namespace) -> Array:
+    roots = _array.safe_sqrt(_normalised(p, xp), xp)
+    return _normalised(xp.matmul(coefficients[..., None, :], roots)[..., 0, :] ** 2, xp)
+
+
+SPHERE = _spaces.SphereChart(
+    unit_vectors=_unit_vectors,
+    combined=_combined,
+    probabilities=lambda p, xp: p,
+    logits=_array.safe_log,
+    converted=lambda chart, points, xp: chart.probabilities(points, xp),
+    cooled=lambda p, temperature: p ** (1.0 / temperature),
+    excluded=0.0,
+)
+
+
 # ---------------------------------------------------------------- distance
 
 
-def fisher_rao_distance(p, q, *, check=True):
-    r"""Fisher-Rao distance between categorical distributions, in [0, pi].
+def fisher_rao_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher-Rao distance between categorical distributions, in [0, pi].
 
     .. math:: d(p, q) = 2 \arccos \textstyle\sum_i \sqrt{p_i q_i}
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -92,7 +121,6 @@ def fisher_rao_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; entries that are not probabilities.
 
     Notes
     -----
@@ -115,20 +143,18 @@ def fisher_rao_distance(p, q, *, check=True):
     2.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.angle_of_chord(_chord(p, q, xp), xp)
+    return _sphere.angle_of_chord(_chord(p, q, xp), xp)
 
 
-def fisher_rao_squared_distance(p, q, *, check=True):
-    r"""Square of the Fisher-Rao distance, smooth at p = q.
+def fisher_rao_squared_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the square of the Fisher-Rao distance, which is smooth at p = q.
 
     .. math:: d(p, q)^2 = 4 \arccos^2 \textstyle\sum_i \sqrt{p_i q_i}
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -138,7 +164,6 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -151,10 +176,10 @@ def fisher_rao_squared_distance(p, q, *, check=True):
     1.0
     """
     xp, p, q = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q))
-    return _array.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
+    return _sphere.squared_angle_of_chord(_squared_chord(p, q, xp), xp)
 
 
-def _chord(p, q, xp):
+def _chord(p: Array, q: Array, xp: Namespace) -> Array:
     """Return |sqrt p - sqrt q| of the normalised vectors, also where its square underflows."""
     squared = _squared_chord(p, q, xp)
     chord = _array.safe_sqrt(squared, xp)
@@ -169,7 +194,7 @@ def _chord(p, q, xp):
     return xp.where(is_lost, _array.norm(_root_difference(p, q, xp), xp), chord)
 
 
-def _squared_chord(p, q, xp):
+def _squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
     r"""Return |sqrt p - sqrt q|^2 of the normalised vectors, to full relative precision.
 
     With X = |sqrt p - sqrt q|^2 as given, sums P, Q and D = P - Q it is
@@ -195,8 +220,8 @@ def _squared_chord(p, q, xp):
     return xp.where(is_drowned, _careful_squared_chord(p, q, xp), chord)
 
 
-def _without_common_zeros(p, q, xp):
-    """Return p and q, for which an outcome that both exclude is a constant."""
+def _without_common_zeros(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return p and q as arrays whose derivative is 0 at outcomes that both exclude."""
     if not _array.has_derivatives(p, q):  # the same
         return p, q
     is_zero = (p == 0.0) & (q == 0.0)
@@ -204,8 +229,8 @@ def _without_common_zeros(p, q, xp):
     return xp.where(is_zero, zero, p), xp.where(is_zero, zero, q)
 
 
-def _squared_difference_of_roots(difference, p, q, xp):
-    """Return (sqrt p - sqrt q)^2; an outcome that one of the two excludes has a finite slope."""
+def _squared_difference_of_roots(difference: Array, p: Array, q: Array, xp: Namespace) -> Array:
+    """Return (sqrt p - sqrt q)^2, with a finite slope where one of the two excludes an outcome."""
     if not _array.has_derivatives(p, q):
         roots = xp.sqrt(p) + xp.sqrt(q)
         return (difference / xp.where(roots > 0.0, roots, xp.ones_like(roots))) ** 2
@@ -213,16 +238,16 @@ def _squared_difference_of_roots(difference, p, q, xp):
     return xp.where(is_excluded, p + q, (difference / roots) ** 2)
 
 
-def _sum_of_roots(p, q, xp):
-    """Return sqrt(p) + sqrt(q), and where one of the two is 0: the sum is 2 there."""
+def _sum_of_roots(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return sqrt(p) + sqrt(q), 2 where one of the two is 0, and flags for that."""
     is_excluded = (p == 0.0) | (q == 0.0)
     one = xp.ones_like(p + q)
     roots = [xp.sqrt(xp.where(is_excluded, one, x)) for x in (p, q)]
     return roots[0] + roots[1], is_excluded
 
 
-def _squared_chord_of_block(p, q, xp):
-    """Return the same with numpy's ufuncs, working in place: 2 - 2 sum sqrt(p q) of far pairs."""
+def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
+    """Return the squared chord of numpy's arrays, by 2 - 2 sum sqrt(p q) for far pairs."""
     *batch, length = p.shape
     p, q = p.reshape(-1, length), q.reshape(-1, length)
     ones = _array.ones(length, p.dtype)  # a product with them is a fast sum, even of short rows
@@ -232,7 +257,7 @@ def _squared_chord_of_block(p, q, xp):
     p, q, roots, scratch = _with_roots(p, q)
     mean = np.sqrt(p.dot(ones) * total)
     chord = 2.0 * (mean - roots.dot(ones)) / mean
-    is_near = chord < _array.far_squared_chord(length)
+    is_near = chord < _sphere.far_squared_chord(length)
     num_near = np.count_nonzero(is_near)
     if 2 * num_near > len(chord):
         chord = _near_squared_chord(p, q, total, _chord_and_excess(p, q, roots, scratch))
@@ -243,8 +268,8 @@ def _squared_chord_of_block(p, q, xp):
     return chord.reshape(batch)
 
 
-def _with_roots(p, q):
-    """Return p and q in one layout, sqrt(p q), and memory like it."""
+def _with_roots(p: Array, q: Array) -> tuple[Array, Array, Array, Array]:
+    """Return p and q in one memory layout, sqrt(p q), and an empty array of that layout."""
     if p.strides != q.strides:
         p, q = np.ascontiguousarray(p), np.ascontiguousarray(q)
     # Memory in one piece: the C library would take two pieces back from every call.
@@ -256,8 +281,10 @@ def _with_roots(p, q):
     return p, q, roots, scratch
 
 
-def _near_squared_chord(p, q, total, chord_and_excess):
-    """Return it from sum(q) and, of p and q as given, |sqrt p - sqrt q|^2 and sum(p - q)."""
+def _near_squared_chord(
+    p: Array, q: Array, total: Array, chord_and_excess: tuple[Array, Array]
+) -> Array:
+    """Return the squared chord of normalised vectors from sum(q) and what the given ones have."""
     given, excess = chord_and_excess
     chord, is_drowned = _without_sums(given, excess, total, np)
     smallest = p.shape[-1] * _UNDERFLOW[p.dtype]
@@ -281,7 +308,7 @@ _UNDERFLOW = {
 }
 
 
-def _chord_and_excess(p, q, roots, difference):
+def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tuple[Array, Array]:
     """Return |sqrt p - sqrt q|^2 and sum(p - q); roots = sqrt(p q) are used up."""
     np.subtract(p, q, out=difference)
     # (sqrt p + sqrt q)^2 as 2 (q + sqrt(p q)) + p - q: one root instead of two.
@@ -300,28 +327,28 @@ def _chord_and_excess(p, q, roots, difference):
     return chord, excess
 
 
-def _chord_and_excess_of_pieces(p, q):
-    """Return the same for rows too long for the cache."""
+def _chord_and_excess_of_pieces(p: Array, q: Array) -> Array:
+    """Return |sqrt p - sqrt q|^2 and sum(p - q), summed piece by piece: rows exceed the cache."""
     starts = range(0, p.shape[-1], _array.BLOCK_SIZE)
     pieces = [(..., slice(start, start + _array.BLOCK_SIZE)) for start in starts]
     return sum(np.stack(_chord_and_excess(*_with_roots(p[piece], q[piece]))) for piece in pieces)
 
 
-def _without_sums(chord, excess, total, xp):
-    """Return the squared chord of the normalised vectors, and where it is not to be trusted."""
+def _without_sums(chord: Array, excess: Array, total: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the squared chord of the normalised vectors, and flags where rounding drowns it."""
     p_total = total + excess
     mean = xp.sqrt(p_total * total)
     between_sums = excess**2 / (p_total + total + 2.0 * mean)
     return (chord - between_sums) / mean, between_sums > 0.1 * chord
 
 
-def _careful_squared_chord(p, q, xp):
+def _careful_squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
     difference, growth, total = _matched_difference(p, q, xp)
     terms = _squared_difference_of_roots(difference, p, q * growth, xp)
     return xp.sum(terms / total, axis=-1)
 
 
-def _root_difference(p, q, xp):
+def _root_difference(p: Array, q: Array, xp: Namespace) -> Array:
     """Return sqrt(p) - sqrt(q) of the normalised vectors, to full relative precision."""
     difference, growth, total = _matched_difference(p, q, xp)
     q = q * growth
@@ -330,8 +357,8 @@ def _root_difference(p, q, xp):
     return xp.where(is_excluded, excluded, difference / roots) / xp.sqrt(total)
 
 
-def _matched_difference(p, q, xp):
-    """Return p - q', q' / q and their common sum, where q' is q brought to the sum of p.
+def _matched_difference(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array, Array]:
+    """Return p - q', q' / q and their common sum, where q' is q scaled to the sum of p.
 
     Sums off by 5e-7 would drown a separation of 1e-8, and correcting the two norms afterwards
     would cancel: the excess is taken out of the difference itself.
@@ -343,7 +370,9 @@ def _matched_difference(p, q, xp):
     return difference, 1.0 + excess, total + total * excess
 
 
-def _without_excess(difference, q, excess, total, xp):
+def _without_excess(
+    difference: Array, q: Array, excess: Array, total: Array, xp: Namespace
+) -> Array:
     """Return difference - q excess without the rounding error of the product."""
     is_rounding = difference.dtype != xp.float64 or (
         _array.is_readable(excess) and bool(xp.all(xp.abs(excess) < 1e-14))
@@ -356,19 +385,21 @@ def _without_excess(difference, q, excess, total, xp):
     return difference - q * (xp.sum(difference, axis=-1, keepdims=True) / total)
 
 
-def _leading_bits(x, xp):
+def _leading_bits(x: Array, xp: Namespace) -> Array:
     return xp.astype(xp.astype(x, xp.float32), xp.float64)
 
 
-def _normalised(p, xp):
+def _normalised(p: Array, xp: Namespace) -> Array:
     return p / xp.sum(p, axis=-1, keepdims=True)
 
 
 # ---------------------------------------------------------------- geodesics
 
 
-def fisher_rao_geodesic(p, q, t, *, check=True):
-    r"""Point of the Fisher-Rao geodesic from p (t = 0) to q (t = 1).
+def fisher_rao_geodesic(
+    p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True
+) -> A:
+    r"""Return the point at t of the Fisher-Rao geodesic from p (t = 0) to q (t = 1).
 
     .. math:: \sqrt{\gamma(t)} = \frac{\sin((1 - t)\varphi) \sqrt p + \sin(t \varphi) \sqrt q}
               {\sin \varphi}, \qquad \varphi = d(p, q) / 2
@@ -376,11 +407,9 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
         Parameter in [0, 1], proportional to arc length. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -403,26 +432,23 @@ def fisher_rao_geodesic(p, q, t, *, check=True):
     """
     xp, p, q, t = gate(check, p=(PROBABILITIES, p), q=(PROBABILITIES, q), t=(UNIT_INTERVAL, t))
     delta = _root_difference(p, q, xp)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     t = _array.as_leading(t, delta, xp)
-    from_p, from_q = _geodesic.slerp_weights(angle, t, xp)
+    from_p, from_q = _sphere.slerp_weights(angle, t, xp)
     root_p, root_q = (_array.safe_sqrt(_normalised(x, xp), xp) for x in (p, q))
     return _normalised((from_p * root_p + from_q * root_q) ** 2, xp)
 
 
-def e_geodesic(p, q, t, *, check=True):
-    r"""Point of the e-geodesic from p (t = 0) to q (t = 1): straight in log-probabilities.
+def e_geodesic(p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the e-geodesic from p to q, which is straight in log-probabilities.
 
     .. math:: \gamma(t) \propto p^{1 - t} q^t
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -455,19 +481,16 @@ def e_geodesic(p, q, t, *, check=True):
     return _with_ends(xp.exp(_array.log_softmax(theta, xp)), p, q, t, xp)
 
 
-def m_geodesic(p, q, t, *, check=True):
-    r"""Point of the m-geodesic from p (t = 0) to q (t = 1): straight in probabilities.
+def m_geodesic(p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point at t of the m-geodesic from p to q, which is straight in probabilities.
 
     .. math:: \gamma(t) = (1 - t) p + t q
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -477,7 +500,6 @@ def m_geodesic(p, q, t, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`; t outside [0, 1].
 
     References
     ----------
@@ -494,8 +516,10 @@ def m_geodesic(p, q, t, *, check=True):
     return (1.0 - t) * p + t * q
 
 
-def alpha_geodesic(p, q, t, *, alpha, check=True):
-    r"""Point of the geodesic of Amari's alpha-connection from p (t = 0) to q (t = 1).
+def alpha_geodesic(
+    p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, alpha: float, check: bool = True
+) -> A:
+    r"""Return the point at t of the geodesic of Amari's alpha-connection from p to q.
 
     As a set it is the normalised straight line between the alpha-representations
     p^beta and q^beta, beta = (1 - alpha) / 2:
@@ -508,13 +532,10 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     t : float or array
-        Parameter in [0, 1]. Its axes come first in the result.
     alpha : float
         +1 is the e-connection, -1 the m-connection, 0 Levi-Civita; any real number is allowed.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -559,7 +580,7 @@ def alpha_geodesic(p, q, t, *, alpha, check=True):
     return _with_ends(xp.exp(log_point), p, q, t, xp)
 
 
-def _with_ends(inside, p, q, t, xp):
+def _with_ends(inside: Array, p: Array, q: Array, t: Array, xp: Namespace) -> Array:
     p, q = _normalised(p, xp), _normalised(q, xp)
     return _geodesic.with_ends(inside, p, q, t, (p > 0.0) != (q > 0.0), xp)
 
@@ -567,8 +588,8 @@ def _with_ends(inside, p, q, t, xp):
 # ---------------------------------------------------------------- exponential and logarithm
 
 
-def exp_map(p, v, *, check=True):
-    r"""Point reached from p along the Fisher-Rao geodesic with velocity v, at time 1.
+def exp_map(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the point that the Fisher-Rao geodesic from p with velocity v reaches at time 1.
 
     .. math:: \sqrt{\exp_p v} = \cos(|x|) \sqrt p + \frac{\sin |x|}{|x|} x,
               \qquad x = \frac{v}{2 \sqrt p}
@@ -576,11 +597,8 @@ def exp_map(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -603,12 +621,12 @@ def exp_map(p, v, *, check=True):
     root, x, length = _on_sphere(p, v, check, xp)
     time = _boundary_time(root, x, length, xp)
     if check and _array.is_readable(time):
-        _geodesic.require_inside(time, xp)
-    return _normalised((xp.cos(length) * root + _geodesic.sinc(length, xp) * x) ** 2, xp)
+        _sphere.require_inside(time, xp)
+    return _normalised((xp.cos(length) * root + _sphere.sinc(length, xp) * x) ** 2, xp)
 
 
-def log_map(p, q, *, check=True):
-    r"""Velocity at p of the Fisher-Rao geodesic that reaches q at time 1.
+def log_map(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the velocity at p of the Fisher-Rao geodesic that reaches q at time 1.
 
     .. math:: \log_p q = \frac{2 \varphi}{\sin \varphi}
               \sqrt p \left(\sqrt q - \cos(\varphi) \sqrt p\right), \qquad \varphi = d(p, q) / 2
@@ -616,9 +634,7 @@ def log_map(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -647,14 +663,14 @@ def log_map(p, q, *, check=True):
         )
     delta = -_root_difference(p, q, xp)
     squared_chord = xp.sum(delta**2, axis=-1, keepdims=True)
-    angle = 0.5 * _array.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
+    angle = 0.5 * _sphere.angle_of_chord(_array.norm(delta, xp), xp)[..., None]
     root = _array.safe_sqrt(_normalised(p, xp), xp)
     # sqrt q - cos(angle) sqrt p, with 1 - cos(angle) = |delta|^2 / 2
-    return 2.0 / _geodesic.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
+    return 2.0 / _sphere.sinc(angle, xp) * root * (delta + 0.5 * squared_chord * root)
 
 
-def boundary_time(p, v, *, check=True):
-    r"""Time at which the geodesic with velocity v leaves the simplex.
+def boundary_time(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the time at which the geodesic from p with velocity v leaves the simplex.
 
     .. math:: t = \min_i \frac{1}{|x|} \operatorname{atan2}(|x| \sqrt{p_i}, -x_i),
               \qquad x = \frac{v}{2 \sqrt p}
@@ -662,11 +678,8 @@ def boundary_time(p, v, *, check=True):
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -676,7 +689,6 @@ def boundary_time(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -687,14 +699,14 @@ def boundary_time(p, v, *, check=True):
     return _boundary_time(*_on_sphere(p, v, check, xp), xp)
 
 
-def _on_sphere(p, v, check, xp):
+def _on_sphere(p: Array, v: Array, check: bool, xp: Namespace) -> tuple[Array, Array, Array]:
     """Return sqrt p, the vector v / (2 sqrt p) tangent to the unit sphere there, and its norm."""
     root, score = _array.safe_sqrt(_normalised(p, xp), xp), _score(p, v, check, xp)
     x = 0.5 * root * score
     return root + xp.zeros_like(x), x, _array.norm(x, xp)[..., None]
 
 
-def _score(p, v, check, xp):
+def _score(p: Array, v: Array, check: bool, xp: Namespace) -> Array:
     """Return the e-representation v / p, 0 where p is 0, with its mean under p removed."""
     is_zero = p == 0.0
     leaves_face = is_zero & (v != 0.0)
@@ -707,7 +719,7 @@ def _score(p, v, check, xp):
     return xp.where(is_zero, score, score - xp.sum(v, axis=-1, keepdims=True))
 
 
-def _boundary_time(root, x, length, xp):
+def _boundary_time(root: Array, x: Array, length: Array, xp: Namespace) -> Array:
     is_zero = length == 0.0
     angle = xp.atan2(length * root, -x)
     angle = xp.where((root == 0.0) & (x == 0.0), xp.full_like(angle, xp.inf), angle)
@@ -718,19 +730,17 @@ def _boundary_time(root, x, length, xp):
 # ---------------------------------------------------------------- tangent vectors
 
 
-def inner_product(p, u, v, *, check=True):
-    r"""Fisher metric of two tangent vectors.
+def inner_product(p: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the inner product of two tangent vectors in the Fisher metric.
 
     .. math:: g_p(u, v) = \sum_i \frac{u_i v_i}{p_i}
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     u, v : array, shape (..., c)
         Tangent vectors: they sum to 0, and are 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -740,7 +750,6 @@ def inner_product(p, u, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -752,19 +761,16 @@ def inner_product(p, u, v, *, check=True):
     return xp.sum(_normalised(p, xp) * first * second, axis=-1)
 
 
-def norm(p, v, *, check=True):
-    r"""Fisher norm of a tangent vector.
+def norm(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the length of a tangent vector in the Fisher metric.
 
     .. math:: |v|_p = \sqrt{\textstyle\sum_i v_i^2 / p_i}
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -774,7 +780,6 @@ def norm(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -785,7 +790,9 @@ def norm(p, v, *, check=True):
     return 2.0 * _on_sphere(p, v, check, xp)[2][..., 0]
 
 
-def parallel_transport(p, q, v, *, check=True):
+def parallel_transport(
+    p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True
+) -> A:
     r"""Transport a tangent vector from p to q along the Fisher-Rao geodesic (Levi-Civita).
 
     In the sphere chart :math:`x = \sqrt p, y = \sqrt q, \xi = v / (2 \sqrt p)`:
@@ -795,11 +802,9 @@ def parallel_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -809,7 +814,6 @@ def parallel_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -824,8 +828,8 @@ def parallel_transport(p, q, v, *, check=True):
     return 2.0 * y * (xi - along / (1.0 + xp.sum(x * y, axis=-1, keepdims=True)) * (x + y))
 
 
-def e_transport(p, q, v, *, check=True):
-    r"""Transport a tangent vector from p to q by the e-connection (path-independent).
+def e_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Transport a tangent vector from p to q by the e-connection, the same along any path.
 
     The score v / p keeps its values up to its mean under q:
 
@@ -834,11 +838,9 @@ def e_transport(p, q, v, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0, and is 0 where p is.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -848,7 +850,6 @@ def e_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -864,17 +865,15 @@ def e_transport(p, q, v, *, check=True):
     return q * (score - xp.sum(q * score, axis=-1, keepdims=True))
 
 
-def m_transport(p, q, v, *, check=True):
+def m_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     r"""Transport a tangent vector from p to q by the m-connection: the same vector.
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     v : array, shape (..., c)
         Tangent vector at p: sums to 0.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -884,7 +883,6 @@ def m_transport(p, q, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     References
     ----------
@@ -902,17 +900,15 @@ def m_transport(p, q, v, *, check=True):
 # ---------------------------------------------------------------- charts and representations
 
 
-def sphere_embedding(p, *, check=True):
-    r"""Point on the positive orthant of the sphere of radius 2: an isometry.
+def sphere_embedding(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Map probabilities to the positive orthant of the sphere of radius 2, isometrically.
 
     .. math:: u = 2 \sqrt p
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -922,7 +918,6 @@ def sphere_embedding(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -933,8 +928,8 @@ def sphere_embedding(p, *, check=True):
     return 2.0 * _array.safe_sqrt(_normalised(p, xp), xp)
 
 
-def from_sphere(u, *, check=True):
-    r"""Probabilities of a point on the positive orthant of the sphere of radius 2.
+def from_sphere(u: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of a point on the positive orthant of the sphere of radius 2.
 
     .. math:: p = u^2 / 4
 
@@ -943,7 +938,6 @@ def from_sphere(u, *, check=True):
     u : array, shape (..., c)
         Not negative, of Euclidean norm 2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -964,13 +958,13 @@ def from_sphere(u, *, check=True):
     return _normalised(0.25 * u * u, xp)
 
 
-def _is_on_sphere(u, coarseness):
+def _is_on_sphere(u: Array, coarseness: float) -> bool:
     excess = 0.25 * (u * u).sum(-1) - 1.0
     tolerance = 4e-6 * math.sqrt(u.shape[-1]) + 8.0 * coarseness
     return bool((u >= 0.0).all()) and bool((abs(excess) <= tolerance).all())
 
 
-def _explain_sphere(name, u, coarseness):
+def _explain_sphere(name: str, u: Array, coarseness: float) -> None:
     if not _is_on_sphere(u, coarseness):
         off = abs(0.25 * (u * u).sum(-1) - 1.0).max()
         raise bad_value(
@@ -984,17 +978,15 @@ def _explain_sphere(name, u, coarseness):
 _ON_SPHERE = Rule("outcomes", _is_on_sphere, _explain_sphere)
 
 
-def natural_parameters(p, *, check=True):
-    r"""e-coordinates: the logits with sum zero.
+def natural_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the e-coordinates, which are the logits with sum zero.
 
     .. math:: \theta_i = \log p_i - \frac1c \textstyle\sum_j \log p_j
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1004,7 +996,6 @@ def natural_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1015,8 +1006,8 @@ def natural_parameters(p, *, check=True):
     return _array.centred(_array.safe_log(p, xp), xp)
 
 
-def from_natural_parameters(theta, *, check=True):
-    r"""Probabilities of e-coordinates: the softmax.
+def from_natural_parameters(theta: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of e-coordinates, by the softmax.
 
     .. math:: p_i = \exp(\theta_i - \psi), \qquad \psi = \log \textstyle\sum_j \exp \theta_j
 
@@ -1025,7 +1016,6 @@ def from_natural_parameters(theta, *, check=True):
     theta : array, shape (..., c)
         Logits along the last axis, -inf for probability 0; a constant changes nothing.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1046,15 +1036,13 @@ def from_natural_parameters(theta, *, check=True):
     return _array.softmax(theta, xp)
 
 
-def expectation_parameters(p, *, check=True):
-    r"""m-coordinates: the probabilities of all outcomes but the last.
+def expectation_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the m-coordinates, which are the probabilities of all outcomes but the last.
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1064,7 +1052,6 @@ def expectation_parameters(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1075,15 +1062,14 @@ def expectation_parameters(p, *, check=True):
     return _normalised(p, xp)[..., :-1]
 
 
-def from_expectation_parameters(eta, *, check=True):
-    r"""Probabilities of m-coordinates: the last one is what is missing to 1.
+def from_expectation_parameters(eta: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the probabilities of m-coordinates: the last outcome has what is missing to 1.
 
     Parameters
     ----------
     eta : array, shape (..., c - 1)
         Not negative, with sum at most 1.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1108,12 +1094,12 @@ def from_expectation_parameters(eta, *, check=True):
     return _normalised(xp.concat([eta, last], axis=-1), xp)
 
 
-def _begins_distribution(eta, coarseness):
+def _begins_distribution(eta: Array, coarseness: float) -> bool:
     tolerance = 2e-6 * math.sqrt(eta.shape[-1] + 1) + 4.0 * coarseness if eta.ndim else 0.0
     return bool((eta >= 0.0).all()) and bool((eta.sum(-1) <= 1.0 + tolerance).all())
 
 
-def _explain_beginning(name, eta, coarseness):
+def _explain_beginning(name: str, eta: Array, coarseness: float) -> None:
     if not _begins_distribution(eta, coarseness):
         raise bad_value(
             name,
@@ -1125,19 +1111,16 @@ def _explain_beginning(name, eta, coarseness):
 _BEGINNING = Rule("", _begins_distribution, _explain_beginning)
 
 
-def e_representation(p, v, *, check=True):
-    r"""Score of a tangent vector: the derivative of log p.
+def e_representation(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the score of a tangent vector, which is the derivative of log p along it.
 
     .. math:: s_i = v_i / p_i
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     v : array, shape (..., c)
-        Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1147,7 +1130,6 @@ def e_representation(p, v, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Values that are not probabilities or not tangent.
 
     Examples
     --------
@@ -1158,19 +1140,17 @@ def e_representation(p, v, *, check=True):
     return _score(p, v, check, xp)
 
 
-def m_representation(p, score, *, check=True):
-    r"""Tangent vector of a score: the derivative of p.
+def m_representation(p: ArrayLike[A], score: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the tangent vector of a score, which is the derivative of p.
 
     .. math:: v_i = p_i (s_i - E_p[s])
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     score : array, shape (..., c)
         Derivative of the logits; a constant changes nothing. Leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1192,8 +1172,35 @@ def m_representation(p, score, *, check=True):
     return p * (score - xp.sum(p * score, axis=-1, keepdims=True))
 
 
-def fisher_information(p, *, check=True):
-    r"""Fisher information matrix in expectation coordinates.
+def dimension(p: ArrayLike[A], *, check: bool = True) -> int:
+    """Return the number of parameters of the distributions.
+
+    Parameters
+    ----------
+    p : array, shape (..., c)
+    check : bool
+
+    Returns
+    -------
+    int
+        One less than the number of outcomes: c - 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Entries that are not probabilities.
+
+    Examples
+    --------
+    >>> dimension([0.2, 0.3, 0.5])
+    2
+    """
+    _, p = gate(check, p=(PROBABILITIES, p))
+    return int(p.shape[-1]) - 1
+
+
+def fisher_information(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Fisher information matrix in expectation coordinates.
 
     .. math:: g_{ij} = \delta_{ij} / p_i + 1 / p_c, \qquad i, j < c
 
@@ -1202,7 +1209,6 @@ def fisher_information(p, *, check=True):
     p : array, shape (..., c)
         Probabilities along the last axis, all positive.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1226,8 +1232,8 @@ def fisher_information(p, *, check=True):
     return identity / p[..., :-1, None] + 1.0 / p[..., -1:, None]
 
 
-def christoffel_symbols(p, *, alpha=0.0, check=True):
-    r"""Christoffel symbols of the alpha-connection in expectation coordinates.
+def christoffel_symbols(p: ArrayLike[A], *, alpha: float = 0.0, check: bool = True) -> A:
+    r"""Return the Christoffel symbols of the alpha-connection in expectation coordinates.
 
     .. math:: \Gamma^k_{ij} = -\frac{1 + \alpha}{2} \left(\frac{\delta_{ijk}}{p_k}
               - \frac{p_k \delta_{ij}}{p_i} - \frac{p_k}{p_c}\right), \qquad i, j, k < c
@@ -1239,7 +1245,6 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     alpha : float
         +1 is the e-connection, -1 the m-connection (flat in these coordinates), 0 Levi-Civita.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1269,8 +1274,8 @@ def christoffel_symbols(p, *, alpha=0.0, check=True):
     return -0.5 * (1.0 + _array.finite_number("alpha", alpha)) * cubic
 
 
-def _interior(p, check, xp):
-    """Return the normalised p, which has to be positive where coordinates are finite."""
+def _interior(p: Array, check: bool, xp: Namespace) -> Array:
+    """Return the normalised p; raise if it has zeros, where coordinates are infinite."""
     if check and _array.is_readable(p) and bool(xp.any(p == 0.0)):
         raise bad_value(
             "p",
@@ -1284,17 +1289,15 @@ def _interior(p, check, xp):
 # ---------------------------------------------------------------- entropy and divergences
 
 
-def entropy(p, *, check=True):
-    r"""Shannon entropy.
+def entropy(p: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Shannon entropy.
 
     .. math:: H(p) = -\sum_i p_i \log p_i
 
     Parameters
     ----------
     p : array, shape (..., c)
-        Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1304,7 +1307,6 @@ def entropy(p, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Entries that are not probabilities.
 
     Examples
     --------
@@ -1321,17 +1323,15 @@ def entropy(p, *, check=True):
     return xp.sum(p * -log_p, axis=-1)
 
 
-def kl_divergence(p, q, *, check=True):
-    r"""Kullback-Leibler divergence.
+def kl_divergence(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Kullback-Leibler divergence of p from q.
 
     .. math:: \mathrm{KL}(p, q) = \sum_i p_i \log \frac{p_i}{q_i}
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1341,7 +1341,6 @@ def kl_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Notes
     -----
@@ -1362,17 +1361,15 @@ def kl_divergence(p, q, *, check=True):
     return _divergence.kullback_leibler(p, q, ratio, xp)
 
 
-def jeffreys_divergence(p, q, *, check=True):
-    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+def jeffreys_divergence(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(p, q) = \sum_i (p_i - q_i) \log \frac{p_i}{q_i}
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1382,7 +1379,6 @@ def jeffreys_divergence(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1399,8 +1395,8 @@ def jeffreys_divergence(p, q, *, check=True):
     return _divergence.jeffreys(p, q, ratio, xp)
 
 
-def alpha_divergence(p, q, *, alpha, check=True):
-    r"""Amari's alpha-divergence.
+def alpha_divergence(p: ArrayLike[A], q: ArrayLike[A], *, alpha: float, check: bool = True) -> A:
+    r"""Return Amari's alpha-divergence.
 
     .. math:: D_\alpha(p, q) = \frac{4}{1 - \alpha^2} \left(1 - \textstyle\sum_i
               p_i^{(1 - \alpha) / 2} q_i^{(1 + \alpha) / 2}\right)
@@ -1408,12 +1404,10 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     alpha : float
         -1 gives KL(p, q), +1 gives KL(q, p), 0 four times the squared Hellinger distance; any
         real number is allowed, and the divergence is continuous in it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1423,7 +1417,6 @@ def alpha_divergence(p, q, *, alpha, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     References
     ----------
@@ -1440,8 +1433,8 @@ def alpha_divergence(p, q, *, alpha, check=True):
     return _divergence.alpha(p, q, log_p, ratio, _array.finite_number("alpha", alpha), xp)
 
 
-def renyi_divergence(p, q, *, order, check=True):
-    r"""Renyi divergence.
+def renyi_divergence(p: ArrayLike[A], q: ArrayLike[A], *, order: float, check: bool = True) -> A:
+    r"""Return the Renyi divergence.
 
     .. math:: R(p, q) = \frac{1}{\text{order} - 1}
               \log \textstyle\sum_i p_i^{\text{order}} q_i^{1 - \text{order}}
@@ -1449,12 +1442,10 @@ def renyi_divergence(p, q, *, order, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     order : float
         In [0, inf]: 1 gives KL(p, q), inf the logarithm of the largest ratio p / q, 0 minus the
         logarithm of q's probability of the support of p.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1481,8 +1472,8 @@ def renyi_divergence(p, q, *, order, check=True):
     return _divergence.renyi(p, q, log_p, ratio, _divergence.checked_order(order), xp)
 
 
-def hellinger_distance(p, q, *, check=True):
-    r"""Hellinger distance, in [0, 1].
+def hellinger_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H(p, q) = \sqrt{\textstyle\frac12 \sum_i (\sqrt{p_i} - \sqrt{q_i})^2}
               = \sqrt 2 \sin(d(p, q) / 4)
@@ -1490,9 +1481,7 @@ def hellinger_distance(p, q, *, check=True):
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1502,7 +1491,6 @@ def hellinger_distance(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1513,17 +1501,15 @@ def hellinger_distance(p, q, *, check=True):
     return _array.clip(math.sqrt(0.5) * _chord(p, q, xp), xp, max=1.0)
 
 
-def bhattacharyya_coefficient(p, q, *, check=True):
-    r"""Bhattacharyya coefficient, in [0, 1]: the cosine of half the Fisher-Rao distance.
+def bhattacharyya_coefficient(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) -> A:
+    r"""Return the Bhattacharyya coefficient, the cosine of half the Fisher-Rao distance.
 
     .. math:: B(p, q) = \sum_i \sqrt{p_i q_i}
 
     Parameters
     ----------
     p, q : array, shape (..., c)
-        Probabilities along the last axis; leading axes broadcast.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1533,7 +1519,6 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        As `fisher_rao_distance`.
 
     Examples
     --------
@@ -1551,7 +1536,7 @@ def bhattacharyya_coefficient(p, q, *, check=True):
     return xp.where(near > 0.5, near, coefficient)
 
 
-def _log_ratio(p, q, xp):
+def _log_ratio(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array, Array, Array]:
     """Return the normalised p and q, log p, and log(p / q) to full relative precision."""
     p, q = _without_common_zeros(p, q, xp)
     difference, growth, total = _matched_difference(p, q, xp)
@@ -1564,8 +1549,8 @@ def _log_ratio(p, q, xp):
     return p / total, q_scaled / total, log_p, xp.where(is_near, xp.log1p(relative), far)
 
 
-def _far_log_ratio(p, q, xp):
-    """Return log(p / q): of the quotient, which has more digits than the difference of two logs.
+def _far_log_ratio(p: Array, q: Array, xp: Namespace) -> Array:
+    """Return log(p / q), from the quotient: the difference of two logarithms has fewer digits.
 
     That of the roots neither overflows nor do its derivatives.
     """
@@ -1579,8 +1564,10 @@ def _far_log_ratio(p, q, xp):
 # ---------------------------------------------------------------- means
 
 
-def e_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in e-coordinates: the normalised geometric mean.
+def e_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in e-coordinates, which is the normalised geometric mean.
 
     .. math:: \bar p \propto \prod_k p_k^{w_k}
 
@@ -1591,12 +1578,8 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1623,8 +1606,10 @@ def e_mean(points, *, weights=None, axis=0, check=True):
     return _array.softmax(theta, xp)
 
 
-def m_mean(points, *, weights=None, axis=0, check=True):
-    r"""Mean in m-coordinates: the arithmetic mean.
+def m_mean(
+    points: ArrayLike[A], *, weights: ArrayLike[A] | None = None, axis: int = 0, check: bool = True
+) -> A:
+    r"""Return the mean in m-coordinates, which is the arithmetic mean.
 
     .. math:: \bar p = \sum_k w_k p_k
 
@@ -1635,12 +1620,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
     points : array, shape (..., n, ..., c)
         Probabilities along the last axis.
     weights : array or None
-        Not negative, of shape (n,) or one that broadcasts to the leading axes of the points;
-        divided by their sum. None: equal weights.
     axis : int
-        The batch axis to average over.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -1664,8 +1645,8 @@ def m_mean(points, *, weights=None, axis=0, check=True):
 # ---------------------------------------------------------------- the whole simplex
 
 
-def volume(num_outcomes):
-    r"""Fisher-Rao volume of the open simplex.
+def volume(num_outcomes: int) -> float:
+    r"""Return the Fisher-Rao volume of the open simplex.
 
     .. math:: \pi^{c / 2} / \Gamma(c / 2)
 
@@ -1696,7 +1677,12 @@ def volume(num_outcomes):
     return math.exp(half * math.log(math.pi) - math.lgamma(half))
 
 
-def random_uniform(num_outcomes, size=(), *, rng=None):
+def random_uniform(
+    num_outcomes: int,
+    size: int | tuple[int, ...] = (),
+    *,
+    rng: np.random.Generator | int | None = None,
+) -> NDArray[np.float64]:
     r"""Draw distributions uniformly for the Fisher-Rao volume (the Jeffreys prior).
 
     A Dirichlet distribution with all parameters 1/2, drawn as the squares of a uniform point on
@@ -1732,7 +1718,20 @@ def random_uniform(num_outcomes, size=(), *, rng=None):
     return x / x.sum(-1, keepdims=True)
 
 
-def _checked_num_outcomes(num_outcomes):
+def _checked_num_outcomes(num_outcomes: int) -> int:
     if not isinstance(num_outcomes, int | np.integer) or num_outcomes < 1:
         raise bad_value("num_outcomes", "be an integer of at least 1", f"got {num_outcomes!r}")
     return int(num_outcomes)
+
+
+finish(
+    globals(),
+    {
+        "p, q : array, shape (..., c)": (
+            "Probabilities along the last axis; leading axes broadcast."
+        ),
+        "v : array, shape (..., c)": (
+            "Tangent vector: sums to 0, and is 0 where p is. Leading axes broadcast."
+        ),
+    },
+)

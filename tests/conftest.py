@@ -9,6 +9,9 @@ import pytest
 hypothesis.settings.register_profile("infogeo", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("infogeo")
 
+# Code for type checkers, with calls that they have to refuse: it is not run.
+collect_ignore = ["project/user_code.py"]
+
 LIBRARIES = ("numpy", "torch", "array_api_strict", "jax", "dask")
 
 

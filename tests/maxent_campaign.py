@@ -44,15 +44,15 @@ def newton(dual, size):
     x = mp.zeros(size, 1)
     value, gradient, hessian = dual(x)
     for _ in range(400):
-        try:
-            step = mp.lu_solve(hessian, -gradient)
-        except ZeroDivisionError:  # far away, where probabilities have no digits left
-            largest = max(hessian[i, i] for i in range(size))
-            ridge = largest * mp.mpf(10) ** (-DIGITS // 2) * mp.eye(size)
-            step = mp.lu_solve(hessian + ridge, -gradient)
-        gain = -(step.T * gradient)[0]
-        if gain < mp.mpf(10) ** (-2 * DIGITS // 3):  # the last step squares the error
+        step, gain = descent(hessian, gradient, 0)
+        if 0 <= gain < mp.mpf(10) ** (-2 * DIGITS // 3):  # the last step squares the error
+            _, gradient, _ = dual(x + step)
+            assert max(map(abs, gradient), default=0) < mp.mpf(10) ** (-DIGITS // 2)
             return x + step
+        power = -DIGITS // 2
+        while not gain > 0:  # far away, where probabilities have no digits left
+            step, gain = descent(hessian, gradient, mp.mpf(10) ** power)
+            power += 5
         length = mp.mpf(1)
         trial = dual(x + step)
         while trial[0] > value - length * gain / 10:
@@ -61,6 +61,17 @@ def newton(dual, size):
         x += length * step
         value, gradient, hessian = trial
     raise RuntimeError("no convergence")
+
+
+def descent(hessian, gradient, ridge):
+    """Return a Newton step, and by how much it descends to first order; -1 if it is none."""
+    size = len(gradient)
+    largest = max((hessian[i, i] for i in range(size)), default=0)
+    try:
+        step = mp.lu_solve(hessian + ridge * largest * mp.eye(size), -gradient)
+    except ZeroDivisionError:
+        return mp.zeros(size, 1), -1
+    return step, -(step.T * gradient)[0]
 
 
 def log_softmax(z):
@@ -153,15 +164,17 @@ def batch(rng):
     beyond = b + np.where(np.arange(b.size) == 0, np.ptp(F[0]) + 1.0, 0.0)
     found = c_maximize(F, np.stack([b, beyond, b]), log_base=C, throw=False)
     for k, target in enumerate((b, beyond, b)):
-        fields = {
-            name: getattr(found, name)[k]
-            for name in ("log_probabilities", "error_bound", "support")
-        }
-        member = type("Member", (), fields)
-        member.status = found.member_status[k]
-        member.certificate = None if found.certificate is None else found.certificate[k]
-        member.direction = None if found.direction is None else found.direction[k]
-        yield verdict(member, F, target, C, k != 1)
+        yield verdict(member(found, k), F, target, C, k != 1)
+
+
+def member(found, k):
+    """Return what a batch says of one of its members."""
+    names = ("probabilities", "log_probabilities", "theta", "error_bound", "support")
+    one = type("Member", (), {name: getattr(found, name)[k] for name in names})
+    one.status = found.member_status[k]
+    one.certificate = None if found.certificate is None else found.certificate[k]
+    one.direction = None if found.direction is None else found.direction[k]
+    return one
 
 
 def near_dependent(rng):
@@ -178,7 +191,12 @@ def box(rng):
     lower = np.round(middle - rng.random(m), 3)
     upper = np.round(middle + rng.random(m), 3)
     C = rng.normal(size=c)
-    found = c_maximize(F, lower=lower, upper=upper, log_base=C, throw=False)
+    if rng.random() < 0.5:
+        found = c_maximize(F, lower=lower, upper=upper, log_base=C, throw=False)
+    else:  # the last of three that are solved together
+        lowers = np.stack([lower - 0.1, lower, lower])
+        found = c_maximize(F, lower=lowers, upper=upper, log_base=C, throw=False)
+        found = member(found, 2)
     if found.status is Status.INFEASIBLE:
         target = np.where(found.certificate > 0.0, upper, lower)
         yield "right" if min(exact_values(F, target, found.certificate)) > 0 else "wrong"

@@ -22,11 +22,15 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Imported before the processes are forked off, which saves most of the time of a small test.
-IMPORTED_ONCE = ("numpy", "scipy.optimize", "scipy.sparse", "scipy.stats", "torch", "pytest")
+IMPORTED_ONCE = (
+    *("numpy", "scipy.linalg", "scipy.optimize", "scipy.sparse", "scipy.stats", "torch"),
+    *("pytest", "mpmath"),
+)
 NOT_COPIED = (".*", "__pycache__", "build", "dist", "out", "_build")
 
 SWAPPED = {
@@ -116,7 +120,8 @@ def mutants(text):
     for node in _nodes(ast.parse(text)):
         for place, new in _changes(source, node):
             mutant = Mutant(source, *place, new)
-            with contextlib.suppress(SyntaxError):
+            with contextlib.suppress(SyntaxError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about a number that is called or indexed
                 compile(mutant.text, "mutant", "exec")
                 found.append(mutant)
     unique = {(mutant.first, mutant.last, mutant.new): mutant for mutant in found}.values()

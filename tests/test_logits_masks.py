@@ -72,7 +72,7 @@ UP_TO_CONSTANTS = {  # their sum over all classes is 0, masked ones included
 }
 ALL = {**NUMBERS, **POINTS, **VECTORS, **UP_TO_CONSTANTS}
 # The two that see the mask itself have tests of their own.
-APART = {"quotient_norm", "fisher_information"}
+APART = {"quotient_norm", "fisher_information", "dimension"}
 
 
 def test_every_verb_is_here():

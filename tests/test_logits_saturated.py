@@ -78,6 +78,32 @@ def test_distances_on_every_path(rng, dtype, saturation):
         assert max(relative_error(d, expected) for d in blocks) < promised
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gain", [20.0, 60.0, 100.0, 400.0, 1600.0])
+def test_near_pairs_with_a_class_that_gains_a_large_factor(gain, dtype):
+    # The third class gains exp(gain) and stays improbable: the pair stays near. Far pairs beside
+    # it, and near ones alone, take the two ways into the form for near pairs.
+    z = np.array([0.3, -0.2, -30.0], dtype=dtype)
+    w = np.array([0.31, -0.2, -30.0 - gain], dtype=dtype)
+    expected = exact_distance(z, w)
+    eps = np.finfo(dtype).eps
+    far = np.array([-9.0, 9.0, 0.0], dtype=dtype)
+    for others in ([], [far] * 3):
+        d = logits.fisher_rao_distance(np.stack([z, *others]), np.stack([w, *others[::-1]]))
+        assert relative_error(d[0], expected) < 200 * eps
+        d = logits.fisher_rao_distance(np.stack([w, *others]), np.stack([z, *-np.array(others)]))
+        assert relative_error(d[0], expected) < 200 * eps
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_alpha_divergence_counts_classes_that_underflow(sign):
+    # p^-2.5 q^3.5 is 1 at both classes: exp(2800 - 2800), though neither probability is a number.
+    z, w = [0.0, -1120.0], [0.0, -800.0]
+    z, w = (z, w) if sign > 0.0 else (w, z)
+    d = logits.alpha_divergence(z, w, alpha=6.0 * sign)
+    assert relative_error(d, mpmath.mpf(4) / 35) < 1e-12
+
+
 def test_distances_of_other_libraries():
     pytest.importorskip("torch")
     lib = Library("torch")

@@ -1,5 +1,6 @@
 """Multivariate normals: 30-digit geodesics, closed cases, identities, gradients, bad inputs."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -10,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infogeo import _fibre, mean, neighbors
+from infogeo import mean, neighbors
 from infogeo import multivariate_normal as mvn
 from infogeo._status import SolveError, Status
-from infogeo.multivariate_normal import MultivariateNormal, Tangent
+from infogeo.multivariate_normal import MultivariateNormal, Tangent, _fibre
 
 EPS = np.finfo(np.float64).eps
 ORACLES = json.loads((Path(__file__).parent / "oracles" / "multivariate_normal.json").read_text())
@@ -311,6 +312,23 @@ def test_batches_are_their_members(rng):
     assert mvn.fisher_rao_distance(a[:0], b[0]).shape == (0,)
 
 
+def test_the_rounding_at_which_a_solve_stops_is_that_of_its_value(rng):
+    """Small singular values beside large ones are off by the rounding of these, and no more."""
+    shares = []
+    for _ in range(12):
+        s = 10.0 ** np.array([rng.uniform(-1.0, 9.0), rng.uniform(-4.0, -1.0)])
+        left, right = (np.linalg.qr(rng.normal(size=(k, k)))[0] for k in (2, 3))
+        C = left @ (s[:, None] * right[:2])
+        here = _fibre._point(_fibre._Frame(C[None], np.ones((1, 2))), np.zeros((1, 2, 2)))
+        with mpmath.workdps(60):
+            exact = mpmath.svd_r(mpmath.matrix(C.tolist()), compute_uv=False)
+            value = 2 * mpmath.fsum(mpmath.asinh(x) ** 2 for x in exact)
+            error = abs(float(value - float(here.value[0])))
+        shares.append(error / _fibre._rounding(here)[0])
+    assert min(shares) >= 0.0
+    assert 1e-3 < max(shares) < 1.0
+
+
 def test_the_fibre_gradient_and_hessian_against_differences(rng):
     frame = _fibre._frame(rng.normal(size=(1, 4)), rng.normal(size=(1, 4)))
     b, u = (x - x.T for x in rng.normal(size=(2, 4, 4)))
@@ -392,6 +410,27 @@ def test_norm_and_inner_product_by_their_definition(rng):
     np.testing.assert_allclose(mvn.norm(a, v), 3.0, rtol=1e-12)
 
 
+def test_transports_keep_the_velocity_of_their_coordinates(rng):
+    """Natural parameters for the e-connection, moments for the m-connection."""
+    a, b = random_normal(rng, 3), random_normal(rng, 3, 100.0)
+    v, h = random_tangent(rng, a, 1.0), 1e-4
+
+    def velocities(coordinates, point, vector):
+        def along(s):
+            moved = MultivariateNormal(point.mean + s * vector.mean, point.cov + s * vector.cov)
+            return coordinates(moved)
+
+        return [(x - y) / (2.0 * h) for x, y in zip(along(h), along(-h), strict=True)]
+
+    for transport, coordinates in (
+        (mvn.e_transport, mvn.natural_parameters),
+        (mvn.m_transport, mvn.expectation_parameters),
+    ):
+        there = velocities(coordinates, b, transport(a, b, v))
+        for x, y in zip(there, velocities(coordinates, a, v), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5 * abs(y).max())
+
+
 # ---------------------------------------------------------------- divergences
 
 
@@ -428,7 +467,7 @@ def test_divergences_against_60_digits(d, length, rng):
 
 
 def test_entropy(rng):
-    a = random_normal(rng, 3)
+    a = MultivariateNormal(rng.normal(size=3), 5.0 * random_covariance(rng, 3))
     expected = 0.5 * np.linalg.slogdet(2 * math.pi * math.e * a.cov)[1]
     np.testing.assert_allclose(mvn.entropy(a), expected, rtol=1e-13)
 
@@ -704,6 +743,28 @@ def test_bad_normals(mean_, cov, kind, message):
         MultivariateNormal(mean_, cov)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+@pytest.mark.parametrize("excess", [0.9e-6, 1.1e-6])
+def test_matrices_may_be_asymmetric_by_a_millionth(unit, excess):
+    """Of the variances, in any units of the coordinates; velocities of the largest entries."""
+    cov = unit * np.array([[1e-10, 0.0], [excess, 1e10]])
+    at, v = MultivariateNormal([0.0, 0.0], unit * np.eye(2)), np.zeros((2, 2))
+    v[0, 1] = excess * unit
+    expected = contextlib.nullcontext()
+    if excess > 1e-6:
+        expected = pytest.raises(ValueError, match=r"cov must be symmetric: largest")
+    with expected:
+        MultivariateNormal([0.0, 0.0], cov)
+    with expected:
+        mvn.norm(at, Tangent([0.0, 0.0], v))
+    mvn.norm(at, Tangent([0.0, 0.0], v), check=False)
+
+
+def test_a_variance_of_0_is_no_positive_definite_matrix():
+    with pytest.raises(ValueError, match=r"positive definite: smallest eigenvalue 0, the largest"):
+        MultivariateNormal([0.0, 0.0], [[3.0, 0.0], [0.0, 0.0]])
+
+
 def test_values_are_not_looked_at_without_check():
     n = MultivariateNormal([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], check=False)
     with pytest.raises(ValueError, match="cov must be positive definite"):
@@ -752,6 +813,7 @@ def test_values_are_not_looked_at_without_check():
         (lambda: mvn.fisher_rao_geodesic(GOOD, GOOD, -0.5), ValueError, r"t must lie in \[0, 1\]"),
         (lambda: mvn.fisher_rao_distance(GOOD, GOOD, rtol=0.0), ValueError, "rtol must be"),
         (lambda: mvn.connect(GOOD, GOOD, max_steps=0), ValueError, "max_steps must be a positive"),
+        (lambda: mvn.connect(GOOD, GOOD, max_steps=True), ValueError, "max_steps must be a posit"),
         (lambda: mvn.e_mean(GOOD), ValueError, "axis must name one of the batch axes"),
         (
             lambda: mvn.fixed_mean_distance(GOOD, MultivariateNormal([1.0, 0.0], np.eye(2))),

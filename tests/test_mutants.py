@@ -56,6 +56,7 @@ for mutant in mutants.search("sums.py", ["test_sums.py"], chosen, limit=60.0):
 
 
 def test_a_change_that_no_test_notices_survives(tmp_path):
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     (tmp_path / "sums.py").write_text("def total(a, b):\n    return a - b\n")
     (tmp_path / "test_sums.py").write_text(
         "from sums import total\n\ndef test_total():\n    assert total(1, 0) == 1\n"

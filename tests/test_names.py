@@ -15,6 +15,7 @@ import infogeo
 from infogeo import (
     _names,
     logits,
+    manifolds,
     mean,
     multivariate_normal,
     neighbors,
@@ -24,6 +25,7 @@ from infogeo import (
     simplex,
 )
 from infogeo.lipschitz import certificates, smoothing
+from infogeo.manifolds import poisson
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.simplex import fisher_rao_distance
@@ -61,6 +63,10 @@ def _positive(rng):
 
 def _normals(rng):
     return {"mean": _column(rng.standard_normal(4)), "std": _positive(rng)}
+
+
+def _rates(rng):
+    return {"rate": _positive(rng)}
 
 
 def _velocities(rng):
@@ -106,6 +112,11 @@ ARGUMENTS = {
         "eta_2": lambda rng: 10.0 * np.eye(3) + _symmetric(rng),
         "weights": _positive,
     },
+    manifolds: {
+        **dict.fromkeys(("a", "b", "points"), (manifolds.Poisson, _rates)),
+        **dict.fromkeys(("u", "v"), (poisson.Tangent, _rates)),
+        "weights": _positive,
+    },
     mean: {"points": _probabilities, "weights": _positive},
     neighbors: dict.fromkeys(("a", "b", "queries", "points"), _probabilities),
     certificates: {
@@ -132,7 +143,7 @@ def _public(module):
 def _functions(module):
     """Return the public functions of a module with two or more arguments that have names."""
     for function in _public(module):
-        if inspect.isfunction(function):
+        if inspect.isfunction(function) and function.__name__ != "dimension":  # a number
             given = [x for x in inspect.signature(function).parameters if x in ARGUMENTS[module]]
             several = isinstance(ARGUMENTS[module].get(given[0] if given else ""), tuple)
             if len(given) > 1 or several:

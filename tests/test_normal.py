@@ -330,6 +330,8 @@ def test_parallel_transport_solves_its_equation(a, b):
         w = normal.parallel_transport(a, point, v)
         return torch.stack([point.mean, point.std, w.mean, w.std])
 
+    at_start = normal.parallel_transport(a, a, v)
+    torch.testing.assert_close((at_start.mean, at_start.std), (v.mean, v.std))
     t = torch.tensor(0.4, dtype=torch.float64)
     _, s, x, y = carried(t)
     m1, s1, x1, y1 = torch.func.jacrev(carried)(t)
@@ -576,6 +578,12 @@ def test_curves_move_with_their_ends():
     for curve in (normal.fisher_rao_geodesic, normal.e_geodesic, normal.m_geodesic):
         assert curve(a, b, 0.25).mean - 1e6 == 2.0**-26
         assert curve(a, b, 0.75).mean - 1e6 == 3 * 2.0**-26
+
+
+def test_parameters_of_different_batches_broadcast():
+    found = normal.from_natural_parameters([0.0, 2.0, 4.0], -0.5)
+    np.testing.assert_array_equal(found.mean, [0.0, 2.0, 4.0])
+    np.testing.assert_array_equal(found.std, [1.0, 1.0, 1.0])
 
 
 def test_charts_invert(lib, rng):
@@ -1036,6 +1044,11 @@ A, B, V = Normal([0.0, 1.0], 1.0), Normal([0.0, 1.0, 2.0], 1.0), Tangent([0.0, 1
             "b must be a Normal: got list. Stack them with Normal.stack(b).",
         ),
         (
+            lambda: normal.fisher_rao_distance(A, []),
+            TypeError,
+            "b must be a Normal: got list. Make one with Normal(mean, std).",
+        ),
+        (
             lambda: normal.exp_map(A, A),
             TypeError,
             "v must be a Tangent: got infogeo Normal. Make one with Tangent(mean, std).",
@@ -1103,12 +1116,14 @@ def test_bad_input_gets_a_clear_message(call, error, message):
 def test_libraries_do_not_mix():
     torch = pytest.importorskip("torch")
     tensors = Normal(torch.zeros(2), torch.ones(2))
+    arrays, vectors = Normal(np.zeros(2), 1.0), Tangent(np.zeros(2), 1.0)
     for call in (
         lambda: Normal(np.zeros(2), torch.ones(2)),
-        lambda: normal.fisher_rao_distance(A, tensors),
-        lambda: Normal.stack([A, tensors]),
-        lambda: normal.exp_map(tensors, V),
-        lambda: V + Tangent(torch.zeros(2), torch.ones(2)),
+        lambda: normal.fisher_rao_distance(arrays, tensors),
+        lambda: Normal.stack([arrays, tensors]),
+        lambda: normal.exp_map(tensors, vectors),
+        lambda: vectors + Tangent(torch.zeros(2), torch.ones(2)),
+        lambda: normal.log_map(A, A) + Tangent(torch.zeros(2), torch.ones(2)),
     ):
         with pytest.raises(TypeError, match="must come from the same library"):
             call()

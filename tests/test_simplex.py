@@ -2,6 +2,7 @@
 
 import decimal
 import itertools
+import math
 
 import mpmath
 import numpy as np
@@ -529,6 +530,20 @@ def test_representations_invert(rng):
     np.testing.assert_allclose(simplex.m_representation(p, score + 3.0), v, rtol=1e-12, atol=1e-16)
 
 
+def test_a_score_has_the_mean_0_whatever_the_sum_of_the_vector_rounds_to():
+    # Vectors of float32 and of files with six decimals sum to 0 within the tolerance only.
+    p, excess = np.array([0.2, 0.3, 0.5, 0.0]), 1e-6
+    v, u = np.array([0.1, -0.3, 0.2 + excess, 0.0]), np.array([0.3, 0.1, -0.4, 0.0])
+    projected = v - p * excess
+    score = simplex.e_representation(p, v)
+    assert abs(p @ score) < 1e-16
+    np.testing.assert_allclose(score[:3], projected[:3] / p[:3], rtol=1e-13)
+    inner = sum(mpmath.mpf(a) * b / c for a, b, c in zip(u, projected, p, strict=True) if c)
+    np.testing.assert_allclose(simplex.inner_product(p, u, v), float(inner), rtol=1e-13)
+    q = np.array([0.4, 0.4, 0.2, 0.0])
+    assert abs(q @ np.nan_to_num(simplex.e_transport(p, q, v) / np.where(q > 0, q, 1))) < 1e-15
+
+
 def test_natural_parameters_keep_zeros():
     theta = simplex.natural_parameters([0.2, 0.8, 0.0])
     assert theta[2] == -np.inf
@@ -679,6 +694,7 @@ def test_divergences_on_faces(lib, p, q, kl, jeffreys):
     ("p", "q", "order", "expected"),
     [
         ([0.5, 0.5, 0.0], [0.25, 0.25, 0.5], 0.0, np.log(2)),
+        ([1.0, 0.0], [1.0 - 2.0**-40, 2.0**-40], 0.0, -math.log1p(-(2.0**-40))),
         ([1.0, 0.0], [0.0, 1.0], 0.5, INF),
         ([0.5, 0.5], [1.0, 0.0], 2.0, INF),
         ([1.0, 0.0], [0.5, 0.5], 3.0, np.log(2)),

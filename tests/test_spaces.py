@@ -3,16 +3,21 @@
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 
 import infogeo
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
-from infogeo.interop import frames
+from infogeo._system import registry, storage
+from infogeo.interop import distributions, frames
 from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
 from infogeo.maxent import estimate_frequencies, match_frequencies
@@ -20,6 +25,8 @@ from infogeo.mean import frechet_mean
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.neighbors import nearest, pairwise_distance
 from infogeo.normal import Normal
+from infogeo.pullback import heads, input_metrics
+from infogeo.testing import LAWS, check_space
 
 Z = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5], [1.0, 1.0, 1.0]])
 T = torch.tensor(Z)
@@ -29,6 +36,13 @@ def meter_mean(space):
     meter = DistanceMeter(space=space)
     meter.update(T, T.roll(1, 0))
     return meter.compute().mean
+
+
+def laws_that_hold(space):
+    report = check_space(
+        space, lambda rng: rng.normal(size=3), lambda rng, z: rng.normal(size=3), dimension=2
+    )
+    return np.array(report.held)
 
 
 # What each public argument that is a space makes of logits.
@@ -49,6 +63,8 @@ USES = {
         torch.distributions.Categorical(logits=T), space=s
     ),
     ("interop.torch.DistanceMeter", "space"): meter_mean,
+    ("pullback.heads.of_space", "space"): lambda s: heads.of_space(s, torch.clone).distance(T, -T),
+    ("testing.check_space", "space"): laws_that_hold,
     ("interop.torch.FisherRaoLoss", "target_space"): lambda s: FisherRaoLoss(target_space=s)(
         T, T.roll(1, 0)
     ),
@@ -71,8 +87,20 @@ def arguments_that_are_spaces():
                         yield f"{info.name}.{name}".removeprefix("infogeo."), argument
 
 
+# Inputs are points that are objects.
+OF_POINTS = {("pullback.input_metrics.of_space", "space"): input_metrics.of_space}
+
+
 def test_every_argument_that_is_a_space_is_tested_here():
-    assert set(arguments_that_are_spaces()) == set(USES)
+    assert set(arguments_that_are_spaces()) == set(USES) | set(OF_POINTS)
+
+
+@pytest.mark.parametrize("use", OF_POINTS.values())
+def test_spaces_of_points_go_by_their_names(use):
+    x, v = torch.rand(2, 2, 3), torch.rand(2, 2, 3)
+    expected = use(normal).norm(x, v)
+    for name in ("normal", "infogeo.normal"):
+        assert torch.equal(use(name).norm(x, v), expected)
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=map(".".join, USES))
@@ -103,7 +131,7 @@ def test_other_spaces_of_names_are_asked_for_their_own_distance(monkeypatch):
     module = types.ModuleType("space_of_a_user")
     module.fisher_rao_distance = lambda p, q: 2.0 * simplex.fisher_rao_distance(p, q)
     module.POINTS = simplex.POINTS
-    monkeypatch.setitem(__import__("sys").modules, "space_of_a_user", module)
+    monkeypatch.setitem(sys.modules, "space_of_a_user", module)
     p = simplex.from_natural_parameters(Z)
     for space in (module, "space_of_a_user"):
         np.testing.assert_allclose(
@@ -115,3 +143,66 @@ def test_points_know_their_space():
     assert _spaces.of_point(Normal(0.0, 1.0)) is normal
     assert _spaces.of_point(MultivariateNormal(np.zeros(2), np.eye(2))) is multivariate_normal
     assert _spaces.of_point(Z) is None
+
+
+# ---------------------------------------------------------------- a new space, by the page
+
+
+@pytest.fixture
+def newcomer(monkeypatch):
+    """Add the space of the page "Adding a space": its file, and its line in the table."""
+    page = Path(infogeo.__file__).parent.parent / "docs" / "adding_a_space.md"
+    code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1]
+    name = "infogeo.manifolds.exponential"
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(registry, "STORABLE", dict(registry.STORABLE))
+    monkeypatch.setattr(storage, "STORABLE", registry.STORABLE)
+    exec(code, vars(module))
+    monkeypatch.setitem(_spaces._MODULES, "exponential", name)
+    distributions._declared.cache_clear()
+    yield module
+    distributions._declared.cache_clear()
+
+
+def test_a_space_is_one_file_and_one_line(newcomer, tmp_path):
+    a, b = newcomer.Exponential(2.0), newcomer.Exponential([4.0, 8.0, 16.0])
+    expected = np.log([2.0, 4.0, 8.0])
+    np.testing.assert_allclose(infogeo.fisher_rao_distance(a, b), expected, rtol=1e-15)
+    np.testing.assert_allclose(infogeo.manifolds.fisher_rao_distance(a, b), expected, rtol=1e-15)
+    given = scipy.stats.expon(scale=2.0), scipy.stats.expon(0.0, 4.0)
+    np.testing.assert_allclose(infogeo.fisher_rao_distance(*given), np.log(2.0), rtol=1e-15)
+    assert from_distribution(given[0], space="exponential").scale == 2.0
+    with pytest.raises(TypeError, match="a shift has no place in the space"):
+        from_distribution(scipy.stats.expon(1.0, 2.0))
+    assert nearest(b, space="exponential", num_neighbors=1).indices[0, 0] == 1
+    assert frechet_mean(b, space="exponential").point.scale == pytest.approx(8.0, rel=1e-14)
+    infogeo.save(b, tmp_path / "b.json")
+    np.testing.assert_array_equal(infogeo.load(tmp_path / "b.json").scale, b.scale)
+    meter = DistanceMeter(space=newcomer)
+    assert meter.space == "exponential"
+    middle = infogeo.manifolds.fisher_rao_geodesic(a, b[1], 0.5)
+    np.testing.assert_allclose(middle.scale, 4.0, rtol=1e-15)
+
+
+def page_tables():
+    """Return the first cells of all tables of the page about spaces."""
+    text = (Path(infogeo.__file__).parent.parent / "docs" / "spaces.md").read_text()
+    rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in text.splitlines() if "|" in line]
+    return {name: row for row in rows for name in re.findall(r"`(\w+)", row[0])}
+
+
+def test_the_page_lists_what_there_is():
+    rows = page_tables()
+    assert set(_spaces.names()) <= set(rows)
+    for name, law in LAWS.items():
+        assert rows[name][1].replace("\\", "") == law.statement
+    for name, space in _spaces.registered().items():
+        assert f"`{_spaces.title_of(space)}`" == rows[name][2], name
+    summary = _spaces.__doc__
+    for declared in re.findall(r"^- ``(\w+)``:", summary, re.MULTILINE):
+        assert declared in rows
+    verbs = set(re.findall(r"``([a-z_]+)``", summary)) - {"inner_product", "norm"}
+    assert verbs <= set(rows)
+    for name in _spaces._DERIVED:
+        assert name in rows

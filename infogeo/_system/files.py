@@ -13,13 +13,14 @@ import os
 import re
 import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 _PARTIAL = re.compile(r"\..+\.([0-9a-f]{12})-(\d+)-[0-9a-f]{8}\.partial")
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a file beside `path` that takes its place once it is whole."""
     partial = partial_beside(path)
     try:
@@ -29,7 +30,7 @@ def replacing(path):
         partial.unlink(missing_ok=True)
 
 
-def partial_beside(path):
+def partial_beside(path: Path) -> Path:
     """Return the name of a file that this process may write, for what will be at `path`."""
     _clear_up(path.parent.absolute())
     maker = f"{_machine() or 12 * '0'}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -37,7 +38,7 @@ def partial_beside(path):
 
 
 @functools.lru_cache(maxsize=1024)  # once: many files in one folder would be listed for each
-def _clear_up(folder):
+def _clear_up(folder: Path) -> None:
     """Remove what processes that are dead have left half-written."""
     machine = _machine()
     with contextlib.suppress(OSError):  # such as a folder that may be written but not be read
@@ -47,7 +48,7 @@ def _clear_up(folder):
                     (folder / match[0]).unlink()
 
 
-def _machine():
+def _machine() -> str | None:
     """Return what all processes have in common that see each other's numbers, None if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
@@ -57,7 +58,7 @@ def _machine():
     return hashlib.sha256(f"{socket.gethostname()} {boot} {namespace}".encode()).hexdigest()[:12]
 
 
-def _is_alive(process):
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)  # sends nothing
     except ProcessLookupError:

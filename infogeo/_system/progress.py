@@ -2,12 +2,16 @@
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
 
 from infogeo._system.extras import is_installed
 
+# Is told the stage of a job, and what part of the whole is done.
+Progress = Callable[[str, float], object]
+
 
 @contextlib.contextmanager
-def progress_bar():
+def progress_bar() -> Iterator[Progress]:
     """Give ``progress(stage, fraction)``: a bar for people, a line for each stage elsewhere."""
     if _shows_bars():
         with _bar() as progress:
@@ -17,7 +21,7 @@ def progress_bar():
 
 
 @contextlib.contextmanager
-def bar_for_people():
+def bar_for_people() -> Iterator[Progress]:
     """Give ``progress(stage, fraction)``: a bar for people, nothing elsewhere."""
     if _shows_bars():
         with _bar() as progress:
@@ -27,18 +31,18 @@ def bar_for_people():
 
 
 @contextlib.contextmanager
-def terminal_bar(stage):
+def terminal_bar(stage: str) -> Iterator[Callable[[int, int], object]]:
     """Give ``progress(done, total)``: a bar for people, nothing elsewhere."""
     with bar_for_people() as progress:
         yield lambda done, total: progress(stage, done / max(total, 1))
 
 
-def _shows_bars():
+def _shows_bars() -> bool:
     return sys.stderr.isatty() and is_installed("rich")
 
 
 @contextlib.contextmanager
-def _bar():
+def _bar() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -51,10 +55,10 @@ def _bar():
 class _StageLines:
     """Prints a stage's name when it begins, and again with each further tenth of the whole."""
 
-    def __init__(self):
-        self._last = None
+    def __init__(self) -> None:
+        self._last: tuple[str, float] | None = None
 
-    def __call__(self, stage, fraction):
+    def __call__(self, stage: str, fraction: float) -> None:
         if self._last is None or stage != self._last[0] or fraction >= self._last[1] + 0.1:
             self._last = (stage, fraction)
             print(f"[{fraction:4.0%}] {stage}", file=sys.stderr, flush=True)

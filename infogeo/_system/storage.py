@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ _HEADER = "infogeo"  # the entry of an npz file that says what the others are
 _FORMAT = 1
 
 
-def save(result, path):
+def save(result: Any, path: str | os.PathLike[str]) -> None:
     """Save a result, a batch of normals or a family to a file.
 
     Parameters
@@ -65,17 +66,18 @@ def save(result, path):
             f"result must be one of {', '.join(_homes())}: got {type(result).__name__}. "
             "Arrays are saved by numpy.save or torch.save."
         )
-    arrays = {}
-    tree = {"format": _FORMAT, "content": _encoded(result, "", arrays)}
+    arrays: dict[str, np.ndarray] = {}
+    tree: dict[str, Any] = {"format": _FORMAT, "content": _encoded(result, "", arrays)}
     with replacing(path) as partial, open(partial, "xb") as file:
         if suffix == ".npz":
-            np.savez(file, **{_HEADER: np.array(json.dumps(tree))}, **arrays)
+            entries: dict[str, Any] = {_HEADER: np.array(json.dumps(tree)), **arrays}
+            np.savez(file, **entries)
         else:
             tree["arrays"] = {name: _as_json(array) for name, array in arrays.items()}
             file.write(json.dumps(tree, allow_nan=False).encode())
 
 
-def load(path):
+def load(path: str | os.PathLike[str]) -> Any:
     """Load what `infogeo.save` has saved.
 
     Parameters
@@ -125,7 +127,7 @@ def load(path):
         ) from None
 
 
-def _suffix(path):
+def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".json"):
         raise ValueError(f"path must end in .npz or .json: got {path}.")
@@ -163,6 +165,8 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         if names:  # of rows and columns: what is loaded is matched by them, too
             lists = tuple((axis, [_plain(label) for label in names[axis]]) for axis in names)
             content["names"] = _encoded(lists, f"{name}.names", arrays)
+        if getattr(value, "_is_weak", False):  # of numbers and lists, which adopt any library
+            content["weak"] = True
         return content
     if not hasattr(value, "__array__"):
         cls = type(value).__name__
@@ -217,6 +221,8 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
         made = _made(tree["kind"], tree["fields"], arrays)
         if "names" in tree:
             object.__setattr__(made, "_names", dict(_decoded(tree["names"], arrays)))
+        if "weak" in tree:
+            object.__setattr__(made, "_is_weak", True)
         return made
     array = arrays[tree["array"]]
     if not tree["library"].startswith("torch"):
@@ -227,7 +233,7 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     return tensor.view(torch.bfloat16) if tree["library"] == "torch.bfloat16" else tensor
 
 
-def _made(kind, fields, arrays):
+def _made(kind: str, fields: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     if kind not in STORABLE and kind in _homes():
         importlib.import_module(_homes()[kind])
     if kind not in STORABLE:
@@ -258,18 +264,18 @@ def _homes() -> dict[str, str]:
 # ---------------------------------------------------------------- files
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return json.loads(str(arrays.pop(_HEADER))), arrays
 
 
-def _read_json(path):
+def _read_json(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     tree = json.loads(path.read_text(encoding="utf-8"))
     return tree, {name: _from_json(entry) for name, entry in tree["arrays"].items()}
 
 
-def _as_json(array):
+def _as_json(array: np.ndarray) -> dict[str, Any]:
     """Return an array as lists of numbers; what json has no number for is text."""
     flat = array.ravel().tolist()
     if array.dtype.kind in "mM":  # dates and times, as the integers that they are
@@ -279,7 +285,7 @@ def _as_json(array):
     return {"dtype": array.dtype.str, "shape": list(array.shape), "data": flat}
 
 
-def _from_json(entry):
+def _from_json(entry: Any) -> np.ndarray:
     dtype = np.dtype(entry["dtype"])
     if dtype.kind not in "fiubUmM":
         raise ValueError(f"an array of {dtype} is none that it writes")

@@ -8,8 +8,11 @@ heavy is imported before a command runs.
 import argparse
 import errno
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
-from infogeo import __version__
+from infogeo._docs import finish
+from infogeo._system.version import __version__
 from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError, forget_output, open_closed_streams
 
@@ -21,11 +24,11 @@ _COMMANDS = (_compare, _demo, _distance, _maxent, _pullback)
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -77,7 +80,7 @@ def main(arguments=None):
 _LONGEST_LINE = 1000
 
 
-def _in_a_line(text):
+def _in_a_line(text: str) -> str:
     """Return a line that terminals show as it is, whatever a file has brought into it."""
     line = " ".join(text.split())
     line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
@@ -87,7 +90,7 @@ def _in_a_line(text):
     return f"{line[:half]} ... {line[-half:]}"
 
 
-def _build_parser():
+def _build_parser() -> _Parser:
     parser = _Parser(
         prog="infogeo",
         description="Information geometry of predictions: Fisher-Rao distances, pullback metrics "
@@ -95,8 +98,16 @@ def _build_parser():
         epilog="'infogeo COMMAND --help' explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"infogeo {__version__}")
-    parser.set_defaults(run=lambda options: parser.print_help() or 0)
+
+    def show_help(options: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(run=show_help)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
     return parser
+
+
+finish(globals())

@@ -5,7 +5,10 @@ import math
 import os
 import warnings
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from infogeo.cli._common import UsageError
 NO_NPY, NO_NPZ = (f"it is no {kind} file, or a damaged one" for kind in ("npy", "npz"))
 
 
-def split_name(path):
+def split_name(path: str | Path) -> tuple[str, str | None]:
     """Split FILE.npz:NAME into the file and the array, FILE.parquet:COLUMN into file and column."""
     name, colon, array = str(path).rpartition(":")
     if colon and name.lower().endswith((".npz", ".parquet")):
@@ -23,7 +26,7 @@ def split_name(path):
 
 
 @contextlib.contextmanager
-def parsing(words):
+def parsing(words: str) -> Iterator[None]:
     """Say in these words that a file is damaged, whatever its parser stumbles over.
 
     Parsers of damaged bytes raise nearly anything, in words about themselves. Only they run inside.
@@ -44,22 +47,22 @@ def parsing(words):
 class Header:
     """What the header of an array tells."""
 
-    shape: tuple
+    shape: tuple[int, ...]
     dtype: np.dtype
     is_by_columns: bool
 
     @property
-    def num_bytes(self):
+    def num_bytes(self) -> int:
         """The size of the array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def array(self, data):
+    def array(self, data: bytes) -> np.ndarray:
         """Return the array of some bytes."""
         values = np.frombuffer(data, self.dtype, math.prod(self.shape))
         return values.reshape(self.shape, order="F" if self.is_by_columns else "C")
 
 
-def read_header(member, otherwise=NO_NPY):
+def read_header(member: IO[bytes], otherwise: str = NO_NPY) -> Header:
     """Read the header of an array, up to where its entries begin."""
     with parsing(otherwise):
         version = np.lib.format.read_magic(member)
@@ -76,13 +79,13 @@ def read_header(member, otherwise=NO_NPY):
     return Header(shape, dtype, is_by_columns)
 
 
-def entries_of(dtype):
+def entries_of(dtype: np.dtype) -> str:
     """Return what entries of a dtype are called."""
     names = {"b": "of yes and no", "c": "complex", "S": "bytes", "U": "text", "V": "records"}
     return names.get(dtype.kind, dtype.name)
 
 
-def open_npy(name):
+def open_npy(name: str) -> np.ndarray:
     """Return the array of a file, mapped for reading."""
     with open(name, "rb") as file:
         header = read_header(file)
@@ -91,16 +94,16 @@ def open_npy(name):
         raise ValueError(f"it breaks off: its {_rows(header.shape)} are not all there")
     if header.num_bytes == 0:
         return np.zeros(header.shape, header.dtype)
-    order = "F" if header.is_by_columns else "C"
+    order: Literal["F", "C"] = "F" if header.is_by_columns else "C"
     return np.memmap(name, header.dtype, "r", start, header.shape, order)
 
 
-def _rows(shape):
+def _rows(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} rows" if shape else "numbers"
 
 
 @contextlib.contextmanager
-def npz_member(name, array):
+def npz_member(name: str, array: str | None) -> Iterator[IO[bytes]]:
     """Open an array of an archive; without a name, the only one."""
     with contextlib.ExitStack() as stack:
         with parsing(NO_NPZ):
@@ -118,13 +121,13 @@ def npz_member(name, array):
         yield member
 
 
-def read_bytes(member, size):
+def read_bytes(member: IO[bytes], size: int) -> bytes:
     """Read so many bytes of an archive's member; fewer if it breaks off."""
     with parsing(NO_NPZ):
         return member.read(size)
 
 
-def read_npz(name, array=None):
+def read_npz(name: str, array: str | None = None) -> np.ndarray:
     """Return an array of an archive as a whole."""
     with npz_member(name, array) as member:
         header = read_header(member, NO_NPZ)

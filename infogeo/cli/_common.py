@@ -1,5 +1,7 @@
 """What commands share: errors that a user can put right, folders, optional dependencies."""
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import errno
@@ -7,23 +9,28 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from infogeo._system import files
 from infogeo._system.extras import is_installed
+
+# What a command adds its parser to.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class UsageError(Exception):
     """Something the user can put right; its text is the one line shown."""
 
 
-def folder_name(text):
+def folder_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the folder's name is empty")
     return Path(text)
 
 
-def require(command, **extras):
+def require(command: str, **extras: str) -> None:
     """Check that modules can be found, without importing them; `extras` maps them to extras."""
     missing = [module for module in extras if not is_installed(module)]
     if missing:
@@ -32,11 +39,11 @@ def require(command, **extras):
         raise UsageError(f"{command} needs {_join(packages)}: pip install 'infogeo[{wanted}]'")
 
 
-def _join(words):
+def _join(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its name."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
@@ -53,7 +60,7 @@ _WRITE_ERRORS = (
 
 
 @contextlib.contextmanager
-def writable_folder(path):
+def writable_folder(path: Path) -> Iterator[Path]:
     """Give a folder that can be written to; take it back if nothing was."""
     made = []
     try:
@@ -76,7 +83,7 @@ def writable_folder(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: Path) -> Iterator[Path]:
     """Give the name of a file that takes the place of `path` once it is whole."""
     try:
         with files.replacing(path) as partial:
@@ -85,7 +92,7 @@ def replacing(path):
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None
 
 
-def say(text):
+def say(text: str) -> None:
     """Print the answer; if nobody reads it any more, the exit status still tells."""
     try:
         print(text, flush=True)
@@ -94,11 +101,11 @@ def say(text):
 
 
 @contextlib.contextmanager
-def warnings_in_a_line(command):
+def warnings_in_a_line(command: str) -> Iterator[None]:
     """Say what the library warns of as people expect it from a command: once, without source."""
     said = set()
 
-    def show(message, *_):
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
         if str(message) not in said:
             print(f"{command}: {message}", file=sys.stderr)
         said.add(str(message))
@@ -109,19 +116,19 @@ def warnings_in_a_line(command):
         yield
 
 
-def forget_output():
+def forget_output() -> None:
     """Let what is still to be written go nowhere, or Python tries again as it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def open_closed_streams():
+def open_closed_streams() -> None:
     """Give what the shell has closed, as >&- does, somewhere to go."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, to the end
 
 
-def _remove_empty(folders):
+def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

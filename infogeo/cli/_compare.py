@@ -1,13 +1,20 @@
 """The command ``infogeo compare``."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import math
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from infogeo._system.progress import bar_for_people
+from infogeo._system.progress import Progress, bar_for_people
 from infogeo.cli._common import (
+    Commands,
     UsageError,
     folder_name,
     replacing,
@@ -16,6 +23,10 @@ from infogeo.cli._common import (
     warnings_in_a_line,
     writable_folder,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 _EXAMPLES = """\
 OLD and NEW are tables of predictions on the same inputs, row beside row: csv, npy, npz or parquet,
@@ -34,7 +45,7 @@ _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _MOST_CHANGED = 10
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "compare",
         help="how far the predictions moved between two versions of a model",
@@ -75,7 +86,7 @@ def add(commands):
     parser.set_defaults(run=_run)
 
 
-def _distance(text):
+def _distance(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -87,7 +98,7 @@ def _distance(text):
     )
 
 
-def _fraction(text):
+def _fraction(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -97,7 +108,7 @@ def _fraction(text):
     raise argparse.ArgumentTypeError(f"{text!r} is not a share: a number above 0 and up to 1")
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     if options.quantile is not None and options.fail_above is None:
         raise UsageError("infogeo compare: --quantile needs --fail-above: alone nothing can fail")
     if options.output is not None:
@@ -119,15 +130,19 @@ def _run(options):
 # ---------------------------------------------------------------- measuring
 
 
+@dataclass(frozen=True)
 class _Rows:
     """What is kept of every row: its name, its distance, its decisions, its label."""
 
-    def __init__(self, ids, distances, old, new, labels, classes):
-        self.ids, self.distances, self.old, self.new = ids, distances, old, new
-        self.labels, self.classes = labels, classes
+    ids: list[str]
+    distances: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+    labels: np.ndarray | None
+    classes: list[str]
 
 
-def _measure(options, progress):
+def _measure(options: argparse.Namespace, progress: Progress) -> _Rows:
     import numpy as np
 
     from infogeo import logits, simplex
@@ -143,20 +158,23 @@ def _measure(options, progress):
     if options.logits:
         with warnings_in_a_line("infogeo compare"):
             warn_of_probabilities(a, b)
-    ids, distances, old, new = [], [], [], []
+    ids: list[str] = []
+    columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for x, y in paired_blocks(a, b):
         progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
         pair = checked(a, x, space), checked(b, y, space, a)
-        distances.append(space.fisher_rao_distance(*pair, check=False))
         ids += x.ids
-        old.append(x.values.argmax(axis=-1))
-        new.append(y.values.argmax(axis=-1))
+        distances = space.fisher_rao_distance(*pair, check=False)
+        decisions = (block.values.argmax(axis=-1) for block in (x, y))
+        for column, part in zip(columns, (distances, *decisions), strict=True):
+            column.append(part)
     classes = a.columns or [str(i) for i in range(a.num_columns)]
     labels = None if options.labels is None else _read_labels(options.labels, classes, len(ids))
-    return _Rows(ids, *map(np.concatenate, (distances, old, new)), labels, classes)
+    distances, old, new = map(np.concatenate, columns)
+    return _Rows(ids, distances, old, new, labels, classes)
 
 
-def _read_labels(path, classes, num_rows):
+def _read_labels(path: str, classes: list[str], num_rows: int) -> np.ndarray:
     """Return the number of the true class of every row."""
     import numpy as np
 
@@ -182,7 +200,7 @@ def _read_labels(path, classes, num_rows):
 # ---------------------------------------------------------------- summary
 
 
-def _summary(rows, options):
+def _summary(rows: _Rows, options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     d = rows.distances
@@ -209,12 +227,12 @@ def _summary(rows, options):
     return summary
 
 
-def _groups(rows):
+def _groups(rows: _Rows) -> np.ndarray:
     """Return what rows are grouped by: the true class, else the old decision."""
     return rows.old if rows.labels is None else rows.labels
 
 
-def _by_class(rows):
+def _by_class(rows: _Rows) -> dict[str, dict[str, Any]]:
     import numpy as np
 
     groups = _groups(rows)
@@ -230,7 +248,7 @@ def _by_class(rows):
     }
 
 
-def _most_changed(rows):
+def _most_changed(rows: _Rows) -> list[dict[str, Any]]:
     import numpy as np
 
     order = np.argsort(-rows.distances, kind="stable")[:_MOST_CHANGED].tolist()
@@ -245,7 +263,7 @@ def _most_changed(rows):
     ]
 
 
-def _in_words(summary, folder):
+def _in_words(summary: dict[str, Any], folder: Path | None) -> str:
     changed, n = summary["changed_decisions"], summary["rows"]
     quantiles = ", ".join(
         f"{_QUANTILE_NAMES.get(q, f'{float(q):.0%}')} {d:.4g}"
@@ -277,7 +295,7 @@ def _in_words(summary, folder):
 _QUANTILE_NAMES = {"0.5": "median", "1": "largest"}
 
 
-def _table(entries, title):
+def _table(entries: Iterable[tuple[str, dict[str, Any]]], title: str) -> list[str]:
     """Write rows of numbers below the names of their columns."""
     entries = list(entries)
     columns = [key for key in entries[0][1] if key != title]
@@ -297,7 +315,7 @@ def _table(entries, title):
 # ---------------------------------------------------------------- files
 
 
-def _write(folder, rows, summary):
+def _write(folder: Path, rows: _Rows, summary: dict[str, Any]) -> None:
     with replacing(folder / "distances.csv") as partial:
         _write_distances(partial, rows)
     with replacing(folder / "drift.png") as partial:
@@ -306,7 +324,7 @@ def _write(folder, rows, summary):
         partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_distances(path, rows):
+def _write_distances(path: Path, rows: _Rows) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["row", "distance", "old", "new"])
@@ -314,7 +332,7 @@ def _write_distances(path, rows):
         writer.writerows(zip(rows.ids, rows.distances.tolist(), old, new, strict=True))
 
 
-def _write_figure(path, rows):
+def _write_figure(path: Path, rows: _Rows) -> None:
     import matplotlib
 
     matplotlib.use("Agg")  # a command draws into a file, wherever it runs

@@ -4,10 +4,10 @@ import argparse
 import importlib
 
 from infogeo._system.progress import progress_bar
-from infogeo.cli._common import UsageError, folder_name, require, writable_folder
+from infogeo.cli._common import Commands, UsageError, folder_name, require, writable_folder
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "demo",
         help="train two classifiers on handwritten digits and look at them geometrically",
@@ -35,7 +35,7 @@ def add(commands):
     parser.set_defaults(run=_run_demo)
 
 
-def _run_demo(options):
+def _run_demo(options: argparse.Namespace) -> int:
     require("infogeo demo", torch="torch", matplotlib="plot", sklearn="sklearn")
     with writable_folder(options.output) as output, progress_bar() as progress:
         progress("loading", 0.0)
@@ -48,7 +48,7 @@ def _run_demo(options):
     return 0
 
 
-def _seed(text):
+def _seed(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) < 2**32:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")

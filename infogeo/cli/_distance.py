@@ -1,14 +1,25 @@
 """The command ``infogeo distance``."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from infogeo._system.progress import bar_for_people
-from infogeo.cli._common import UsageError, replacing, warnings_in_a_line
+from infogeo._system.progress import Progress, bar_for_people
+from infogeo.cli._common import Commands, UsageError, replacing, warnings_in_a_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from infogeo.cli._tables import Table
+
 
 _EXAMPLES = """\
 Tables have one row for each prediction and one column for each class: csv (with names or without),
@@ -27,7 +38,7 @@ Exit status: 0, or 2 if a file is wrong.
 """
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "distance",
         help="Fisher-Rao distances between the predictions in two files",
@@ -53,13 +64,13 @@ def add(commands):
     parser.set_defaults(run=_run)
 
 
-def _positive(text):
+def _positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     if options.b is None and not (options.pairwise or options.nearest):
         raise UsageError(
             "infogeo distance: row by row it takes two files; of one, --pairwise or --nearest K"
@@ -85,7 +96,7 @@ def _run(options):
     return 0
 
 
-def _check_output(options):
+def _check_output(options: argparse.Namespace) -> None:
     known = (".csv",) if options.nearest else (".csv", ".npy")
     if options.output is not None and options.output.suffix.lower() not in known:
         raise UsageError(f"infogeo distance: {options.output} must end in {' or '.join(known)}")
@@ -94,7 +105,7 @@ def _check_output(options):
         raise UsageError(f"infogeo distance: {options.output} is an input: write to another file")
 
 
-def _is_same(path, other):
+def _is_same(path: Path, other: Path) -> bool:
     # Unlike Path.exists, these take names that no file can have.
     return os.path.exists(path) and os.path.exists(other) and path.samefile(other)
 
@@ -104,8 +115,12 @@ def _is_same(path, other):
 # An answer is about some rows of A: (ids, distances) or, for the nearest, (ids, distances, names
 # of the neighbours). The labels are those of the columns of distances, None for a single one.
 
+Answer = tuple[Any, ...]
 
-def _answers(options, a, b, progress):
+
+def _answers(
+    options: argparse.Namespace, a: Table, b: Table | None, progress: Progress
+) -> tuple[list[str] | None, Iterable[Answer]]:
     from infogeo import logits, simplex
 
     space = logits if options.logits else simplex
@@ -113,10 +128,11 @@ def _answers(options, a, b, progress):
         return _pairwise(a, b, space, progress)
     if options.nearest:
         return None, _nearest(a, b, options.nearest, space, progress)
+    assert b is not None  # as _run has checked
     return None, _row_by_row(a, b, space, progress)
 
 
-def _row_by_row(a, b, space, progress):
+def _row_by_row(a: Table, b: Table, space: ModuleType, progress: Progress) -> Iterator[Answer]:
     from infogeo.cli._tables import checked, paired_blocks
 
     for x, y in paired_blocks(a, b):
@@ -125,7 +141,9 @@ def _row_by_row(a, b, space, progress):
         yield x.ids, space.fisher_rao_distance(*pair, check=False)
 
 
-def _pairwise(a, b, space, progress):
+def _pairwise(
+    a: Table, b: Table | None, space: ModuleType, progress: Progress
+) -> tuple[list[str], Iterator[Answer]]:
     import numpy as np
 
     from infogeo import neighbors
@@ -137,7 +155,7 @@ def _pairwise(a, b, space, progress):
     q = p if b is None else checked(b, y, space, a)
     rows = max(1, 2**21 // len(q))
 
-    def answers():
+    def answers() -> Iterator[Answer]:
         for first in range(0, len(p), rows):
             progress("distances of all pairs", first / len(p))
             some = p[first : first + rows]
@@ -150,7 +168,9 @@ def _pairwise(a, b, space, progress):
     return y.ids, answers()
 
 
-def _nearest(a, b, count, space, progress):
+def _nearest(
+    a: Table, b: Table | None, count: int, space: ModuleType, progress: Progress
+) -> Iterator[Answer]:
     from infogeo import neighbors
     from infogeo.cli._tables import checked
 
@@ -171,24 +191,24 @@ def _nearest(a, b, count, space, progress):
         yield x.ids, found.distances, _names(found.indices, y.ids)
 
 
-def _require_rows(table, available, kind, count):
+def _require_rows(table: Table, available: int, kind: str, count: int) -> None:
     if count > available:
         raise UsageError(f"{table.path} has {available} {kind}, --nearest asks for {count}")
 
 
-def _names(indices, ids):
+def _names(indices: np.ndarray, ids: list[str]) -> list[list[str]]:
     return [[ids[j] for j in row] for row in indices.tolist()]
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _print_csv(labels, answers):
+def _print_csv(labels: list[str] | None, answers: Iterable[Answer]) -> int:
     _write_csv(sys.stdout, labels, answers, lambda ids, distances: None)
     return 0
 
 
-def _print_json(labels, answers):
+def _print_json(labels: list[str] | None, answers: Iterable[Answer]) -> int:
     rows = []
     for ids, distances, *neighbours in answers:
         if neighbours:
@@ -205,7 +225,12 @@ def _print_json(labels, answers):
     return 0
 
 
-def _write_csv(file, labels, answers, seen):
+def _write_csv(
+    file: TextIO,
+    labels: list[str] | None,
+    answers: Iterable[Answer],
+    seen: Callable[[list[str], np.ndarray], None],
+) -> None:
     writer = csv.writer(file, lineterminator="\n")
     is_first = True
     for ids, distances, *neighbours in answers:
@@ -225,7 +250,7 @@ def _write_csv(file, labels, answers, seen):
             )
 
 
-def _header(labels, has_neighbours):
+def _header(labels: list[str] | None, has_neighbours: bool) -> list[str]:
     if has_neighbours:
         return ["row", "rank", "nearest", "distance"]
     return ["row", "distance"] if labels is None else ["row", *labels]
@@ -234,10 +259,11 @@ def _header(labels, has_neighbours):
 class _Summary:
     """Counts, averages and remembers the largest distance of what passes by."""
 
-    def __init__(self):
-        self.count, self.total, self.largest, self.row = 0, 0.0, -1.0, None
+    def __init__(self) -> None:
+        self.count, self.total, self.largest = 0, 0.0, -1.0
+        self.row: str | None = None
 
-    def __call__(self, ids, distances):
+    def __call__(self, ids: list[str], distances: np.ndarray) -> None:
         self.count += distances.size
         self.total += float(distances.sum())
         rows = distances.reshape(len(ids), -1).max(axis=-1)
@@ -245,7 +271,7 @@ class _Summary:
         if float(rows[at]) > self.largest:
             self.largest, self.row = float(rows[at]), ids[at]
 
-    def result(self):
+    def result(self) -> dict[str, Any]:
         return {
             "distances": self.count,
             "mean": self.total / self.count,
@@ -254,7 +280,7 @@ class _Summary:
         }
 
 
-def _write(path, labels, answers):
+def _write(path: Path, labels: list[str] | None, answers: Iterable[Answer]) -> dict[str, Any]:
     """Write all answers to a file that appears when it is whole."""
     summary = _Summary()
     with replacing(path) as partial:
@@ -266,11 +292,13 @@ def _write(path, labels, answers):
     return summary.result()
 
 
-def _write_npy(partial, answers, seen):
+def _write_npy(
+    partial: Path, answers: Iterable[Answer], seen: Callable[[list[str], np.ndarray], None]
+) -> None:
     """Write the distances as one array, block by block; how many there are shows at the end."""
     import numpy as np
 
-    def header(file, count, width):
+    def header(file: BinaryIO, count: int, width: int | None) -> None:
         shape = (count,) if width is None else (count, width)
         fields = {"descr": "<f8", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, fields)
@@ -288,7 +316,7 @@ def _write_npy(partial, answers, seen):
         header(file, count, width)
 
 
-def _in_words(summary, path):
+def _in_words(summary: dict[str, Any], path: Path) -> str:
     return (
         f"{summary['distances']} distances in {path}: mean {summary['mean']:.6g}, largest "
         f"{summary['largest']:.6g} (row {summary['row_of_largest']})"

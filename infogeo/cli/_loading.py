@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from infogeo.cli._common import UsageError, first_line, require
 from infogeo.pullback import PullbackMetric
 
 
-def device(name):
+def device(name: str) -> torch.device:
     """Return a torch device that can be used; under torchrun each process has its own GPU."""
     try:
         found = torch.device(name)
@@ -27,7 +28,13 @@ def device(name):
     return found
 
 
-def metric(factory, weights, is_untrained, temperature, device):
+def metric(
+    factory: str,
+    weights: Path | None,
+    is_untrained: bool,
+    temperature: float | None,
+    device: torch.device,
+) -> PullbackMetric:
     """Return the PullbackMetric of what a factory MODULE:NAME makes, with weights from a file."""
     made = _call_factory(factory)
     model = made.model if isinstance(made, PullbackMetric) else made
@@ -58,7 +65,7 @@ def metric(factory, weights, is_untrained, temperature, device):
         raise UsageError(f"infogeo: --temperature: {error}") from None
 
 
-def _call_factory(name):
+def _call_factory(name: str) -> Any:
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
         raise UsageError(
@@ -67,7 +74,7 @@ def _call_factory(name):
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        factory = importlib.import_module(module_name)
+        factory: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             factory = getattr(factory, part)
         return factory()
@@ -82,7 +89,7 @@ def _call_factory(name):
         ) from None
 
 
-def _load_weights(model, path):
+def _load_weights(model: torch.nn.Module, path: Path) -> None:
     state = _read_weights(path)
     for name, own in model.state_dict().items():
         if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
@@ -97,7 +104,7 @@ def _load_weights(model, path):
 _HOW_TO_SAVE = "save the weights with torch.save(model.state_dict(), FILE) or as safetensors"
 
 
-def _read_weights(path):
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Return a state dict; nothing but tensors is unpickled."""
     try:
         if path.suffix.lower() == ".safetensors":
@@ -120,23 +127,23 @@ def _read_weights(path):
     return state
 
 
-class Batches(Sequence):
+class Batches(Sequence[torch.Tensor]):
     """The batches of the inputs in a file, each read and converted when it is asked for."""
 
-    def __init__(self, path, size, model):
+    def __init__(self, path: Path, size: int, model: Any) -> None:
         self._path, self._array = path, _read_inputs(path)
         self.size, self._dtype = size, _dtype_of(model)
         self.input_shape = self._array.shape[1:]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self._array) // self.size)
 
-    def __getitem__(self, k):
+    def __getitem__(self, k: Any) -> Any:
         if not 0 <= k < len(self):
             raise IndexError(k)
         return self.rows(slice(k * self.size, (k + 1) * self.size))
 
-    def rows(self, which):
+    def rows(self, which: Any) -> torch.Tensor:
         """Return some of the inputs, if they are finite to the model."""
         # A copy, in the byte order of this machine: the file is mapped for reading only.
         x = torch.from_numpy(np.array(self._array[which], self._array.dtype.newbyteorder("=")))
@@ -152,7 +159,7 @@ class Batches(Sequence):
         return x
 
 
-def _read_inputs(path):
+def _read_inputs(path: Path) -> np.ndarray:
     """Return an array of floating-point numbers, one input in each row."""
     try:
         name, member = _arrays.split_name(path)
@@ -174,7 +181,7 @@ def _read_inputs(path):
     return array
 
 
-def _dtype_of(model):
+def _dtype_of(model: Any) -> torch.dtype | None:
     """Return the dtype that a model's inputs need, None if it has no parameters."""
     parameters = model.parameters() if hasattr(model, "parameters") else ()
     return next((p.dtype for p in parameters if p.is_floating_point()), None)

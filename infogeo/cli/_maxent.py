@@ -1,12 +1,22 @@
 """The command ``infogeo maxent``."""
 
+from __future__ import annotations
+
 import argparse
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from infogeo.cli._common import UsageError, replacing, require, say
+from infogeo.cli._common import Commands, UsageError, replacing, require, say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from infogeo.maxent import Projection
+
 
 _FORMATS = """\
 A toml file names features, their values for every outcome, and their targets:
@@ -50,7 +60,7 @@ that there is none, 2 if the file is wrong or nothing was decided.
 """
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "maxent",
         help="find the distribution that expectations single out, or prove that there is none",
@@ -68,13 +78,14 @@ def add(commands):
     parser.set_defaults(run=_run_maxent)
 
 
-def _run_maxent(options):
+def _run_maxent(options: argparse.Namespace) -> int:
     _check_plot(options.plot)
     problem = _read_problem(options.problem)
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     import numpy as np
 
-    from infogeo import BadValueError, SolveError
+    from infogeo._array import BadValueError
+    from infogeo._status import SolveError
     from infogeo.maxent import c_maximize
 
     with np.errstate(divide="ignore"):
@@ -85,7 +96,7 @@ def _run_maxent(options):
             np.array(list(features.values())), **problem.constraints(), log_base=base
         )
     except ValueError as error:
-        if hasattr(getattr(error, "seen", None), "said"):
+        if isinstance(error, BadValueError) and hasattr(error.seen, "said"):
             seen = error.seen.said(features=list(features), outcomes=outcomes)
             error = BadValueError(error.argument, error.rule, seen, error.advice)
         raise UsageError(f"infogeo maxent: {options.problem}: {error}") from None
@@ -106,19 +117,19 @@ def _run_maxent(options):
     return 1 if is_infeasible else 0
 
 
-def _as_json(found, problem, why):
+def _as_json(found: Projection, problem: _Problem, why: str) -> str:
     import json
 
     outcomes, names = problem.outcomes, list(problem.features)
-    fields = {"status": found.status.name, "explanation": found.status.value}
+    fields: dict[str, Any] = {"status": found.status.name, "explanation": found.status.value}
     if why:
         fields["reason"] = why
-        fields["certificate"] = dict(zip(names, found.certificate.tolist(), strict=True))
+        fields["certificate"] = _by_name(names, found.certificate)
     else:
         bound = float(found.error_bound)
         fields |= {
-            "probabilities": dict(zip(outcomes, found.probabilities.tolist(), strict=True)),
-            "theta": dict(zip(names, found.theta.tolist(), strict=True)),
+            "probabilities": _by_name(outcomes, found.probabilities),
+            "theta": _by_name(names, found.theta),
             "expectations": dict(zip(names, problem.expectations(found), strict=True)),
             "log_partition": float(found.log_partition),
             "entropy": float(found.entropy),
@@ -126,11 +137,15 @@ def _as_json(found, problem, why):
             "error_bound": bound,
         }
         if found.direction is not None:
-            fields["direction"] = dict(zip(names, found.direction.tolist(), strict=True))
+            fields["direction"] = _by_name(names, found.direction)
     return json.dumps(fields, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _as_table(found, problem, why):
+def _by_name(names: list[str], values: Any) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _as_table(found: Projection, problem: _Problem, why: str) -> str:
     outcomes, names = problem.outcomes, list(problem.features)
     lines = [f"status: {found.status.value}"]
     if why:
@@ -151,14 +166,14 @@ def _as_table(found, problem, why):
     return "\n".join(lines)
 
 
-def _columns(title, other, names, values):
+def _columns(title: str, other: str, names: list[str], values: Iterable[float]) -> list[str]:
     names = [name if name.isprintable() else repr(name) for name in names]
     width = max(len(title), *(len(name) for name in names))
     rows = [f"{name:{width}}  {float(x):.12g}" for name, x in zip(names, values, strict=True)]
     return [f"{title:{width}}  {other}", *rows]
 
 
-def _terms(coefficients, names):
+def _terms(coefficients: Any, names: list[str]) -> str:
     pairs = zip(coefficients.tolist(), names, strict=True)
     return " ".join(f"{a:+.6g} ({name})" for a, name in pairs if a != 0.0)
 
@@ -168,7 +183,7 @@ def _terms(coefficients, names):
 _MOST_NAMED = 40  # more bars than that cannot be told apart, nor their names read
 
 
-def _check_plot(path):
+def _check_plot(path: Path | None) -> None:
     """Refuse before the work what would fail after it."""
     if path is None:
         return
@@ -177,7 +192,9 @@ def _check_plot(path):
     require("infogeo maxent --plot", matplotlib="plot")
 
 
-def _draw(path, kind, outcomes, prior, probabilities):
+def _draw(
+    path: Path, kind: str, outcomes: list[str], prior: list[float], probabilities: Any
+) -> None:
     """Draw bars, or lines if there are many outcomes, with the prior as a mark or a line."""
     from matplotlib.figure import Figure
 
@@ -194,7 +211,9 @@ def _draw(path, kind, outcomes, prior, probabilities):
         ax.plot(where, q, "_", color=VERMILLION, markersize=16, markeredgewidth=2, label="prior")
         shown = [_shortened(name) for name in outcomes]
         is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
-        turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+        turn: dict[str, Any] = (
+            {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
+        )
         ax.set_xticks(where, shown, parse_math=False, **turn)
         ax.set_xlabel("outcome")
     else:
@@ -208,7 +227,7 @@ def _draw(path, kind, outcomes, prior, probabilities):
     figure.savefig(path, dpi=150, format=kind)
 
 
-def _shortened(name):
+def _shortened(name: str) -> str:
     name = name if name.isprintable() else repr(name)
     return name if len(name) <= 18 else f"{name[:17]}\u2026"
 
@@ -228,15 +247,15 @@ class _Problem:
     given: dict[str, dict[str, float]]  # of the kinds: numbers for some of the features
 
     @property
-    def has_targets_only(self):
+    def has_targets_only(self) -> bool:
         """Whether there are no bounds and no prices."""
         return not any(self.given[kind] for kind in _KINDS[1:])
 
-    def constraints(self):
+    def constraints(self) -> dict[str, Any]:
         """Return the arguments of c_maximize."""
         import numpy as np
 
-        def numbers(kind, default):
+        def numbers(kind: str, default: dict[str, float]) -> np.ndarray:
             return np.array([self.given[kind].get(name, default[name]) for name in self.features])
 
         targets = self.given["target"]
@@ -248,14 +267,14 @@ class _Problem:
             kind: numbers(kind, dict.fromkeys(self.features, end) | targets) for kind, end in ends
         }
 
-    def expectations(self, found):
+    def expectations(self, found: Projection) -> list[float]:
         """Return those of the features, as numbers."""
         import numpy as np
 
         return (np.array(list(self.features.values())) @ found.probabilities).tolist()
 
 
-def _read_problem(path):
+def _read_problem(path: Path) -> _Problem:
     """Return what a file says."""
     try:
         if path.suffix.lower() == ".csv":
@@ -276,7 +295,7 @@ def _read_problem(path):
     return problem
 
 
-def _from_toml(text):
+def _from_toml(text: str) -> _Problem:
     import tomllib
 
     try:
@@ -306,34 +325,33 @@ def _from_toml(text):
     return _Problem([str(name) for name in outcomes], prior, features, given)
 
 
-def _of(kind, name):
+def _of(kind: str, name: str) -> str:
     """Return what messages call a number that a feature has."""
     words = {"lower": "lower bound", "upper": "upper bound"}
     return f"the {words.get(kind, kind)} of {name}"
 
 
-def _from_csv(text):
+def _from_csv(text: str) -> _Problem:
     header, body, ends = _rows_of_csv(text)
     columns = dict(zip(header[1:], list(zip(*body, strict=True))[1:], strict=True))
-    ends = {kind: dict(zip(header[1:], row[1:], strict=True)) for kind, row in ends.items()}
+    cells = {kind: dict(zip(header[1:], row[1:], strict=True)) for kind, row in ends.items()}
     outcomes = [row[0] for row in body]
-    prior = columns.pop("prior", None)
-    prior = [1.0] * len(outcomes) if prior is None else _numbers("prior", prior)
+    prior = _numbers("prior", columns.pop("prior", [1.0] * len(outcomes)))
     if not columns:
         raise ValueError("it has no features")
     features = {name: _numbers(name, values) for name, values in columns.items()}
     given = {
         kind: {
             name: _numbers(_of(kind, name), [cell])[0]
-            for name, cell in ends.get(kind, {}).items()
-            if name in features and (cell or len(ends) == 1)
+            for name, cell in cells.get(kind, {}).items()
+            if name in features and (cell or len(cells) == 1)
         }
         for kind in _KINDS
     }
     return _Problem(outcomes, prior, features, given)
 
 
-def _rows_of_csv(text):
+def _rows_of_csv(text: str) -> tuple[list[str], list[list[str]], dict[str, list[str]]]:
     """Return the header, the rows of the outcomes, and those at the end, by their kind."""
     import csv
 
@@ -365,7 +383,7 @@ def _rows_of_csv(text):
     return header, body, ends
 
 
-def _numbers(name, values):
+def _numbers(name: str, values: Any) -> list[float]:
     """Return a list of finite floats, of numbers or of text."""
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"{name} must be a list of numbers")
@@ -384,12 +402,12 @@ def _numbers(name, values):
     return numbers
 
 
-def _quoted(value):
+def _quoted(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _check_problem(problem):
+def _check_problem(problem: _Problem) -> None:
     outcomes, prior, features = problem.outcomes, problem.prior, problem.features
     for name, values in {"prior": prior, **features}.items():
         if len(values) != len(outcomes):

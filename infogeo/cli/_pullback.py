@@ -1,12 +1,16 @@
 """The command ``infogeo pullback``."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from infogeo._system.progress import progress_bar
+from infogeo._system.progress import Progress, progress_bar
 from infogeo.cli._common import (
+    Commands,
     UsageError,
     first_line,
     folder_name,
@@ -15,6 +19,14 @@ from infogeo.cli._common import (
     warnings_in_a_line,
     writable_folder,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from infogeo.cli._loading import Batches
+    from infogeo.pullback import PullbackMetric, Scan, Spectrum
+
 
 _EXPLANATION = """\
 The factory is a function without arguments that returns a torch.nn.Module whose outputs are logits,
@@ -33,7 +45,7 @@ Exit status: 0 if all is well, 2 if something has to be put right.
 """
 
 
-def add(commands):
+def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "pullback",
         help="measure how sensitive a network's predictions are, at every input of a data set",
@@ -100,7 +112,7 @@ def add(commands):
     parser.set_defaults(run=_run)
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     _check_combination(options)
     require("infogeo pullback", torch="torch", matplotlib="plot")
     with (
@@ -109,7 +121,9 @@ def _run(options):
         warnings_in_a_line("infogeo pullback"),
     ):
         progress("loading", 0.0)
-        found, explorer = _merge(options), None
+        explorer: _Explorer | None = None
+        if options.merge:
+            found = _merge(options)
         if options.model is not None:
             found, explorer = _scan(options, progress)
         if found.missing:
@@ -122,7 +136,7 @@ def _run(options):
     return 0
 
 
-def _check_combination(options):
+def _check_combination(options: argparse.Namespace) -> None:
     if options.model is None and not options.merge:
         raise UsageError("infogeo pullback: give --model, or --merge (see infogeo pullback --help)")
     if options.model is not None and options.inputs is None:
@@ -131,7 +145,7 @@ def _check_combination(options):
         raise UsageError("infogeo pullback: --weights and --untrained contradict each other")
 
 
-def _say_what_is_missing(found, options):
+def _say_what_is_missing(found: Scan, options: argparse.Namespace) -> int:
     total = found.settings["batches"]
     fields = {"batches": total, "missing": len(found.missing), "folder": str(found.folder)}
     text = (
@@ -145,18 +159,16 @@ def _say_what_is_missing(found, options):
 # ---------------------------------------------------------------- the scan
 
 
-def _merge(options):
+def _merge(options: argparse.Namespace) -> Scan:
     from infogeo import pullback
 
-    if not options.merge:
-        return None
     try:
         return pullback.merge_scans(options.merge, options.output)
     except ValueError as error:
         raise UsageError(f"infogeo pullback: --merge: {error}") from None
 
 
-def _scan(options, progress):
+def _scan(options: argparse.Namespace, progress: Progress) -> tuple[Scan, _Explorer]:
     """Return the scan, and what is needed to look at single inputs again."""
     import torch
 
@@ -201,10 +213,10 @@ def _scan(options, progress):
 class _Explorer:
     """The metric at single inputs of the file."""
 
-    def __init__(self, metric, inputs, device):
+    def __init__(self, metric: PullbackMetric, inputs: Batches, device: torch.device) -> None:
         self._metric, self._inputs, self._device = metric, inputs, device
 
-    def spectra(self, indices, num_values):
+    def spectra(self, indices: np.ndarray, num_values: int) -> tuple[torch.Tensor, Spectrum]:
         """Return inputs and their largest eigenvalues, with as many in work as memory holds."""
         import torch
 
@@ -221,7 +233,7 @@ class _Explorer:
         return x, Spectrum(values, vectors, self._metric.temperature)
 
 
-def _torchrun_shard():
+def _torchrun_shard() -> tuple[int, int] | None:
     rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
     if rank is None or size is None:
         return None
@@ -234,13 +246,13 @@ def _torchrun_shard():
 # ---------------------------------------------------------------- numbers in options
 
 
-def _positive(text):
+def _positive(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
 
 
-def _shard(text):
+def _shard(text: str) -> tuple[int, int]:
     index, slash, count = text.partition("/")
     is_pair = slash and all(part.isascii() and part.isdigit() for part in (index, count))
     if is_pair and int(index) < int(count):

@@ -2,18 +2,22 @@
 
 import json
 import math
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from infogeo import plot
 from infogeo.plot import explorer, report
-from infogeo.plot._style import BLUE
+from infogeo.plot._style import BLUE, REPORT, hide_label
+from infogeo.pullback import Scan, Spectrum
 
 _INK = "0.25"
-_STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
 _QUANTILES = {"smallest": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "largest": 1.0}
 _NUM_EXAMPLES = 4
 _NUM_LISTED = 10
@@ -22,7 +26,14 @@ _NUM_DIRECTIONS = 3
 _UNIT = "rad per unit of input"
 
 
-def write(scan, samples=None):
+class Samples(Protocol):
+    """What shows single inputs of a scan."""
+
+    def spectra(self, indices: np.ndarray, num_values: int) -> tuple[torch.Tensor, Spectrum]:
+        """Return inputs and the spectra there, of so many directions."""
+
+
+def write(scan: Scan, samples: Samples | None = None) -> dict[str, Any]:
     """Write summary.json, report.html and the figures into the folder of a complete scan.
 
     Parameters
@@ -52,7 +63,7 @@ def write(scan, samples=None):
         ],
         "folder": str(scan.folder),
     }
-    with style.context(_STYLE):  # whatever style the user has set
+    with style.context(REPORT):  # whatever style the user has set
         images = {"sensitivities": report.to_png(_draw_sensitivities(logs, doubt))}
         if samples is not None:
             images["maps"] = report.to_png(_draw_maps(samples, order, predicted, doubt))
@@ -66,7 +77,7 @@ def write(scan, samples=None):
     return summary
 
 
-def as_text(summary):
+def as_text(summary: dict[str, Any]) -> str:
     """Return a summary for people."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in summary["sensitivity"].items())
     return (
@@ -81,7 +92,7 @@ def as_text(summary):
 # ---------------------------------------------------------------- numbers
 
 
-def _quantiles(logs):
+def _quantiles(logs: np.ndarray) -> dict[str, float]:
     """Return quantiles of the sensitivities; of their logarithms, so that none underflows early."""
     return {
         name: float(np.exp(np.quantile(logs, q, method="inverted_cdf")))
@@ -89,7 +100,7 @@ def _quantiles(logs):
     }
 
 
-def _predictions(logits):
+def _predictions(logits: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Return the predicted classes, and the probability of all others, which 1 - p would round."""
     if logits is None:
         return None, None
@@ -97,14 +108,20 @@ def _predictions(logits):
     return logits.argmax(-1), weights[:, :-1].sum(-1) / weights.sum(-1)
 
 
-def _span(ends):
+def _span(ends: dict[str, int]) -> str:
     low, high = ends.values()
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _row(i, logs, ranks, predicted, doubt):
+def _row(
+    i: int,
+    logs: np.ndarray,
+    ranks: np.ndarray,
+    predicted: np.ndarray | None,
+    doubt: np.ndarray | None,
+) -> dict[str, Any]:
     row = {"input": i, "sensitivity": math.exp(logs[i]), "rank": int(ranks[i])}
-    if predicted is not None:
+    if predicted is not None and doubt is not None:
         row |= {"predicted": int(predicted[i]), "probability": float(1.0 - doubt[i])}
     return row
 
@@ -112,7 +129,7 @@ def _row(i, logs, ranks, predicted, doubt):
 # ---------------------------------------------------------------- figures
 
 
-def _draw_sensitivities(logs, doubt):
+def _draw_sensitivities(logs: np.ndarray, doubt: np.ndarray | None) -> Figure:
     figure = Figure(figsize=(9.2 if doubt is not None else 5.2, 3.8), layout="constrained")
     axes = figure.subplots(1, 1 if doubt is None else 2, squeeze=False)[0]
     values = np.exp(logs)
@@ -134,13 +151,15 @@ def _draw_sensitivities(logs, doubt):
     return figure
 
 
-def _log_scale(set_scale, values):
+def _log_scale(set_scale: Callable[..., Any], values: np.ndarray) -> None:
     """Use a logarithmic axis if there is something to show on it; zeros are left out."""
     if (values > 0.0).any():
         set_scale("log", nonpositive="mask")
 
 
-def _draw_maps(samples, order, predicted, doubt):
+def _draw_maps(
+    samples: Samples, order: np.ndarray, predicted: np.ndarray | None, doubt: np.ndarray | None
+) -> Figure:
     num = min(_NUM_EXAMPLES, len(order))
     middle = max(0, (len(order) - num) // 2)
     rows = {
@@ -160,26 +179,26 @@ def _draw_maps(samples, order, predicted, doubt):
     return figure
 
 
-def _label(i, predicted, doubt):
-    if predicted is None:
+def _label(i: int, predicted: np.ndarray | None, doubt: np.ndarray | None) -> str:
+    if predicted is None or doubt is None:
         return f"input {i}"
     share = f"{100.0 * (1.0 - doubt[i]):.1f}" if doubt[i] >= 5e-4 else "> 99.9"
     return f"input {i}: class {predicted[i]}, {share} %"
 
 
-def _draw_image(x, spectrum, k, ax, *, is_last):
+def _draw_image(x: torch.Tensor, spectrum: Spectrum, k: int, ax: Axes, *, is_last: bool) -> None:
     plot.sensitivity(x, spectrum, index=k, ax=ax)
     ax.spines[:].set_visible(True)
     if not is_last:
-        ax.images[-1].colorbar.set_label("")  # one label for the row
+        hide_label(ax)
 
 
-def _are_images(x):
+def _are_images(x: torch.Tensor) -> bool:
     is_image = x.ndim == 3 or (x.ndim == 4 and x.shape[1] in (1, 3, 4))
     return is_image and min(x.shape[-2:]) > 1
 
 
-def _draw_profile(x, spectrum, k, ax, *, is_last):
+def _draw_profile(x: torch.Tensor, spectrum: Spectrum, k: int, ax: Axes, *, is_last: bool) -> None:
     """Show the direction at an input that is no image, entry by entry."""
     direction = spectrum.vectors[k, 0].reshape(-1).cpu().numpy()
     ax.bar(np.arange(len(direction)), direction, width=0.8, color=BLUE)
@@ -195,7 +214,9 @@ def _draw_profile(x, spectrum, k, ax, *, is_last):
 # ---------------------------------------------------------------- the report
 
 
-def _map(samples, logits, order, num_directions):
+def _map(
+    samples: Samples | None, logits: np.ndarray, order: np.ndarray, num_directions: int
+) -> str | None:
     """Return the interactive map: of all predictions, or of those spread over the sensitivities."""
     count = min(_NUM_MAPPED, len(order))
     if count < 2:
@@ -205,7 +226,9 @@ def _map(samples, logits, order, num_directions):
     return explorer.explorer(logits[chosen], inputs=x, spectrum=spectrum, numbers=chosen)
 
 
-def _page(scan, summary, images, map_of_predictions):
+def _page(
+    scan: Scan, summary: dict[str, Any], images: dict[str, bytes], map_of_predictions: str | None
+) -> str:
     blocks = [
         report.section(
             "How sensitive the predictions are",
@@ -266,7 +289,7 @@ def _page(scan, summary, images, map_of_predictions):
     )
 
 
-def _table_of_quantiles(summary):
+def _table_of_quantiles(summary: dict[str, Any]) -> str:
     values = summary["sensitivity"]
     return report.table(
         ["", *values],
@@ -275,7 +298,7 @@ def _table_of_quantiles(summary):
     )
 
 
-def _table_of_inputs(summary):
+def _table_of_inputs(summary: dict[str, Any]) -> str:
     rows = summary["most sensitive"]
     header = {
         "input": "input",
@@ -292,7 +315,7 @@ def _table_of_inputs(summary):
     return report.table([header[key] for key in keys], cells, caption="Numbered from 0.")
 
 
-def _table_of_settings(scan):
+def _table_of_settings(scan: Scan) -> str:
     rows = [
         [key, json.dumps(value) if isinstance(value, dict) else value]
         for key, value in scan.settings.items()

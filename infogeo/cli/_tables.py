@@ -4,21 +4,28 @@ A table is given by its file; its rows are distributions or logits, its columns 
 is unpickled, and of files larger than memory only a block is held at a time.
 """
 
+from __future__ import annotations
+
 import csv
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from infogeo import logits
-from infogeo._array import LOGITS, PROBABILITIES, gate, look_like_probabilities
+from infogeo._array import LOGITS, PROBABILITIES, Rule, gate, look_like_probabilities
 from infogeo._system.extras import is_installed
 from infogeo.cli import _arrays
 from infogeo.cli._common import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow
+
 
 _NUMBERS_AT_ONCE = 2**21  # 16 MiB of float64
 
@@ -38,7 +45,7 @@ class Block:
     """
 
     first: int
-    ids: list
+    ids: list[str]
     values: np.ndarray
 
 
@@ -46,11 +53,12 @@ class Block:
 class _Source:
     """What a file turns out to be: its classes, its rows if that is known, and how to read it."""
 
-    columns: list | None  # names, or None
+    columns: list[str] | None  # names, or None
     num_columns: int
     num_rows: int | None  # None: only reading tells
     has_ids: bool
-    read: Callable  # read(rows): yields (ids or None, values) for that many rows at a time
+    # read(rows): yields (ids or None, values) for that many rows at a time
+    read: Callable[[int], Iterator[tuple[list[str] | None, np.ndarray]]]
     is_indexed: bool = False  # whether pandas has numbered or named the rows
 
 
@@ -65,7 +73,7 @@ class Table:
         The column that names the rows; None if there is none.
     """
 
-    def __init__(self, path, id_column=None):
+    def __init__(self, path: str, id_column: str | None = None) -> None:
         self.path = path
         name, array = _arrays.split_name(path)
         suffix = Path(name).suffix.lower()
@@ -83,11 +91,11 @@ class Table:
         self.is_indexed = source.is_indexed
 
     @property
-    def block_rows(self):
+    def block_rows(self) -> int:
         """How many rows are read at a time."""
         return max(1, _NUMBERS_AT_ONCE // self.num_columns)
 
-    def blocks(self, like=None, rows=None):
+    def blocks(self, like: Table | None = None, rows: int | None = None) -> Iterator[Block]:
         """Yield the table in blocks, its columns in the order of another table's."""
         order = None if like is None else self._order_of(like)
         first = 0
@@ -102,13 +110,13 @@ class Table:
         if first == 0:
             raise UsageError(f"{self.path}: it has no rows")
 
-    def whole(self, like=None):
+    def whole(self, like: Table | None = None) -> Block:
         """Return the table as one block, for what needs all of its rows at once."""
         blocks = list(self.blocks(like))
         ids = list(itertools.chain.from_iterable(block.ids for block in blocks))
         return Block(0, ids, np.concatenate([block.values for block in blocks]))
 
-    def _order_of(self, other):
+    def _order_of(self, other: Table) -> list[int] | None:
         """Return the positions of the other table's columns here; by name where both have them."""
         if self.num_columns != other.num_columns:
             raise UsageError(
@@ -125,13 +133,18 @@ class Table:
 class _FileErrors:
     """Turn what reading a file can raise into one line that names the file."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, OSError) and error.strerror:
             raise UsageError(f"cannot read {self.path}: {error.strerror}") from None
         if isinstance(error, UnicodeDecodeError):
@@ -143,24 +156,24 @@ class _FileErrors:
 # ---------------------------------------------------------------- arrays
 
 
-def _open_npy(name, array, id_column):
+def _open_npy(name: str, array: str | None, id_column: str | None) -> _Source:
     values = _arrays.open_npy(name)
     _require_table(values.shape, values.dtype)
 
-    def read(rows):
+    def read(rows: int) -> Iterator[tuple[list[str] | None, np.ndarray]]:
         for first in range(0, len(values), rows):
             yield None, np.ascontiguousarray(values[first : first + rows])
 
     return _Source(None, values.shape[1], values.shape[0], False, read)
 
 
-def _open_npz(name, array, id_column):
+def _open_npz(name: str, array: str | None, id_column: str | None) -> _Source:
     with _arrays.npz_member(name, array) as member:
         header = _arrays.read_header(member, _arrays.NO_NPZ)
     shape, dtype = header.shape, header.dtype
     _require_table(shape, dtype)
 
-    def read(rows):
+    def read(rows: int) -> Iterator[tuple[list[str] | None, np.ndarray]]:
         if header.is_by_columns:  # rows lie apart: no way round holding all of it
             values = _arrays.read_npz(name, array)
             for first in range(0, len(values), rows):
@@ -179,7 +192,7 @@ def _open_npz(name, array, id_column):
     return _Source(None, shape[1], shape[0], False, read)
 
 
-def _require_table(shape, dtype):
+def _require_table(shape: tuple[int, ...], dtype: np.dtype) -> None:
     if dtype.kind not in "fiu":
         raise ValueError(f"it must hold real numbers: its entries are {_arrays.entries_of(dtype)}")
     if len(shape) != 2:
@@ -189,7 +202,7 @@ def _require_table(shape, dtype):
 # ---------------------------------------------------------------- csv
 
 
-def _open_csv(name, array, id_column):
+def _open_csv(name: str, array: str | None, id_column: str | None) -> _Source:
     with open(name, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         header = next((row for row in reader if any(cell.strip() for cell in row)), None)
@@ -216,7 +229,7 @@ def _open_csv(name, array, id_column):
     chosen = [i for i, cell in enumerate(header) if not (has_names and cell == id_column)]
     columns = [header[i] for i in chosen] if has_names else None
 
-    def read(rows):
+    def read(rows: int) -> Iterator[tuple[list[str] | None, np.ndarray]]:
         with open(name, encoding="utf-8-sig", newline="") as file:
             lines = itertools.islice(file, num_lines if has_names else 0, None)
             first = 0
@@ -236,7 +249,7 @@ def _open_csv(name, array, id_column):
     return _Source(columns, len(chosen), None, id_column is not None, read)
 
 
-def _are_numbered_classes(header, second):
+def _are_numbered_classes(header: list[str], second: list[str] | None) -> bool:
     """Tell whether numbers are names: 0, 1, 2, ... or 1, 2, 3, ..."""
     counted = [[str(i) for i in range(first, first + len(header))] for first in (0, 1)]
     if header not in counted:
@@ -246,7 +259,7 @@ def _are_numbered_classes(header, second):
     return len(header) > 2 or second is None or {cell.strip() for cell in second} not in certain
 
 
-def _require_names(header, id_column):
+def _require_names(header: list[str], id_column: str | None) -> None:
     """Refuse a first line that holds a prediction with a gap in it: fractions beside text."""
     cells = [(i, cell) for i, cell in enumerate(header, start=1) if cell != id_column]
     number = next((cell for _, cell in cells if _is_fraction(cell)), None)
@@ -260,11 +273,11 @@ def _require_names(header, id_column):
     )
 
 
-def _is_fraction(cell):
+def _is_fraction(cell: str) -> bool:
     return "." in cell and _is_number(cell)
 
 
-def _parse(lines, chosen, width, first):
+def _parse(lines: list[str], chosen: list[int], width: int, first: int) -> np.ndarray:
     """Return the numbers of some lines, or say in which row they break off."""
     # Of chosen columns numpy does not see what lies beyond them.
     columns = chosen if len(chosen) < width else None
@@ -284,7 +297,7 @@ def _parse(lines, chosen, width, first):
     return values
 
 
-def _check_widths(rows, width, first):
+def _check_widths(rows: Iterable[list[str]], width: int, first: int) -> None:
     for number, row in enumerate(rows, start=first):
         if len(row) == width:
             continue
@@ -294,7 +307,7 @@ def _check_widths(rows, width, first):
         raise ValueError(f"row {number} has {len(row)} cells, the first {width}")
 
 
-def _explain_cell(number, text, column, width):
+def _explain_cell(number: int, text: str, column: int, width: int) -> str:
     if not text:
         return f"row {number} has an empty cell in column {column + 1}"
     if width == 1 and (";" in text or "\t" in text):
@@ -305,7 +318,7 @@ def _explain_cell(number, text, column, width):
     )
 
 
-def _is_number(cell):
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
@@ -318,7 +331,7 @@ def _is_number(cell):
 _NO_PARQUET = "it is no parquet file, or a damaged one"
 
 
-def _open_parquet(name, lists, id_column):
+def _open_parquet(name: str, lists: str | None, id_column: str | None) -> _Source:
     """Open a table of columns; or the column `lists`, or the only one, with a list in each row."""
     if not is_installed("pyarrow"):
         raise UsageError(f"{name}: parquet files need pyarrow: pip install 'infogeo[parquet]'")
@@ -344,7 +357,7 @@ def _open_parquet(name, lists, id_column):
     for column, kind in kinds.items():
         _require_numbers(name, column, kind)
 
-    def read(rows):
+    def read(rows: int) -> Iterator[tuple[list[str] | None, np.ndarray]]:
         for batch, ids in _parquet_batches(name, rows, columns, names):
             arrays = [_numbers(batch.column(column)) for column in columns]
             yield ids, np.stack(arrays, axis=-1)
@@ -364,14 +377,14 @@ class _RowNames:
         The numbers that stand for them where pandas stored these without a column.
     """
 
-    columns: list
+    columns: list[str]
     numbers: range | None
 
     @property
-    def are_known(self):
+    def are_known(self) -> bool:
         return bool(self.columns) or self.numbers is not None
 
-    def of(self, batch, first):
+    def of(self, batch: pyarrow.RecordBatch, first: int) -> list[str] | None:
         """Return the names of the rows of a batch that starts with a row of the file."""
         if not self.columns:
             rows = range(first, first + batch.num_rows)
@@ -380,20 +393,20 @@ class _RowNames:
         return [", ".join(map(str, row)) for row in cells]
 
 
-def _index_of_pandas(stored, names):
+def _index_of_pandas(stored: Any, names: list[str]) -> tuple[list[str], range | None]:
     """Return the columns that pandas wrote as an index, and the numbers that it stored as one."""
     index = stored.get("index_columns") if isinstance(stored, dict) else None
     index = index if isinstance(index, list) else []
     columns = [entry for entry in index if isinstance(entry, str) and entry in names]
     counted = next((entry for entry in index if isinstance(entry, dict)), {})
-    limits = [counted.get(key) for key in ("start", "stop", "step")]
+    limits: list[Any] = [counted.get(key) for key in ("start", "stop", "step")]
     is_range = all(type(limit) is int for limit in limits) and limits[2] != 0
     # Numbers 0, 1, 2, ... are what pandas writes for rows without names.
     is_plain = limits[0] == 0 and limits[2] == 1
     return columns, range(*limits) if is_range and not is_plain else None
 
 
-def _numbers(column):
+def _numbers(column: pyarrow.Array) -> np.ndarray:
     from pyarrow import types
 
     is_exact = types.is_boolean(column.type) or types.is_decimal(column.type)
@@ -401,7 +414,9 @@ def _numbers(column):
     return column.to_numpy(zero_copy_only=False)
 
 
-def _open_lists(name, column, kind, names, total):
+def _open_lists(
+    name: str, column: str, kind: pyarrow.DataType, names: _RowNames, total: int
+) -> _Source:
     """Open a column that holds a whole prediction in each row, as data sets of models do."""
     if not _is_list(kind):
         raise ValueError(
@@ -415,7 +430,7 @@ def _open_lists(name, column, kind, names, total):
     if width == 0:
         raise ValueError(f"column {column} has no numbers in row 0")
 
-    def read(rows):
+    def read(rows: int) -> Iterator[tuple[list[str] | None, np.ndarray]]:
         start = 0
         for batch, ids in _parquet_batches(name, rows, [column], names):
             lengths = _lengths(batch.column(column))
@@ -431,20 +446,22 @@ def _open_lists(name, column, kind, names, total):
     return _Source(None, int(width), total, names.are_known, read)
 
 
-def _lengths(lists):
+def _lengths(lists: pyarrow.Array) -> np.ndarray:
     from pyarrow import compute
 
     return compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
 
 
-def _parquet_file(name):
+def _parquet_file(name: str) -> pyarrow.parquet.ParquetFile:
     from pyarrow import parquet
 
     # Read through small buffers: by default a group of rows, often all of them, is held at once.
     return parquet.ParquetFile(name, buffer_size=2**16, pre_buffer=False)
 
 
-def _parquet_batches(name, rows, columns, names):
+def _parquet_batches(
+    name: str, rows: int, columns: list[str], names: _RowNames
+) -> Iterator[tuple[pyarrow.RecordBatch, list[str] | None]]:
     """Yield some rows at a time of the columns asked for, and the names of the rows."""
     wanted, first = [*columns, *names.columns], 0
     with _parquet_file(name) as file:
@@ -459,13 +476,13 @@ def _parquet_batches(name, rows, columns, names):
             first += batch.num_rows
 
 
-def _is_list(kind):
+def _is_list(kind: pyarrow.DataType) -> bool:
     from pyarrow import types
 
     return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
-def _require_numbers(name, column, kind):
+def _require_numbers(name: str, column: str, kind: pyarrow.DataType) -> None:
     from pyarrow import types
 
     if types.is_integer(kind) or types.is_floating(kind):
@@ -481,12 +498,12 @@ def _require_numbers(name, column, kind):
     raise ValueError(f"column {column} must hold numbers: it is of type {_short(kind)}. {way_out}")
 
 
-def _short(kind):
+def _short(kind: pyarrow.DataType) -> str:
     text = str(kind)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _require_distinct(names):
+def _require_distinct(names: Iterable[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"two columns have the same name: {repeated[0]!r}")
@@ -500,7 +517,7 @@ _READERS = {
 }
 
 
-def paired_blocks(a, b):
+def paired_blocks(a: Table, b: Table) -> Iterator[tuple[Block, Block]]:
     """Yield the blocks of two tables, row beside row.
 
     Rows are compared by their ids where both tables have them; a difference is an error that says
@@ -527,7 +544,7 @@ def paired_blocks(a, b):
         yield x, y
 
 
-def _are_named(a, b, x, y):
+def _are_named(a: Table, b: Table, x: Block, y: Block) -> bool:
     """Tell whether two tables say which rows belong together.
 
     The numbers that pandas gave to rows without names count beside its numbers of a sorted table.
@@ -536,7 +553,7 @@ def _are_named(a, b, x, y):
     return (a.has_ids and b.has_ids) or (a.is_indexed and b.is_indexed and are_numbers)
 
 
-def _even(blocks, rows):
+def _even(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
     """Regroup blocks so that each but the last has the same number of rows."""
     ids, values, first = [], [], 0
     for block in blocks:
@@ -550,7 +567,7 @@ def _even(blocks, rows):
         yield Block(first, ids, np.concatenate(values))
 
 
-def read_column(path):
+def read_column(path: str) -> list[str]:
     """Return the entries of a file with one column, as text: labels."""
     name, suffix = str(path), Path(path).suffix.lower()
     with _FileErrors(path):
@@ -572,12 +589,12 @@ def read_column(path):
         return [row[0].strip() for row in rows]
 
 
-def _wide(values):
+def _wide(values: np.ndarray) -> np.ndarray:
     """Return float32 as float64, which changes no number; half precision keeps its tolerance."""
     return values.astype(np.float64) if values.dtype == np.float32 else values
 
 
-def warn_of_probabilities(*tables):
+def warn_of_probabilities(*tables: Table) -> None:
     """Warn where the first rows of what is said to hold logits are probabilities."""
     for table in tables:
         rows = next(table.blocks(rows=100)).values
@@ -591,7 +608,7 @@ def warn_of_probabilities(*tables):
             )
 
 
-def checked(table, block, space, like=None):
+def checked(table: Table, block: Block, space: ModuleType, like: Table | None = None) -> np.ndarray:
     """Return the values of a block as distances take them, if they are predictions.
 
     Parameters
@@ -605,7 +622,7 @@ def checked(table, block, space, like=None):
     like : Table, optional
         The table that gave the order of the columns.
     """
-    rule = LOGITS if space is logits else PROBABILITIES
+    rule = space.POINTS
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is refused anyway
             values = _wide(block.values)
@@ -616,13 +633,13 @@ def checked(table, block, space, like=None):
     return values
 
 
-def _explained(table, block, rule, columns):
+def _explained(table: Table, block: Block, rule: Rule, columns: list[str] | None) -> str:
     """Say in which row and column a block breaks the rule."""
     with np.errstate(over="ignore", invalid="ignore"):
         x = block.values.astype(np.float64)
         sums = x.sum(axis=-1)
 
-    def row(i):
+    def row(i: int) -> str:
         return f"row {block.first + i}" + (f" ({block.ids[i]})" if table.has_ids else "")
 
     is_bad = np.isnan(x) | (x == np.inf)

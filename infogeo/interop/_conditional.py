@@ -1,6 +1,7 @@
 """The scikit-learn front of `infogeo.maxent.conditional`; exported by `infogeo.interop.sklearn`."""
 
 import warnings
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -8,13 +9,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from infogeo._array import log_softmax
-from infogeo._names import matched_rows
-from infogeo.maxent import conditional
+from infogeo._array import REAL, along, log_softmax, matched
+from infogeo._docs import finish
+from infogeo._names import is_nameless, matched_rows
+from infogeo.maxent import ConditionalProjection, conditional
 
 # The coefficients of separable data go so far towards their limit that what it excludes gets at
 # most exp(-40), which is rounding beside 1.
 _FAR = 40.0
+_PRICES = ("penalty", "l1_penalty")
+_COLUMNS = along(REAL, "features")
 
 
 class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
@@ -27,16 +31,18 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    penalty : float or None
+    penalty : float, array, shape (n_features,), or None
         rho, the weight of the squared theta in the mean cross-entropy + rho / 2 sum theta^2: each
         feature-label moment may miss that of the data by rho theta. None: moments are met exactly.
+    l1_penalty : float, array, shape (n_features,), or None
+        lambda, the weight of the absolute values of theta: a moment may miss that of the data by
+        lambda, and theta is exactly 0 where it need not miss it by more.
     fit_intercept : bool
         Whether class frequencies are among the moments.
     tol : float
         Stop when the certified error of every training log-probability is below this, or when
         rounding allows no better.
     max_steps : int
-        The most Newton steps.
 
     Attributes
     ----------
@@ -50,6 +56,8 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         CONVERGED, or BOUNDARY for separable data.
     error_bound_ : float
         Certified: no training log-probability is off by more than this.
+    is_certain_ : bool array of the shape of ``coef_``, or None
+        With an `l1_penalty`, where a coefficient is proved to be 0, or to have the sign it has.
     separation_ : Separation or None
         For separable data, the direction that proves it. Classes are numbered as in ``classes_``.
     n_steps_ : int
@@ -63,7 +71,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
     -----
     scikit-learn's ``LogisticRegression`` has the same solution for ``C = 1 / (n penalty)``, n the
     sum of the weights, and with two classes, where it counts one theta instead of two, for
-    ``C = 2 / (n penalty)``.
+    ``C = 2 / (n penalty)``. Of absolute values it is ``C = 1 / (n l1_penalty)`` in both cases.
 
     Separable data without a penalty have no finite solution; a ConvergenceWarning says which
     classes and samples are told apart. The coefficients are then a point so far along the direction
@@ -80,13 +88,22 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, *, penalty=None, fit_intercept=True, tol=1e-10, max_steps=100):
+    def __init__(
+        self,
+        *,
+        penalty: float | None = None,
+        l1_penalty: Any = None,
+        fit_intercept: bool = True,
+        tol: float = 1e-10,
+        max_steps: int = 100,
+    ) -> None:
         self.penalty = penalty
+        self.l1_penalty = l1_penalty
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_steps = max_steps
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Find the distribution.
 
         Parameters
@@ -105,6 +122,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         """
         y = matched_rows("X", X, "y", y)
         sample_weight = matched_rows("X", X, "sample_weight", sample_weight)
+        prices = {name: _by_column(X, name, getattr(self, name)) for name in _PRICES}
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -117,7 +135,7 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         found = conditional(
             X,
             labels,
-            penalty=self.penalty,
+            **prices,
             sample_weight=sample_weight,
             fit_intercept=self.fit_intercept,
             tol=self.tol,
@@ -126,7 +144,8 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         coef, intercept = found.coef, found.intercept
         if found.separation is not None:
             coef, intercept = _towards_limit(found, X, labels, sample_weight)
-            advice = " A penalty makes the solution finite." if self.penalty is None else ""
+            has_penalty = self.penalty is not None or self.l1_penalty is not None
+            advice = "" if has_penalty else " A penalty makes the solution finite."
             warnings.warn(
                 f"The data are separable, and no finite coefficients are optimal: "
                 f"{found.separation}. (Classes are numbered as in classes_.) The parameters are "
@@ -137,17 +156,17 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
         self.coef_, self.intercept_ = coef, intercept
+        self.is_certain_ = None if found.is_certain is None else found.is_certain[-len(coef) :]
         self.status_, self.error_bound_ = found.status, found.error_bound
         self.separation_, self.n_steps_ = found.separation, found.steps
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -159,13 +178,12 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         scores = X @ self.coef_.T + self.intercept_
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of the probabilities of the classes.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -177,13 +195,12 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return log_softmax(scores, np)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of the classes.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -193,13 +210,12 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         p = np.exp(self.predict_log_proba(X))
         return p / p.sum(axis=1, keepdims=True)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class.
 
         Parameters
         ----------
         X : array-like, shape (n, n_features)
-            Features.
 
         Returns
         -------
@@ -210,20 +226,42 @@ class ConditionalMaxEnt(ClassifierMixin, BaseEstimator):
         return self.classes_[winners]
 
 
-def _towards_limit(found, X, labels, sample_weight):
+def _by_column(X: Any, name: str, price: Any) -> Any:
+    """Return what there is one of for each column in the order of the columns."""
+    if price is None or is_nameless(price):
+        return price
+    (*_, price) = matched(X=(_COLUMNS, X), **{name: (_COLUMNS, price)})
+    return price
+
+
+def _towards_limit(
+    found: ConditionalProjection,
+    X: np.ndarray,
+    labels: np.ndarray,
+    sample_weight: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return parameters whose training probabilities are those of the limit to rounding."""
+    direction: Any = found.separation
     excluded = ~found.support
     if sample_weight is not None:
         excluded &= (sample_weight > 0.0)[:, None]
     gaps = []
     for coef, intercept in (
         (found.coef, found.intercept),
-        (found.separation.coef, found.separation.intercept),
+        (direction.coef, direction.intercept),
     ):
         scores = X @ coef.T + intercept
         gaps.append((np.take_along_axis(scores, labels[:, None], axis=1) - scores)[excluded])
     distance = max(0.0, float(((_FAR - gaps[0]) / gaps[1]).max()))
     return (
-        found.coef + distance * found.separation.coef,
-        found.intercept + distance * found.separation.intercept,
+        found.coef + distance * direction.coef,
+        found.intercept + distance * direction.intercept,
     )
+
+
+finish(
+    globals(),
+    {
+        "X : array-like, shape (n, n_features)": "Features.",
+    },
+)

@@ -1,13 +1,16 @@
 """One distance for everything that infogeo knows: it picks the space by what it is given."""
 
-from infogeo import _spaces, logits, multivariate_normal, simplex
+from typing import Any
+
+from infogeo import _spaces, simplex
+from infogeo._docs import finish
 from infogeo.interop import frames
-from infogeo.interop.distributions import Reading, in_space, is_distribution, reading
+from infogeo.interop.distributions import Reading, in_space, is_distribution, joint, reading
 
 __all__ = ["fisher_rao_distance"]
 
 
-def fisher_rao_distance(a, b, *, check=True):
+def fisher_rao_distance(a: Any, b: Any, *, check: bool = True) -> Any:
     """Fisher-Rao distance between two distributions of any kind that infogeo knows.
 
     Parameters
@@ -19,7 +22,6 @@ def fisher_rao_distance(a, b, *, check=True):
         with the classes in its index, for two series or beside every row of a frame. Classes are
         compared by name.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -61,39 +63,33 @@ def fisher_rao_distance(a, b, *, check=True):
     """
     if frames.has_names(a) or frames.has_names(b):
         return frames.apply(simplex.fisher_rao_distance, a, b, check=check)
-    read, other = _in_one_space(_reading(a, check), _reading(b, check), check)
+    read, other = _reading(a, check), _reading(b, check)
+    charts = [_spaces.chart_of(one.space) for one in (read, other)]
+    if read.space is not other.space and None not in charts:  # predictions of two kinds
+        read, other = (in_space(one, simplex, check) for one in (read, other))
     if (read.space, read.of_logarithms) != (other.space, other.of_logarithms):
         raise TypeError(
             "a and b must be distributions of one kind: got "
-            f"{_described(a, read)} and {_described(b, other)}. Known are {_KNOWN}."
+            f"{_described(a, read)} and {_described(b, other)}. Known are two arrays of "
+            "probabilities, two data frames or series of them, two points of one space "
+            f"({', '.join(_spaces.names())}), and two distributions of one kind of "
+            "torch.distributions or scipy.stats, as from_distribution reads them."
         )
     return read.space.fisher_rao_distance(read.point, other.point, check=check)
 
 
-_KNOWN = (
-    "two arrays of probabilities, two data frames or series of them, and two categorical, two "
-    "Bernoulli, two univariate normal, two lognormal or two multivariate normal distributions of "
-    "infogeo, torch.distributions or scipy.stats"
-)
-
-
-def _reading(value, check):
+def _reading(value: Any, check: bool) -> Reading:
     space = _spaces.of_point(value)
     if space is not None:
         return Reading(space, value)
     if not is_distribution(value):
         return Reading(simplex, value)  # whose gate says what is wrong with anything but an array
-    read = reading(value, check)
-    return in_space(read, multivariate_normal, check) if read.num_event_axes else read
+    return joint(reading(value, check))
 
 
-def _in_one_space(read, other, check):
-    """Bring predictions to probabilities if one of them is; what is left differs in kind."""
-    if {read.space, other.space} != {simplex, logits}:
-        return read, other
-    return in_space(read, simplex, check), in_space(other, simplex, check)
-
-
-def _described(value, read):
+def _described(value: Any, read: Reading) -> str:
     suffix = ", by its logarithms" if read.of_logarithms else ""
-    return f"{type(value).__name__} (of {read.space.__name__}{suffix})"
+    return f"{type(value).__name__} (of {_spaces.title_of(read.space)}{suffix})"
+
+
+finish(globals())

@@ -1,10 +1,13 @@
 """Distributions of torch and of scipy as points of infogeo's spaces.
 
 A distribution is read whole or refused: no parameter that moves it is left out. Neither library is
-imported here: a distribution of one of them comes with its library.
+imported here: a distribution of one of them comes with its library. A space declares which of them
+are its points (``DISTRIBUTIONS``); what takes more than the names of the parameters is read here.
 """
 
+import functools
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,31 +15,38 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
-from infogeo._array import LOGITS, POSITIVE, PROBABILITIES, REAL, bad_value, gate, is_readable
+from infogeo._array import (
+    LOGITS,
+    POSITIVE,
+    PROBABILITIES,
+    REAL,
+    Array,
+    bad_value,
+    gate,
+    is_readable,
+)
+from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
 __all__ = ["from_distribution"]
 
-_KNOWN = (
-    "torch.distributions: Normal, LogNormal, MultivariateNormal, LowRankMultivariateNormal, "
-    "Independent(Normal(...), n) and of the three others, Categorical, OneHotCategorical, "
-    "Bernoulli, Binomial and Multinomial of total_count 1",
-    "scipy.stats, with their parameters: norm(...), lognorm(...), multivariate_normal(...), "
-    "bernoulli(...), binom(1, ...), multinomial(1, ...), Normal(...), Binomial(n=1, ...), "
-    "make_distribution of norm, lognorm and bernoulli",
-)
+
+_Reader = Callable[[Any, bool], "Reading"]
 
 
-def from_distribution(distribution, *, space=None, check=True):
+def from_distribution(
+    distribution: Any, *, space: Any = None, check: bool = True
+) -> Normal | MultivariateNormal | Array:
     """Point of infogeo that is the given distribution of torch or scipy.
 
     Parameters
     ----------
     distribution : torch.distributions.Distribution, or distribution of scipy.stats
-        A normal or lognormal one of one or more dimensions, a categorical one, or a Bernoulli one.
-        Those of scipy are frozen, or of its newer kind (`scipy.stats.Normal`).
-    space : module, name or None
+        A normal or lognormal one of one or more dimensions, a categorical one, a Bernoulli one, or
+        one of a family of `infogeo.manifolds`. Those of scipy are frozen, or of its newer kind
+        (`scipy.stats.Normal`).
+    space : module, object, name or None
         The space that the point has to be of: `infogeo.simplex` or `infogeo.logits` for
         categorical and Bernoulli distributions, `infogeo.normal` or `infogeo.multivariate_normal`
         for normal ones. None: probabilities, and normals as described below.
@@ -78,13 +88,9 @@ def from_distribution(distribution, *, space=None, check=True):
     array([0.75, 0.25])
     """
     read = reading(distribution, check)
-    if space is not None:
-        space = _spaces.resolve(space)
-    elif read.space is logits:
-        space = simplex
-    else:
-        space = read.space
-    return in_space(read, space, check).point
+    if space is None:
+        space = read.space if _spaces.chart_of(read.space) is None else simplex
+    return in_space(read, _spaces.resolve(space), check).point
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Reading:
 
     Parameters
     ----------
-    space : module
+    space : module or object
         The space that knows most of it.
     point : Normal, MultivariateNormal or array
         Its point.
@@ -109,7 +115,7 @@ class Reading:
     of_logarithms: bool = False
 
 
-def is_distribution(value):
+def is_distribution(value: object) -> bool:
     """Tell whether something is a distribution of torch or scipy, known or not."""
     distributions = sys.modules.get("torch.distributions")
     if distributions is not None and isinstance(value, distributions.Distribution):
@@ -117,62 +123,98 @@ def is_distribution(value):
     return type(value).__module__.split(".")[:2] == ["scipy", "stats"]
 
 
-def reading(distribution, check):
+def reading(distribution: Any, check: bool) -> Reading:
     """Read a distribution in the space that knows most of it."""
+    cls: Any
     for cls in type(distribution).__mro__:
-        read = _TORCH.get(cls.__name__)
+        read = _TORCH.get(cls.__name__) or _by_parameters("torch.distributions", cls.__name__)
         if read is not None and cls.__module__.startswith("torch.distributions."):
             if type(distribution).log_prob is not cls.log_prob:
                 raise _refused(distribution, f"Its log_prob is not that of {cls.__name__}.")
             return read(distribution, check)
     cls = type(distribution)
-    if cls.__module__.startswith("scipy.stats.") and cls.__name__ in _SCIPY:
-        return _SCIPY[cls.__name__](distribution, check)
+    if cls.__module__.startswith("scipy.stats."):
+        name = cls.__name__.removesuffix("_frozen")
+        read = _SCIPY.get(cls.__name__) or _by_parameters("scipy.stats", name)
+        if read is not None:
+            return read(distribution, check)
     raise _refused(distribution)
 
 
-def in_space(read, space, check):
+@functools.cache
+def _declared(library: str) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """Return the space of each distribution of a library that one declares, and its parameters."""
+    return {
+        name.removeprefix(f"{library}."): (space, parameters)
+        for space in _spaces.registered().values()
+        for name, parameters in getattr(space, "DISTRIBUTIONS", {}).items()
+        if name.startswith(f"{library}.")
+    }
+
+
+def _by_parameters(library: str, name: str) -> _Reader | None:
+    """Return what reads a distribution by its parameters, None if no space declares it."""
+    if name not in _declared(library):
+        return None
+    space, parameters = _declared(library)[name]
+
+    def read(distribution: Any, check: bool) -> Reading:
+        values = (getattr(distribution, parameter) for parameter in parameters)
+        return Reading(space, space.POINTS(*values, check=check))
+
+    return read
+
+
+def in_space(read: Reading, space: Any, check: bool) -> Reading:
     """Return a reading in another space that has the same distributions."""
     point = read.point
     if space is read.space:
         return read
-    if (read.space, space) == (logits, simplex):
-        return replace(read, space=space, point=logits.to_simplex(point, check=check))
-    if (read.space, space) == (simplex, logits):
-        return replace(read, space=space, point=logits.from_simplex(point, check=check))
-    if (read.space, space) == (normal, multivariate_normal) and read.num_event_axes:
-        return Reading(space, _joint(point), 0, read.of_logarithms)
+    if _spaces.chart_of(read.space) is not None and _spaces.chart_of(space) is not None:
+        point = _spaces.converted(point, read.space, space, check=check, argument="distribution")
+        return replace(read, space=space, point=point)
+    if space is joint(read).space:
+        return joint(read)
     raise bad_value(
         "space",
         "have this distribution among its points",
-        f"it is a point of {read.space.__name__}, got {space!r}",
+        f"it is a point of {_spaces.title_of(read.space)}, got {space!r}",
     )
 
 
-def _joint(independent):
-    """Return the multivariate normal of independent components along the last axis."""
-    mean, std = independent.mean, independent.std
+def joint(read: Reading) -> Reading:
+    """Return the multivariate normals of independent components, and other readings as they are."""
+    if not read.num_event_axes:
+        return read
+    mean, std = read.point.mean, read.point.std
     xp = array_namespace(mean)
     identity = xp.eye(mean.shape[-1], dtype=mean.dtype, device=std.device)
-    return MultivariateNormal(mean, (std * std)[..., None] * identity)
+    point = MultivariateNormal(mean, (std * std)[..., None] * identity)
+    return Reading(multivariate_normal, point, 0, read.of_logarithms)
 
 
-def _refused(distribution, reason=""):
+def _refused(distribution: Any, reason: str = "") -> TypeError:
     cls = type(distribution)
+    of_torch, of_scipy = (_declared(library) for library in ("torch.distributions", "scipy.stats"))
     return TypeError(
-        f"distribution must be one of these: {'; '.join(_KNOWN)}. Got {cls.__module__}."
-        f"{cls.__qualname__}: {distribution!r}.{' ' if reason else ''}{reason}"
+        "distribution must be one of these: torch.distributions: "
+        f"{', '.join(of_torch)}, Independent(Normal(...), n) and of MultivariateNormal, LogNormal, "
+        "Categorical, OneHotCategorical, Bernoulli, Binomial and Multinomial of total_count 1; "
+        f"scipy.stats, with their parameters: {', '.join(f'{name}(...)' for name in of_scipy)}, "
+        "lognorm(...), bernoulli(...), binom(1, ...), multinomial(1, ...), Binomial(n=1, ...), "
+        f"make_distribution of these. Got {cls.__module__}.{cls.__qualname__}: {distribution!r}."
+        f"{' ' if reason else ''}{reason}"
     )
 
 
-def _of_probabilities(p, check):
+def _of_probabilities(p: Array, check: bool) -> Reading:
     """Return the reading of probabilities; those of half precision are divided by their sum."""
     xp, wide = gate(check, distribution=(PROBABILITIES, p))
     is_half = wide.dtype != p.dtype
     return Reading(simplex, wide / xp.sum(wide, axis=-1, keepdims=True) if is_half else wide)
 
 
-def _of_success(p, check):
+def _of_success(p: Array, check: bool) -> Reading:
     """Return the reading of a Bernoulli distribution."""
     xp, p = gate(False, p=(REAL, p))  # in float32, in which 1 - p is exact for halves
     return _of_probabilities(xp.stack([1.0 - p, p], axis=-1), check)
@@ -181,61 +223,60 @@ def _of_success(p, check):
 # ---------------------------------------------------------------- torch
 
 
-def _torch_normal(distribution, check):
-    return Reading(normal, Normal(distribution.loc, distribution.scale, check=check))
+def _torch_lognormal(distribution: Any, check: bool) -> Reading:
+    return replace(reading(distribution.base_dist, check), of_logarithms=True)
 
 
-def _torch_lognormal(distribution, check):
-    return replace(_torch_normal(distribution.base_dist, check), of_logarithms=True)
-
-
-def _torch_multivariate_normal(distribution, check):
-    point = MultivariateNormal(distribution.loc, distribution.covariance_matrix, check=check)
-    return Reading(multivariate_normal, point)
-
-
-def _torch_independent(distribution, check):
+def _torch_independent(distribution: Any, check: bool) -> Reading:
     num_axes = distribution.reinterpreted_batch_ndims
     read = reading(distribution.base_dist, check)
     if num_axes == 0:
         return read
-    point = read.point
-    if read.space is normal:
-        flat = -(num_axes + read.num_event_axes)
-        flattened = Normal(point.mean.flatten(flat), point.std.flatten(flat), check=False)
-        return replace(read, point=flattened, num_event_axes=1)
-    if read.space is multivariate_normal:
-        return Reading(multivariate_normal, _block_diagonal(point, num_axes), 0)
+    product = _PRODUCTS.get(_spaces.name_of(read.space))
+    if product is not None:
+        return product(read, num_axes)
     raise _refused(
         distribution,
-        "A product of categorical distributions is no point of a space: base_dist is a batch of "
-        "its factors, whose squared distances and whose divergences add up.",
+        "A product of distributions that are not normal is no point of a space: base_dist is a "
+        "batch of its factors, whose squared distances and whose divergences add up.",
     )
 
 
-def _block_diagonal(point, num_axes):
-    """Return the joint distribution of independent multivariate normals along batch axes."""
+def _diagonal(read: Reading, num_axes: int) -> Reading:
+    """Read independent univariate normals along batch axes."""
+    flat = -(num_axes + read.num_event_axes)
+    mean, std = (x.flatten(flat) for x in (read.point.mean, read.point.std))
+    return replace(read, point=Normal(mean, std, check=False), num_event_axes=1)
+
+
+def _block_diagonal(read: Reading, num_axes: int) -> Reading:
+    """Read independent multivariate normals along batch axes."""
+    point = read.point
     mean = point.mean.flatten(-1 - num_axes)
     cov = point.cov.flatten(-2 - num_axes, -3)
     num_blocks, dim = cov.shape[-3:-1]
     xp = array_namespace(cov)
     identity = xp.eye(num_blocks, dtype=cov.dtype, device=cov.device)
     blocks = cov[..., :, :, None, :] * identity[:, None, :, None]
-    return MultivariateNormal(mean, blocks.reshape(*mean.shape[:-1], *2 * (num_blocks * dim,)))
+    cov = blocks.reshape(*mean.shape[:-1], *2 * (num_blocks * dim,))
+    return replace(read, point=MultivariateNormal(mean, cov))
 
 
-def _torch_categorical(distribution, check):
+_PRODUCTS = {"normal": _diagonal, "multivariate_normal": _block_diagonal}
+
+
+def _torch_categorical(distribution: Any, check: bool) -> Reading:
     if not _is_made_from_logits(distribution):
         return _of_probabilities(distribution.probs, check)
     _, z = gate(check, distribution=(LOGITS, distribution.logits))
     return Reading(logits, z)
 
 
-def _torch_one_hot(distribution, check):
+def _torch_one_hot(distribution: Any, check: bool) -> Reading:
     return _torch_categorical(distribution._categorical, check)
 
 
-def _torch_bernoulli(distribution, check):
+def _torch_bernoulli(distribution: Any, check: bool) -> Reading:
     import torch
 
     if not _is_made_from_logits(distribution):
@@ -251,7 +292,7 @@ def _torch_bernoulli(distribution, check):
     return Reading(logits, z)
 
 
-def _is_made_from_logits(distribution):
+def _is_made_from_logits(distribution: Any) -> bool:
     """Tell whether a distribution of torch has logits that know all of it.
 
     torch adds the other parameter when it is asked for, and after ``expand`` takes the logits for
@@ -274,8 +315,8 @@ def _is_made_from_logits(distribution):
     return bool((abs(implied - p) <= 32.0 * precision.eps * p + precision.tiny).all())
 
 
-def _torch_of_one_trial(read):
-    def read_one(distribution, check):
+def _torch_of_one_trial(read: _Reader) -> _Reader:
+    def read_one(distribution: Any, check: bool) -> Reading:
         if not bool(np.all(np.asarray(distribution.total_count) == 1)):
             raise _refused(
                 distribution,
@@ -288,10 +329,7 @@ def _torch_of_one_trial(read):
 
 
 _TORCH = {
-    "Normal": _torch_normal,
     "LogNormal": _torch_lognormal,
-    "MultivariateNormal": _torch_multivariate_normal,
-    "LowRankMultivariateNormal": _torch_multivariate_normal,
     "Independent": _torch_independent,
     "Categorical": _torch_categorical,
     "OneHotCategorical": _torch_one_hot,
@@ -304,56 +342,65 @@ _TORCH = {
 # ---------------------------------------------------------------- scipy
 
 
-def _scipy_frozen(distribution, check):
-    names, read = _family(distribution, distribution.dist)
+def _scipy_frozen(distribution: Any, check: bool) -> Reading:
+    read = _family(distribution, distribution.dist)
+    shapes = distribution.dist.shapes
+    names = [*(shapes.split(", ") if shapes else ()), "loc", "scale"]
     # The parameters that it was given by position or by name.
     given = dict(zip(names, distribution.args, strict=False)) | distribution.kwds
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
 
 
-def _family(distribution, family):
-    """Return the names of the parameters of one of scipy's families, and how it is read."""
-    for name, kind in _FAMILIES.items():
-        usual = getattr(sys.modules["scipy.stats"], name)
+def _family(distribution: Any, family: Any) -> Callable[[Any, dict[str, Any], bool], Reading]:
+    """Return what reads one of scipy's families from its parameters."""
+    for name in (*_FAMILIES, *_declared("scipy.stats")):
+        usual: Any = getattr(sys.modules["scipy.stats"], name, None)
         # An instance of one's own may have another support.
         if type(family) is type(usual) and (family.a, family.b) == (usual.a, usual.b):
-            return kind
+            return _FAMILIES.get(name) or functools.partial(
+                _scipy_declared, *_declared("scipy.stats")[name]
+            )
     raise _refused(distribution)
 
 
-def _scipy_normal(distribution, given, check):
-    return Reading(normal, Normal(given["loc"], given["scale"], check=check))
+def _scipy_declared(
+    space: Any, parameters: tuple[str, ...], distribution: Any, given: dict[str, Any], check: bool
+) -> Reading:
+    _require_neutral(distribution, given, {"loc": 0.0, "scale": 1.0}.keys() - set(parameters))
+    values = (given[name] for name in parameters)
+    return Reading(space, space.POINTS(*values, check=check))
 
 
-def _scipy_lognormal(distribution, given, check):
-    _require_no_shift(distribution, given)
+def _scipy_lognormal(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
+    _require_neutral(distribution, given, {"loc"})
     xp, scale = gate(check, scale=(POSITIVE, given["scale"]))
     return Reading(normal, Normal(xp.log(scale), given["s"], check=check), of_logarithms=True)
 
 
-def _scipy_bernoulli(distribution, given, check):
-    _require_no_shift(distribution, given)
+def _scipy_bernoulli(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
+    _require_neutral(distribution, given, {"loc"})
     _require_one_trial(distribution, given.get("n", 1))
     return _of_success(given["p"], check)
 
 
-# The names of the parameters of scipy's older families in the order of their positions.
 _FAMILIES = {
-    "norm": (("loc", "scale"), _scipy_normal),
-    "lognorm": (("s", "loc", "scale"), _scipy_lognormal),
-    "bernoulli": (("p", "loc"), _scipy_bernoulli),
-    "binom": (("n", "p", "loc"), _scipy_bernoulli),
+    "lognorm": _scipy_lognormal,
+    "bernoulli": _scipy_bernoulli,
+    "binom": _scipy_bernoulli,
 }
 
 
-def _require_no_shift(distribution, given):
-    if np.any(np.asarray(given["loc"]) != 0.0):
-        raise _refused(
-            distribution, f"Its loc is {given['loc']!r}: a shift has no place in the space."
-        )
+def _require_neutral(distribution: Any, given: dict[str, Any], names: Iterable[str]) -> None:
+    """Raise unless the distribution is neither shifted nor scaled, as far as names say."""
+    for name, neutral, change in (("loc", 0.0, "shift"), ("scale", 1.0, "scale")):
+        if name in names and np.any(np.asarray(given[name]) != neutral):
+            raise _refused(
+                distribution,
+                f"Its {name} is {given[name]!r}: a {change} has no place in the space.",
+            )
 
 
-def _require_one_trial(distribution, n):
+def _require_one_trial(distribution: Any, n: Any) -> None:
     if np.any(np.asarray(n) != 1):
         raise _refused(
             distribution,
@@ -362,40 +409,35 @@ def _require_one_trial(distribution, n):
         )
 
 
-def _scipy_multivariate_normal(distribution, check):
-    point = MultivariateNormal(distribution.mean, distribution.cov, check=check)
-    return Reading(multivariate_normal, point)
-
-
-def _scipy_multinomial(distribution, check):
+def _scipy_multinomial(distribution: Any, check: bool) -> Reading:
     _require_one_trial(distribution, distribution.n)
     return _of_probabilities(distribution.p, check)
 
 
-def _scipy_new_normal(distribution, check):
-    return Reading(normal, Normal(distribution.mu, distribution.sigma, check=check))
-
-
-def _scipy_new_binomial(distribution, check):
+def _scipy_new_binomial(distribution: Any, check: bool) -> Reading:
     _require_one_trial(distribution, distribution.n)
     return _of_success(distribution.p, check)
 
 
-def _scipy_shifted(distribution, check):
-    """Read loc + scale X for a normal X; the scale may be negative."""
+def _scipy_shifted(distribution: Any, check: bool) -> Reading:
+    """Read loc + scale X; the scale may be negative."""
     read = reading(distribution._dist, check)
-    if read.space is not normal or read.of_logarithms:
+    affine = getattr(read.space, "AFFINE", None)
+    if affine is None or read.of_logarithms:
         raise _refused(distribution, "Only of a normal variable a multiple or a shift is known.")
-    mean = distribution.loc + distribution.scale * read.point.mean
-    return Reading(normal, Normal(mean, abs(distribution.scale) * read.point.std, check=check))
+    return replace(
+        read, point=affine(read.point, distribution.loc, distribution.scale, check=check)
+    )
 
 
-def _scipy_made(distribution, check):
+def _scipy_made(distribution: Any, check: bool) -> Reading:
     """Read what make_distribution has made of an older family, whose formulas it holds."""
     cls = type(distribution)
-    formulas = (getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula"))
+    formulas: Iterable[Any] = (
+        getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula")
+    )
     owners = [x.__self__ for x in formulas if hasattr(x, "__self__")]  # they are its methods
-    _, read = _family(distribution, owners[0] if owners else None)
+    read = _family(distribution, owners[0] if owners else None)
     given = {name: getattr(distribution, name) for name in distribution._parameters}
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
 
@@ -403,11 +445,11 @@ def _scipy_made(distribution, check):
 _SCIPY = {
     "rv_continuous_frozen": _scipy_frozen,
     "rv_discrete_frozen": _scipy_frozen,
-    "multivariate_normal_frozen": _scipy_multivariate_normal,
     "multinomial_frozen": _scipy_multinomial,
-    "Normal": _scipy_new_normal,
-    "StandardNormal": _scipy_new_normal,
     "Binomial": _scipy_new_binomial,
     "ShiftedScaledDistribution": _scipy_shifted,
     "CustomDistribution": _scipy_made,
 }
+
+
+finish(globals())

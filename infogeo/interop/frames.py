@@ -5,17 +5,20 @@ Neither library is imported here: a frame of one of them comes with its library.
 
 import itertools
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from infogeo import neighbors, simplex
-from infogeo._array import bad_value
+from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._names import is_nameless, labels_of, listed, matched, same_names
 
 __all__ = ["apply", "has_names", "is_frame", "pairwise_distance", "reduce"]
 
 
-def is_frame(value):
+def is_frame(value: object) -> bool:
     """Tell whether something is a data frame of pandas or polars.
 
     Parameters
@@ -36,7 +39,7 @@ def is_frame(value):
     return any(isinstance(value, kind) for kind in _types("DataFrame", "pandas", "polars"))
 
 
-def has_names(value):
+def has_names(value: object) -> bool:
     """Tell whether something has names that say which class each of its numbers is for.
 
     Parameters
@@ -59,7 +62,7 @@ def has_names(value):
     return is_frame(value) or _is_series(value)
 
 
-def apply(function, *frames, **arguments):
+def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any:
     """Apply a function of distributions to the rows of data frames.
 
     Parameters
@@ -103,27 +106,27 @@ def apply(function, *frames, **arguments):
     b.png    0.0000
     Name: fisher_rao_distance, dtype: float64
     """
-    first = next(itertools.chain(filter(is_frame, frames), frames), None)
+    first: Any = next(itertools.chain(filter(is_frame, frames), frames), None)
     given = {f"frame {i}": frame for i, frame in enumerate(frames, start=1)}
     for name, frame in given.items():
         _require_names(name, frame, first)
     arrays, arguments = _matched(first, given, arguments)
     result = np.asarray(function(*arrays, **arguments))
-    name = getattr(function, "__name__", None)
+    title = getattr(function, "__name__", None)
     if _is_series(first):
-        return _of_series(first, result, name)
+        return _of_series(first, result, title)
     if result.shape == (len(first),):
-        return _series(first, result, name)
+        return _series(first, result, title)
     if result.shape == (len(first), len(first.columns)):
         return _frame(first, result)
     raise ValueError(
         f"function must return one number or one distribution for each of the {len(first)} rows: "
-        f"{name} returned shape {result.shape}. For means of all rows use reduce, "
+        f"{title} returned shape {result.shape}. For means of all rows use reduce, "
         "for all pairs pairwise_distance."
     )
 
 
-def reduce(function, frame, **arguments):
+def reduce(function: Callable[..., Array], frame: Any, **arguments: Any) -> Any:
     """Apply a function that makes one distribution of all rows, such as a mean.
 
     Parameters
@@ -173,7 +176,14 @@ def reduce(function, frame, **arguments):
     return _frame(frame, result[None])
 
 
-def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
+def pairwise_distance(
+    a: Any,
+    b: Any = None,
+    *,
+    space: Any = simplex,
+    block_size: int | None = None,
+    check: bool = True,
+) -> Any:
     """Fisher-Rao distance between every row of one frame and every row of another.
 
     Parameters
@@ -185,7 +195,6 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     block_size : int or None
         As `infogeo.neighbors.pairwise_distance` takes it.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -221,21 +230,21 @@ def pairwise_distance(a, b=None, *, space=simplex, block_size=None, check=True):
     return type(a)({str(j): result[:, j] for j in range(len(other))})
 
 
-def _types(name, *libraries):
+def _types(name: str, *libraries: str) -> list[type]:
     """Return the classes of that name of the libraries that are loaded."""
     loaded = (sys.modules.get(library) for library in libraries)
     return [getattr(library, name) for library in loaded if hasattr(library, name)]
 
 
-def _is_series(value):
+def _is_series(value: object) -> bool:
     return any(isinstance(value, kind) for kind in _types("Series", "pandas"))
 
 
-def _is_pandas(frame):
+def _is_pandas(frame: object) -> bool:
     return hasattr(frame, "index")
 
 
-def _require_frame(name, value):
+def _require_frame(name: str, value: Any) -> None:
     if not is_frame(value):
         raise TypeError(
             f"{name} must be a data frame of pandas or polars: got {type(value).__name__}. "
@@ -243,7 +252,7 @@ def _require_frame(name, value):
         )
 
 
-def _require_names(name, frame, first):
+def _require_names(name: str, frame: Any, first: Any) -> None:
     """Check that something is a frame, or a series of pandas, that can be beside the first."""
     if not _is_series(frame):
         _require_frame(name, frame)
@@ -259,7 +268,9 @@ def _require_names(name, frame, first):
         )
 
 
-def _matched(first, frames, arguments):
+def _matched(
+    first: Any, frames: dict[str, Any], arguments: dict[str, Any]
+) -> tuple[list[Array], dict[str, Any]]:
     """Return the numbers of frames and of further arguments, in the order of the first's names."""
     named = {name: value for name, value in arguments.items() if not is_nameless(value)}
     axes = [_axes(frame) for frame in (first, *frames.values())]
@@ -270,22 +281,22 @@ def _matched(first, frames, arguments):
     return arrays[: len(frames)], arguments | further
 
 
-def _name_of(first, frames):
+def _name_of(first: Any, frames: dict[str, Any]) -> str:
     return next(name for name, frame in frames.items() if frame is first)
 
 
-def _axes(value):
+def _axes(value: Any) -> tuple[str, ...]:
     return ("classes",) if _is_series(value) else ("...", "classes")
 
 
-def _axes_of_argument(name, value, first):
+def _axes_of_argument(name: str, value: Any, first: Any) -> tuple[Any, ...]:
     """Return what a further argument is matched by: a series tells by its names."""
     labels = labels_of(value)
     if labels is None or len(labels) != 1:
         return ("...", "classes")
-    known = dict(zip([("rows", 1), "classes"], labels_of(first), strict=True))
-    if _is_series(first):
-        known = {"classes": labels_of(first)[0]}
+    ours: Any = labels_of(first)
+    axes = ["classes"] if _is_series(first) else [("rows", 1), "classes"]
+    known: dict[Any, Any] = dict(zip(axes, ours, strict=True))
     fitting = {key: [*ours] for key, ours in known.items() if same_names(ours, labels[0])}
     orders = list(fitting.values())
     if not fitting or orders[0] != orders[-1]:
@@ -296,7 +307,7 @@ def _axes_of_argument(name, value, first):
     return (next(iter(fitting)),)
 
 
-def _of_series(first, values, name):
+def _of_series(first: Any, values: np.ndarray, name: str | None) -> Any:
     """Return what a function has made of series: a number, or a distribution like the first."""
     if values.shape == ():
         return values[()]
@@ -308,14 +319,17 @@ def _of_series(first, values, name):
     )
 
 
-def _series(first, values, name):
+def _series(first: Any, values: np.ndarray, name: str | None) -> Any:
     column = type(first[first.columns[0]])
     if _is_pandas(first):
         return column(values, index=first.index, name=name)
     return column(name, values)
 
 
-def _frame(first, values):
+def _frame(first: Any, values: np.ndarray) -> Any:
     if _is_pandas(first):
         return type(first)(values, index=first.index, columns=first.columns)
     return type(first)(dict(zip(first.columns, values.T, strict=True)))
+
+
+finish(globals())

@@ -7,6 +7,7 @@ geomstats with the backend that it is configured for, which has to be numpy.
 import numpy as np
 
 from infogeo import normal, simplex
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.normal import Normal, Tangent
 
@@ -37,19 +38,21 @@ class _FisherRaoMetric(RiemannianMetric):
         The space that it is the metric of.
     """
 
-    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
+    def inner_product(
+        self, tangent_vec_a: np.ndarray, tangent_vec_b: np.ndarray, base_point: np.ndarray
+    ) -> np.ndarray:
         return simplex.inner_product(base_point, tangent_vec_a, tangent_vec_b)
 
-    def squared_dist(self, point_a, point_b):
+    def squared_dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
         return simplex.fisher_rao_squared_distance(point_a, point_b)
 
-    def dist(self, point_a, point_b):
+    def dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
         return simplex.fisher_rao_distance(point_a, point_b)
 
-    def exp(self, tangent_vec, base_point):
+    def exp(self, tangent_vec: np.ndarray, base_point: np.ndarray) -> np.ndarray:
         return simplex.exp_map(base_point, tangent_vec)
 
-    def log(self, point, base_point):
+    def log(self, point: np.ndarray, base_point: np.ndarray) -> np.ndarray:
         return simplex.log_map(base_point, point)
 
 
@@ -62,34 +65,36 @@ class _NormalMetric(RiemannianMetric):
         The space that it is the metric of: points are (mean, std) along the last axis.
     """
 
-    def inner_product(self, tangent_vec_a, tangent_vec_b, base_point):
+    def inner_product(
+        self, tangent_vec_a: np.ndarray, tangent_vec_b: np.ndarray, base_point: np.ndarray
+    ) -> np.ndarray:
         u, v = (Tangent(*_columns(x)) for x in (tangent_vec_a, tangent_vec_b))
         return normal.inner_product(_normal(base_point), u, v)
 
-    def squared_dist(self, point_a, point_b):
+    def squared_dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
         return normal.fisher_rao_squared_distance(_normal(point_a), _normal(point_b))
 
-    def dist(self, point_a, point_b):
+    def dist(self, point_a: np.ndarray, point_b: np.ndarray) -> np.ndarray:
         return normal.fisher_rao_distance(_normal(point_a), _normal(point_b))
 
-    def exp(self, tangent_vec, base_point):
+    def exp(self, tangent_vec: np.ndarray, base_point: np.ndarray) -> np.ndarray:
         reached = normal.exp_map(_normal(base_point), Tangent(*_columns(tangent_vec)))
         return np.stack([reached.mean, reached.std], axis=-1)
 
-    def log(self, point, base_point):
+    def log(self, point: np.ndarray, base_point: np.ndarray) -> np.ndarray:
         v = normal.log_map(_normal(base_point), _normal(point))
         return np.stack([v.mean, v.std], axis=-1)
 
 
-def _columns(x):
+def _columns(x: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.asarray(x), -1, 0)
 
 
-def _normal(points):
+def _normal(points: np.ndarray) -> Normal:
     return Normal(*_columns(points))
 
 
-def categorical_distributions(num_outcomes):
+def categorical_distributions(num_outcomes: int) -> CategoricalDistributions:
     """Space of categorical distributions for geomstats' algorithms, with infogeo's metric.
 
     Parameters
@@ -120,7 +125,7 @@ def categorical_distributions(num_outcomes):
     return space
 
 
-def normal_distributions():
+def normal_distributions() -> UnivariateNormalDistributions:
     """Space of univariate normal distributions for geomstats' algorithms, with infogeo's metric.
 
     Returns
@@ -146,9 +151,12 @@ def normal_distributions():
     return space
 
 
-def _require_numpy():
+def _require_numpy() -> None:
     if "numpy" not in geomstats.backend.__name__:
         raise RuntimeError(
             f"geomstats must use its numpy backend here: it uses {geomstats.backend.__name__}. "
             "Set GEOMSTATS_BACKEND=numpy before it is imported."
         )
+
+
+finish(globals())

@@ -17,16 +17,18 @@ scikit-learn's own checks pass for estimators with ``from_logits=True``, which a
 suits; the others refuse the tables of these checks, which hold no probabilities.
 """
 
-import itertools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from array_api_compat import is_array_api_obj, is_numpy_array
 
-from infogeo._array import bad_value, centred, gate, on_host, safe_log
+from infogeo._array import Array, bad_value, centred, gate, on_host, safe_log
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo._system.extras import missing
 
@@ -51,6 +53,9 @@ from infogeo.interop._conditional import ConditionalMaxEnt
 from infogeo.mean import frechet_mean
 from infogeo.neighbors import nearest
 
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
 __all__ = [
     "ConditionalMaxEnt",
     "FisherRaoEmbedding",
@@ -67,16 +72,12 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Parameters
     ----------
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Examples
     --------
@@ -88,10 +89,10 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([[1., 0.]])
     """
 
-    def __init__(self, from_logits=False):
+    def __init__(self, from_logits: bool = False) -> None:
         self.from_logits = from_logits
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: None = None) -> Self:
         """Look at the outcomes; nothing else is learned.
 
         Parameters
@@ -109,13 +110,12 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         _read_training_data(self, X)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the points of the sphere.
 
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         return _on_sphere(self, _read(self, X))
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the distributions nearest to points around the sphere.
 
         Centroids, reconstructions and averages do not lie on the sphere: they are moved to the
@@ -155,7 +155,7 @@ class FisherRaoEmbedding(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         p = (u / u.max(axis=1, keepdims=True)) ** 2
         return p / p.sum(axis=1, keepdims=True)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -172,18 +172,14 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         Votes count equally; in inverse proportion to the distance (neighbours at distance 0
         then decide alone); or as a function of the distances, (n, n_neighbors), says.
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
 
     Attributes
     ----------
     classes_ : array, shape (num_classes,)
         The labels seen.
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Notes
     -----
@@ -201,12 +197,18 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
     array([[0.725937]])
     """
 
-    def __init__(self, n_neighbors=5, *, weights="uniform", from_logits=False):
+    def __init__(
+        self,
+        n_neighbors: int = 5,
+        *,
+        weights: str | Callable[[np.ndarray], np.ndarray] = "uniform",
+        from_logits: bool = False,
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.weights = weights
         self.from_logits = from_logits
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Self:
         """Remember the training rows and their labels.
 
         Parameters
@@ -232,7 +234,9 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         self._rows = X
         return self
 
-    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
         """Find the training rows nearest to each row.
 
         Parameters
@@ -267,13 +271,12 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         found = nearest(*among, num_neighbors=n_neighbors, space=space, check=False)
         return (found.distances, found.indices) if return_distance else found.indices
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Return the share of the votes for each class.
 
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -296,13 +299,12 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
             )
         return shares / totals
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the class with the most votes.
 
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -312,7 +314,7 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         winners = self.predict_proba(X).argmax(axis=1)
         return self.classes_[winners]
 
-    def _votes(self, distances):
+    def _votes(self, distances: np.ndarray) -> np.ndarray:
         if callable(self.weights):
             return np.asarray(self.weights(distances))
         if self.weights == "uniform":
@@ -321,7 +323,7 @@ class FisherRaoKNeighborsClassifier(ClassifierMixin, BaseEstimator):
         inverse = 1.0 / np.where(is_zero, 1.0, distances)
         return np.where(is_zero.any(axis=1, keepdims=True), is_zero, inverse)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         # scikit-learn's yardstick has two columns: as distributions over two outcomes they keep
         # one of its two dimensions, too few to tell its three classes apart.
@@ -345,7 +347,6 @@ class FisherRaoKMeans(
     tol : float
         Stop a run when an assignment lowers the inertia by less than this share of it.
     from_logits : bool
-        Whether rows are logits; otherwise they are probabilities (see the module).
     random_state : int, RandomState or None
         Source of the seeds. With an int, the result is the same in each run and does not depend
         on the order of the rows.
@@ -361,11 +362,8 @@ class FisherRaoKMeans(
     n_iter_ : int
         Assignments in the run that was kept.
     from_logits_ : bool
-        How rows are read.
     n_features_in_ : int
-        The number of outcomes.
     feature_names_in_ : array of str
-        The names of the outcomes, if the training data had any.
 
     Notes
     -----
@@ -391,14 +389,14 @@ class FisherRaoKMeans(
 
     def __init__(
         self,
-        n_clusters=8,
+        n_clusters: int = 8,
         *,
-        n_init=4,
-        max_iter=300,
-        tol=1e-4,
-        from_logits=False,
-        random_state=None,
-    ):
+        n_init: int = 4,
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        from_logits: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.n_init = n_init
         self.max_iter = max_iter
@@ -406,7 +404,7 @@ class FisherRaoKMeans(
         self.from_logits = from_logits
         self.random_state = random_state
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Any, y: None = None, sample_weight: Any = None) -> Self:
         """Find the clusters.
 
         Parameters
@@ -456,13 +454,12 @@ class FisherRaoKMeans(
         self.inertia_ = float(weights @ to_centers)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Return the cluster with the nearest centre.
 
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -471,13 +468,12 @@ class FisherRaoKMeans(
         """
         return self._nearest_centers(_read(self, X))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Return the distances to the centres.
 
         Parameters
         ----------
         X : array-like, shape (n, c)
-            Probabilities or logits, as in the training data.
 
         Returns
         -------
@@ -489,10 +485,10 @@ class FisherRaoKMeans(
             [space.fisher_rao_distance(X, z, check=False) for z in self.cluster_centers_], axis=1
         )
 
-    def _nearest_centers(self, X):
+    def _nearest_centers(self, X: np.ndarray) -> np.ndarray:
         return _assign(_on_sphere(self, X), _on_sphere(self, self.cluster_centers_))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> "Tags":
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -501,7 +497,7 @@ class FisherRaoKMeans(
 # ---------------------------------------------------------------- what the rows are
 
 
-def _read_training_data(estimator, *data):
+def _read_training_data(estimator: Any, *data: Any) -> Any:
     """Validate training data and keep how rows are read: ``from_logits_``."""
     if estimator.from_logits not in (True, False):
         raise bad_value("from_logits", "be True or False", f"got {estimator.from_logits!r}")
@@ -509,13 +505,13 @@ def _read_training_data(estimator, *data):
     return _validated(estimator, *data, reset=True)
 
 
-def _read(estimator, X):
+def _read(estimator: Any, X: Any) -> np.ndarray:
     """Validate rows of the kind that the estimator was fitted to."""
     check_is_fitted(estimator)
     return _validated(estimator, X, reset=False)
 
 
-def _validated(estimator, X, *y, reset):
+def _validated(estimator: Any, X: Any, *y: Any, reset: bool) -> Any:
     if is_array_api_obj(X) and not is_numpy_array(X):
         X = _checked(estimator, X)
     read = validate_data(
@@ -530,7 +526,7 @@ def _validated(estimator, X, *y, reset):
     return (_checked(estimator, read[0]), *read[1:]) if y else _checked(estimator, read)
 
 
-def _checked(estimator, X):
+def _checked(estimator: Any, X: Array) -> np.ndarray:
     """Return rows as an array of numpy, after a look at their values.
 
     Rows of half precision come back in float32. Their sums are off by the rounding of halves, and
@@ -551,16 +547,16 @@ def _checked(estimator, X):
     return np.asarray(on_host(wide))
 
 
-def _space_of(estimator):
+def _space_of(estimator: Any) -> ModuleType:
     return logits if estimator.from_logits_ else simplex
 
 
-def _on_sphere(estimator, X):
+def _on_sphere(estimator: Any, X: np.ndarray) -> np.ndarray:
     """Return 2 sqrt(p)."""
     return _space_of(estimator).sphere_embedding(X, check=False)
 
 
-def _require_count(name, value):
+def _require_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise bad_value(name, "be a positive integer", f"got {value!r}")
 
@@ -568,7 +564,9 @@ def _require_count(name, value):
 # ---------------------------------------------------------------- clustering
 
 
-def _merged(X, u, weights):
+def _merged(
+    X: np.ndarray, u: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the distinct rows in a fixed order, on the sphere too, with their total weights."""
     _, first, inverse = np.unique(u, axis=0, return_index=True, return_inverse=True)
     totals = np.bincount(np.ravel(inverse), weights=weights).astype(X.dtype)
@@ -576,7 +574,7 @@ def _merged(X, u, weights):
     return X[first], u[first], totals
 
 
-def _assign(u, centers):
+def _assign(u: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Return the nearest centre of each point of the sphere."""
     # Distances from near the centres: products of unit vectors would not tell near ones apart.
     origin = centers.mean(axis=0)
@@ -584,7 +582,7 @@ def _assign(u, centers):
     return (np.vecdot(centers, centers) - 2.0 * u @ centers.T).argmin(axis=1)
 
 
-def _squared_arcs(u, v):
+def _squared_arcs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Return the squared distances along the sphere of radius 2."""
     chord = np.linalg.norm(u - v, axis=-1)
     return (4.0 * np.arcsin(np.minimum(0.25 * chord, math.sqrt(0.5)))) ** 2
@@ -602,12 +600,12 @@ class _Lloyd:
     max_iter: int
     tol: float
 
-    def run(self, rng):
+    def run(self, rng: np.random.RandomState) -> tuple[float, np.ndarray, int]:
         """Return the inertia, the centres in the kind of the rows, and the assignments."""
         seeds = self.seeds(rng)
         X, u = self.X[seeds], self.u[seeds]
         labels, inertia = np.full(len(self.X), -1), math.inf
-        for step in itertools.count(1):
+        for step in range(1, self.max_iter + 1):  # noqa: B007, it is returned
             before, labels = labels, self.without_gaps(_assign(self.u, u), u)
             is_changed = labels != before
             for k in np.union1d(labels[is_changed], before[is_changed]):
@@ -615,11 +613,11 @@ class _Lloyd:
                 if members.any():
                     X[k], u[k] = self.mean(members)
             last, inertia = inertia, float(self.weights @ _squared_arcs(self.u, u[labels]))
-            is_at_rest = not is_changed.any() or last - inertia <= self.tol * inertia
-            if is_at_rest or step == self.max_iter:
-                return inertia, X, step
+            if not is_changed.any() or last - inertia <= self.tol * inertia:
+                break
+        return inertia, X, step
 
-    def seeds(self, rng):
+    def seeds(self, rng: np.random.RandomState) -> np.ndarray:
         """Choose the first centres by greedy k-means++; rows in turn if there are too few."""
         if len(self.X) <= self.num_clusters:
             return np.arange(self.num_clusters) % len(self.X)
@@ -635,12 +633,12 @@ class _Lloyd:
         return chosen
 
     @staticmethod
-    def draw(masses, size, rng):
+    def draw(masses: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarray:
         cumulated = np.cumsum(masses, dtype=np.float64)
         drawn = np.searchsorted(cumulated, rng.uniform(size=size) * cumulated[-1], side="right")
         return np.minimum(drawn, len(masses) - 1)
 
-    def without_gaps(self, labels, centers):
+    def without_gaps(self, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
         """Give each empty cluster the row that costs most, if a cluster has one to spare."""
         sizes = np.bincount(labels, minlength=self.num_clusters)
         if sizes.all():
@@ -655,9 +653,25 @@ class _Lloyd:
             sizes[k], labels[row], costs[row] = 1, k, 0.0
         return labels
 
-    def mean(self, members):
+    def mean(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the Frechet mean of a cluster, in the kind of the rows and on the sphere."""
         point = frechet_mean(
             self.X[members], weights=self.weights[members], space=self.space, check=False
         ).point
         return point, self.space.sphere_embedding(point, check=False)
+
+
+finish(
+    globals(),
+    {
+        "X : array-like, shape (n, c)": "Probabilities or logits, as in the training data.",
+        "from_logits : bool": (
+            "Whether rows are logits; otherwise they are probabilities (see the module)."
+        ),
+        "from_logits_ : bool": "How rows are read.",
+        "n_features_in_ : int": "The number of outcomes.",
+        "feature_names_in_ : array of str": (
+            "The names of the outcomes, if the training data had any."
+        ),
+    },
+)

@@ -1,9 +1,14 @@
 """Losses and a meter for torch's training loops, on logits along the last axis."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from infogeo import _spaces, logits, robustness, simplex
 from infogeo._array import bad_value, is_readable
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -28,22 +33,24 @@ class _Loss(torch.nn.Module):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
     """
 
-    def __init__(self, *, target_space=simplex, reduce=torch.mean, check=True):
+    def __init__(
+        self,
+        *,
+        target_space: Any = simplex,
+        reduce: Callable[[torch.Tensor], torch.Tensor] = torch.mean,
+        check: bool = True,
+    ) -> None:
         super().__init__()
         target_space = _spaces.of_predictions(target_space, argument="target_space")
         # By its name, because a module cannot be copied, pickled or saved.
         self.target_space = _spaces.name_of(target_space)
         self.reduce, self.check = reduce, check
 
-    def forward(self, z, target):
+    def forward(self, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the reduced divergence.
 
         Parameters
@@ -61,11 +68,13 @@ class _Loss(torch.nn.Module):
         _check_samples(z, target, self.reduce)
         if not target.is_floating_point():
             w = _log_of_certainty(z, target, self.check)
-        elif self.target_space == "logits":
-            w = target
         else:
-            w = logits.from_simplex(target, check=self.check)
+            space = _spaces.resolve(self.target_space)
+            w = _spaces.converted(target, space, logits, check=self.check, argument="target")
         return self.reduce(self._divergence(z, w))
+
+    def _divergence(self, z: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
 
 
 class FisherRaoLoss(_Loss):
@@ -76,12 +85,8 @@ class FisherRaoLoss(_Loss):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Notes
     -----
@@ -100,7 +105,7 @@ class FisherRaoLoss(_Loss):
     >>> loss.backward()
     """
 
-    def _divergence(self, z, w):
+    def _divergence(self, z: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         return logits.fisher_rao_squared_distance(z, w, check=self.check)
 
 
@@ -112,12 +117,8 @@ class JeffreysLoss(_Loss):
     Parameters
     ----------
     target_space : module or name
-        What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),
-        `infogeo.logits` for the logits of another model (distillation). Stored by name.
     reduce : callable
-        Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Notes
     -----
@@ -134,7 +135,7 @@ class JeffreysLoss(_Loss):
     0.2311
     """
 
-    def forward(self, z, target):
+    def forward(self, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the reduced divergence.
 
         Parameters
@@ -162,17 +163,19 @@ class JeffreysLoss(_Loss):
             )
         return super().forward(z, target)
 
-    def _divergence(self, z, w):
+    def _divergence(self, z: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         return logits.jeffreys_divergence(z, w, check=self.check)
 
 
-def _check_tensors(z, target):
+def _check_tensors(z: Any, target: Any) -> None:
     for name, value in (("z", z), ("target", target)):
         if not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a torch tensor: got {type(value).__name__}.")
 
 
-def _check_samples(z, target, reduce):
+def _check_samples(
+    z: torch.Tensor, target: torch.Tensor, reduce: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
     """Refuse what has no mean, and distributions that are none."""
     _check_tensors(z, target)
     if z.numel() == 0 and reduce is torch.mean:
@@ -186,7 +189,7 @@ def _check_samples(z, target, reduce):
         )
 
 
-def _log_of_certainty(z, target, check):
+def _log_of_certainty(z: torch.Tensor, target: torch.Tensor, check: bool) -> torch.Tensor:
     """Return logits of the distributions that are certain of a class: 0 there, -inf elsewhere."""
     if target.shape != z.shape[:-1]:
         raise bad_value(
@@ -227,11 +230,13 @@ class IsometryPenalty(torch.nn.Module):
     >>> loss.backward()
     """
 
-    def __init__(self, *, radius, temperature=1.0):
+    def __init__(self, *, radius: float, temperature: float = 1.0) -> None:
         super().__init__()
         self.radius, self.temperature = radius, temperature
 
-    def forward(self, model, x):
+    def forward(
+        self, model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
         """Return the penalty, differentiable by the model's parameters.
 
         Parameters
@@ -268,11 +273,13 @@ class TracePenalty(torch.nn.Module):
     >>> loss.backward()
     """
 
-    def __init__(self, *, temperature=1.0):
+    def __init__(self, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, model, x):
+    def forward(
+        self, model: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor
+    ) -> torch.Tensor:
         """Return an unbiased estimate of the mean trace: `infogeo.robustness.trace_penalty`.
 
         Parameters
@@ -341,18 +348,18 @@ class DistanceMeter(torch.nn.Module):
     DistanceSummary(count=12, mean=0.0, root_mean_square=0.0, largest=0.0)
     """
 
-    def __init__(self, *, space=logits):
+    def __init__(self, *, space: Any = logits) -> None:
         super().__init__()
         _spaces.with_distance(space)
         self.space = _spaces.name_of(space)
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget everything."""
         self._count, self._sum, self._squares, self._largest = 0, 0.0, 0.0, 0.0
 
     @torch.no_grad()
-    def update(self, a, b):
+    def update(self, a: torch.Tensor, b: torch.Tensor) -> None:
         """Add a batch of pairs.
 
         Parameters
@@ -368,7 +375,7 @@ class DistanceMeter(torch.nn.Module):
         self._squares += float((d * d).sum())
         self._largest = max(self._largest, float(d.max()))
 
-    def forward(self, a, b):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Add a batch of pairs and return the distances of this batch.
 
         Parameters
@@ -384,10 +391,10 @@ class DistanceMeter(torch.nn.Module):
         self.update(a, b)
         return self._distance(a, b, check=False)
 
-    def _distance(self, a, b, **options):
+    def _distance(self, a: torch.Tensor, b: torch.Tensor, **options: bool) -> torch.Tensor:
         return _spaces.resolve(self.space).fisher_rao_distance(a, b, **options)
 
-    def merge(self, other):
+    def merge(self, other: DistanceMeter) -> None:
         """Add what another meter has seen.
 
         Parameters
@@ -400,7 +407,7 @@ class DistanceMeter(torch.nn.Module):
         self._squares += other._squares
         self._largest = max(self._largest, other._largest)
 
-    def compute(self):
+    def compute(self) -> DistanceSummary:
         """Return the summary of all pairs seen since the last reset.
 
         Returns
@@ -417,3 +424,17 @@ class DistanceMeter(torch.nn.Module):
             raise RuntimeError("the meter has seen no predictions: call update first.")
         n = self._count
         return DistanceSummary(n, self._sum / n, (self._squares / n) ** 0.5, self._largest)
+
+
+finish(
+    globals(),
+    {
+        "target_space : module or name": (
+            "What floating-point targets are: `infogeo.simplex` for probabilities (soft labels),\n"
+            "`infogeo.logits` for the logits of another model (distillation). Stored by name."
+        ),
+        "reduce : callable": (
+            "Makes one number of those of the samples, such as ``torch.mean`` or ``torch.sum``."
+        ),
+    },
+)

@@ -5,19 +5,28 @@ first used.
 """
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["certificates", "heads", "layers", "losses", "propagation", "smoothing"]
+from infogeo._docs import finish
+
+__all__ = ["certificates", "layers", "losses", "output_layers", "propagation", "smoothing"]
 
 if TYPE_CHECKING:
-    from infogeo.lipschitz import certificates, heads, layers, losses, propagation, smoothing
+    from infogeo.lipschitz import (
+        certificates,
+        layers,
+        losses,
+        output_layers,
+        propagation,
+        smoothing,
+    )
 
 
-def __getattr__(name):
-    if name in __all__:
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__ or name == "heads":  # the former name of output_layers
         return importlib.import_module(f"infogeo.lipschitz.{name}")
     raise AttributeError(f"module 'infogeo.lipschitz' has no attribute {name!r}")
 
 
-def __dir__():
-    return sorted(__all__)
+finish(globals())

@@ -1,9 +1,10 @@
 """Layers without weights: 1-Lipschitz in each of the norms, or by a known constant."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from infogeo._array import bad_value, finite_number
+from infogeo._docs import finish
 from infogeo.lipschitz._checks import check_size
 
 
@@ -32,18 +33,17 @@ class GroupSort(nn.Module):
     tensor([1., 4., 2., 3.])
     """
 
-    def __init__(self, group_size=2):
+    def __init__(self, group_size: int = 2) -> None:
         super().__init__()
         check_size("group_size", group_size, 2)
         self.group_size = group_size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Sort.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -59,7 +59,7 @@ class GroupSort(nn.Module):
         is_swapped = (groups[..., :1] > groups[..., 1:]).long()
         return groups.gather(-1, torch.cat((is_swapped, 1 - is_swapped), dim=-1)).flatten(-2)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -89,16 +89,15 @@ class FullSort(nn.Module):
     tensor([1., 2., 3., 4.])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Sort.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -131,10 +130,10 @@ class AbsoluteValue(nn.Module):
     tensor([2., 0., 3.])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Take absolute values.
 
         Parameters
@@ -168,11 +167,11 @@ class Scaling(nn.Module):
     2.5
     """
 
-    def __init__(self, factor):
+    def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = finite_number("factor", factor)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Multiply.
 
         Parameters
@@ -187,7 +186,7 @@ class Scaling(nn.Module):
         """
         return self.factor * x
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -221,18 +220,17 @@ class NormPool(nn.Module):
     tensor([5., 5.])
     """
 
-    def __init__(self, group_size):
+    def __init__(self, group_size: int) -> None:
         super().__init__()
         check_size("group_size", group_size, 1)
         self.group_size = group_size
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Take the norm of each group.
 
         Parameters
         ----------
         x : torch.Tensor, shape (..., features)
-            With or without batch axes.
 
         Returns
         -------
@@ -250,7 +248,7 @@ class NormPool(nn.Module):
         root = torch.sqrt(torch.where(is_zero[..., 0], 1.0, squares))
         return torch.where(is_zero[..., 0], 0.0, root * scale[..., 0])
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return what `repr` shows between the brackets.
 
         Returns
@@ -274,3 +272,11 @@ def _check_groups(x, layer):
             f"have a last axis that is a multiple of group_size = {layer.group_size}",
             f"got shape {tuple(x.shape)}",
         )
+
+
+finish(
+    globals(),
+    {
+        "x : torch.Tensor, shape (..., features)": "With or without batch axes.",
+    },
+)

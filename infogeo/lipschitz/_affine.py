@@ -1,6 +1,7 @@
 """Affine layers as matrices, and the proof that a layer is affine."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -9,12 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from infogeo._array import bad_value
-from infogeo.lipschitz._bounds import check_calls, check_module
-from infogeo.lipschitz._checks import check_size
+from infogeo.lipschitz._checks import check_calls, check_module, check_size
 from infogeo.pullback._checks import check_modes
 
 
-def as_linear(layer, input_shape):
+def as_linear(layer: nn.Module, input_shape: int | Sequence[int]) -> nn.Linear:
     r"""Write an affine layer, such as a convolution, as an `nn.Linear` on flattened inputs.
 
     .. math:: W = \frac{\partial y}{\partial x}, \qquad b = y(0)

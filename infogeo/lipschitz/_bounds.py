@@ -2,20 +2,28 @@
 
 import copy
 import math
+from collections.abc import Callable
+from typing import overload
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.modules import module as torch_module
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from infogeo._array import REAL, bad_value, gate
+from infogeo._docs import finish
 from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
-from infogeo.lipschitz._checks import check_size
+from infogeo.lipschitz._checks import check_calls, check_module, check_size, named
 from infogeo.pullback._checks import check_modes
 
 
-def freeze(model, *, order=2):
+@overload
+def freeze(model: nn.Sequential, *, order: float = 2) -> nn.Sequential: ...
+@overload
+def freeze(model: nn.Module, *, order: float = 2) -> nn.Module: ...
+
+
+def freeze(model: nn.Module, *, order: float = 2) -> nn.Module:
     r"""Copy a trained network into plain layers whose Lipschitz bound holds strictly.
 
     .. math:: W \leftarrow W / \max(1, |W|_{p \to p})
@@ -70,14 +78,14 @@ def freeze(model, *, order=2):
         elif parametrize.is_parametrized(module):
             raise TypeError(
                 "model must have no parametrised modules but linear layers: "
-                f"{_named(path, module)}. Remove its parametrisation first."
+                f"{named(path, module)}. Remove its parametrisation first."
             )
     # deepcopy takes what its memo holds for a layer, wherever and however often it is used.
     return copy.deepcopy(model, frozen).eval().requires_grad_(False)
 
 
-def lipschitz_bound(model, *, order=2):
-    r"""Upper bound on the Lipschitz constant of a network.
+def lipschitz_bound(model: nn.Module, *, order: float = 2) -> float:
+    r"""Return an upper bound on the Lipschitz constant of a network.
 
     .. math:: L = \prod_i |W_i|_{p \to p}
 
@@ -122,8 +130,8 @@ def lipschitz_bound(model, *, order=2):
     return _bound(model, "", _own_order(order))
 
 
-def operator_norm(weight, *, domain_order=2, codomain_order=2):
-    r"""Norm of a matrix as a linear map, where it can be computed.
+def operator_norm(weight: Tensor, *, domain_order: float = 2, codomain_order: float = 2) -> Tensor:
+    r"""Return the norm of a matrix as a linear map, where it can be computed.
 
     .. math:: |W|_{p \to q} = \max_{x \ne 0} |W x|_q / |x|_p
 
@@ -196,8 +204,10 @@ def operator_norm(weight, *, domain_order=2, codomain_order=2):
     )
 
 
-def jacobian_spectrum(model, x, *, chunk_size=None):
-    r"""Singular values of the Jacobian of a network, at each input.
+def jacobian_spectrum(
+    model: Callable[[Tensor], Tensor], x: Tensor, *, chunk_size: int | None = None
+) -> Tensor:
+    r"""Return the singular values of the Jacobian of a network, at each input.
 
     Parameters
     ----------
@@ -205,7 +215,6 @@ def jacobian_spectrum(model, x, *, chunk_size=None):
         Maps inputs of shape (batch, ...) to outputs of shape (batch, ...), row by row: in eval
         mode, if it has modules that depend on it.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     chunk_size : int, optional
         Inputs whose Jacobians are held at a time; all by default.
 
@@ -283,7 +292,7 @@ def _frozen_linear(layer, path, order):
     if norm > 1.0 + _ROUNDING:
         raise ValueError(
             f"model must have linear layers of {_NORMS[order]} norm at most 1: "
-            f"{_named(path, layer)} of norm {norm:.6g}. Use {_CURES[order]}, or divide the layer "
+            f"{named(path, layer)} of norm {norm:.6g}. Use {_CURES[order]}, or divide the layer "
             "by its norm yourself: it changes the function."
         )
     frozen = nn.Linear(
@@ -349,9 +358,9 @@ def _bound(module, path, order):
     constant = _activation_constant(module, order)
     if constant is None:
         if isinstance(module, nn.Dropout):
-            seen, advice = f"{_named(path, module)} in training mode", "Call model.eval() first."
+            seen, advice = f"{named(path, module)} in training mode", "Call model.eval() first."
         else:
-            seen = _named(path, module)
+            seen = named(path, module)
             advice = (
                 "Put the parts of a module of your own into nn.Sequential, or bound the parts "
                 "that are known and multiply by your own bounds for the others."
@@ -393,7 +402,7 @@ _CURES = {1: "weights of small columns", 2: "OrthogonalLinear", math.inf: "L1Pro
 def _finite_norm(weight, path, layer, order):
     if not bool(torch.isfinite(weight).all()):
         raise bad_value(
-            "model", "have finite weights", f"{_named(path, layer)} with NaN or infinite entries"
+            "model", "have finite weights", f"{named(path, layer)} with NaN or infinite entries"
         )
     return float(torch.linalg.matrix_norm(weight, order))
 
@@ -409,53 +418,8 @@ def _hardness(p, q):
 # ---------------------------------------------------------------- checks
 
 
-def check_calls(module, path, name="model"):
-    """Refuse what changes a module's outputs from outside of its forward method."""
-    hooks = (
-        module._forward_hooks, module._forward_pre_hooks,
-        torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks,
-    )  # fmt: skip
-    if any(hooks):  # older reparametrisations change weights by them
-        raise TypeError(
-            f"{name} must have no forward hooks: {_named(path, module)} with one. Remove it "
-            "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
-            "successors in torch.nn.utils.parametrizations."
-        )
-    replaced = [call for call in ("forward", "_call_impl") if call in vars(module)]
-    if replaced:
-        raise TypeError(
-            f"{name} must have the forward methods of its classes: "
-            f"{_named(path, module)} whose {replaced[0]} was replaced. Delete that attribute, "
-            "or pass the module that was compiled, scripted or wrapped."
-        )
-    kind, own = type(module), module._parameters.values()
-    if any(getattr(kind, call) is not getattr(nn.Module, call) for call in _CALLS):
-        raise TypeError(
-            f"{name} must be called as every torch.nn.Module is: {_named(path, module)} with a "
-            "__call__ of its own. Do in forward what that does, or pass the module inside."
-        )
-    if any(parameter is not None and parameter.is_complex() for parameter in own):
-        raise TypeError(
-            f"{name} must have real weights: {_named(path, module)} with complex ones. Write it as "
-            "a layer of real and imaginary parts: A + iB becomes [[A, -B], [B, A]]."
-        )
-
-
-_CALLS = ("__call__", "_call_impl", "_wrapped_call_impl")
-
-
 def _is_linear(module):
     return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
-
-
-def _named(path, module):
-    kind = type(module).__name__.removeprefix("Parametrized")
-    return f"'{path}' is a {kind}" if path else f"it is a {kind}"
-
-
-def check_module(model, name="model"):
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module: got {type(model).__name__}.")
 
 
 def _own_order(order):
@@ -471,3 +435,6 @@ def _norm_order(name, order):
     if not order >= 1:
         raise bad_value(name, "be from 1 to inf", f"got {order!r}")
     return float(order)
+
+
+finish(globals())

@@ -1,6 +1,8 @@
-"""What the layers ask of their arguments."""
+"""What is asked of layers and of their arguments."""
 
 import numpy as np
+from torch import nn
+from torch.nn.modules import module as torch_module
 
 from infogeo._array import bad_value
 
@@ -18,3 +20,48 @@ def check_precision(weight):
 def check_size(name, size, smallest):
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < smallest:
         raise bad_value(name, f"be an integer, at least {smallest}", f"got {size!r}")
+
+
+def check_calls(module, path, name="model"):
+    """Refuse what changes a module's outputs from outside of its forward method."""
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks,
+        torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks,
+    )  # fmt: skip
+    if any(hooks):  # older reparametrisations change weights by them
+        raise TypeError(
+            f"{name} must have no forward hooks: {named(path, module)} with one. Remove it "
+            "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
+            "successors in torch.nn.utils.parametrizations."
+        )
+    replaced = [call for call in ("forward", "_call_impl") if call in vars(module)]
+    if replaced:
+        raise TypeError(
+            f"{name} must have the forward methods of its classes: "
+            f"{named(path, module)} whose {replaced[0]} was replaced. Delete that attribute, "
+            "or pass the module that was compiled, scripted or wrapped."
+        )
+    kind, own = type(module), module._parameters.values()
+    if any(getattr(kind, call) is not getattr(nn.Module, call) for call in _CALLS):
+        raise TypeError(
+            f"{name} must be called as every torch.nn.Module is: {named(path, module)} with a "
+            "__call__ of its own. Do in forward what that does, or pass the module inside."
+        )
+    if any(parameter is not None and parameter.is_complex() for parameter in own):
+        raise TypeError(
+            f"{name} must have real weights: {named(path, module)} with complex ones. Write it as "
+            "a layer of real and imaginary parts: A + iB becomes [[A, -B], [B, A]]."
+        )
+
+
+_CALLS = ("__call__", "_call_impl", "_wrapped_call_impl")
+
+
+def named(path, module):
+    kind = type(module).__name__.removeprefix("Parametrized")
+    return f"'{path}' is a {kind}" if path else f"it is a {kind}"
+
+
+def check_module(model, name="model"):
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module: got {type(model).__name__}.")

@@ -1,7 +1,7 @@
 """Maps onto matrices of norm 1: parametrisations for torch, stateless but for Cayley's signs."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from infogeo._array import bad_value, finite_number
 from infogeo.lipschitz._checks import check_precision, check_size
@@ -31,10 +31,10 @@ class QR(nn.Module):
             [ 0.8000,  0.6000]])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, weight):
+    def forward(self, weight: Tensor) -> Tensor:
         """Orthogonalise a matrix.
 
         Parameters
@@ -54,7 +54,7 @@ class QR(nn.Module):
         is_flipped = torch.diagonal(r, dim1=-2, dim2=-1) < 0.0
         return torch.where(is_flipped[..., None, :], -q, q)
 
-    def right_inverse(self, weight):
+    def right_inverse(self, weight: Tensor) -> Tensor:
         """Return a matrix that `forward` maps to the given orthogonal one: itself.
 
         Parameters
@@ -102,11 +102,11 @@ class Cayley(nn.Module):
 
     signs: torch.Tensor | None
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
         self.register_buffer("signs", None)
 
-    def forward(self, weight):
+    def forward(self, weight: Tensor) -> Tensor:
         """Map a matrix to an orthogonal one.
 
         Parameters
@@ -128,7 +128,7 @@ class Cayley(nn.Module):
         q = torch.cat((2.0 * inverse - identity, -2.0 * below @ inverse), dim=-2)
         return q if self.signs is None else q * self.signs[..., None, :]
 
-    def right_inverse(self, weight):
+    def right_inverse(self, weight: Tensor) -> Tensor:
         """Return a matrix that `forward` maps to the given orthogonal one, and choose the signs.
 
         Parameters
@@ -189,12 +189,12 @@ class Bjorck(nn.Module):
             [ 0., -1.]])
     """
 
-    def __init__(self, num_steps=25):
+    def __init__(self, num_steps: int = 25) -> None:
         super().__init__()
         check_size("num_steps", num_steps, 1)
         self.num_steps = num_steps
 
-    def forward(self, weight):
+    def forward(self, weight: Tensor) -> Tensor:
         """Approach the polar factor.
 
         Parameters
@@ -218,7 +218,7 @@ class Bjorck(nn.Module):
             a = _parseval_step(a, 0.5)
         return a
 
-    def right_inverse(self, weight):
+    def right_inverse(self, weight: Tensor) -> Tensor:
         """Return a matrix that `forward` maps to the given orthogonal one: itself.
 
         Parameters
@@ -262,10 +262,10 @@ class L1Projection(nn.Module):
             [ 0.2000,  0.3000]])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, weight):
+    def forward(self, weight: Tensor) -> Tensor:
         """Project each row.
 
         Parameters
@@ -289,7 +289,7 @@ class L1Projection(nn.Module):
         projected = weight.sign() * torch.relu(size - top - threshold)
         return torch.where(size.sum(-1, keepdim=True) <= 1.0, weight, projected)
 
-    def right_inverse(self, weight):
+    def right_inverse(self, weight: Tensor) -> Tensor:
         """Return a matrix that `forward` maps to the given one of the right norms: itself.
 
         Parameters
@@ -305,7 +305,7 @@ class L1Projection(nn.Module):
         return weight
 
 
-def parseval_step(weight, *, beta):
+def parseval_step(weight: Tensor, *, beta: float) -> Tensor:
     r"""Move a matrix towards one with orthonormal columns (or rows), after a step of training.
 
     .. math:: W \leftarrow (1 + \beta) W - \beta W W^\top W

@@ -1,34 +1,36 @@
 r"""What a Lipschitz constant guarantees about a prediction.
 
-They are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`, where nothing else is
-said; a bound on the network's constant is `infogeo.lipschitz.layers.lipschitz_bound`. They hold to
-the rounding of the dtype they are computed in, and for the constant they are given.
+The certificates are for logits z(x) with :math:`|z(x) - z(x')|_2 \le L |x - x'|_2`, unless a
+function says otherwise. They hold to the rounding of their dtype, for the constant that they are
+given; `infogeo.lipschitz.layers.lipschitz_bound` computes a bound on the constant of a network.
 """
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from array_api_compat import device as device_of
 
+from infogeo import _sphere
 from infogeo._array import (
     MODEL_LOGITS,
     NON_NEGATIVE,
     POSITIVE,
     REAL,
+    Array,
     bad_value,
-    boundary_sine,
     entries,
     gate,
     norm,
     top_two,
 )
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 
 __all__ = [
     "Coverage",
     "accept",
     "binary_radius",
+    "boundary_distance",
     "confidence_bound",
     "coverage",
     "drift_bound",
@@ -38,8 +40,6 @@ __all__ = [
     "pairwise_radius",
     "total_variation_bound",
 ]
-
-Array = Any
 
 
 @storable("Coverage")
@@ -65,8 +65,8 @@ class Coverage:
     certified_accuracy: Array
 
 
-def margin_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius within which no perturbation of the input changes the predicted class.
+def margin_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return the radius within which no perturbation of the input changes the predicted class.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{\sqrt2 L}
 
@@ -76,11 +76,9 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         L > 0, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -114,8 +112,8 @@ def margin_radius(logits, *, lipschitz_constant, check=True):
     return (top - second) / (math.sqrt(2.0) * constant)
 
 
-def binary_radius(f, *, lipschitz_constant, check=True):
-    r"""Radius within which no perturbation of the input changes the sign of the output.
+def binary_radius(f: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return the radius within which no perturbation of the input changes the sign of the output.
 
     .. math:: r(f) = |f| / L
 
@@ -126,7 +124,6 @@ def binary_radius(f, *, lipschitz_constant, check=True):
     lipschitz_constant : float or array, shape (...)
         L > 0, from any norm to the absolute value.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -153,21 +150,21 @@ def binary_radius(f, *, lipschitz_constant, check=True):
     return xp.abs(f) / constant
 
 
-def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
-    r"""Radius of the predicted class, from the rows of the last layer.
+def pairwise_radius(
+    logits: Array, weight: Array, *, lipschitz_constant: Array, check: bool = True
+) -> Array:
+    r"""Return the radius within which the predicted class stays, from the rows of the last layer.
 
     .. math:: r(z) = \min_{j \ne k} \frac{z_k - z_j}{L |w_k - w_j|_2}, \qquad z = W h(x) + b
 
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     weight : array, shape (c, m)
         W, the matrix of the last layer.
     lipschitz_constant : float or array, shape (...)
         L > 0 of the features h, from l2 to l2: that of the network without its last layer.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -222,19 +219,17 @@ def pairwise_radius(logits, weight, *, lipschitz_constant, check=True):
     return xp.min(radii, axis=-1) / constant
 
 
-def l_inf_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius in the maximum norm within which no perturbation changes the predicted class.
+def l_inf_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return the radius in the maximum norm within which the predicted class stays.
 
     .. math:: r(z) = \frac{z_{(1)} - z_{(2)}}{2 K}
 
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         K > 0 of each logit, from the maximum norm: ``lipschitz_bound(model, order=np.inf)``.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -264,8 +259,53 @@ def l_inf_radius(logits, *, lipschitz_constant, check=True):
     return (top - second) / (2.0 * constant)
 
 
-def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
-    r"""Radius within which the prediction cannot drift as far as the nearest decision boundary.
+def boundary_distance(logits: Array, *, check: bool = True) -> Array:
+    r"""Return the Fisher-Rao distance from a prediction to the nearest one with another decision.
+
+    .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
+
+    with the two largest of the probabilities p = softmax(z).
+
+    Parameters
+    ----------
+    logits : array, shape (..., c)
+        Logits along the last axis, at least two; -inf masks a class.
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In radians of the sphere of radius 2, from 0 at a tie to pi/2 at a vertex of the simplex.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than an array of logits.
+
+    Notes
+    -----
+    With u = sqrt p on the unit sphere, the tie of the predicted class k and class j is the great
+    sphere u_k = u_j, at the angle arcsin((u_k - u_j) / sqrt2). The foot of the perpendicular has
+    no negative coordinate, so that it is a prediction, and where j is the runner-up no class is
+    ahead of the two there. Near a tie and far from it the result is exact to rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.lipschitz.certificates import boundary_distance
+    >>> boundary_distance([[0.0, 0.0], [1e-9, 0.0], [np.log(3.0), 0.0], [1e3, 0.0]])
+    array([0.00000000e+00, 5.00000000e-10, 5.23598776e-01, 1.57079633e+00])
+    """
+    xp, z = gate(check, logits=(MODEL_LOGITS, logits))
+    if z.shape[-1] < 2:
+        raise bad_value(
+            "logits", "hold at least two classes in its last axis", f"got shape {tuple(z.shape)}"
+        )
+    return 2.0 * xp.asin(_sphere.boundary_sine(z, xp))
+
+
+def fisher_rao_radius(logits: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return the radius within which the prediction cannot drift to a decision boundary.
 
     .. math:: r(p) = \frac{2 \sqrt2}{L} \operatorname{artanh}
               \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
@@ -275,11 +315,9 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     lipschitz_constant : float or array, shape (...)
         L > 0, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -293,10 +331,8 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
 
     Notes
     -----
-    The Fisher-Rao distance from p to the set where its two largest probabilities are equal is
-    :math:`2 \arcsin((\sqrt{p_{(1)}} - \sqrt{p_{(2)}}) / \sqrt2)`; the radius is where
-    `drift_bound` reaches it. The probabilities are never formed: near a tie their difference
-    would cancel.
+    It is where `drift_bound` reaches `boundary_distance`. The probabilities are never formed: near
+    a tie their difference would cancel.
 
     Examples
     --------
@@ -307,11 +343,11 @@ def fisher_rao_radius(logits, *, lipschitz_constant, check=True):
     xp, z, constant = gate(
         check, logits=(MODEL_LOGITS, logits), lipschitz_constant=(POSITIVE, lipschitz_constant)
     )
-    return (2.0 * math.sqrt(2.0)) * xp.atanh(boundary_sine(z, xp)) / constant
+    return (2.0 * math.sqrt(2.0)) * xp.atanh(_sphere.boundary_sine(z, xp)) / constant
 
 
-def drift_bound(radius, *, lipschitz_constant, check=True):
-    r"""Fisher-Rao distance that no perturbation of the input of that size exceeds.
+def drift_bound(radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return how far a perturbation can move the prediction, in Fisher-Rao distance.
 
     .. math:: \delta(r) = 2 \operatorname{gd}\Bigl(\frac{L r}{2 \sqrt2}\Bigr)
               \le \frac{L r}{\sqrt2}, \qquad \operatorname{gd}(x) = 2 \arctan \tanh \frac x2
@@ -319,11 +355,8 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -353,8 +386,8 @@ def drift_bound(radius, *, lipschitz_constant, check=True):
     return 4.0 * xp.atan(xp.tanh(constant * radius / (4.0 * math.sqrt(2.0))))
 
 
-def total_variation_bound(radius, *, lipschitz_constant, check=True):
-    r"""Total variation that no perturbation of the input of that size exceeds.
+def total_variation_bound(radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return how far a perturbation can move the prediction, in total variation.
 
     .. math:: \tfrac12 |p - q|_1 \le \sin \frac{\delta(r)}2 = \tanh \frac{L r}{2 \sqrt2}
 
@@ -364,11 +397,8 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -397,8 +427,10 @@ def total_variation_bound(radius, *, lipschitz_constant, check=True):
     return xp.tanh(constant * radius / (2.0 * math.sqrt(2.0)))
 
 
-def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
-    r"""Probability of the predicted class that no perturbation of that size falls below.
+def confidence_bound(
+    logits: Array, radius: Array, *, lipschitz_constant: Array, check: bool = True
+) -> Array:
+    r"""Return the least probability that the predicted class can fall to under a perturbation.
 
     .. math:: q_k \ge \operatorname{sigmoid}\Bigl(\log \frac{p_k}{1 - p_k} - \sqrt2 L r\Bigr)
 
@@ -407,13 +439,9 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -456,21 +484,18 @@ def confidence_bound(logits, radius, *, lipschitz_constant, check=True):
     return xp.where(is_alone, xp.ones_like(bound), bound)
 
 
-def accept(logits, radius, *, lipschitz_constant, check=True):
-    r"""Whether a prediction is certified for a radius; if not, its class is "rejected".
+def accept(logits: Array, radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+    r"""Return whether a prediction is certified for a radius; if not, its class is "rejected".
 
     .. math:: z_{(1)} - z_{(2)} > \sqrt2 L r
 
     Parameters
     ----------
     logits : array, shape (..., c)
-        Logits along the last axis; -inf masks a class.
     radius : float or array, shape (...)
         The l2 size of the perturbations, not negative.
     lipschitz_constant : float or array, shape (...)
-        L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -504,8 +529,10 @@ def accept(logits, radius, *, lipschitz_constant, check=True):
     return top - second > math.sqrt(2.0) * constant * radius
 
 
-def coverage(logits, target, radii, *, lipschitz_constant, check=True):
-    r"""Coverage and accuracy of the classifier that rejects what is not certified, by radius.
+def coverage(
+    logits: Array, target: Array, radii: Array, *, lipschitz_constant: float, check: bool = True
+) -> Coverage:
+    r"""Return the coverage and the accuracy of a classifier that rejects what is not certified.
 
     Parameters
     ----------
@@ -518,7 +545,6 @@ def coverage(logits, target, radii, *, lipschitz_constant, check=True):
     lipschitz_constant : float
         L > 0 of the logits, from l2 to l2.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -590,4 +616,13 @@ def _are_classes(y, coarseness):
 
 CLASSES = entries(
     "hold classes as integers from 0 on", _are_classes, lambda y: (y >= 0.0) & (y % 1.0 == 0.0)
+)
+
+
+finish(
+    globals(),
+    {
+        "logits : array, shape (..., c)": "Logits along the last axis; -inf masks a class.",
+        "lipschitz_constant : float or array, shape (...)": "L > 0 of the logits, from l2 to l2.",
+    },
 )

@@ -5,6 +5,9 @@ parameters, and where the layers do not widen it also preserves the norm of grad
 network, then `freeze` it: the frozen one is plain torch, fast, and strictly 1-Lipschitz.
 """
 
+from collections.abc import Callable
+
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -85,15 +88,15 @@ class OrthogonalLinear(nn.Linear):
 
     def __init__(
         self,
-        in_features,
-        out_features,
-        bias=True,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
         *,
-        parametrization=QR,
-        generator=None,
-        device=None,
-        dtype=None,
-    ):
+        parametrization: Callable[[], nn.Module] = QR,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         for name, size in (("in_features", in_features), ("out_features", out_features)):
             check_size(name, size, 1)
         # nn.Linear's own __init__ would draw another start, from the global generator.
@@ -103,10 +106,11 @@ class OrthogonalLinear(nn.Linear):
         weight = torch.empty(out_features, in_features, device=device, dtype=dtype)
         check_precision(weight)
         self.weight = nn.Parameter(nn.init.orthogonal_(weight, generator=generator))
-        self.bias = nn.Parameter(weight.new_zeros(out_features)) if bias else None
+        start = nn.Parameter(weight.new_zeros(out_features)) if bias else None
+        self.register_parameter("bias", start)
         parametrize.register_parametrization(self, "weight", parametrization())
 
-    def reset_parameters(self, generator=None):
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start again from a random orthogonal matrix and no bias.
 
         Parameters
@@ -118,3 +122,6 @@ class OrthogonalLinear(nn.Linear):
             self.weight = nn.init.orthogonal_(torch.empty_like(self.weight), generator=generator)
             if self.bias is not None:
                 self.bias.zero_()
+
+
+finish(globals())

@@ -7,10 +7,12 @@ import numpy as np
 
 from infogeo import _array
 from infogeo._array import MODEL_LOGITS, NON_NEGATIVE, POSITIVE, REAL, Rule, bad_value, gate
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
     import torch
+    from torch import Tensor
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.losses") from None
 
@@ -25,8 +27,8 @@ __all__ = [
 ]
 
 
-def tau_cross_entropy(logits, target, *, tau, check=True):
-    r"""Mean cross-entropy of the logits times tau, divided by tau.
+def tau_cross_entropy(logits: Tensor, target: Tensor, *, tau: float, check: bool = True) -> Tensor:
+    r"""Return the mean cross-entropy of the logits times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \Bigl(\log \sum_i e^{\tau z_{ki}} - \tau z_{k, y_k}\Bigr)
 
@@ -37,13 +39,9 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -53,7 +51,6 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -80,8 +77,10 @@ def tau_cross_entropy(logits, target, *, tau, check=True):
     return torch.mean(_cross_entropy(z, target, tau))
 
 
-def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
-    r"""Mean cross-entropy with an offset subtracted from the target's logit.
+def offset_cross_entropy(
+    logits: Tensor, target: Tensor, *, offset: float, tau: float = 1.0, check: bool = True
+) -> Tensor:
+    r"""Return the mean cross-entropy after an offset is subtracted from the target's logit.
 
     .. math:: \frac1{n \tau} \sum_k \log\Bigl(1 +
               \sum_{i \ne y_k} e^{\tau (z_{ki} - z_{k, y_k} + m)}\Bigr)
@@ -92,15 +91,11 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     offset : float
         m, not negative, in units of the logits.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -110,7 +105,6 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -139,22 +133,21 @@ def offset_cross_entropy(logits, target, *, offset, tau=1.0, check=True):
     return torch.mean(_cross_entropy(torch.where(is_target, z - offset, z), target, tau))
 
 
-def multiclass_hinge(logits, target, *, margin, check=True):
-    r"""Mean over the examples of the margins that are missing, summed over the other classes.
+def multiclass_hinge(
+    logits: Tensor, target: Tensor, *, margin: float, check: bool = True
+) -> Tensor:
+    r"""Return by how much the margins to the other classes fall short, in sum, as a mean.
 
     .. math:: \frac1n \sum_k \sum_{i \ne y_k} \max(0, \kappa - (z_{k, y_k} - z_{ki}))
 
     Parameters
     ----------
     logits : torch.Tensor, shape (..., c)
-        The classes are the last axis, with any number of leading axes.
     target : torch.Tensor, shape (...)
-        The true classes, integers from 0 to c - 1.
     margin : float
         The :math:`\kappa` to reach, positive: of L-Lipschitz logits, sqrt(2) L times the radius
         to certify.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -164,7 +157,6 @@ def multiclass_hinge(logits, target, *, margin, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     References
     ----------
@@ -184,21 +176,18 @@ def multiclass_hinge(logits, target, *, margin, check=True):
     return torch.mean(missing.sum(-1))
 
 
-def binary_tau_cross_entropy(f, y, *, tau, check=True):
-    r"""Mean binary cross-entropy of the output times tau, divided by tau.
+def binary_tau_cross_entropy(f: Tensor, y: Tensor, *, tau: float, check: bool = True) -> Tensor:
+    r"""Return the mean binary cross-entropy of the output times tau, divided by tau.
 
     .. math:: \frac1{n \tau} \sum_k \log(1 + e^{-\tau y_k f_k})
 
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1.
     tau : float
-        Inverse temperature, positive.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -208,7 +197,6 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -231,8 +219,8 @@ def binary_tau_cross_entropy(f, y, *, tau, check=True):
     return -torch.mean(torch.nn.functional.logsigmoid(tau * y * f)) / tau
 
 
-def kantorovich_rubinstein(f, y, *, check=True):
-    r"""Mean of f over the class -1 less its mean over the class 1.
+def kantorovich_rubinstein(f: Tensor, y: Tensor, *, check: bool = True) -> Tensor:
+    r"""Return the mean of f over the class -1 less its mean over the class 1.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
 
@@ -243,7 +231,6 @@ def kantorovich_rubinstein(f, y, *, check=True):
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1; both have to occur.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -277,8 +264,8 @@ def kantorovich_rubinstein(f, y, *, check=True):
     return _kantorovich_rubinstein(f, y)
 
 
-def hkr(f, y, *, margin, weight, check=True):
-    r"""Kantorovich-Rubinstein loss with a hinge.
+def hkr(f: Tensor, y: Tensor, *, margin: float, weight: float, check: bool = True) -> Tensor:
+    r"""Return the Kantorovich-Rubinstein loss with a hinge.
 
     .. math:: \frac1{n_-} \sum_{y_k = -1} f_k - \frac1{n_+} \sum_{y_k = 1} f_k
               + \frac \lambda n \sum_k \max(0, m - y_k f_k)
@@ -286,7 +273,6 @@ def hkr(f, y, *, margin, weight, check=True):
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1; both have to occur.
     margin : float
@@ -294,7 +280,6 @@ def hkr(f, y, *, margin, weight, check=True):
     weight : float
         :math:`\lambda` of the hinge, not negative.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -327,19 +312,17 @@ def hkr(f, y, *, margin, weight, check=True):
     return _kantorovich_rubinstein(f, y) + weight * hinge
 
 
-def mean_certifiable_robustness(f, y, *, check=True):
-    r"""Minus the mean of the signed certificates.
+def mean_certifiable_robustness(f: Tensor, y: Tensor, *, check: bool = True) -> Tensor:
+    r"""Return minus the mean of the signed certificates.
 
     .. math:: -\frac1n \sum_k y_k f_k
 
     Parameters
     ----------
     f : torch.Tensor, shape (...)
-        The network's output, one number for each example: positive for the class 1.
     y : torch.Tensor, shape (...)
         The true classes, -1 or 1.
     check : bool
-        Verify the values. On an accelerator every call then waits for them.
 
     Returns
     -------
@@ -349,7 +332,6 @@ def mean_certifiable_robustness(f, y, *, check=True):
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit.
 
     Notes
     -----
@@ -487,3 +469,22 @@ def _check_classes(target, num_classes):
             f"hold classes from 0 to {num_classes - 1}",
             f"its entries range from {smallest} to {largest}",
         )
+
+
+finish(
+    globals(),
+    {
+        "check : bool": "Verify the values. On an accelerator every call then waits for them.",
+        "TypeError, ValueError": (
+            "Something else than torch tensors; shapes or values that do not fit."
+        ),
+        "logits : torch.Tensor, shape (..., c)": (
+            "The classes are the last axis, with any number of leading axes."
+        ),
+        "target : torch.Tensor, shape (...)": "The true classes, integers from 0 to c - 1.",
+        "tau : float": "Inverse temperature, positive.",
+        "f : torch.Tensor, shape (...)": (
+            "The network's output, one number for each example: positive for the class 1."
+        ),
+    },
+)

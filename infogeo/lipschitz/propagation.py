@@ -6,14 +6,17 @@ to the second layer that is not affine, and an approximation beyond. `linearize`
 derivative at the mean, for any network.
 """
 
+from collections.abc import Callable
+
 from infogeo._array import bad_value
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
 try:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.propagation") from None
 
@@ -39,10 +42,10 @@ class Square(nn.Module):
     tensor([4., 9.])
     """
 
-    def __init__(self):  # nn.Module's own takes any arguments
+    def __init__(self) -> None:  # nn.Module's own takes any arguments
         super().__init__()
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Take squares.
 
         Parameters
@@ -58,7 +61,9 @@ class Square(nn.Module):
         return x * x
 
 
-def propagate(model, point, *, num_nodes=64, check=True):
+def propagate(
+    model: nn.Module, point: MultivariateNormal | Normal, *, num_nodes: int = 64, check: bool = True
+) -> MultivariateNormal:
     r"""Propagate a normal input through a network, by the moments of its layers.
 
     Parameters
@@ -144,7 +149,9 @@ def propagate(model, point, *, num_nodes=64, check=True):
     return _normal(mean, cov, dtype, check)
 
 
-def linearize(model, point, *, check=True):
+def linearize(
+    model: Callable[[Tensor], Tensor], point: MultivariateNormal | Normal, *, check: bool = True
+) -> MultivariateNormal:
     r"""Propagate a normal input by the derivative of the network at its mean.
 
     .. math:: N(\mu, S) \mapsto N(f(\mu), J S J^\top)
@@ -276,7 +283,7 @@ def _step(name, layer, mean, cov, num_nodes):
 
 
 def _is_unchanged(layer, kinds):
-    """Whether a subclass computes what its base class does; a parametrised layer does."""
+    """Return whether a subclass computes what its base class does, as a parametrised layer does."""
     return any(type(layer).forward is kind.forward for kind in kinds)
 
 
@@ -363,3 +370,6 @@ RULES = {
     Square: _square,
 }
 SMOOTH = (nn.Tanh, nn.Sigmoid, nn.Softplus, nn.SiLU, nn.GELU)
+
+
+finish(globals())

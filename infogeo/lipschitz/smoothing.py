@@ -7,28 +7,28 @@ under which no Fisher-Rao distance grows (Chentsov).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import special
 
-from infogeo._array import NON_NEGATIVE, POSITIVE, Rule, bad_value, finite_number, gate
+from infogeo._array import NON_NEGATIVE, POSITIVE, Array, Rule, bad_value, finite_number, gate
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
 try:
     import torch
+    from torch import Tensor
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.smoothing") from None
 
 from infogeo.lipschitz._checks import check_size
 from infogeo.pullback._checks import check_input
-from infogeo.pullback._network import SampleInputs, call_model, check_samples_once
+from infogeo.pullback._network import Inputs, SampleInputs, call_model, check_samples_once
 
 __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
-
-Array = Any
 
 
 @storable("Smoothed")
@@ -51,7 +51,16 @@ class Smoothed:
     radius: Array
 
 
-def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size=4096):
+def votes(
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    std: float,
+    num_samples: int,
+    inputs: Inputs = None,
+    generator: torch.Generator | None = None,
+    chunk_size: int = 4096,
+) -> Tensor:
     """Count the classes that a classifier predicts around each input.
 
     Parameters
@@ -59,7 +68,6 @@ def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size
     model : callable
         Maps inputs of shape (batch, ...) to logits of shape (batch, c).
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     std : float
         Standard deviation of the normal perturbation of each feature, positive.
     num_samples : int
@@ -98,14 +106,13 @@ def votes(model, x, *, std, num_samples, inputs=None, generator=None, chunk_size
     std = _positive_number("std", std)
     check_size("num_samples", num_samples, 1)
     check_size("chunk_size", chunk_size, 1)
-    inputs = SampleInputs.of(inputs)
-    inputs.check_for(len(x))
-    check_samples_once(model, x, inputs)
+    further = SampleInputs.of(inputs, len(x))
+    check_samples_once(model, x, further)
     parts = []
     with torch.no_grad():
         for start in range(0, len(x), chunk_size):
             part = slice(start, start + chunk_size)
-            own = inputs.select(part)
+            own = further.select(part)
             parts.append(
                 _votes(model, x[part].detach(), own, std, num_samples, generator, chunk_size)
             )
@@ -143,7 +150,9 @@ def _check_outputs(z, num_inputs):
         raise bad_value("model", "return logits", "it returned NaN")
 
 
-def certify(counts, *, std, confidence=0.999, check=True):
+def certify(
+    counts: Array, *, std: float, confidence: float = 0.999, check: bool = True
+) -> Smoothed:
     r"""Certify the class with the most votes.
 
     .. math:: r = s \, \Phi^{-1}(\underline p), \qquad
@@ -160,7 +169,6 @@ def certify(counts, *, std, confidence=0.999, check=True):
     confidence : float
         Between 0 and 1: for each input, how probable it is at least that the bounds hold.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -208,19 +216,17 @@ def certify(counts, *, std, confidence=0.999, check=True):
     return Smoothed(predicted, back(lower, counts.dtype), back(radius, counts.dtype))
 
 
-def drift_bound(radius, *, std, check=True):
-    r"""Fisher-Rao distance that no perturbation of the input moves a smoothed prediction beyond.
+def drift_bound(radius: Array, *, std: Array, check: bool = True) -> Array:
+    r"""Return how far a perturbation can move a smoothed prediction, in Fisher-Rao distance.
 
     .. math:: \delta(r) = 2 \arccos e^{-r^2 / (8 s^2)} \le r / s
 
     Parameters
     ----------
     radius : float or array, shape (...)
-        The l2 size of the perturbation, not negative.
     std : float or array, shape (...)
         s, the standard deviation of the smoothing, positive.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -235,8 +241,8 @@ def drift_bound(radius, *, std, check=True):
     Notes
     -----
     It is the distance of the two normals among all distributions of inputs, where geodesics are
-    shorter than among normals. Whatever the classifier, and however many classes it has. For two
-    classes `certify` knows more, since it knows how probable they are.
+    shorter than among normals. It holds for every classifier, with any number of classes. For two
+    classes `certify` is sharper, since it knows how probable they are.
 
     References
     ----------
@@ -257,8 +263,8 @@ def drift_bound(radius, *, std, check=True):
     return xp.where(is_near, near, 4.0 * xp.asin(xp.sqrt(-0.5 * xp.expm1(-safe))))
 
 
-def sampling_bound(num_samples, num_outcomes, *, confidence=0.999):
-    r"""Fisher-Rao distance within which frequencies lie of the probabilities they estimate.
+def sampling_bound(num_samples: int, num_outcomes: int, *, confidence: float = 0.999) -> float:
+    r"""Return how far frequencies lie from the probabilities behind them, in Fisher-Rao distance.
 
     .. math:: d(\hat p, p) \le 2 \arccos e^{-\varepsilon / 2}, \qquad
               e^{-n \varepsilon} \Bigl(\frac{e n \varepsilon}{c - 1}\Bigr)^{c - 1} = 1 - \gamma
@@ -355,3 +361,6 @@ def _explain_counts(name, counts, coarseness):
 
 
 COUNTS = Rule("outcomes", _are_counts, _explain_counts)
+
+
+finish(globals())

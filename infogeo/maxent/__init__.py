@@ -6,6 +6,7 @@ It returns a certified error of every log-probability, or a vector that proves t
 distribution satisfies the constraints. Logs are natural, outcomes lie along the last axis.
 """
 
+from infogeo._docs import finish
 from infogeo.maxent._balance import Balance, BalanceDiagnostics, balance
 from infogeo.maxent._c_maximize import c_maximize, least_violation, max_entropy
 from infogeo.maxent._conditional.conditional import (
@@ -35,3 +36,6 @@ __all__ = [
     "match_frequencies",
     "max_entropy",
 ]
+
+
+finish(globals())

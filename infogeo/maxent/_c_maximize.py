@@ -1,13 +1,18 @@
 """C-maximisation, maximum entropy and the nearest expectations that can be reached."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from array_api_compat import device
 
 from infogeo._array import bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import numbered
 from infogeo.maxent._arguments import (
     BOUND,
@@ -26,26 +31,29 @@ from infogeo.maxent._arguments import (
 from infogeo.maxent._dual.diagnosis import solve_error
 from infogeo.maxent._dual.nearest import nearest_expectations
 from infogeo.maxent._dual.problem import EPS, Controls, Problem
+from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._dual.sparse import check_sparse
 from infogeo.maxent._dual.stack import solve_all, stack
 from infogeo.maxent._gradients import attach, met_bounds, wants_gradient
+from infogeo.maxent._wording import names_of
+from infogeo.typing import Array
 
 
 def c_maximize(
-    features,
-    targets=0.0,
+    features: Any,
+    targets: Array = 0.0,
     *,
-    log_base=None,
-    lower=None,
-    upper=None,
-    penalty=None,
-    initial_theta=None,
-    callback=None,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    log_base: Array | None = None,
+    lower: Array | None = None,
+    upper: Array | None = None,
+    penalty: Array | None = None,
+    initial_theta: Array | None = None,
+    callback: Callable[[int, float], object] | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Distribution that maximises H(p) + E_p[C] among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F_i] = b_i \} = \exp(C + \theta' F - \psi)
@@ -82,11 +90,8 @@ def c_maximize(
         Stop when the certified error of every log-probability is below this, or when the rounding
         of the data allows no better; `error_bound` says what was reached.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -130,15 +135,17 @@ def c_maximize(
     Bounds are decided by Newton's method on the dual, whose steps say which of them are met; these
     are then targets of the certified solve.
 
-    Large dense problems (from 4096 outcomes and 100,000 numbers on) are approached in single
-    precision, and so is their Hessian, whose rounding is part of the bound. The gradient that the
-    bound rests on is in double precision. S is bounded by the longest row and the smallest
-    eigenvalue. What this does not certify is solved in double precision throughout.
+    Large problems (from 4096 outcomes and 100,000 numbers on) are approached from the optimum of a
+    sample of the outcomes, and the Hessian of all outcomes is formed once. That of dense features
+    is in single precision, whose rounding is part of the bound; the gradient that the bound rests
+    on is in double precision, and S is bounded by the longest row and the smallest eigenvalue.
+    What this does not certify is solved with a Hessian in every step.
 
-    Sparse features are solved by conjugate gradients, and the m x m covariance is formed once, for
-    the same proof with a larger S: the bound is weaker by about the root of the entries in a
-    column. Faces are found and proved as for dense features. What stays undecided is solved again
-    with dense features if m c is at most two million. theta need not be of minimum norm.
+    The Newton steps of sparse features are found by conjugate gradients, and the m x m covariance
+    is formed once, for the same proof with a larger S: the bound is weaker by about the root of the
+    entries in a column. Faces are found and proved as for dense features. What stays undecided is
+    solved again with dense features if m c is at most two million. theta need not be of minimum
+    norm.
 
     If the features are linearly dependent, theta is the one of minimum norm among those that give
     p*. A feature that others determine up to the rounding of the entries counts as determined by
@@ -180,14 +187,15 @@ def c_maximize(
     if initial_theta is not None:
         given["initial_theta"] = (OF_FEATURES, initial_theta)
     controls = Controls(tol, max_steps, callback)
-    given = _by_name(given)
-    return _maximize(given, sparse, controls, throw, check)
+    names = names_of(**given)
+    return _maximize(_by_name(given), names, sparse, controls, throw, check)
 
 
-def _maximize(given, sparse, controls, throw, check, *, noise=None):
+def _maximize(given, names, sparse, controls, throw, check, *, noise=None):
     """Solve the problem of arguments by name, with their rules, as `c_maximize` does.
 
-    `noise`, (..., m), says how far the targets may be off beyond the rounding of their dtype.
+    `names` are those of features and outcomes. `noise`, (..., m), says how far the targets may be
+    off beyond the rounding of their dtype.
     """
     xp, *arrays = gate(check, **given)
     tensors = dict(zip(given, arrays, strict=True))
@@ -216,7 +224,7 @@ def _maximize(given, sparse, controls, throw, check, *, noise=None):
             b = met_bounds(result, tensors["lower"], tensors["upper"])
         result = attach(result, solutions, F, b, C, weights)
     if throw and not result.status.is_solution:
-        raise solve_error(solutions, result)
+        raise solve_error(solutions, result, names)
     return result
 
 
@@ -229,19 +237,19 @@ def _by_name(given):
 
 
 def max_entropy(
-    features,
-    targets=0.0,
+    features: Any,
+    targets: Array = 0.0,
     *,
-    lower=None,
-    upper=None,
-    penalty=None,
-    initial_theta=None,
-    callback=None,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    lower: Array | None = None,
+    upper: Array | None = None,
+    penalty: Array | None = None,
+    initial_theta: Array | None = None,
+    callback: Callable[[int, float], object] | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Distribution of maximum entropy among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) : E_p[F_i] = b_i \}
@@ -261,13 +269,10 @@ def max_entropy(
     callback : callable, optional
         Called as ``callback(step, decrement)`` in every Newton step.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -307,8 +312,15 @@ def max_entropy(
 
 
 def least_violation(
-    features, targets=0.0, *, log_base=None, tol=1e-10, max_steps=100, throw=True, check=True
-):
+    features: Any,
+    targets: Array = 0.0,
+    *,
+    log_base: Array | None = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""C-maximal distribution among those that violate the constraints the least.
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F] = z \}, \quad
@@ -326,13 +338,10 @@ def least_violation(
     log_base : array, shape (..., c), optional
         C; -inf rules an outcome out. Default 0: maximum entropy.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
         Whether an unsuccessful solve raises.
     check : bool
-        Verify that the values are finite. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -369,6 +378,7 @@ def least_violation(
         "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, base),
     }
+    names = names_of(**given)
     xp, F, b, C = gate(check, **_by_name(given))
     host, log_base_host, goals = broadcast(
         to_host("features", F), to_host("log_base", C), targets=to_host("targets", b)
@@ -383,7 +393,17 @@ def least_violation(
         "targets": (OF_FEATURES, xp.asarray(reached, **where)),
         "log_base": (LOG_BASE, C),
     }
-    found = _maximize(given, None, Controls(tol, max_steps), throw, False, noise=noise)
+    found = _maximize(given, names, None, Controls(tol, max_steps), throw, False, noise=noise)
     violation = np.abs((host @ to_host("", found.probabilities)[..., None])[..., 0] - goals)
     residual = xp.asarray(violation.max(axis=-1), **where)
     return replace(found, residual=residual if residual.ndim else residual[()])
+
+
+finish(
+    globals(),
+    {
+        "check : bool": (
+            "Verify that the values are finite. Shapes and dtypes are always verified."
+        ),
+    },
+)

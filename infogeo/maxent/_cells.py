@@ -142,7 +142,10 @@ def _refuse_underflow(q, eps):
 
 
 def margins_by_name(name, table, order, margins):
-    """Return pairs of axes and margins, in the order of the names that the table's axes have."""
+    """Return pairs of axes and margins, and the names along the table's axes, {} without any.
+
+    The margins are in the order of these names.
+    """
     rule = "margins must be a mapping or a list of pairs (axes, array)"
     if not isinstance(margins, Mapping | list | tuple):
         raise TypeError(f"{rule}: got {type(margins).__name__}.")
@@ -154,10 +157,11 @@ def margins_by_name(name, table, order, margins):
     pairs = [(_checked_axes(axes, order), margin) for axes, margin in pairs]
     names = [name, *(name_of(axes) for axes, _ in pairs)]
     along = [tuple(f"axis {i}" for i in axes) for axes in (range(order), *(a for a, _ in pairs))]
-    values = [margin for _, margin in pairs]
+    values, found = [margin for _, margin in pairs], {}
     if not all(map(is_nameless, values)):
-        (_, *values), _ = matched(names, along, [numbered(along[0], table, *values), *values])
-    return [(axes, value) for (axes, _), value in zip(pairs, values, strict=True)]
+        table = numbered(along[0], table, *values)
+        (_, *values), found = matched(names, along, [table, *values])
+    return [(axes, value) for (axes, _), value in zip(pairs, values, strict=True)], found
 
 
 def gate_margins(shape, margins, check):

@@ -1,23 +1,27 @@
 """Unknown class frequencies of rows, by maximum likelihood from predictions for them."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 from array_api_compat import array_namespace, is_dask_array
 
-from infogeo import _array, _spaces, logits, simplex
+from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import numbered
-from infogeo._status import SolveError, Status
+from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, to_host
 from infogeo.maxent._dual.problem import EPS
 from infogeo.maxent._frequencies import Rows, Source, normalised, working_copy
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import listed
+from infogeo.maxent._wording import Message, Named, failure, listed, names_of, ran_out
 
 # Below this the pivots of a scaled Hessian are 0 for all that is known.
 _SMALLEST_PIVOT = 1e-12
@@ -69,17 +73,17 @@ class FrequencyEstimate:
 
 
 def estimate_frequencies(
-    p,
-    training_frequencies=None,
+    p: Any,
+    training_frequencies: Array | None = None,
     *,
-    confusion=None,
-    weights=None,
-    space=simplex,
-    tol=1e-10,
-    max_steps=200,
-    throw=True,
-    check=True,
-):
+    confusion: Array | None = None,
+    weights: Array | None = None,
+    space: Any = simplex,
+    tol: float = 1e-10,
+    max_steps: int = 200,
+    throw: bool = True,
+    check: bool = True,
+) -> FrequencyEstimate:
     r"""Class frequencies of new rows under label shift, by maximum likelihood.
 
     .. math:: f = \arg\max \sum_i w_i \log \sum_k f_k \, p_{ik} / \pi_k
@@ -110,7 +114,6 @@ def estimate_frequencies(
     throw : bool
         Whether an unsuccessful search raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -174,7 +177,7 @@ def estimate_frequencies(
     like, other, masses = _gate(p, given, weights, space, check)
     data = working_copy(like)
     masses = normalised(masses, None, data.shape[0], None, 0)
-    rows = Rows(Source(data, space is logits, False, array_namespace(data)), None, masses)
+    rows = Rows(Source(data, space.SPHERE, False, array_namespace(data)), None, masses)
     if confusion is None:
         problem = _Calibrated(rows, _positive("training_frequencies", other))
     else:
@@ -182,7 +185,8 @@ def estimate_frequencies(
     solution = _maximise(problem, tol, max_steps)
     result = _result(problem, solution, like)
     if throw and not result.status.is_solution:
-        raise SolveError(_diagnosis(solution, max_steps), result)
+        names = names_of(p=(space.POINTS, p))
+        raise failure(_diagnosis(solution), result, classes=names.get("outcomes"))
     return result
 
 
@@ -272,7 +276,7 @@ class _Calibrated:
         on_device, ratio = rows.on_device(f), rows.on_device(1.0 / self.prior)
         value, mean, hessian, squares, weighted = 0.0, 0.0, 0.0, 0.0, 0.0
         for _, block, w in rows.blocks():
-            r = (_array.softmax(block, xp) if rows.source.is_logits else block) * ratio
+            r = rows.source.chart.probabilities(block, xp) * ratio
             likelihood = r @ on_device
             counts = w > 0.0
             likelihood = xp.where(counts, likelihood, xp.ones_like(likelihood))
@@ -507,18 +511,22 @@ def _result(problem, solution, like):
     )
 
 
-def _diagnosis(solution, max_steps):
+def _diagnosis(solution):
     if solution.status is Status.UNDECIDED:
         own = solution.moments.hessian[np.ix_(solution.on, solution.on)]
         values, vectors = np.linalg.eigh(own)
         mixed = (np.abs(vectors[:, values <= 1e-10 * values[-1]]) > 0.1).any(axis=1)
-        return (
-            f"The predictions do not tell {listed(solution.on[mixed], 'class')} apart: "
-            "other frequencies are as likely. Merge classes, or use a model that separates them."
+        return Message(
+            "The predictions do not tell {} apart: other frequencies are as likely. Merge "
+            "classes, or use a model that separates them.",
+            (Named("class", tuple(solution.on[mixed])),),
         )
     if solution.status is Status.ROUNDING:
-        return (
+        return Message(
             "Rounding hides whether some frequencies are 0. The likelihood is at its maximum to "
             "rounding; throw=False returns it."
         )
-    return f"The {max_steps} passes over the rows ran out. Raise max_steps."
+    return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
+
+
+finish(globals())

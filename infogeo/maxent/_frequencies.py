@@ -1,5 +1,7 @@
 """Predictions whose average has known class frequencies: n rows, and only c dual variables."""
 
+from __future__ import annotations
+
 import functools
 import math
 from dataclasses import dataclass, replace
@@ -10,15 +12,17 @@ import scipy.linalg
 import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
-from infogeo import _array, _spaces, logits, simplex
+from infogeo import _array, _spaces, simplex
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
+from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
-from infogeo._status import SolveError, Status, worst
+from infogeo._spaces import SphereChart
+from infogeo._status import Status, worst
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._gradients import refuse_gradients
-from infogeo.maxent._wording import listed
+from infogeo.maxent._wording import Message, Named, failure, listed, names_of, of_parts, ran_out
 
 Array = Any
 
@@ -64,17 +68,17 @@ class FrequencyMatch:
 
 
 def match_frequencies(
-    p,
-    frequencies,
+    p: Any,
+    frequencies: Array,
     *,
-    groups=None,
-    weights=None,
-    space=simplex,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    groups: Any = None,
+    weights: Array | None = None,
+    space: Any = simplex,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> FrequencyMatch:
     r"""Nearest predictions whose average has the given class frequencies.
 
     .. math:: p' = \arg\min \{ \sum_i w_i KL(p'_i, p_i) : \sum_i w_i p'_{ik} = f_k \},
@@ -104,9 +108,7 @@ def match_frequencies(
     max_steps : int
         The most passes over the rows of a group.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -166,7 +168,8 @@ def match_frequencies(
     names, members = _members(groups, data.shape[0])
     targets = _targets_of_groups(targets, len(members), names, by_group)
     roundoff = max(EPS, roundoff_of(data), roundoff_of(frequencies))
-    source = Source(data, space is logits, has_zeros_of(data, space), array_namespace(data))
+    chart = space.SPHERE
+    source = Source(data, chart, has_zeros_of(data, chart), array_namespace(data))
     solutions, residuals, outputs = [], [], _Output(source)
     for g, index in enumerate(members):
         rows = Rows(source, index, normalised(masses, index, data.shape[0], names, g))
@@ -177,7 +180,7 @@ def match_frequencies(
         solutions.append(replace(solution, status=Status.BOUNDARY) if is_on_face else solution)
     result = _collect(solutions, residuals, outputs.array, like, names, xp)
     if throw and not result.status.is_solution:
-        raise _error(solutions, result, source, members)
+        raise _error(solutions, result, source, members, names_of(p=(space.POINTS, p)))
     return result
 
 
@@ -269,9 +272,9 @@ def _targets_of_groups(targets, num_groups, names, labels):
     return np.broadcast_to(targets, (num_groups, targets.shape[-1]))
 
 
-def has_zeros_of(data, space):
+def has_zeros_of(data, chart):
     lowest = float(data.min()) if hasattr(data, "min") else float(np.asarray(data).min())
-    return lowest == (-math.inf if space is logits else 0.0)
+    return lowest == chart.excluded
 
 
 def normalised(masses, index, num_rows, names, group):
@@ -295,14 +298,9 @@ class Source:
     """All predictions, as they were given."""
 
     data: Array  # (n, c)
-    is_logits: bool
+    chart: SphereChart  # how they are read
     has_zeros: bool
     xp: Any
-
-    @property
-    def floor(self):
-        """What stands for probability 0."""
-        return -math.inf if self.is_logits else 0.0
 
 
 @dataclass(frozen=True)
@@ -331,8 +329,7 @@ class Rows:
             block = block.detach() if hasattr(block, "detach") else block
             block = xp.astype(block, xp.float64, copy=False)
             if self.temperature != 1.0:
-                cooling = 1.0 / self.temperature
-                block = block * cooling if self.source.is_logits else block**cooling
+                block = self.source.chart.cooled(block, self.temperature)
             yield where, block, w
 
     @functools.cached_property
@@ -340,7 +337,7 @@ class Rows:
         """The largest difference of two finite logits of a row."""
         xp, largest = self.source.xp, 0.0
         for _, block, _ in self.blocks():
-            z = block if self.source.is_logits else _array.safe_log(block, xp)
+            z = self.source.chart.logits(block, xp)
             top = xp.max(z, axis=-1, keepdims=True)
             largest = max(largest, float(xp.max(top - xp.where(z > -math.inf, z, top))))
         return largest
@@ -362,9 +359,9 @@ class _Tilt:
 
     def of(self, rows):
         """Return the function that tilts a block of rows."""
-        xp, is_logits = rows.source.xp, rows.source.is_logits
+        xp, chart = rows.source.xp, rows.source.chart
         levels = rows.on_device(self.levels) if self.levels.any() else None
-        floor = rows.source.floor
+        floor = chart.excluded
         shifted = self.offsets - self.offsets.max()
         by_factors = self._goes_by_factors(rows)
         shift = rows.on_device(np.exp(shifted) if by_factors else shifted)
@@ -377,7 +374,7 @@ class _Tilt:
             if by_factors:
                 q = block * shift
                 return q / (q @ ones)[:, None]
-            z = block if is_logits else _array.safe_log(block, xp)
+            z = chart.logits(block, xp)
             # What all logits of a row have in common would round the offsets away.
             return _array.softmax(z - xp.max(z, axis=-1, keepdims=True) + shift, xp)
 
@@ -395,7 +392,8 @@ class _Tilt:
         Rows keep an entry of at least 1/c, which exp(-300) does not take below the smallest normal
         number.
         """
-        return not rows.source.is_logits and float(np.ptp(self.offsets)) < 300.0
+        holds_probabilities = rows.source.chart.excluded == 0.0
+        return holds_probabilities and float(np.ptp(self.offsets)) < 300.0
 
 
 def _is_top(is_allowed, levels, xp):
@@ -419,7 +417,7 @@ def _log_mean(rows, tilt):
     """Return the logarithm of the average p', also where that underflows."""
     xp, total = rows.source.xp, np.full(tilt.offsets.size, -np.inf)
     for _, block, w in rows.blocks():
-        z = block if rows.source.is_logits else _array.safe_log(block, xp)
+        z = rows.source.chart.logits(block, xp)
         z = z + rows.on_device(tilt.offsets)
         with np.errstate(divide="ignore"):
             terms = _host(z - _array.logsumexp(z, xp)) + np.log(_host(w))[:, None]
@@ -436,7 +434,7 @@ def _host(x):
 
 def _reached(rows, order):
     """Return the weight of the rows that allow no class after the first k of an order."""
-    xp, floor = rows.source.xp, rows.source.floor
+    xp, floor = rows.source.xp, rows.source.chart.excluded
     position = np.empty(order.size, dtype=np.int64)
     position[order] = np.arange(order.size)
     position = rows.on_device(position)
@@ -452,7 +450,7 @@ def _pieces(rows, levels, f):
 
     Of the pieces of one level those come first whose rows weigh most above their frequencies.
     """
-    xp, floor = rows.source.xp, rows.source.floor
+    xp, floor = rows.source.xp, rows.source.chart.excluded
     heights, shared = rows.on_device(levels), 0.0
     for _, block, w in rows.blocks():
         is_shared = _is_top(block > floor, heights, xp) & (w > 0.0)[:, None]
@@ -759,7 +757,7 @@ class _Output:
             q = tilted(block)
             mean = mean + self._xp.sum(q * w[:, None], axis=0)
             if solution.tilt.levels.any() and not is_cut:
-                is_allowed = block > rows.source.floor
+                is_allowed = block > rows.source.chart.excluded
                 is_cut = bool(self._xp.any(is_allowed & ~_is_top(is_allowed, levels, self._xp)))
             self.array[where] = self._xp.astype(q, self.array.dtype, copy=False)
         return float(np.abs(_host(mean) - solution.frequencies).max()), is_cut
@@ -798,27 +796,21 @@ def _offsets(solution):
     return np.where(counts, offsets, -np.inf)
 
 
-def _error(solutions, result, source, members):
+def _error(solutions, result, source, members, names):
+    """Return the error, with the names of the classes where p has some."""
     failed = [g for g, solution in enumerate(solutions) if not solution.status.is_solution]
-    first = solutions[failed[0]]
-    text = _diagnosis(first, source, members[failed[0]])
-    if result.groups is None:
-        return SolveError(text, result)
-    names = ", ".join(str(result.groups[g]) for g in failed[:8])
-    more = ", ..." if len(failed) > 8 else ""
-    return SolveError(
-        f"{len(failed)} of {len(solutions)} groups failed, the others are solved in the result: "
-        f"{names}{more}. Group {result.groups[failed[0]]!s}: {text}",
-        result,
-        tuple(failed),
-    )
+    message = _diagnosis(solutions[failed[0]], source, members[failed[0]])
+    if result.groups is not None:
+        message = of_parts("group", len(solutions), result.groups[failed].tolist(), message)
+    failed = None if result.groups is None else tuple(failed)
+    return failure(message, result, failed, classes=names.get("outcomes"))
 
 
 def _diagnosis(solution, source, index):
     if solution.status is Status.MAX_STEPS:
-        return f"The {solution.steps} passes over the rows ran out. Raise max_steps."
+        return Message(f"{ran_out(solution.steps, 'pass over the rows')}. Raise max_steps.")
     if solution.status is Status.UNDECIDED:
-        return (
+        return Message(
             "The offsets are not determined to the rounding of the data: p is 0 or 1 almost "
             "everywhere, or a frequency is nearly 0. What was found (throw=False returns it) meets "
             "the frequencies as well as rounding allows, but its small probabilities are not "
@@ -827,18 +819,22 @@ def _diagnosis(solution, source, index):
     is_in, f = solution.certificate, solution.frequencies
     missing = np.flatnonzero(~is_in)
     data = to_host("p", source.data if index is None else source.data[index])
-    allows = data > (-math.inf if source.is_logits else 0.0)
+    allows = data > source.chart.excluded
     if missing.size == 1 and not allows[:, missing[0]].any():
-        k = missing[0]
-        return (
-            f"No row allows class {k} (its probability is 0 in all of them), and its frequency is "
-            f"to be {f[k]:.6g}. Make it 0, or smooth p."
+        return Message(
+            "No row allows {} (its probability is 0 in all of them), and its frequency is "
+            f"to be {f[missing[0]]:.6g}. Make it 0, or smooth p.",
+            (Named("class", tuple(missing)),),
         )
     bound = np.flatnonzero(~allows[:, ~is_in].any(axis=1))
     numbers = bound if index is None else index[bound]
-    return (
+    return Message(
         f"No predictions with the zeros of p have these frequencies: {listed(numbers, 'row')} "
-        f"({bound.size} of {data.shape[0]}) allow only {listed(np.flatnonzero(is_in), 'class')}, "
+        f"({bound.size} of {data.shape[0]}) allow only {{}}, "
         f"whose frequencies sum to {f[is_in].sum():.6g}; these rows weigh more. Raise these "
-        "frequencies, or smooth p."
+        "frequencies, or smooth p.",
+        (Named("class", tuple(np.flatnonzero(is_in))),),
     )
+
+
+finish(globals())

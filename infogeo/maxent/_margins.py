@@ -1,19 +1,24 @@
 """Contingency tables with given margins."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 
+from infogeo._docs import finish
 from infogeo._status import SolveError, Status
 from infogeo.maxent._arguments import check_controls, to_host
 from infogeo.maxent._c_maximize import c_maximize
 from infogeo.maxent._cells import gate_margins, gate_table, margins_by_name, name_of, the_one
 from infogeo.maxent._dual.disjoint import are_disjoint, fit_disjoint
 from infogeo.maxent._dual.problem import CAUTION, EPS
-from infogeo.maxent._wording import combined, listed
+from infogeo.maxent._dual.projection import Projection
+from infogeo.maxent._wording import Message, combination, failure, features
 
 # The largest problem, in entries of its features, that is solved again with dense features to
 # settle what the sparse solve leaves open.
@@ -21,8 +26,15 @@ _LARGEST_DENSE = 4_000_000
 
 
 def fit_margins(
-    table=None, margins=None, *, log_table=None, tol=1e-10, max_steps=100, throw=True, check=True
-):
+    table: Any = None,
+    margins: Any = None,
+    *,
+    log_table: Any = None,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> Projection:
     r"""Table nearest to a given one among those with given margins.
 
     .. math:: p = \arg\min \{ KL(p, q) : \sum_{\text{other axes}} p = \text{margin} \}
@@ -45,13 +57,9 @@ def fit_margins(
         ``fit_margins(margins={0: a, 1: b}, log_table=-cost / epsilon)``. -inf is a structural
         zero, and so is what a sparse array does not store.
     tol : float
-        As in `c_maximize`.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -103,22 +111,25 @@ def fit_margins(
     name, given = the_one(table, log_table)
     cells = gate_table(name, given, check)
     named = np.broadcast_to(0.0, cells.shape) if scipy.sparse.issparse(given) else given
-    margins = margins_by_name(name, named, len(cells.shape), margins)
+    margins, names = margins_by_name(name, named, len(cells.shape), margins)
     fitted, roundoff = gate_margins(cells.shape, margins, check)
+    message = None
     if are_disjoint(fitted):
         found, text, theta = fit_disjoint(cells, fitted, roundoff, max_steps)
+        message = Message(text)
     else:
-        found, text, theta = None, "", _proportionally_fitted(cells, fitted)
+        found, theta = None, _proportionally_fitted(cells, fitted)
     if found is None:
-        found, text = _by_features(cells, fitted, roundoff, theta, tol, max_steps)
+        found, message = _by_features(cells, fitted, roundoff, theta, tol, max_steps)
     if throw and not found.status.is_solution:
-        raise SolveError(_guilty(found, fitted, roundoff) or text, found)
+        cells = [cell for margin in fitted for cell in _cells_of(margin, names)]
+        raise failure(_guilty(found, fitted, roundoff, names) or message, found, features=cells)
     return found
 
 
 def _by_features(table, margins, roundoff, theta, tol, max_steps):
     """Solve with sparse features; what that leaves open, with dense ones if they are few."""
-    features = _indicators(table, margins)
+    rows = _indicators(table, margins)
     targets = np.concatenate([margin.values.reshape(-1) for margin in margins])
     if roundoff > EPS:  # how well the targets are known is told by their dtype
         targets = targets.astype(np.float32)
@@ -128,19 +139,20 @@ def _by_features(table, margins, roundoff, theta, tol, max_steps):
         "tol": tol,
         "max_steps": max_steps,
     }
-    text = ""
-    found = c_maximize(features, targets, **options, throw=False)
+    message = None
+    found = c_maximize(rows, targets, **options, throw=False)
     if not found.status.is_solution:
-        is_open = found.certificate is None and math.prod(features.shape) <= _LARGEST_DENSE
-        features = features.toarray() if is_open else features
+        is_open = found.certificate is None and math.prod(rows.shape) <= _LARGEST_DENSE
+        rows = rows.toarray() if is_open else rows
         try:
-            found = c_maximize(features, targets, **options)
+            found = c_maximize(rows, targets, **options)
         except SolveError as error:
-            found, text = error.result, f"{error} (The features are cells.)"
+            message = Message("{} (The features are cells.)", (error.message,))
+            found = error.result
     shift = table.shift
     return replace(
         found, log_partition=found.log_partition + shift, value=found.value + shift
-    ), text
+    ), message
 
 
 def _indicators(table, margins):
@@ -175,36 +187,46 @@ def _proportionally_fitted(cells, margins):
 # ---------------------------------------------------------------- who is guilty
 
 
-def _guilty(result, margins, roundoff):
-    """Say which margins contradict each other, or which cells clash; "" without a proof."""
+def _guilty(result, margins, roundoff, names):
+    """Say which margins contradict each other, or which cells clash; None without a proof."""
     if result.status is not Status.INFEASIBLE:
-        return ""
+        return None
     for one, other in itertools.combinations(margins, 2):
-        shared = [axis for axis in one.axes if axis in other.axes]
+        shared = tuple(axis for axis in one.axes if axis in other.axes)
         a, b = _summed(one, shared), _summed(other, shared)
         gap = np.abs(a - b) - CAUTION * roundoff * (a + b) * max(one.values.size, other.values.size)
-        if (gap > 0.0).any():
-            cell = tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape))
-            where = (
-                f"summed to {name_of(shared)[len('margin of ') :]}, at {cell}," if shared else ""
-            )
-            what = "do not agree" if shared else "have different totals"
-            return (
-                f"No table has these margins: the {one.name} and the {other.name} "
-                f"{what}: {where} {a[cell]:.9g} and {b[cell]:.9g} of the first margin's total."
-                f"{'' if shared else ' If they are shares, divide each by its sum.'}"
-            ).replace(":  ", ": ")
+        if not (gap > 0.0).any():
+            continue
+        cell = tuple(int(i) for i in np.unravel_index(np.argmax(gap), gap.shape))
+        pair = f"No table has these margins: the {one.name} and the {other.name}"
+        totals = f"{a[cell]:.9g} and {b[cell]:.9g} of the first margin's total."
+        if not shared:
+            advice = "If they are shares, divide each by its sum."
+            return Message(f"{pair} have different totals: {totals} {advice}")
+        where = f"summed to {name_of(shared).removeprefix('margin of ')}, at {{}},"
+        return Message(f"{pair} do not agree: {where} {totals}", (_label(shared, cell, names),))
     eta = to_host("certificate", result.certificate)
-    names = [
-        f"{margin.name} at {cell}" for margin in margins for cell in np.ndindex(margin.values.shape)
-    ]
-    (numbers,) = np.nonzero(eta)
-    cells = [names[i] for i in numbers]
-    return (
-        f"No table with these zeros has these margins: in every cell that is not zero "
-        f"{combined(eta[numbers], cells)} is above what the margins make it. "
-        f"Cells that clash: {listed(cells)}."
+    return Message(
+        "No table with these zeros has these margins: in every cell that is not zero {} is above "
+        "what the margins make it. Cells that clash: {}.",
+        (combination(eta), features(np.flatnonzero(eta))),
     )
+
+
+def _label(axes, cell, names):
+    """Return what messages call a cell of a margin: by its names along the axes if it has any."""
+    labels = [names.get(f"axis {axis}") for axis in axes]
+    if all(label is None for label in labels):
+        return str(cell)
+    return ", ".join(
+        str(i if label is None else label[i]) for i, label in zip(cell, labels, strict=True)
+    )
+
+
+def _cells_of(margin, names):
+    """Return what messages call the cells of a margin."""
+    cells = np.ndindex(margin.values.shape)
+    return [f"{margin.name} at {_label(margin.axes, cell, names)}" for cell in cells]
 
 
 def _summed(margin, shared):
@@ -212,3 +234,6 @@ def _summed(margin, shared):
     rest = tuple(i for i, axis in enumerate(margin.axes) if axis not in shared)
     kept = [axis for axis in margin.axes if axis in shared]
     return np.transpose(margin.values.sum(axis=rest), [kept.index(axis) for axis in shared])
+
+
+finish(globals())

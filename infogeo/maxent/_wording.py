@@ -1,8 +1,23 @@
-"""Words for messages, in which features and outcomes may have names."""
+"""Words for messages, in which features, outcomes and classes may have names.
+
+A solve knows things by their numbers and says what happened in a `Message`. `failure` makes the
+error of it, with the names that the arguments have. Programs that know better names write the
+message of the error anew: ``error.message.said(features=names)``.
+"""
 
 from dataclasses import dataclass
 
-_PLURALS = {"class": "classes"}
+import numpy as np
+
+from infogeo._array import names_along
+from infogeo._status import SolveError
+
+_PLURALS = {"class": "classes", "pass over the rows": "passes over the rows"}
+
+
+def plural(noun):
+    """Return the plural of a noun."""
+    return _PLURALS.get(noun, noun + "s")
 
 
 def listed(items, noun=""):
@@ -11,7 +26,12 @@ def listed(items, noun=""):
     text = ", ".join(str(item) for item in items[:8]) + (", ..." if len(items) > 8 else "")
     if not noun:
         return text
-    return f"{noun if len(items) == 1 else _PLURALS.get(noun, noun + 's')} {text}"
+    return f"{noun if len(items) == 1 else plural(noun)} {text}"
+
+
+def ran_out(steps, noun="step"):
+    """Write that the steps, which a result has counted, were too few."""
+    return f"The {steps} {noun if steps == 1 else plural(noun)} ran out"
 
 
 def combined(coefficients, names):
@@ -34,12 +54,12 @@ def apart(first, second):
 class Named:
     """Things in a message that have a number, and a name where the reader gave one."""
 
-    noun: str  # "feature" or "outcome"
+    noun: str  # "feature", "outcome" or "class"
     numbers: tuple[int, ...]
 
     def said(self, **names):
         """Write them: of many the first few."""
-        known = names.get(f"{self.noun}s")
+        known = names.get(plural(self.noun))  # absent, or None, where there are none
         if known is None:
             return listed(self.numbers, self.noun)
         # The name of a feature says what it is: "the mean of age".
@@ -54,10 +74,12 @@ class Bound:
     argument: str
     number: int
 
-    def said(self, *, features=None, outcomes=None):
+    def said(self, **names):
         """Write it: by its number only if the features have no names."""
         return (
-            f"{self.argument}[{self.number}]" if features is None else f"its {self.argument} bound"
+            f"its {self.argument} bound"
+            if names.get("features")
+            else f"{self.argument}[{self.number}]"
         )
 
 
@@ -68,10 +90,12 @@ class Combination:
     terms: tuple[tuple[float, int], ...]
     has_more: bool
 
-    def said(self, *, features=None, outcomes=None):
+    def said(self, **names):
         """Write the first few terms."""
-        name = (lambda i: f"F[{i}]") if features is None else (lambda i: f"({features[i]})")
-        terms = [f"{a:+.4g} {name(i)}" for a, i in self.terms]
+        known = names.get("features")
+        terms = [
+            f"{a:+.4g} {f'F[{i}]' if known is None else f'({known[i]})'}" for a, i in self.terms
+        ]
         return " ".join(terms) + (" + ..." if self.has_more else "")
 
 
@@ -88,7 +112,7 @@ def features(numbers):
 
 @dataclass(frozen=True)
 class Message:
-    """A text with {} for each of the things in it, which are numbered or have names."""
+    """A text with {} for each of the things in it: numbered things, messages, or words."""
 
     text: str
     things: tuple = ()
@@ -96,7 +120,34 @@ class Message:
     def __str__(self):
         return self.said()
 
-    def said(self, *, features=None, outcomes=None):
-        """Write the message, with the names of features and outcomes where these are given."""
-        things = [x.said(features=features, outcomes=outcomes) for x in self.things]
+    def said(self, **names):
+        """Write the message, with ``features=``, ``outcomes=`` or ``classes=`` by their names."""
+        things = [x.said(**names) if hasattr(x, "said") else x for x in self.things]
         return self.text.format(*things)
+
+
+def failure(message, result, failed=None, **names):
+    """Return the error of a solve that did not succeed."""
+    return SolveError(message.said(**names), result, failed, message=message)
+
+
+def of_parts(noun, num_parts, failed, message, kind=""):
+    """Return what to say of solves of which some failed, with the message of the first of these.
+
+    `failed` are their labels, and `kind` is what a label is if not a name.
+    """
+    return Message(
+        f"{len(failed)} of {num_parts} {plural(noun)} failed, the others are solved in the result: "
+        f"{{}}. {(kind or noun).capitalize()} {{}}: {{}}",
+        (listed(failed, kind), failed[0], message),
+    )
+
+
+def names_of(**arguments):
+    """Return the names along the axes of arguments with their rules; numbers are no names."""
+    found = names_along(**arguments)
+    return {
+        axis: [str(label) for label in labels]
+        for axis, labels in found.items()
+        if isinstance(axis, str) and not all(isinstance(x, int | np.integer) for x in labels)
+    }

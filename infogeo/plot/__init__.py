@@ -4,6 +4,7 @@ Colours are safe for colour-blind readers. Without ``ax`` a figure is made with 
 no state outside that axes is touched.
 """
 
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -13,6 +14,7 @@ except ModuleNotFoundError as error:
 
 from infogeo.plot.curves import balls, family, geodesics, level_sets, means
 from infogeo.plot.drift import distances, distances_by_class
+from infogeo.plot.families import densities
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
 from infogeo.plot.pullback import ellipses, filmstrip, spectrum
@@ -20,6 +22,7 @@ from infogeo.plot.simplex import simplex, to_ternary
 
 __all__ = [
     "balls",
+    "densities",
     "distances",
     "distances_by_class",
     "ellipses",
@@ -36,3 +39,6 @@ __all__ = [
     "spectrum",
     "to_ternary",
 ]
+
+
+finish(globals())

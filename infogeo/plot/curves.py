@@ -2,13 +2,17 @@
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 from scipy import linalg
 
 from infogeo import simplex as geometry
-from infogeo._array import POSITIVE, PROBABILITIES, bad_value, gate, on_host
+from infogeo._array import POSITIVE, PROBABILITIES, Array, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched, matched_rows
 from infogeo.family import ExponentialFamily, MixtureFamily, e_projection
 from infogeo.mean import frechet_mean
@@ -33,7 +37,7 @@ _GRID = 241  # points to a side of the triangle that level sets are drawn from
 _LARGEST_EXPONENT = 60.0  # e^-60 is nothing to be seen
 
 
-def geodesics(p, q, *, ax=None):
+def geodesics(p: Array, q: Array, *, ax: Axes | None = None) -> Axes:
     """Draw the three geodesics between two distributions over three outcomes.
 
     Parameters
@@ -41,7 +45,6 @@ def geodesics(p, q, *, ax=None):
     p, q : array, shape (3,)
         Probabilities. Where one of them is 0 there is no e-geodesic, and none is drawn.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
 
     Returns
     -------
@@ -66,13 +69,19 @@ def geodesics(p, q, *, ax=None):
     for name, (colour, line) in GEODESICS.items():
         if name == "e" and (ends == 0.0).any():
             continue
-        points = to_ternary(_FUNCTIONS[name](*ends, t))
+        points = to_ternary(_FUNCTIONS[name](ends[0], ends[1], t))
         ax.plot(*points.T, line, color=colour, linewidth=1.8, label=f"{name} geodesic")
     ax.plot(*to_ternary(ends).T, "o", color="0.1", markersize=5, label="_ends")
     return ax
 
 
-def level_sets(function, levels, *, ax=None, colors=INK):
+def level_sets(
+    function: Callable[[np.ndarray], Array],
+    levels: Sequence[float],
+    *,
+    ax: Axes | None = None,
+    colors: Any = INK,
+) -> Axes:
     """Draw where a function of distributions over three outcomes has given values.
 
     Parameters
@@ -83,7 +92,6 @@ def level_sets(function, levels, *, ax=None, colors=INK):
     levels : sequence of float
         The values, ascending.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     colors : color or sequence of colors
         As matplotlib's ``tricontour`` takes them.
 
@@ -121,13 +129,14 @@ def level_sets(function, levels, *, ax=None, colors=INK):
             f"{np.count_nonzero(~np.isfinite(values))} of {len(p)} are not finite",
             "A divergence from a distribution on a face is infinite: move it off the face.",
         )
-    ax.tricontour(
-        *to_ternary(p).T, values, levels=levels, colors=colors, linewidths=1.3, linestyles="solid"
-    )
+    x, y = to_ternary(p).T
+    ax.tricontour(x, y, values, levels=levels, colors=colors, linewidths=1.3, linestyles="solid")
     return ax
 
 
-def balls(center, radii, *, ax=None, colors=INK):
+def balls(
+    center: Array, radii: Sequence[float] | Array, *, ax: Axes | None = None, colors: Any = INK
+) -> Axes:
     """Draw Fisher-Rao circles around a distribution over three outcomes.
 
     Parameters
@@ -137,7 +146,6 @@ def balls(center, radii, *, ax=None, colors=INK):
     radii : sequence of float
         In radians of the sphere of radius 2, positive.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     colors : color or sequence of colors
         One for all, or one for each radius in turn.
 
@@ -167,7 +175,7 @@ def balls(center, radii, *, ax=None, colors=INK):
     return ax
 
 
-def _circle(center, radius):
+def _circle(center: np.ndarray, radius: float) -> np.ndarray:
     """Return a circle, with NaN where it is outside the triangle; its ends lie on the edges."""
     root = np.sqrt(center)
     _, _, directions = np.linalg.svd(root[None])
@@ -183,7 +191,7 @@ def _circle(center, radius):
     return np.where(is_inside, np.maximum(u, 0.0) ** 2, np.nan)
 
 
-def means(points, *, weights=None, ax=None):
+def means(points: Array, *, weights: Array | None = None, ax: Axes | None = None) -> Axes:
     """Draw distributions over three outcomes with their Frechet mean, e-mean and m-mean.
 
     Parameters
@@ -194,7 +202,6 @@ def means(points, *, weights=None, ax=None):
     weights : array, shape (n,), or None
         Not negative. None: equal weights. A point's area is in proportion to its weight.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
 
     Returns
     -------
@@ -227,15 +234,22 @@ def means(points, *, weights=None, ax=None):
     found["Frechet mean"] = frechet_mean(points, weights=share).point
     ax = simplex() if ax is None else ax
     area = 26.0 * share / share[share > 0.0].mean()
-    ax.scatter(*to_ternary(points).T, s=area, color=INK, alpha=0.7, linewidths=0.0, label="_points")
+    x, y = to_ternary(points).T
+    ax.scatter(x, y, s=area, color=INK, alpha=0.7, linewidths=0.0, label="_points")
     for name, mean in found.items():
         marker, size, color = _MARKS[name]
-        style = {"markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.8}
+        style: dict[str, Any] = {
+            "markersize": size,
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.8,
+        }
         ax.plot(*to_ternary(mean), marker, color=color, label=name, zorder=3, **style)
     return ax
 
 
-def family(member, *, ax=None, **line):
+def family(
+    member: ExponentialFamily | MixtureFamily, *, ax: Axes | None = None, **line: Any
+) -> Axes:
     """Draw a one-dimensional family of distributions over three outcomes.
 
     Parameters
@@ -243,7 +257,6 @@ def family(member, *, ax=None, **line):
     member : ExponentialFamily or MixtureFamily
         Of dimension 1, no batch.
     ax : matplotlib.axes.Axes or None
-        From `simplex`; None makes a new one.
     **line : object
         Properties of matplotlib lines, such as ``color`` and ``label``.
 
@@ -276,18 +289,18 @@ def family(member, *, ax=None, **line):
             f"{member.dimension}",
         )
     ax = simplex() if ax is None else ax
-    draw = _tilts if isinstance(member, ExponentialFamily) else _segment
-    ax.plot(*to_ternary(draw(member)).T, **{"linewidth": 1.6, **line})
+    curve = _tilts(member) if isinstance(member, ExponentialFamily) else _segment(member)
+    ax.plot(*to_ternary(curve).T, **{"linewidth": 1.6, **line})
     return ax
 
 
-def _tilts(member):
+def _tilts(member: ExponentialFamily) -> np.ndarray:
     """Return members from end to end: along the one direction in which features move them."""
     F = np.asarray(member.features, dtype=float)
     _, _, directions = linalg.svd(F - F.mean(axis=-1, keepdims=True), full_matrices=False)
     f = directions[0]
     base = np.zeros(3) if member.log_base is None else np.asarray(member.log_base, dtype=float)
-    gap = min(np.diff(np.sort(f))[np.diff(np.sort(f)) > 1e-9 * np.ptp(f)])
+    gap = np.min(np.diff(np.sort(f))[np.diff(np.sort(f)) > 1e-9 * np.ptp(f)])
     reach = (_LARGEST_EXPONENT + np.ptp(base)) / gap
     s = np.arcsinh(reach) * np.linspace(-1.0, 1.0, 2 * _NUM_POINTS - 1)
     z = base + np.sinh(s)[:, None] * f
@@ -295,11 +308,11 @@ def _tilts(member):
     return p / p.sum(axis=-1, keepdims=True)
 
 
-def _segment(member):
+def _segment(member: MixtureFamily) -> np.ndarray:
     """Return the two ends of a mixture family."""
     F = np.asarray(member.features, dtype=float)
     (v,) = linalg.null_space(np.vstack([F, np.ones(3)])).T
-    middle = np.asarray(e_projection(np.full(3, 1.0 / 3.0), member).probabilities, dtype=float)
+    middle = np.asarray(e_projection(np.full(3, 1.0 / 3.0), member).probabilities, dtype=np.float64)
     ends = []
     for w in (v, -v):
         steps = middle[w < 0.0] / -w[w < 0.0]
@@ -307,9 +320,17 @@ def _segment(member):
     return np.stack(ends)
 
 
-def _point(name, p):
+def _point(name: str, p: Array) -> np.ndarray:
     _, p = gate(True, **{name: (PROBABILITIES, p)})
     p = np.asarray(on_host(p), dtype=float)
     if p.shape != (3,):
         raise bad_value(name, "have shape (3,)", f"its shape is {p.shape}")
     return p / p.sum()
+
+
+finish(
+    globals(),
+    {
+        "ax : matplotlib.axes.Axes or None": "From `simplex`; None makes a new one.",
+    },
+)

@@ -1,10 +1,14 @@
 """How far predictions moved: the distribution of distances, and class by class."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo._array import REAL, Array, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.plot._style import BLUE, VERMILLION, open_axes, shortened
 
@@ -15,7 +19,9 @@ _NAME_LENGTH = 24
 _FEW = 50  # distances; their shares are one or two decades, and powers of 10 say little
 
 
-def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
+def distances(
+    d: Array, *, quantiles: Sequence[float] = (0.5, 0.9, 0.99), ax: Axes | None = None
+) -> Axes:
     """Show the share of distances that is larger than each distance.
 
     Parameters
@@ -26,7 +32,6 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
         Which quantiles to mark, in (0, 1). One above all but the largest of the distances lies
         below the axes and is not seen.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def distances(d, *, quantiles=(0.5, 0.9, 0.99), ax=None):
     return ax
 
 
-def distances_by_class(d, classes, *, ax=None):
+def distances_by_class(d: Array, classes: Sequence[str], *, ax: Axes | None = None) -> Axes:
     """Show the distances class by class: the middle half, the median and the largest.
 
     Parameters
@@ -88,7 +93,6 @@ def distances_by_class(d, classes, *, ax=None):
         The class of each. Of more than 40 those with the largest medians are shown, and the
         figure says so. Long names lose their middle.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -107,25 +111,25 @@ def distances_by_class(d, classes, *, ax=None):
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['cat', 'dog']
     """
-    classes = np.asarray(matched_rows("d", d, "classes", classes), dtype=str)
+    given = np.asarray(matched_rows("d", d, "classes", classes), dtype=str)
     d = _distances(d)
-    if classes.shape != d.shape:
+    if given.shape != d.shape:
         raise bad_value(
-            "classes", "name the class of each distance", f"got {classes.size} for {d.size}"
+            "classes", "name the class of each distance", f"got {given.size} for {d.size}"
         )
     if ax is None:
         _, ax = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
-    names = _shown(d, classes)
+    names = _shown(d, given)
     for place, name in enumerate(names):
-        low, middle, high = np.quantile(d[classes == name], [0.25, 0.5, 0.75])
+        low, middle, high = np.quantile(d[given == name], [0.25, 0.5, 0.75])
         ax.plot([place, place], [low, high], color=BLUE, linewidth=7, solid_capstyle="butt")
         ax.plot([place], [middle], "_", color="white", markersize=8, markeredgewidth=2)
         ax.plot(
-            [place], [d[classes == name].max()], "o", color=VERMILLION, markersize=4, clip_on=False
+            [place], [d[given == name].max()], "o", color=VERMILLION, markersize=4, clip_on=False
         )
     ax.plot([], [], color=BLUE, linewidth=7, label="middle half, median in white")
     ax.plot([], [], "o", color=VERMILLION, markersize=4, label="largest")
-    num_classes = len(set(classes.tolist()))
+    num_classes = len(set(given.tolist()))
     ax.legend(
         title=f"{len(names)} of {num_classes} classes" if len(names) < num_classes else None,
         fontsize=9,
@@ -151,7 +155,7 @@ def distances_by_class(d, classes, *, ax=None):
     return ax
 
 
-def _shown(d, classes):
+def _shown(d: np.ndarray, classes: np.ndarray) -> list[str]:
     """Return the names to show: numbers in their order, other names as they are spelt."""
     names = sorted(set(classes.tolist()))
     if all(name.isdigit() for name in names):
@@ -159,12 +163,15 @@ def _shown(d, classes):
     if len(names) <= _MOST_CLASSES:
         return names
     medians = {name: np.median(d[classes == name]) for name in names}
-    return sorted(names, key=medians.get, reverse=True)[:_MOST_CLASSES]
+    return sorted(names, key=lambda name: medians[name], reverse=True)[:_MOST_CLASSES]
 
 
-def _distances(d):
+def _distances(d: Array) -> np.ndarray:
     _, d = gate(True, d=(REAL, d))
     d = np.asarray(on_host(d), dtype=float)
     if d.ndim != 1 or d.size == 0:
         raise bad_value("d", "be one row of distances", f"its shape is {d.shape}")
     return d
+
+
+finish(globals())

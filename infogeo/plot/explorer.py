@@ -1,9 +1,13 @@
 """The interactive map of predictions for reports: one block of HTML that needs nothing else."""
 
+from __future__ import annotations
+
 import base64
 import importlib.resources
 import json
 import math
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,9 +16,14 @@ from scipy import linalg
 from scipy.spatial import distance
 
 from infogeo import logits
-from infogeo._array import LOGITS, REAL, bad_value, gate, on_host
+from infogeo._array import LOGITS, REAL, Array, bad_value, gate, on_host
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.neighbors import pairwise_distance
+
+if TYPE_CHECKING:
+    from infogeo.pullback import Spectrum
+
 
 __all__ = ["embed", "explorer"]
 
@@ -24,8 +33,15 @@ _LARGEST_SIDE = 48  # of an image in the page, in pixels
 
 
 def explorer(
-    z, *, inputs=None, spectrum=None, labels=None, classes=None, numbers=None, positions=None
-):
+    z: Array,
+    *,
+    inputs: Array | None = None,
+    spectrum: Spectrum | None = None,
+    labels: Array | None = None,
+    classes: Sequence[str] | None = None,
+    numbers: Sequence[int] | Array | None = None,
+    positions: Array | None = None,
+) -> str:
     """Return an interactive map of predictions as a block of HTML.
 
     Pointing at a prediction shows its input and its probabilities; a click shows the directions
@@ -102,7 +118,7 @@ def explorer(
     return _html(data)
 
 
-def embed(matrix, *, start=None, num_steps=300):
+def embed(matrix: Array, *, start: Array | None = None, num_steps: int = 300) -> np.ndarray:
     """Place points in the plane so that their distances are near the given ones.
 
     Parameters
@@ -140,7 +156,7 @@ def embed(matrix, *, start=None, num_steps=300):
     return points
 
 
-def _classical_scaling(matrix):
+def _classical_scaling(matrix: np.ndarray) -> np.ndarray:
     squares = matrix**2
     rows = squares.mean(0)
     values, vectors = np.linalg.eigh(-0.5 * (squares - rows - rows[:, None] + rows.mean()))
@@ -150,16 +166,16 @@ def _classical_scaling(matrix):
 # ---------------------------------------------------------------- what the page is told
 
 
-def _on_host(x):
+def _on_host(x: Array) -> np.ndarray:
     return np.asarray(on_host(x))
 
 
-def _require_length(name, values, length):
+def _require_length(name: str, values: Sized, length: int) -> None:
     if len(values) != length:
         raise bad_value(name, f"have {length} entries", f"it has {len(values)}")
 
 
-def _require_classes(labels, num_classes):
+def _require_classes(labels: list[int], num_classes: int) -> None:
     for i, label in enumerate(labels or ()):
         if not 0 <= label < num_classes:
             raise bad_value(
@@ -169,21 +185,21 @@ def _require_classes(labels, num_classes):
             )
 
 
-def _rounded(x, digits):
+def _rounded(x: np.ndarray, digits: int) -> Any:
     x = _on_host(x).astype(float)
     if x.shape[1:] != (2,) or not np.isfinite(x).all():
         raise bad_value("positions", "hold two finite numbers for each row", f"got {x.shape}")
     return np.round(x, digits).tolist()
 
 
-def _colours(num_classes):
+def _colours(num_classes: int) -> list[str]:
     """Return a colour for each class; names or signs tell them apart for those who see fewer."""
     if num_classes <= 10:
-        return [to_hex(colour) for colour in colormaps["tab10"].colors[:num_classes]]
+        return [to_hex(colour) for colour in colormaps["tab10"](np.arange(num_classes))]
     return [to_hex(colormaps["turbo"](0.05 + 0.9 * k / num_classes)) for k in range(num_classes)]
 
 
-def _largest(p):
+def _largest(p: np.ndarray) -> list[list[list[float]]]:
     """Return the classes of every row with their probabilities, the most probable first."""
     order = np.argsort(-p, axis=-1, kind="stable")[:, :_NUM_BARS]
     values = np.take_along_axis(p, order, axis=-1)
@@ -193,13 +209,13 @@ def _largest(p):
     ]
 
 
-def _nearest(matrix):
+def _nearest(matrix: np.ndarray) -> list[list[list[float]]]:
     hidden = matrix + np.diag(np.full(len(matrix), np.inf))
     order = np.argsort(hidden, axis=-1, kind="stable")[:, : min(_NUM_NEAREST, len(matrix) - 1)]
     return [[[int(j), float(f"{matrix[i, j]:.6g}")] for j in row] for i, row in enumerate(order)]
 
 
-def _as_images(x):
+def _as_images(x: np.ndarray) -> np.ndarray | None:
     """Return images as (n, channels, h, w), averaged down to fit, or None if they are none."""
     x = x[:, None] if x.ndim == 3 else x
     if x.ndim != 4 or x.shape[1] not in (1, 3) or min(x.shape[2:]) < 2:
@@ -207,7 +223,7 @@ def _as_images(x):
     return _averaged(x)
 
 
-def _averaged(x):
+def _averaged(x: np.ndarray) -> np.ndarray:
     """Return means of square blocks, over what is finite in them; NaN where nothing is."""
     step = math.ceil(max(x.shape[-2:]) / _LARGEST_SIDE)
     if step == 1:
@@ -217,7 +233,7 @@ def _averaged(x):
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
-def _block_sums(x, step):
+def _block_sums(x: np.ndarray, step: int) -> np.ndarray:
     height, width = (side // step * step for side in x.shape[-2:])
     blocks = x[..., :height, :width].reshape(
         *x.shape[:-2], height // step, step, width // step, step
@@ -225,7 +241,7 @@ def _block_sums(x, step):
     return blocks.sum(axis=(-3, -1))
 
 
-def _packed_images(images):
+def _packed_images(images: np.ndarray) -> dict[str, Any]:
     is_seen = np.isfinite(images)
     seen = images[is_seen] if is_seen.any() else np.zeros(1)
     low, high = float(seen.min()), float(seen.max())
@@ -243,7 +259,7 @@ def _packed_images(images):
     }
 
 
-def _sensitivity(spectrum, images, num_inputs):
+def _sensitivity(spectrum: Spectrum, images: np.ndarray | None, num_inputs: int) -> dict[str, Any]:
     for name in ("values", "vectors"):
         gate(True, **{f"spectrum.{name}": (REAL, getattr(spectrum, name))})
     values, vectors = _on_host(spectrum.values)[:, :3], _on_host(spectrum.vectors)[:, :3]
@@ -260,11 +276,11 @@ def _sensitivity(spectrum, images, num_inputs):
     return {"speeds": speeds, "directions": {"count": vectors.shape[1], "pixels": _base64(levels)}}
 
 
-def _base64(levels):
+def _base64(levels: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(levels).tobytes()).decode("ascii")
 
 
-def _html(data):
+def _html(data: dict[str, Any]) -> str:
     files = importlib.resources.files("infogeo.plot")
     style, script = ((files / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
     # No text in the data may end the element that holds it.
@@ -274,3 +290,6 @@ def _html(data):
         f'<section class="explorer"><script type="application/json">{content}</script></section>\n'
         f"<script>\n{script}</script>"
     )
+
+
+finish(globals())

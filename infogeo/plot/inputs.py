@@ -1,16 +1,27 @@
 """Inputs and the directions in which a network is sensitive to them."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from infogeo._array import REAL, bad_value, gate, on_host
+from infogeo._array import REAL, Array, bad_value, gate, on_host
+from infogeo._docs import finish
+
+if TYPE_CHECKING:
+    from infogeo.pullback import Spectrum
+
 
 __all__ = ["sensitivity"]
 
 
-def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
+def sensitivity(
+    x: Array, spectrum: Spectrum, *, index: int = 0, component: int = 0, ax: Axes | None = None
+) -> Axes:
     r"""Show an image with the direction in which the network is most sensitive, in colour.
 
     Parameters
@@ -24,7 +35,6 @@ def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
     component : int
         Which eigenvector; 0 is the one of the largest eigenvalue.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -73,12 +83,14 @@ def sensitivity(x, spectrum, *, index=0, component=0, ax=None):
     return ax
 
 
-def _opacity(direction):
+def _opacity(direction: np.ndarray) -> np.ndarray:
     """Return 0 where the direction vanishes, near 1 where it is strong."""
     return 0.95 * np.abs(direction) ** 0.75
 
 
-def _select(x, spectrum, index, component):
+def _select(
+    x: Array, spectrum: Spectrum, index: int, component: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     images = _on_host("x", x)
     vectors = _on_host("spectrum.vectors", spectrum.vectors)
     values = _on_host("spectrum.values", spectrum.values)
@@ -105,11 +117,14 @@ def _select(x, spectrum, index, component):
     return image, direction, value
 
 
-def _check_index(name, value, length):
+def _check_index(name: str, value: int, length: int) -> None:
     if not -length <= value < length:
         raise IndexError(f"{name} must be below {length}: got {value}.")
 
 
-def _on_host(name, values):
+def _on_host(name: str, values: Array) -> np.ndarray:
     _, array = gate(True, **{name: (REAL, values)})
     return np.asarray(on_host(array))
+
+
+finish(globals())

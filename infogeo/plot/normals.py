@@ -1,16 +1,19 @@
 """Normal distributions: the half-plane of univariate ones, ellipses of bivariate ones."""
 
 import math
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 
 from infogeo import _array, _points
-from infogeo._array import POSITIVE, bad_value
+from infogeo._array import POSITIVE, Array, bad_value
+from infogeo._docs import finish
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
-from infogeo.plot._style import open_axes
+from infogeo.plot._style import open_axes, sequence
 
 __all__ = ["geodesic_circle", "half_plane", "normal_ellipses"]
 
@@ -18,7 +21,9 @@ _ROOT_2 = math.sqrt(2.0)
 _NUM_CORNERS = 181  # of a closed curve, the first of them twice: one every 2 degrees
 
 
-def half_plane(ax=None, *, mean_limits=(-3.0, 3.0), max_std=3.0):
+def half_plane(
+    ax: Axes | None = None, *, mean_limits: tuple[float, float] = (-3.0, 3.0), max_std: float = 3.0
+) -> Axes:
     r"""Axes for univariate normal distributions: the hyperbolic half-plane.
 
     .. math:: ds^2 = \frac{d\mu^2 + 2 \, d\sigma^2}{\sigma^2}
@@ -26,7 +31,6 @@ def half_plane(ax=None, *, mean_limits=(-3.0, 3.0), max_std=3.0):
     Parameters
     ----------
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     mean_limits : (float, float)
         The means shown.
     max_std : float
@@ -73,15 +77,17 @@ def half_plane(ax=None, *, mean_limits=(-3.0, 3.0), max_std=3.0):
     ax.set_xlabel("mean")
     ax.set_ylabel("standard deviation")
     open_axes(ax)
-    ax.format_coord = _format_position
+    ax.format_coord = _format_position  # type: ignore[method-assign]
     return ax
 
 
-def _format_position(mean, std):
-    return f"mean {mean:.3f}, std {std:.3f}"
+def _format_position(x: float, y: float) -> str:
+    return f"mean {x:.3f}, std {y:.3f}"
 
 
-def geodesic_circle(center, radius, *, num_points=_NUM_CORNERS, check=True):
+def geodesic_circle(
+    center: Normal, radius: float | Array, *, num_points: int = _NUM_CORNERS, check: bool = True
+) -> Normal:
     r"""Univariate normals at one Fisher-Rao distance from a given one, for `half_plane`.
 
     With :math:`\rho = r / \sqrt 2`, for angles :math:`\varphi` from 0 to :math:`2 \pi`:
@@ -132,7 +138,15 @@ def geodesic_circle(center, radius, *, num_points=_NUM_CORNERS, check=True):
     return Normal(mean + _ROOT_2 * std * xp.sinh(rho) * xp.sin(angle), std * height, check=False)
 
 
-def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", check=True):
+def normal_ellipses(
+    normals: MultivariateNormal,
+    ax: Axes | None = None,
+    *,
+    scale: float = 2.0,
+    color: Any = None,
+    cmap: str | Colormap = "viridis",
+    check: bool = True,
+) -> Axes:
     r"""Draw bivariate normals as ellipses, in a sequence of colours.
 
     .. math:: \{x : (x - \mu)' S^{-1} (x - \mu) = \mathrm{scale}^2\}
@@ -142,7 +156,6 @@ def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", 
     normals : MultivariateNormal
         Of dimension 2; one, or a batch that is drawn in its order.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     scale : float
         Half-axes of the ellipses in standard deviations. Inside is the share
         1 - exp(-scale^2 / 2) of each distribution: 86 % for 2.
@@ -181,14 +194,14 @@ def normal_ellipses(normals, ax=None, *, scale=2.0, color=None, cmap="viridis", 
     open_axes(ax)
     angle = np.linspace(0.0, 2.0 * math.pi, _NUM_CORNERS)
     circle = float(scale) * np.stack([np.cos(angle), np.sin(angle)])
-    colors = [color] * len(mean) if color is not None else _sequence(cmap, len(mean))
+    colors = [color] * len(mean) if color is not None else sequence(cmap, len(mean))
     for center, factor, shade in zip(mean, np.linalg.cholesky(cov), colors, strict=True):
         ax.plot(*(center[:, None] + factor @ circle), color=shade, linewidth=1.6)
         ax.plot(*center, "o", color=shade, markersize=3.5)
     return ax
 
 
-def _bivariate(normals):
+def _bivariate(normals: MultivariateNormal) -> tuple[np.ndarray, np.ndarray]:
     """Return means and covariances in float64 numpy, of shapes (n, 2) and (n, 2, 2)."""
     _points.require_kind("normals", MultivariateNormal, normals)
     if normals.dim != 2:
@@ -202,5 +215,4 @@ def _bivariate(normals):
     return mean.reshape(-1, 2), cov.reshape(-1, 2, 2)
 
 
-def _sequence(cmap, num_colors):
-    return mpl.colormaps.get_cmap(cmap)(np.linspace(0.0, 0.8, num_colors))
+finish(globals())

@@ -1,13 +1,26 @@
 """Paths between images, spectra, and the metric of a plane: what a network makes of its inputs."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from infogeo import _array
-from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo._array import POSITIVE, REAL, Array, bad_value, gate
+from infogeo._docs import finish
 from infogeo.plot._style import BLUE, as_text, open_axes
+
+if TYPE_CHECKING:
+    import torch
+
+    from infogeo.pullback import PullbackMetric, Spectrum
+
 
 __all__ = ["ellipses", "filmstrip", "spectrum"]
 
@@ -17,7 +30,14 @@ _LINE = 12.0  # points: the height of a line of it
 _MOST_MARKS = 60
 
 
-def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
+def filmstrip(
+    points: Array,
+    *,
+    captions: Sequence[str] | None = None,
+    num_frames: int | None = None,
+    limits: tuple[float, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     r"""Show images along a path as the frames of a film, from left to right.
 
     Parameters
@@ -34,7 +54,6 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
         The values shown as white and as black, or with 3 channels as black and as full colour;
         None for the smallest and the largest.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -100,7 +119,9 @@ def filmstrip(points, *, captions=None, num_frames=None, limits=None, ax=None):
     return ax
 
 
-def spectrum(spectrum, *, label=None, color=BLUE, ax=None):
+def spectrum(
+    spectrum: Spectrum, *, label: str | None = None, color: Any = BLUE, ax: Axes | None = None
+) -> Axes:
     r"""Show the eigenvalues of a pullback metric over a batch, on a logarithmic scale.
 
     Parameters
@@ -112,7 +133,6 @@ def spectrum(spectrum, *, label=None, color=BLUE, ax=None):
     color : matplotlib colour
         Of the medians and the bands around them.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -156,14 +176,23 @@ def spectrum(spectrum, *, label=None, color=BLUE, ax=None):
     marks = "o-" if len(places) <= _MOST_MARKS else "-"
     ax.plot(places, median, marks, color=color, markersize=4.0, linewidth=1.4, label=label)
     ax.set(xlabel="place, from the largest", ylabel="eigenvalue (rad² per squared unit)")
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    steps = [1.0, 2.0, 2.5, 5.0, 10.0]
+    ax.xaxis.set_major_locator(MaxNLocator("auto", steps=steps, integer=True, min_n_ticks=1))
     open_axes(ax)
     if label is not None:
         ax.legend(frameon=False)
     return ax
 
 
-def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
+def ellipses(
+    metric: PullbackMetric,
+    xs: torch.Tensor,
+    *,
+    radius: float | None = None,
+    reach: float | None = None,
+    color: Any = BLUE,
+    ax: Axes | None = None,
+) -> Axes:
     r"""Draw how far each input of a plane can move until its prediction has moved by a radius.
 
     .. math:: \{x + v : v' G(x) \, v = \mathrm{radius}^2\}
@@ -182,7 +211,6 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
     color : matplotlib colour
         Of the ellipses.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
 
     Returns
     -------
@@ -236,7 +264,7 @@ def ellipses(metric, xs, *, radius=None, reach=None, color=BLUE, ax=None):
 # ---------------------------------------------------------------- images
 
 
-def _caption(caption, room):
+def _caption(caption: str, room: float) -> dict[str, Any]:
     """Return a caption, each of its lines in lines that fit into so many points."""
     width = max(3, int(room / (1.0 + _GAP) / _LETTER))
     lines = [as_text(line, width=width, most=3 * width) for line in str(caption).split("\n")]
@@ -246,7 +274,7 @@ def _caption(caption, room):
     }
 
 
-def _images(points):
+def _images(points: Array) -> np.ndarray:
     images = _on_host("points", points)
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.size > 0:
         return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
@@ -261,7 +289,7 @@ def _images(points):
     return images
 
 
-def _chosen(num_frames, num_images):
+def _chosen(num_frames: int | None, num_images: int) -> Sequence[int] | np.ndarray:
     if num_frames is None:
         return range(num_images)
     if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 2:
@@ -269,7 +297,7 @@ def _chosen(num_frames, num_images):
     return np.unique(np.linspace(0, num_images - 1, num_frames).round().astype(int))
 
 
-def _limits(limits, images):
+def _limits(limits: tuple[float, float] | None, images: np.ndarray) -> tuple[float, float]:
     if limits is None:
         return float(images.min()), float(images.max())
     low, high = limits
@@ -278,7 +306,7 @@ def _limits(limits, images):
     return float(low), float(high)
 
 
-def _on_host(name, values):
+def _on_host(name: str, values: Array) -> np.ndarray:
     _, array = gate(True, **{name: (REAL, values)})
     return np.asarray(_array.on_host(array))
 
@@ -286,7 +314,7 @@ def _on_host(name, values):
 # ---------------------------------------------------------------- ellipses
 
 
-def _spacing(centers):
+def _spacing(centers: np.ndarray) -> float:
     """Return the median distance of a centre from its nearest neighbour, 1 for a single one."""
     if len(centers) == 1:
         return 1.0
@@ -295,13 +323,20 @@ def _spacing(centers):
     return float(np.median(gaps.min(axis=1))) or 1.0
 
 
-def _rounded(value):
+def _rounded(value: float) -> float:
     """Return the number 1, 2 or 5 times a power of 10 that is next below."""
     power = 10.0 ** math.floor(math.log10(value))
     return max(m for m in (1.0, 2.0, 5.0) if m * power <= value * (1.0 + 1e-12)) * power
 
 
-def _curve(center, fast, slow, directions, radius, reach):
+def _curve(
+    center: np.ndarray,
+    fast: float,
+    slow: float,
+    directions: np.ndarray,
+    radius: float,
+    reach: float,
+) -> np.ndarray:
     """Return the ellipse inside the reach as points, two arcs with NaN after each.
 
     Along the slow direction from end to end, so that an ellipse without end has its points, too.
@@ -321,10 +356,13 @@ def _curve(center, fast, slow, directions, radius, reach):
     return np.concatenate([center + arcs[0], nan, center + arcs[1], nan])
 
 
-def _share_inside(fast, slow, radius, reach):
+def _share_inside(fast: float, slow: float, radius: float, reach: float) -> float:
     """Return sin^2 of the angle at which the ellipse leaves the reach; above 1 if it never does."""
     short, long_inverse = radius / fast, slow / radius
     if long_inverse * reach >= 1.0:
         return 1.0
     # short^2 (1 - s^2) + s^2 / long_inverse^2 = reach^2
     return (reach**2 - short**2) * long_inverse**2 / (1.0 - (short * long_inverse) ** 2)
+
+
+finish(globals())

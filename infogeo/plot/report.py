@@ -7,8 +7,12 @@ under a heading and `page` makes the file. All text is escaped.
 import base64
 import html
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
+from infogeo._docs import finish
 from infogeo._system.files import replacing
 
 __all__ = ["figure", "page", "paragraph", "section", "table", "to_png", "write_file"]
@@ -33,7 +37,7 @@ th:first-child, td:first-child { text-align: left; }
 """
 
 
-def paragraph(text):
+def paragraph(text: str) -> str:
     """Return a paragraph of plain text.
 
     Parameters
@@ -54,7 +58,7 @@ def paragraph(text):
     return f"<p>{html.escape(text)}</p>"
 
 
-def table(header, rows, *, caption=""):
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
     """Return a table.
 
     Parameters
@@ -94,11 +98,11 @@ def table(header, rows, *, caption=""):
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
-def _cells(tag, values):
+def _cells(tag: str, values: Iterable[object]) -> str:
     return f"<tr>{''.join(f'<{tag}>{html.escape(str(v))}</{tag}>' for v in values)}</tr>"
 
 
-def figure(png, *, caption, description):
+def figure(png: bytes, *, caption: str, description: str) -> str:
     """Return a figure whose image is inside the HTML.
 
     Parameters
@@ -136,7 +140,7 @@ def figure(png, *, caption, description):
     )
 
 
-def section(heading, *blocks):
+def section(heading: str, *blocks: str) -> str:
     """Join blocks under a heading.
 
     Parameters
@@ -160,7 +164,7 @@ def section(heading, *blocks):
     return "\n".join([f"<h2>{html.escape(heading)}</h2>", *blocks])
 
 
-def page(title, *blocks):
+def page(title: str, *blocks: str) -> str:
     """Return a whole HTML file that refers to nothing outside itself.
 
     Parameters
@@ -189,7 +193,7 @@ def page(title, *blocks):
     return "\n".join([head, *blocks, "</body>\n</html>\n"])
 
 
-def to_png(figure, *, dpi=110):
+def to_png(figure: Figure, *, dpi: float = 110) -> bytes:
     r"""Return a matplotlib figure as a PNG image.
 
     Parameters
@@ -216,7 +220,7 @@ def to_png(figure, *, dpi=110):
     return buffer.getvalue()
 
 
-def write_file(path, content):
+def write_file(path: str | Path, content: str | bytes) -> Path:
     """Write a file whole or not at all.
 
     Parameters
@@ -248,3 +252,6 @@ def write_file(path, content):
     with replacing(path) as partial:
         partial.write_bytes(data)
     return path
+
+
+finish(globals())

@@ -1,11 +1,14 @@
 """Ternary diagrams: distributions over three outcomes as points of a triangle."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from infogeo._array import PROBABILITIES, bad_value, gate
+from infogeo._array import PROBABILITIES, Array, bad_value, gate
+from infogeo._docs import finish
 from infogeo.plot._style import INK, as_text
 
 __all__ = ["simplex", "to_ternary"]
@@ -16,7 +19,7 @@ _TICK_LENGTH = 0.018
 _LABEL_WIDTH, _LABEL_LENGTH = 16, 40  # in letters: of a line, of all lines
 
 
-def to_ternary(p, *, check=True):
+def to_ternary(p: Array, *, check: bool = True) -> Array:
     r"""Cartesian coordinates of distributions over three outcomes, for `simplex`.
 
     .. math:: x = p_1 + p_2 / 2, \qquad y = \sqrt 3 \, p_2 / 2
@@ -26,7 +29,6 @@ def to_ternary(p, *, check=True):
     p : array, shape (..., 3)
         Probabilities along the last axis.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -58,13 +60,12 @@ def to_ternary(p, *, check=True):
     return xp.stack([x, y], axis=-1)
 
 
-def simplex(ax=None, *, labels=("0", "1", "2")):
+def simplex(ax: Axes | None = None, *, labels: Sequence[str] = ("0", "1", "2")) -> Axes:
     """Axes with an empty ternary diagram: the simplex of three outcomes.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a new figure.
     labels : sequence of str
         Names of the three outcomes: lower left, lower right, top. Long ones take several lines,
         very long ones lose their middle.
@@ -104,11 +105,11 @@ def simplex(ax=None, *, labels=("0", "1", "2")):
     for level in _GRID:
         _draw_level(ax, level)
     _draw_border(ax, labels)
-    ax.format_coord = _format_position
+    ax.format_coord = _format_position  # type: ignore[method-assign]
     return ax
 
 
-def _draw_border(ax, labels):
+def _draw_border(ax: Axes, labels: tuple[str, ...]) -> None:
     corners = to_ternary(np.eye(3)[[0, 1, 2, 0]])
     ax.plot(*corners.T, color=INK, linewidth=1.2, zorder=1.5, label="_border")
     places = (((0, -17), "top"), ((0, -17), "top"), ((0, 8), "bottom"))
@@ -124,7 +125,7 @@ def _draw_border(ax, labels):
         )
 
 
-def _draw_level(ax, level):
+def _draw_level(ax: Axes, level: float) -> None:
     """Draw the line on which each outcome in turn has this probability, with tick and number."""
     rest = 1.0 - level
     for outcome in range(3):
@@ -139,8 +140,10 @@ def _draw_level(ax, level):
         outward = (start - end) / rest  # a line's length is what the other two share
         tick = start + _TICK_LENGTH * outward
         ax.plot(*zip(start, tick, strict=True), color=INK, linewidth=0.8, zorder=1.5, label="_tick")
+        x, y = start + 2.6 * _TICK_LENGTH * outward
         ax.text(
-            *(start + 2.6 * _TICK_LENGTH * outward),
+            x,
+            y,
             f"{level:g}",
             color=INK,
             fontsize=9,
@@ -149,7 +152,10 @@ def _draw_level(ax, level):
         )
 
 
-def _format_position(x, y):
+def _format_position(x: float, y: float) -> str:
     top = y / _HEIGHT
     right = x - 0.5 * top
     return f"p = ({1.0 - right - top:.3f}, {right:.3f}, {top:.3f})"
+
+
+finish(globals())

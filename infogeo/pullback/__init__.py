@@ -6,6 +6,7 @@ says what the model's raw outputs stand for, `input_metrics` what its inputs are
 survive a kill, and `quantities` is what it can measure.
 """
 
+from infogeo._docs import finish
 from infogeo._system.extras import missing
 
 try:
@@ -54,3 +55,6 @@ __all__ = [
     "read_scan",
     "scan",
 ]
+
+
+finish(globals())

@@ -3,7 +3,7 @@
 import weakref
 from dataclasses import replace
 
-from infogeo.pullback._network import SampleInputs, at_sample, network_of
+from infogeo.pullback._network import SampleInputs, network_of
 
 _ROWS, _ACTIVATIONS = 2**25, 2**26  # numbers that are held at once
 
@@ -28,8 +28,9 @@ def _num_inputs(metric, x):
     except TypeError:  # a model that cannot be remembered
         known = {}
     if kind not in known:
-        network_of(metric).check_samples(x)  # which says why one alone fails
-        gradients = at_sample(metric, 0)._gradients(x[:1])
+        network = network_of(metric)
+        network.check_samples(x)  # which says why one alone fails
+        gradients = network.at_sample(0).gradients(x[:1])
         known[kind] = gradients.z.numel() * gradients.x.numel(), gradients.forward_pass.total
     rows, activations = known[kind]
     return max(1, min(_ROWS // max(1, rows), _ACTIVATIONS // max(1, activations)))

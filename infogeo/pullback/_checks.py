@@ -3,6 +3,8 @@
 import itertools
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,13 +84,14 @@ def check_pair(x0, x1, *, check):
         )
 
 
-def require_distance(head):
-    """Refuse a head that knows no distance."""
+def require_distance(head: Any) -> Callable[..., torch.Tensor]:
+    """Return the distance of a head; refuse one that knows none."""
     if head.distance is None:
         raise ValueError(
             "head must know the distance of two outputs: this Head has none. "
             "Pass Head(factor, distance=...)."
         )
+    return head.distance
 
 
 def check_gradients(rows):

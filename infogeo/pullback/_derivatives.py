@@ -78,12 +78,12 @@ class Gradients:
 
     @functools.cached_property
     def forward_pass(self):
-        """What the graph tells of the forward pass."""
+        """Return what the graph tells of the forward pass."""
         return read_graph(self.z, self.x)
 
     @property
     def num_at_once(self):
-        """How many gradients, or directions, are computed at once.
+        """Return how many gradients, or directions, are computed at once.
 
         On the way back a gradient is as large as the largest activation.
         """
@@ -122,7 +122,7 @@ def push_forward(outputs, x, v):
 
 
 def push_by_two_backwards(outputs, x, v):
-    """Return z and J v: w -> J'w is linear, and v the cotangent that pulls it back to J v."""
+    """Return z and J v, the gradient of w -> <J'w, v>, which is linear in w."""
     z = outputs(x)
     w = torch.zeros_like(z, requires_grad=True)
     pulled = pull_back(z, x, w, create_graph=True)

@@ -2,15 +2,24 @@
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogeo._array import Array, on_host
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_input, check_model, check_number
-from infogeo.pullback._network import SampleInputs, call_model, check_samples_once, refused_shape
+from infogeo.pullback._network import (
+    Inputs,
+    SampleInputs,
+    call_model,
+    check_samples_once,
+    refused_shape,
+)
 from infogeo.pullback._references import modules_in
 
 __all__ = ["check_differentiable"]
@@ -48,7 +57,14 @@ def _counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def check_differentiable(model, x, *, inputs=None, step=None, check=True):
+def check_differentiable(
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    inputs: Inputs = None,
+    step: float | None = None,
+    check: bool = True,
+) -> Kinks:
     r"""Look for kinks of a network at its inputs: where a derivative depends on the side.
 
     Each input is moved a little, forwards and backwards along a random direction. Where an
@@ -60,9 +76,7 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     model : torch.nn.Module or callable
         Maps x to raw outputs, each input for itself.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
     step : float or None
         The entries of x move by this times normal random numbers. None takes 100 eps of the dtype
         times the largest entry of each input: as near as rounding allows.
@@ -106,10 +120,9 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
     if step is not None:
         check_number("step", step)
     check_model(model)
-    inputs = SampleInputs.of(inputs)
-    inputs.check_for(len(x))
+    further = SampleInputs.of(inputs, len(x))
     if check:
-        check_samples_once(model, x, inputs)
+        check_samples_once(model, x, further)
     generator = torch.Generator().manual_seed(0)
     found = []
     for i, sample in enumerate(x.detach()):
@@ -117,7 +130,7 @@ def check_differentiable(model, x, *, inputs=None, step=None, check=True):
         size = 100.0 * torch.finfo(x.dtype).eps * scale if step is None else float(step)
         direction = torch.randn(sample.shape, generator=generator, dtype=torch.float64)
         shift = size * direction.to(sample.device, sample.dtype)
-        own = inputs.select(slice(i, i + 1))
+        own = further.select(slice(i, i + 1))
         ends = [_pieces(model, (sample + sign * shift)[None], own) for sign in (1.0, -1.0)]
         found.append(_compare(*ends))
     operations = tuple(dict.fromkeys(name for counts in found for name in counts))
@@ -244,7 +257,7 @@ class _Choice:
 
 
 def _split_at(*names_or_numbers):
-    """Pieces that end at thresholds: numbers, or arguments by name, where they are given."""
+    """Return the rule of pieces that end at thresholds: numbers, or names of arguments."""
 
     def piece(x, output, arguments):
         bounds = [arguments.get(b) if isinstance(b, str) else b for b in names_or_numbers]
@@ -276,7 +289,7 @@ def _pooling(num_axes):
 
 
 def _selection(extreme):
-    """Pieces of what picks entries along an axis, or without one the extreme of all entries."""
+    """Return the rule of what picks entries along an axis, or of all entries their extreme."""
 
     def piece(x, output, arguments):
         axis = arguments.get("dim")
@@ -372,3 +385,6 @@ _PIECES = {
     "aminmax": _both_extremes,
     "linalg_vector_norm": _norm,
 }
+
+
+finish(globals())

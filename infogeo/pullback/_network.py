@@ -6,12 +6,16 @@ which sample each of them belongs to, so that the further inputs of the model fo
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from infogeo._array import LOGITS, VECTOR, bad_value, gate
+from infogeo._docs import finish
 from infogeo.pullback import heads
 from infogeo.pullback._checks import (
     check_input,
@@ -27,6 +31,10 @@ from infogeo.pullback._references import eagerly, is_compiled
 from infogeo.pullback.heads import Head
 from infogeo.pullback.strategies import puller
 
+Inputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None
+
+_PART = 2**22  # numbers of an input batch that the model sees at once
+
 
 @dataclass(frozen=True, eq=False)
 class SampleInputs:
@@ -36,12 +44,12 @@ class SampleInputs:
     named: dict[str, torch.Tensor]
 
     @classmethod
-    def of(cls, inputs):
-        """Return the further inputs that a user gave: None, a tensor, several, or by name."""
+    def of(cls, inputs: "Inputs | SampleInputs", num_samples: int | None = None) -> "SampleInputs":
+        """Return the further inputs that a user gave, for so many samples if that is known."""
         if isinstance(inputs, cls):
             return inputs
         named = dict(inputs) if isinstance(inputs, Mapping) else {}
-        positional = () if named or inputs is None or isinstance(inputs, Mapping) else inputs
+        positional = () if inputs is None or isinstance(inputs, Mapping) else inputs
         if isinstance(positional, torch.Tensor):
             positional = (positional,)
         if not isinstance(positional, tuple | list) or not all(isinstance(n, str) for n in named):
@@ -51,11 +59,13 @@ class SampleInputs:
             )
         found = cls(tuple(positional), named)
         found._check()
+        if num_samples is not None:
+            found.check_for(num_samples)
         return found
 
     @property
     def num_samples(self):
-        """How many samples the inputs are for; 1 if they are for all."""
+        """Return how many samples the inputs are for; 1 if they are for all."""
         return max((len(value) for _, value in self.items()), default=1)
 
     def items(self):
@@ -139,6 +149,38 @@ class Network:
         with torch.no_grad():
             return self.outputs(x, samples)
 
+    def outputs_in_parts(self, x, samples=None):
+        """Return the outputs at any number of points: of many of them in several calls."""
+        size = max(1, _PART // max(1, math.prod(x.shape[1:])))
+        if len(x) <= size:
+            return self.outputs(x, samples)
+        samples = torch.arange(len(x), device=x.device) if samples is None else samples
+        parts = zip(x.split(size), samples.split(size), strict=True)
+        return torch.cat([self.outputs(*part) for part in parts])
+
+    def predictions(self, x, samples=None):
+        """Return the outputs at any number of points, without a graph."""
+        with torch.no_grad():
+            return self.outputs_in_parts(x, samples)
+
+    def predictions_along(self, paths):
+        """Return the outputs, shape (n, batch, m), at points of shape (n, batch, ...)."""
+        samples = torch.arange(paths.shape[1], device=paths.device).repeat(len(paths))
+        z = self.predictions(paths.flatten(0, 1), samples)
+        return z.reshape(*paths.shape[:2], z.shape[1])
+
+    def distances(self, z, w):
+        """Return the distances of outputs of shape (..., m), which broadcast, shape (...)."""
+        shape = torch.broadcast_shapes(z.shape, w.shape)
+        z, w = (y.expand(shape).reshape(-1, shape[-1]) for y in (z, w))
+        return self.head.distance(z, w).reshape(shape[:-1])
+
+    def at_sample(self, i):
+        """Return the network with the further inputs of one sample, for all points."""
+        if self.inputs.num_samples == 1:
+            return self
+        return dataclasses.replace(self, inputs=self.inputs.select(slice(i, i + 1)))
+
     def gradients(self, x):
         """Return the derivatives of the outputs at x, from which rows are pulled back."""
         with torch.inference_mode(False), torch.enable_grad():
@@ -208,7 +250,7 @@ def call_model(model, x, inputs, samples=None):
         raise
 
 
-def check_independent(model, x, *, inputs=None):
+def check_independent(model: Callable[..., Tensor], x: Tensor, *, inputs: Inputs = None) -> None:
     """Verify that a model treats each input by itself, and always in the same way.
 
     The model is called twice with the same inputs, and with the first one alone. Dropout, what is
@@ -221,7 +263,6 @@ def check_independent(model, x, *, inputs=None):
     x : torch.Tensor, shape (batch, ...)
         Some inputs; the first four are looked at.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
-        What the model takes beside x for each input, as for `PullbackMetric`.
 
     Raises
     ------
@@ -245,9 +286,8 @@ def check_independent(model, x, *, inputs=None):
     infogeo.BadValueError: model must treat each input by itself: ... differ ...
     """
     check_input(x, check=True)
-    inputs = SampleInputs.of(inputs)
-    inputs.check_for(len(x))
-    check_samples(lambda y, rows: call_model(model, y, inputs, rows), x)
+    further = SampleInputs.of(inputs, len(x))
+    check_samples(lambda y, rows: call_model(model, y, further, rows), x)
 
 
 def refused_shape(x, z):
@@ -274,9 +314,4 @@ def network_of(metric):
     )
 
 
-def at_sample(metric, i):
-    """Return the metric with the further inputs of one sample, for all points."""
-    inputs = SampleInputs.of(metric.inputs)
-    if inputs.num_samples == 1:
-        return metric
-    return dataclasses.replace(metric, inputs=inputs.select(slice(i, i + 1)))
+finish(globals())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_gradients
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._network import network_of
@@ -23,7 +24,6 @@ class FactorProducts:
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     gradients : Gradients
         Pulls back cotangents at x.
     """
@@ -119,7 +119,7 @@ class FactorProducts:
         return rows[..., 0], log_weights.exp().to(z.dtype)
 
     def right_vectors(self, w):
-        """Return S'w, for orthogonal images S'w normalised: they are orthonormalised in turn."""
+        """Return the images S'w of left singular vectors w, made orthonormal in their order."""
         images = self.transposed(w).double()
         lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True)
         images = images / torch.where(lengths == 0.0, 1.0, lengths)
@@ -160,7 +160,7 @@ class Ritz:
 
     @property
     def relative_error(self):
-        """The largest error relative to its value."""
+        """Return the largest error relative to its value."""
         return float((self.errors / self.values).max())
 
 
@@ -242,7 +242,7 @@ def _ritz(basis, images, num_values, step, rounding, rtol):
 
 
 def _bounds(values, residuals):
-    """Return min(r, r^2 / gap), the gap to the others less what these may be off."""
+    """Return min(r, r^2 / gap): the gap to the other values, less the residuals of those."""
     if values.shape[1] == 1:
         return residuals
     gaps = (values[:, :, None] - values[:, None]).abs() - residuals[:, None]
@@ -262,3 +262,6 @@ def squared_lengths(products, num_samples, size, generator):
         images = products.transposed(2.0 * signs.to(products.log_scale) - 1.0)
         parts.append(images.double().square().sum(-1))
     return torch.cat(parts, dim=1)
+
+
+finish(globals())

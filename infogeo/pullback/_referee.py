@@ -194,7 +194,7 @@ class _Probe:
     """A random function <u, z> of outputs at points near samples, and its gradient there."""
 
     outputs: Callable
-    is_inside: bool  # of where the model can be asked
+    is_inside: bool  # whether the points lie where the model can be asked
     x: torch.Tensor
     v: torch.Tensor
     z: torch.Tensor
@@ -204,7 +204,7 @@ class _Probe:
 
     @property
     def size(self):
-        """The length of the gradient at each sample: that of its products with random v."""
+        """The length of the gradient at each sample; its products with v are about as large."""
         return _rows_norm(self.gradient)
 
     @property

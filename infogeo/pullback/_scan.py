@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DistributedSampler,
@@ -18,23 +20,34 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from infogeo import __version__
 from infogeo._array import BadValueError, bad_value
+from infogeo._docs import finish
 from infogeo._system.progress import terminal_bar
 from infogeo._system.registry import storable
+from infogeo._system.version import __version__
 from infogeo.pullback import _parts
 from infogeo.pullback import quantities as measures
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
-from infogeo.pullback._network import SampleInputs, network_of
+from infogeo.pullback._memory import remembering
+from infogeo.pullback._network import Inputs, SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
 from infogeo.pullback.strategies import Batched, Loop, usual
 
 __all__ = ["Scan", "merge_scans", "read_scan", "scan"]
 
 
-def scan(model, loader, *, inputs=None, quantities=None, out, shard=None, progress=None):
+def scan(
+    model: Callable[..., Tensor] | PullbackMetric,
+    loader: Iterable[Any],
+    *,
+    inputs: Callable[[Any], Inputs] | None = None,
+    quantities: Mapping[str, Callable[[PullbackMetric, Tensor], Any]] | None = None,
+    out: str | Path,
+    shard: tuple[int, int] | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> "Scan":
     r"""Measure every input of a data set, and keep the results in a folder.
 
     Each batch is written when it is done. A scan that was stopped, or killed, goes on where it
@@ -127,7 +140,7 @@ def scan(model, loader, *, inputs=None, quantities=None, out, shard=None, progre
     return read_scan(folder)
 
 
-def read_scan(folder):
+def read_scan(folder: str | Path) -> "Scan":
     """Return the results of a scan, finished or not.
 
     Parameters
@@ -165,7 +178,7 @@ def read_scan(folder):
     return Scan(path, tuple(missing), settings)
 
 
-def merge_scans(folders, out):
+def merge_scans(folders: Sequence[str | Path], out: str | Path) -> "Scan":
     """Bring together what processes without a common folder have scanned.
 
     Parameters
@@ -231,11 +244,11 @@ class Scan:
     settings: dict
 
     @property
-    def names(self):
-        """The names of the columns, in the order in which the quantities were given."""
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the columns, in the order in which the quantities were given."""
         return tuple(self.settings["quantities"])
 
-    def column(self, name):
+    def column(self, name: str) -> np.ndarray:
         """Return one quantity for all inputs, in their order.
 
         Parameters
@@ -265,7 +278,7 @@ class Scan:
             )
         return np.concatenate([columns[name] for _, columns in self.parts()])
 
-    def parts(self):
+    def parts(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Iterate over the batches that are there, so that memory holds one at a time.
 
         Yields
@@ -318,7 +331,7 @@ def _measure(metric, quantities, x, number):
 def _columns(metric, quantities, x):
     """Return all quantities at a batch, computed in the same way in every run.
 
-    Which strategy a measurement finds to be the fastest varies, and the last digits with it.
+    Which strategy is found to be the fastest varies from run to run, and so do the last digits.
     """
     if metric.strategy is None:
         metric = replace(metric, strategy=usual(metric.model))
@@ -334,8 +347,8 @@ def _columns(metric, quantities, x):
 
 def _columns_of_block(metric, x, quantities):
     """Return all quantities at as many inputs as fit into memory."""
-    metric = _remembering(metric)
-    values = {name: quantity(metric, x) for name, quantity in quantities.items()}
+    with remembering():
+        values = {name: quantity(metric, x) for name, quantity in quantities.items()}
     return {name: _to_numpy(name, value, len(x)) for name, value in values.items()}
 
 
@@ -358,38 +371,6 @@ def _device_of(model, x):
     parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
     parameter = next(parameters, None)
     return x.device if parameter is None else parameter.device
-
-
-class _Remembering(PullbackMetric):
-    """The metric, whose factor at a batch is computed once for all quantities."""
-
-    def scaled_factor(self, x):
-        factor = super().scaled_factor(x)
-        return replace(factor, rows=factor.rows.clone())  # a quantity may change it
-
-    def _gradients(self, x):
-        return self._known("gradients", x, super()._gradients)
-
-    def _factor_from(self, gradients):
-        return self._known("factor", gradients, super()._factor_from)
-
-    def _triangle(self, x):
-        return self._known("triangle", x, super()._triangle)
-
-    def _known(self, name, argument, function):
-        """Return what a function makes of an argument, from last time if it is the same one."""
-        known = self.__dict__.get(f"_known_{name}")
-        if known is None or known[0] is not argument:
-            known = (argument, function(argument))
-            self.__dict__[f"_known_{name}"] = known
-        return known[1]
-
-
-def _remembering(metric):
-    if type(metric) is not PullbackMetric:
-        return metric
-    fields = (field.name for field in dataclasses.fields(metric) if field.init)
-    return _Remembering(**{name: getattr(metric, name) for name in fields})
 
 
 # ---------------------------------------------------------------- arguments
@@ -578,3 +559,6 @@ def _take_over(source, target):
                 f"{source} and {target} must hold results for the same inputs: batch {number} "
                 "was another one. Scan the same files on all machines."
             )
+
+
+finish(globals())

@@ -12,6 +12,9 @@ from infogeo import _array
 from infogeo._array import Array
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_gradients, check_input
+from infogeo.pullback._derivatives import apply_head
+from infogeo.pullback._memory import remembered
+from infogeo.pullback._network import network_of
 
 
 @storable("ScaledFactor")
@@ -76,17 +79,41 @@ class Measuring:
         return torch.stack([lengths_of(rows), *known]).amax(0)
 
 
-def relative_factor(metric, x):
-    """Return the factor of a metric in orthonormal frames of its input metric, not to be changed.
+@remembered
+def gradients_at(metric, x):
+    """Return the derivatives of the outputs of a metric's network at x."""
+    return network_of(metric).gradients(x)
 
-    `origin` stays in proportion to the rows.
+
+@remembered
+def factor_from(metric, gradients):
+    """Return the factor of a metric where these are the derivatives of the outputs.
+
+    Others may be given the same factor, which is not to be changed.
     """
+    measuring = Measuring(gradients)
+    with torch.inference_mode(False), torch.enable_grad():
+        rows, log_scales = apply_head(metric.head, gradients.z.detach(), measuring)
+    if metric.check:
+        check_gradients(rows)
+    origin, eps = measuring.origin(rows), gradients.forward_pass.eps
+    return MeasuredFactor(rows, log_scales, metric.temperature, origin, eps)
+
+
+def relative_factor(metric, x):
+    """Return the factor of a metric at x in orthonormal frames of its input metric."""
     check_input(x, check=metric.check)
-    return relative(metric, x, metric._factor_from(metric._gradients(x)))
+    return relative(metric, x, factor_from(metric, gradients_at(metric, x)))
+
+
+@remembered
+def relative_triangle(metric, x):
+    """Return the triangle of the factor in orthonormal frames of the input metric."""
+    return triangle_alone(relative_factor(metric, x))
 
 
 def relative(metric, x, factor):
-    """Return a factor in orthonormal frames of the input metric."""
+    """Return a factor in orthonormal frames of the input metric: `origin` stays in proportion."""
     if metric.check:
         metric.input_metric.check_points(x)
     rows = metric.input_metric.pull(x.detach().to(factor.rows.dtype), factor.rows)
@@ -128,7 +155,7 @@ class Triangle:
 
     @property
     def directions(self):
-        """The columns, 0 without a weight, scaled so that their rounding is eps for all."""
+        """The columns, scaled so that the rounding of each is eps; 0 where the weight is 0."""
         is_masked = np.isneginf(self.log_scales)[:, None, :]
         return np.where(is_masked, 0.0, self.columns * self.clarity[:, None, :])
 

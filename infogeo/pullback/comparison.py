@@ -17,9 +17,12 @@ most the distance of their inputs.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_number
 from infogeo.pullback._spectrum import (
     log_eigenvalues,
@@ -29,6 +32,10 @@ from infogeo.pullback._spectrum import (
     triangle_alone,
 )
 
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
+
 __all__ = [
     "is_gradient_norm_preserving",
     "is_locally_lipschitz",
@@ -37,7 +44,7 @@ __all__ = [
 ]
 
 
-def lipschitz_constant_at(metric, x):
+def lipschitz_constant_at(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return the local Lipschitz constant, the largest singular value of the network at x.
 
     .. math:: \max_v \frac{|v|_{f^*g}}{|v|_h} = \sqrt{\lambda_1}
@@ -45,9 +52,7 @@ def lipschitz_constant_at(metric, x):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -71,15 +76,15 @@ def lipschitz_constant_at(metric, x):
     return _singular_values(metric, x)[0][:, 0]
 
 
-def is_locally_lipschitz(metric, x, *, constant=1.0, rtol=None):
+def is_locally_lipschitz(
+    metric: "PullbackMetric", x: Tensor, *, constant: float = 1.0, rtol: float | None = None
+) -> Tensor:
     r"""Return whether the local Lipschitz constant of the network is at most `constant`.
 
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     constant : float
         The bound.
     rtol : float or None
@@ -114,7 +119,7 @@ def is_locally_lipschitz(metric, x, *, constant=1.0, rtol=None):
     return values[:, 0] <= constant * (1.0 + _tolerance(rtol, values, dimension, eps))
 
 
-def isometry_defect(metric, x):
+def isometry_defect(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return how far the network is from a partial isometry: its nonzero stretches from 1.
 
     .. math:: \max_{s_i > 0} |s_i - 1|
@@ -122,9 +127,7 @@ def isometry_defect(metric, x):
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -166,15 +169,15 @@ def isometry_defect(metric, x):
     return torch.where(is_seen, (values - 1.0).abs(), 0.0).amax(-1)
 
 
-def is_gradient_norm_preserving(metric, x, *, rtol=None):
+def is_gradient_norm_preserving(
+    metric: "PullbackMetric", x: Tensor, *, rtol: float | None = None
+) -> Tensor:
     r"""Return whether all r singular values of the network are 1.
 
     Parameters
     ----------
     metric : PullbackMetric
-        The network with its head and its input metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     rtol : float or None
         By how much the values may differ from 1; None for the rounding of gradients,
         32 sqrt(r) eps of their dtype.
@@ -238,3 +241,11 @@ def _tolerance(rtol, values, dimension, eps):
         return torch.as_tensor(rounding_of(num_rows, eps)).expand_as(num_rows)
     check_number("rtol", rtol)
     return torch.full_like(values[:, 0], rtol)
+
+
+finish(
+    globals(),
+    {
+        "metric : PullbackMetric": "The network with its head and its input metric.",
+    },
+)

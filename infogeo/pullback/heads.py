@@ -10,21 +10,29 @@ decision.
 - ``normal``: means and then log stds, sum (dmu_i^2 + 2 dsigma_i^2) / sigma_i^2, no constant.
 - ``normal_fixed_std(std)``: means, sum (dz_i / sigma_i)^2, constant 1 / min std.
 - ``poisson``: logarithms of rates, sum exp(z_i) dz_i^2, no constant.
+- ``of_space(space, to_point)``: parameters of the points of any space.
 - ``product(*parts)``: the outputs of its parts in turn, the sum of theirs, the largest constant.
 """
+
+from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from array_api_compat import torch as xp
 
-from infogeo import _array, logits
+from infogeo import _array, _spaces, _sphere, logits
 from infogeo import normal as normals
 from infogeo._array import bad_value
+from infogeo._docs import finish
+from infogeo._points import Points, fields, make
+from infogeo.manifolds import poisson as poissons
 from infogeo.pullback._derivatives import apply_head
+from infogeo.typing import Array
 
 __all__ = [
     "Head",
@@ -32,6 +40,7 @@ __all__ = [
     "categorical",
     "normal",
     "normal_fixed_std",
+    "of_space",
     "poisson",
     "product",
 ]
@@ -164,7 +173,7 @@ def _categorical_distance(z, w):
 def _categorical_boundary_distance(z):
     """Return 2 arcsin((sqrt p_1 - sqrt p_2) / sqrt 2): the nearest tie is with the runner-up."""
     _check_num_classes(z)
-    return 2.0 * torch.asin(_array.boundary_sine(z, xp))
+    return 2.0 * torch.asin(_sphere.boundary_sine(z, xp))
 
 
 def _check_num_classes(z):
@@ -192,22 +201,172 @@ categorical = _head(
 """Logits of a categorical distribution: p = softmax(z)."""
 
 
+# ---------------------------------------------------------------- from the parameters of a space
+
+
+def _of_raw(raw, advice="", **properties):
+    """Build the head of independent points, with all first parameters before all second ones."""
+    functions = (_raw_scaled_factor, _raw_distance, _raw_geodesic)
+    scaled_factor, distance, geodesic = (functools.partial(f, raw, advice) for f in functions)
+    return _head(scaled_factor, distance, geodesic=geodesic, **properties)
+
+
+def _parameters(raw, advice, z):
+    if z.shape[-1] % len(raw.names):
+        raise bad_value(
+            "model",
+            f"return {' and then as many '.join(raw.names)}",
+            f"its output has shape {tuple(z.shape)}",
+            advice,
+        )
+    return z.chunk(len(raw.names), dim=-1)
+
+
+def _raw_scaled_factor(raw, advice, z, derivative):
+    log_lengths = raw.log_lengths(_parameters(raw, advice, z), xp)
+    return _diagonal(torch.cat(log_lengths, dim=-1), derivative)
+
+
+def _raw_distance(raw, advice, z, w):
+    """Return the root of the sum of squares; inf where the distance of one component overflows."""
+    parts = raw.distance(*(_parameters(raw, advice, y) for y in (z, w)), xp)
+    is_finite = parts.amax(-1, keepdim=True) < math.inf
+    return _array.norm(torch.where(is_finite, parts, 0.0), xp).where(is_finite[..., 0], math.inf)
+
+
+def _raw_geodesic(raw, advice, z, w, t):
+    ends = (_parameters(raw, advice, y) for y in (z, w))
+    return torch.cat(raw.geodesic(*ends, t, xp), dim=-1)
+
+
+def of_space(
+    space: Any,
+    to_point: Callable[[torch.Tensor], Any] | None = None,
+    from_point: Callable[[Any], torch.Tensor] | None = None,
+) -> Head:
+    r"""Return the head of outputs that are parameters of the points of a space.
+
+    .. math:: |dz|^2 = \textstyle\sum_k g_{f(z)}(df_k, df_k), \qquad
+              d(z, w) = \sqrt{\textstyle\sum_k d(f_k(z), f_k(w))^2}
+
+    Parameters
+    ----------
+    space : module, object or name
+        A space with a distance and an inner product: `infogeo.manifolds.poisson`, "normal".
+    to_point : callable or None
+        ``to_point(z) -> point``: the points f(z) of outputs of shape (batch, m), differentiable. Of
+        batch shape (batch,), or (batch, k) for k independent components. None: the parameters
+        that the space itself declares as those of a network, which know no overflow.
+    from_point : callable or None
+        ``from_point(point) -> z``: the way back. Without it the head knows no geodesics.
+
+    Returns
+    -------
+    Head
+        With the factor and the distance of the space. Its Lipschitz constant is not known, but for
+        the parameters that the space declares, which have none.
+
+    Raises
+    ------
+    TypeError
+        A space without a distance or an inner product; a space that declares no parameters of a
+        network, without a function; points that are objects in a space that does not declare the
+        class of their tangent vectors.
+
+    Notes
+    -----
+    The factor is the symmetric root of the Fisher information of z, from derivatives of to_point
+    along all outputs. Its error is that of the root of a matrix: the smallest of its singular
+    values are known to the root of the rounding of the largest. The heads of this module have
+    factors of their own without that loss.
+
+    Examples
+    --------
+    Rates that are the softplus of the outputs:
+
+    >>> import torch
+    >>> from infogeo.manifolds import Poisson
+    >>> from infogeo.pullback import PullbackMetric, heads
+    >>> head = heads.of_space("poisson", lambda z: Poisson(torch.nn.functional.softplus(z)))
+    >>> metric = PullbackMetric(lambda x: x, head)
+    >>> z = torch.tensor([[0.0]], dtype=torch.float64)
+    >>> metric.matrix(z) * torch.log(torch.tensor(2.0)) * 4.0
+    tensor([[[1.0000]]], dtype=torch.float64)
+    """
+    space = _spaces.with_distance(space)
+    if to_point is None:
+        raw = getattr(space, "RAW", None)
+        if raw is None:
+            raise TypeError(
+                "to_point must be a function that makes points of outputs: "
+                f"{_spaces.title_of(space)} declares no parameters of a network."
+            )
+        return _of_raw(raw, lipschitz_constant=math.inf)
+    _spaces.verb(space, "inner_product")
+    name, geodesic = _spaces.name_of(space), None  # a module cannot be pickled
+    if from_point is not None:
+        geodesic = functools.partial(_geodesic_of_points, name, to_point, from_point)
+    return Head(
+        functools.partial(_factor_of_points, name, to_point),
+        functools.partial(_distance_of_points, name, to_point),
+        geodesic=geodesic,
+    )
+
+
+def _factor_of_points(name, to_point, z):
+    """Return the symmetric root of the matrix of inner products of the derivatives of to_point."""
+    space = _spaces.resolve(name)
+    point = to_point(z)
+    is_object = isinstance(point, Points)
+    if is_object and not hasattr(space, "TANGENTS"):
+        raise TypeError("space must declare TANGENTS, the class of its tangent vectors.")
+
+    def arrays(y):
+        return tuple(fields(to_point(y))) if is_object else (to_point(y),)
+
+    def along(direction):
+        return torch.func.jvp(arrays, (z,), (direction.expand_as(z),))[1]
+
+    directions = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    moved = [torch.stack(column) for column in zip(*map(along, directions), strict=True)]
+    u, v = ([x.unsqueeze(axis) for x in moved] for axis in (0, 1))
+    if is_object:
+        u, v = (make(space.TANGENTS, *x) for x in (u, v))
+    else:
+        (u,), (v,) = u, v
+    information = _spaces.verb(space, "inner_product")(point, u, v, check=False)
+    if information.ndim > 3:
+        information = information.flatten(3).sum(-1)
+    values, vectors = torch.linalg.eigh(information.movedim(-1, 0))
+    return values.clamp(min=0.0).sqrt()[..., None] * vectors.mT
+
+
+def _distance_of_points(name, to_point, z, w):
+    d = _spaces.resolve(name).fisher_rao_distance(to_point(z), to_point(w), check=False)
+    return d if d.ndim == 1 else _array.norm(d.flatten(1), xp)
+
+
+def _geodesic_of_points(name, to_point, from_point, z, w, t):
+    geodesic = _spaces.verb(_spaces.resolve(name), "fisher_rao_geodesic")
+    return from_point(geodesic(to_point(z), to_point(w), t, check=False))
+
+
 # ---------------------------------------------------------------- labels, each for itself
 
 
-def _bernoulli_scaled_factor(z, derivative):
-    """Return the rows dz_i with the logarithms of sqrt(p_i (1 - p_i)) = 1 / (2 cosh(z_i / 2))."""
-    size = z.abs()
-    return _diagonal(-0.5 * size - torch.log1p(torch.exp(-size)), derivative)
+def _bernoulli_log_lengths(z, xp):
+    """Return the logarithm of sqrt(p (1 - p)) = 1 / (2 cosh(z / 2))."""
+    size = xp.abs(z[0])
+    return (-0.5 * size - xp.log1p(xp.exp(-size)),)
 
 
-def _bernoulli_distance(z, w):
-    return _array.norm(logits.fisher_rao_distance(_pair(z), _pair(w), check=False), xp)
+def _bernoulli_distance(z, w, xp):
+    return logits.fisher_rao_distance(_pair(z[0]), _pair(w[0]), check=False)
 
 
-def _bernoulli_geodesic(z, w, t):
-    path = logits.fisher_rao_geodesic(_pair(z), _pair(w), t, check=False)
-    return path[..., 1] - path[..., 0]
+def _bernoulli_geodesic(z, w, t, xp):
+    path = logits.fisher_rao_geodesic(_pair(z[0]), _pair(w[0]), t, check=False)
+    return (path[..., 1] - path[..., 0],)
 
 
 def _pair(z):
@@ -224,12 +383,12 @@ def _bernoulli_boundary_distance(z):
     return 2.0 * torch.atan(torch.tanh(0.25 * z.abs().amin(-1)))
 
 
-bernoulli = _head(
-    _bernoulli_scaled_factor,
-    _bernoulli_distance,
+bernoulli = _of_raw(
+    _spaces.RawParameters(
+        ("logits",), _bernoulli_log_lengths, _bernoulli_distance, _bernoulli_geodesic
+    ),
     boundary_distance=_bernoulli_boundary_distance,
     lipschitz_constant=0.5,
-    geodesic=_bernoulli_geodesic,
 )
 """A logit for each of m labels that hold or not independently: p = sigmoid(z)."""
 
@@ -237,66 +396,15 @@ bernoulli = _head(
 # ---------------------------------------------------------------- numbers and counts
 
 
-def _normal_scaled_factor(z, derivative):
-    """Return the rows dmu_i and dlog s_i with the logarithms of 1 / s_i and sqrt 2."""
-    _, log_std = _means_and_log_stds(z)
-    return _diagonal(
-        torch.cat([-log_std, torch.full_like(log_std, 0.5 * math.log(2.0))], dim=-1), derivative
-    )
-
-
-def _normal_distance(z, w):
-    r"""Return the root of the sum of squares of the hyperbolic distances of the components.
-
-    With l the difference of the log stds and g their mean, the distance of one component is
-    2 sqrt2 arcsinh(hypot(sinh(l / 2), dmu exp(-g) / sqrt 8)). No std is formed: where the terms
-    reach exp(20), the larger one is taken out, and arcsinh x is log 2x to rounding.
-    """
-    (mean_z, log_z), (mean_w, log_w) = _means_and_log_stds(z), _means_and_log_stds(w)
-    step = (mean_z - mean_w).abs()
-    half, level = 0.5 * (log_z - log_w).abs(), 0.5 * (log_z + log_w)
-    log_step = torch.where(step > 0.0, step, 1.0).log()
-    t = torch.where(step > 0.0, log_step - level, half).maximum(half)
-    is_far = t > 20.0
-    t = torch.where(is_far, t, 0.0)
-    root = torch.where(step > 0.0, 0.5 * (-level - t), 0.0).exp()
-    across = root * (root * step) / math.sqrt(8.0)
-    along = -0.5 * torch.expm1(-2.0 * half) * torch.exp(half - t)
-    scaled = _array.norm(torch.stack([across, along], dim=-1), xp)
-    arc = torch.where(is_far, t + torch.where(is_far, 2.0 * scaled, 1.0).log(), scaled.asinh())
-    return _array.norm(2.0 * math.sqrt(2.0) * arc, xp)
-
-
-def _normal_geodesic(z, w, t):
-    """Return semicircles of the half-plane; stds in the widest dtype, where their range is."""
-    wide = _array.widest_dtype(z, xp)
-    ends = (_means_and_log_stds(y.to(wide)) for y in (z, w))
-    a, b = (normals.Normal(mean, log_std.exp(), check=False) for mean, log_std in ends)
-    path = normals.fisher_rao_geodesic(a, b, t.to(wide), check=False)
-    return torch.cat([path.mean, path.std.log()], dim=-1).to(z.dtype)
-
-
-def _means_and_log_stds(z):
-    if z.shape[-1] % 2:
-        raise bad_value(
-            "model",
-            "return means and then as many logarithms of standard deviations",
-            f"its output has shape {tuple(z.shape)}",
-            "If the standard deviations are known, use heads.normal_fixed_std(std).",
-        )
-    return z.chunk(2, dim=-1)
-
-
-normal = _head(
-    _normal_scaled_factor,
-    _normal_distance,
+normal = _of_raw(
+    normals.RAW,
+    "If the standard deviations are known, use heads.normal_fixed_std(std).",
     lipschitz_constant=math.inf,
-    geodesic=_normal_geodesic,
 )
 """Means and logarithms of the standard deviations of independent normals: z = (mu, log s)."""
 
 
-def normal_fixed_std(std):
+def normal_fixed_std(std: Array) -> Head:
     r"""Return the head of regression: means of independent normals with known deviations.
 
     .. math:: |dz|^2 = \textstyle\sum_i (dz_i / \sigma_i)^2, \qquad
@@ -360,30 +468,7 @@ def _of_outputs(std, z):
     return std.to(z)
 
 
-def _poisson_scaled_factor(z, derivative):
-    return _diagonal(0.5 * z, derivative)
-
-
-def _poisson_distance(z, w):
-    """Return the distance of the points 2 sqrt(rate), in which the metric is flat."""
-    decrease = -2.0 * _array.expm1(-0.5 * (z - w).abs(), xp)
-    steps = _array.times_exp(decrease, 0.5 * torch.maximum(z, w), xp)
-    is_finite = steps.amax(-1, keepdim=True) < math.inf
-    return _array.norm(torch.where(is_finite, steps, 0.0), xp).where(is_finite[..., 0], math.inf)
-
-
-def _poisson_geodesic(z, w, t):
-    """Return the straight line between the roots of the rates."""
-    t = t[:, None, None]
-    return 2.0 * torch.logaddexp(0.5 * z + torch.log1p(-t), 0.5 * w + t.log())
-
-
-poisson = _head(
-    _poisson_scaled_factor,
-    _poisson_distance,
-    lipschitz_constant=math.inf,
-    geodesic=_poisson_geodesic,
-)
+poisson = _of_raw(poissons.SPACE.RAW, lipschitz_constant=math.inf)
 """Logarithms of the rates of independent Poisson distributions: rate = exp(z)."""
 
 
@@ -410,7 +495,7 @@ class _Part:
         )
 
 
-def product(*parts):
+def product(*parts: tuple[Head, int]) -> Head:
     r"""Return the head of outputs that stand for several things, independent given the input.
 
     .. math:: |dz|^2 = \textstyle\sum_k |dz_k|_k^2, \qquad
@@ -448,7 +533,7 @@ def product(*parts):
     if not parts:
         raise bad_value("parts", "hold at least one (Head, number of outputs)", "there are none")
     known = [head for head, _ in parts]
-    constants = [head.lipschitz_constant for head in known]
+    constants = [h.lipschitz_constant for h in known if h.lipschitz_constant is not None]
     return Head(
         functools.partial(_factor, functools.partial(_product_scaled_factor, parts)),
         functools.partial(_product_distance, parts) if all(h.distance for h in known) else None,
@@ -456,7 +541,7 @@ def product(*parts):
         functools.partial(_product_boundary_distance, parts)
         if any(h.boundary_distance for h in known)
         else None,
-        None if None in constants else max(constants),
+        max(constants) if len(constants) == len(known) else None,
         all(h.allows_masks for h in known),
         functools.partial(_product_geodesic, parts) if all(h.geodesic for h in known) else None,
     )
@@ -521,3 +606,6 @@ def _product_boundary_distance(parts, z):
         if head.boundary_distance is not None
     ]
     return torch.stack(distances, dim=-1).amin(-1)
+
+
+finish(globals())

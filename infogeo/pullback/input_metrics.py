@@ -7,21 +7,27 @@ to a metric of the inputs. It is Euclidean unless an `InputMetric` says otherwis
 - ``diagonal(weights)``, ``full(matrix)``: weights, or a matrix, constant or a function of x.
 - ``bernoulli``: an entry is the probability of a white pixel; flat.
 - ``categorical``: the entries are the probabilities of one outcome each; curvature +1/4.
+- ``of_space(space)``: an entry is a point of a space, such as the rate of a Poisson distribution.
 - ``normal``: x[:, 0] holds means and x[:, 1] standard deviations; curvature -1/2 for each pair.
 """
+
+from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from array_api_compat import torch as xp
 
-from infogeo import _array, simplex
+from infogeo import _array, _points, _spaces, simplex
 from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
+from infogeo.typing import Array
 
 __all__ = [
     "InputMetric",
@@ -31,6 +37,7 @@ __all__ = [
     "euclidean",
     "full",
     "normal",
+    "of_space",
 ]
 
 
@@ -71,17 +78,14 @@ class InputMetric:
     distance: Callable | None = None
     require: Callable | None = None
 
-    def norm(self, x, v, *, check=True):
+    def norm(self, x: torch.Tensor, v: torch.Tensor, *, check: bool = True) -> torch.Tensor:
         r"""Return the length of tangent vectors, sqrt(v' h(x) v).
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         v : torch.Tensor, shape (batch, ...)
-            One tangent vector at each input.
         check : bool
-            Verify the values. Shapes and dtypes are always verified.
 
         Returns
         -------
@@ -108,13 +112,12 @@ class InputMetric:
         is_infinite = torch.isinf(w).any(-1)
         return _array.norm(w, xp).where(~is_infinite, math.inf)
 
-    def check_points(self, x, name="x"):
+    def check_points(self, x: torch.Tensor, name: str = "x") -> None:
         """Raise a ValueError if x holds something else than points of this space.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         name : str
             What to call them.
 
@@ -158,7 +161,7 @@ def _by_roots(roots, **properties):
     return InputMetric(*functions, **properties)
 
 
-def diagonal(weights):
+def diagonal(weights: Array) -> InputMetric:
     r"""Return the metric of weighted squares, h = diag(weights).
 
     Parameters
@@ -211,7 +214,7 @@ def _require_size(size, name_of_size, name, x):
         )
 
 
-def full(matrix):
+def full(matrix: Any) -> InputMetric:
     r"""Return the metric of a symmetric positive definite matrix h.
 
     Parameters
@@ -347,28 +350,97 @@ corners, which no differentiable path leaves at a finite speed in x: they do not
 """
 
 
-def _normal_roots(x):
-    _, std = x.flatten(1).chunk(2, dim=1)
-    return torch.cat([std, std / math.sqrt(2.0)], dim=1)
+def of_space(space: Any) -> InputMetric:
+    r"""Return the metric of inputs whose entries are points of a space, independent of each other.
+
+    .. math:: |v|^2 = \textstyle\sum_i g_{x_i}(v_i, v_i), \qquad
+              d(x, y) = \sqrt{\textstyle\sum_i d(x_i, y_i)^2}
+
+    Parameters
+    ----------
+    space : module, object or name
+        A space whose points are objects with orthogonal coordinates: "normal", "poisson".
+
+    Returns
+    -------
+    InputMetric
+        Of inputs of shape (batch, ...) if a point has one field, as the rate of "poisson"; else the
+        fields lie along axis 1, in the order of the constructor.
+
+    Raises
+    ------
+    TypeError
+        A space of other points.
+
+    Examples
+    --------
+    Pixels that count photons:
+
+    >>> import torch
+    >>> from infogeo.pullback import input_metrics
+    >>> photons = input_metrics.of_space("poisson")
+    >>> photons.distance(torch.tensor([[4.0, 0.0]]), torch.tensor([[9.0, 4.0]]))
+    tensor([4.4721])
+    """
+    space = _spaces.with_distance(space)
+    kind = getattr(space, "POINTS", None)
+    if not (getattr(space, "ORTHOGONAL", False) and hasattr(space, "TANGENTS")):
+        raise TypeError(
+            "space must have points that are objects with orthogonal coordinates (ORTHOGONAL, "
+            f"TANGENTS): got {_spaces.title_of(space)}. Use input_metrics.full, or categorical "
+            "for probabilities."
+        )
+    name = _spaces.name_of(space)  # a module cannot be pickled
+    return _by_roots(
+        functools.partial(_roots_of_points, name),
+        distance=functools.partial(_distance_of_points, name),
+        require=functools.partial(_require_points, kind),
+    )
 
 
-def _normal_distance(x0, x1):
-    points = (normals.Normal(*x.flatten(1).chunk(2, dim=1), check=False) for x in (x0, x1))
-    return normals.diagonal_fisher_rao_distance(*points, check=False)
+def _fields(kind, x):
+    """Return the fields of a point for each entry, shape (batch, n) each."""
+    num_fields = len(kind.rules)
+    return x.flatten(1).chunk(num_fields, dim=1)
 
 
-def _require_means_and_stds(name, x):
-    if x.shape[1] != 2:
+def _roots_of_points(name, x):
+    """Return 1 over the Fisher lengths of the unit vectors, 0 at an edge of the space."""
+    space = _spaces.resolve(name)
+    arrays = _fields(space.POINTS, x)
+    point, one = _points.make(space.POINTS, *arrays), torch.ones_like(arrays[0])
+    lengths = []
+    for direction in torch.eye(len(arrays), dtype=x.dtype, device=x.device):
+        unit = _points.make(space.TANGENTS, *(part * one for part in direction))
+        lengths.append(_spaces.verb(space, "norm")(point, unit, check=False))
+    return 1.0 / torch.cat(lengths, dim=1)
+
+
+def _distance_of_points(name, x0, x1):
+    space = _spaces.resolve(name)
+    points = (_points.make(space.POINTS, *_fields(space.POINTS, x)) for x in (x0, x1))
+    return _array.norm(space.fisher_rao_distance(*points, check=False), xp)
+
+
+def _require_points(kind, name, x):
+    names = list(kind.rules)
+    if len(names) == 1:
+        gate(True, **{name: (kind.rules[names[0]], x)})
+        return
+    places = [f"{name}[:, {i}]" for i in range(len(names))]
+    if x.shape[1] != len(names):
+        held = " and ".join(f"{n}s in {place}" for n, place in zip(names, places, strict=True))
         raise bad_value(
             name,
-            f"hold means in {name}[:, 0] and standard deviations in {name}[:, 1]",
+            f"hold {held}",
             f"its shape is {tuple(x.shape)}",
-            "Use torch.stack([mean, std], dim=1).",
+            f"Use torch.stack([{', '.join(names)}], dim=1).",
         )
-    gate(True, **{f"{name}[:, 1]": (POSITIVE, x[:, 1])})
+    for i, rule in enumerate(kind.rules.values()):
+        gate(True, **{places[i]: (rule, x[:, i])})
 
 
-normal = _by_roots(_normal_roots, distance=_normal_distance, require=_require_means_and_stds)
+normal = of_space(normals)
 r"""Each pixel is a normal distribution, inputs have shape (batch, 2, ...): means, stds.
 
 The metric is h = sum_i (dmean_i^2 + 2 dstd_i^2) / std_i^2, a product of hyperbolic planes.
@@ -384,8 +456,7 @@ def _reflection(x):
     It exchanges -sqrt(x) with the first unit vector, so that its other columns are an orthonormal
     basis of the tangent space of the sphere at sqrt(x). Nothing cancels in u = sqrt(x) + e_1.
     """
-    root = x.flatten(1).sqrt()
-    root = root / root.norm(dim=1, keepdim=True)  # a sum of 1 is one up to rounding
+    root = simplex.SPHERE.unit_vectors(x.flatten(1), xp)
     u = root.clone()
     u[:, 0] += 1.0
     return root[:, None], u[:, None], u[:, None, :1]
@@ -444,3 +515,6 @@ r"""The entries of an input are the probabilities of one outcome each: h = diag 
 Tangent vectors have sum 0, so that there are d - 1 directions. A photon of the image falls on
 pixel i with probability x_i.
 """
+
+
+finish(globals())

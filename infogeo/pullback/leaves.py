@@ -12,16 +12,23 @@ SIAM J. Imaging Sci. 15, 2022.
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_count, check_input, check_pair, require_distance
-from infogeo.pullback._network import at_sample, network_of
+from infogeo.pullback._lift import move_to_output
+from infogeo.pullback._network import network_of
 from infogeo.pullback._spectrum import relative_factor, triangle_of
-from infogeo.pullback.paths import distances, move_to_output, outputs, outputs_along
+
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
 
 __all__ = ["horizontal", "kernel_walk", "leaf_curvature", "leaf_path", "vertical"]
 
@@ -70,15 +77,13 @@ class LeafPath:
     remainder: Array
 
 
-def horizontal(self, x, v):
+def horizontal(self: "PullbackMetric", x: Tensor, v: Tensor) -> Tensor:
     r"""Return the part of tangent vectors that moves the prediction: orthogonal to the kernel.
 
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     v : torch.Tensor, shape (batch, ...)
-        One tangent vector at each input.
 
     Returns
     -------
@@ -109,15 +114,13 @@ def horizontal(self, x, v):
     return _horizontal(self, x, v)
 
 
-def vertical(self, x, v):
+def vertical(self: "PullbackMetric", x: Tensor, v: Tensor) -> Tensor:
     r"""Return the part of tangent vectors that the prediction does not see: in the kernel of G.
 
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     v : torch.Tensor, shape (batch, ...)
-        One tangent vector at each input.
 
     Returns
     -------
@@ -141,7 +144,9 @@ def vertical(self, x, v):
     return _vertical(self, x, v)
 
 
-def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
+def kernel_walk(
+    self: "PullbackMetric", x: Tensor, v: Tensor, *, num_steps: int = 20, num_corrections: int = 2
+) -> KernelWalk:
     r"""Walk from inputs among those that the network cannot tell from them.
 
     .. math:: \dot x = P_{\ker G(x)} \, v
@@ -192,22 +197,26 @@ def kernel_walk(self, x, v, *, num_steps=20, num_corrections=2):
     if num_corrections != 0:
         check_count("num_corrections", num_corrections)
     require_distance(self.head)
-    x, v = x.detach(), v.detach()
-    start, points = outputs(self, x), [x]
+    x, v, network = x.detach(), v.detach(), network_of(self)
+    start, points = network.predictions(x), [x]
     for _ in range(num_steps):
         step = _vertical(self, points[-1], v)
         if len(points) == 1:
             _check_vertical(step, v)
-        points.append(
-            move_to_output(
-                self, points[-1] + step / num_steps, start, num_corrections, self.input_metric
-            )
-        )
-    points = torch.stack(points)
-    return KernelWalk(points, distances(self, outputs_along(self, points), start))
+        ahead = points[-1] + step / num_steps
+        points.append(move_to_output(network, ahead, start, num_corrections, self.input_metric))
+    walk = torch.stack(points)
+    return KernelWalk(walk, network.distances(network.predictions_along(walk), start))
 
 
-def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
+def leaf_path(
+    self: "PullbackMetric",
+    x0: Tensor,
+    x1: Tensor,
+    *,
+    num_steps: int = 50,
+    clip: tuple[float, float] | None = None,
+) -> LeafPath:
     r"""Move from inputs towards others only where the prediction moves, with all labels on the way.
 
     .. math:: \dot x = \frac{P_{\mathrm{hor}}(x) \, (x_1 - x)}{1 - t}, \qquad x(0) = x_0
@@ -271,13 +280,13 @@ def leaf_path(self, x0, x1, *, num_steps=50, clip=None):
         x = x + _towards(self, middle, x1) / (num_steps - k - 0.5)
         x = _on_the_way(self, x if clip is None else x.clamp(*clip))
         points.append(x)
-    points = torch.stack(points)
-    z = outputs_along(self, points)
+    path, network = torch.stack(points), network_of(self)
+    z = network.predictions_along(path)
     remainder = _towards(self, x, x1).flatten(1).norm(dim=-1)
-    return LeafPath(points, z, z.argmax(-1), distances(self, z[:-1], z[1:]).sum(0), remainder)
+    return LeafPath(path, z, z.argmax(-1), network.distances(z[:-1], z[1:]).sum(0), remainder)
 
 
-def leaf_curvature(self, x, u, v):
+def leaf_curvature(self: "PullbackMetric", x: Tensor, u: Tensor, v: Tensor) -> Tensor:
     r"""Return the sectional curvature of the space transverse to the kernel, as G measures it.
 
     With g the metric on the inputs x + y for horizontal y, in coordinates in which g = I at x and
@@ -291,7 +300,6 @@ def leaf_curvature(self, x, u, v):
     Parameters
     ----------
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
     u, v : torch.Tensor, shape (batch, ...)
         Two tangent vectors at each input; their horizontal parts span the plane.
 
@@ -327,10 +335,11 @@ def leaf_curvature(self, x, u, v):
     tensor([0.2500], dtype=torch.float64)
     """
     check_input(x, check=self.check, u=u, v=v)
-    spectrum, ranks = self.spectrum(x), self.rank(x)
+    spectrum, ranks, network = self.spectrum(x), self.rank(x), network_of(self)
     curvatures = [
         _curvature(
-            at_sample(self, i),
+            network.at_sample(i),
+            self.input_metric,
             x[i : i + 1].detach(),
             spectrum.values[i, : ranks[i]],
             spectrum.vectors[i, : ranks[i]].flatten(1),
@@ -414,18 +423,18 @@ def _checked_clip(clip):
 # ---------------------------------------------------------------- curvature
 
 
-def _curvature(metric, x, values, vectors, plane, row):
+def _curvature(network, input_metric, x, values, vectors, plane, row):
     """Return the curvature of one plane, from two derivatives of the metric around one input."""
     along, plane = (
-        metric.input_metric.coordinates(x.to(vectors.dtype), v[None])[0]
+        input_metric.coordinates(x.to(vectors.dtype), v[None])[0]
         for v in (vectors, plane.to(vectors.dtype))
     )
     axes = _rotation(values, plane @ along.mT, row) @ (vectors / values.sqrt()[:, None])
     with torch.inference_mode(False), torch.enable_grad():
         y = torch.zeros(len(axes), dtype=axes.dtype, device=axes.device, requires_grad=True)
-        z = network_of(metric).outputs(x + (y @ axes).reshape(x.shape).to(x.dtype))
+        z = network.outputs(x + (y @ axes).reshape(x.shape).to(x.dtype))
         J = torch.stack([_grad(part, y, row) for part in z[0]])
-        columns = metric.head.factor(z)[0] @ J
+        columns = network.head.factor(z)[0] @ J
         g = columns.mT @ columns[:, :2]  # (k, 2)
         first = torch.stack([_grad(entry, y, row) for entry in g.flatten()])
         first = first.reshape(len(y), 2, len(y))  # [k, a, m]: the derivative of g_ka by y_m
@@ -471,3 +480,6 @@ def _grad(value, y, row):
             "Curvature is not for this model.",
         ) from error
     return gradient
+
+
+finish(globals())

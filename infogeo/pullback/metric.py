@@ -7,39 +7,40 @@ of their weights, so that a saturated prediction keeps what float32 probabilitie
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from array_api_compat import torch as xp
+from torch import Tensor
 
 from infogeo import _array
 from infogeo._array import Array, bad_value
+from infogeo._docs import finish
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
 from infogeo.pullback import heads, input_metrics, leaves, paths
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import (
     check_count,
-    check_gradients,
     check_input,
     check_number,
     check_pair,
     require_distance,
 )
 from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_head
-from infogeo.pullback._network import SampleInputs, network_of
+from infogeo.pullback._memory import is_remembering
+from infogeo.pullback._network import Inputs, SampleInputs, network_of
 from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
 from infogeo.pullback._spectrum import (
-    MeasuredFactor,
-    Measuring,
     ScaledFactor,
     decompose,
+    factor_from,
+    gradients_at,
     log_eigenvalues,
     rank_of,
     relative,
     relative_factor,
-    triangle_alone,
+    relative_triangle,
     triangle_of,
 )
 from infogeo.pullback.heads import Head
@@ -173,16 +174,16 @@ class PullbackMetric:
     tensor([1.0000e+00, 3.8575e-22], dtype=torch.float64)
     """
 
-    model: Callable[[torch.Tensor], torch.Tensor]
+    model: Callable[..., Tensor]
     head: Head = heads.categorical
-    inputs: Any = field(default=None, kw_only=True)
+    inputs: Inputs | SampleInputs = field(default=None, kw_only=True)
     input_metric: InputMetric | None = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     strategy: Loop | Batched | Operator | None = field(default=None, kw_only=True)
     chunk_size: int | None = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.model):
             raise TypeError(
                 f"model must be a torch.nn.Module or a function: got {type(self.model).__name__}."
@@ -210,7 +211,7 @@ class PullbackMetric:
         if self.chunk_size is not None:
             check_count("chunk_size", self.chunk_size)
 
-    def scaled_factor(self, x):
+    def scaled_factor(self, x: Tensor) -> ScaledFactor:
         r"""Return the factor before its scales can underflow: A = diag(exp(log_scales)) rows.
 
         .. math:: R_i = D_i - \frac{\sum_{j \ne k} p_j D_j}{1 + \sqrt{p_k}}, \qquad
@@ -222,7 +223,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -233,7 +233,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -248,16 +247,16 @@ class PullbackMetric:
         (tensor([[[-1.,  1.]]]), tensor([[-200.]]))
         """
         check_input(x, check=self.check)
-        factor = self._factor_from(self._gradients(x))
-        return ScaledFactor(factor.rows, factor.log_scales, factor.temperature)
+        factor = factor_from(self, gradients_at(self, x))
+        rows = factor.rows.clone() if is_remembering() else factor.rows  # to be changed at will
+        return ScaledFactor(rows, factor.log_scales, factor.temperature)
 
-    def factor(self, x):
+    def factor(self, x: Tensor) -> Tensor:
         r"""Return A with A'A = G(x).
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -269,7 +268,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -282,13 +280,12 @@ class PullbackMetric:
         factor = self.scaled_factor(x)
         return factor.rows.mul_(factor.log_scales.exp()[..., None])
 
-    def matrix(self, x):
+    def matrix(self, x: Tensor) -> Tensor:
         r"""Return the metric as a matrix, G(x) = A'A.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -298,7 +295,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -311,15 +307,13 @@ class PullbackMetric:
         factor = self.factor(x)
         return factor.mT @ factor
 
-    def norm(self, x, v):
+    def norm(self, x: Tensor, v: Tensor) -> Tensor:
         r"""Return the length of tangent vectors, sqrt(v' G(x) v), from one directional derivative.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         v : torch.Tensor, shape (batch, ...)
-            One tangent vector at each input.
 
         Returns
         -------
@@ -346,15 +340,14 @@ class PullbackMetric:
         (tensor([0.5000]), tensor([0.]))
         """
         check_input(x, check=self.check, v=v)
-        return _array.norm(self._pushed(x, v), xp)
+        return _array.norm(_pushed(self, x, v), xp)
 
-    def inner_product(self, x, u, v):
+    def inner_product(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         r"""Return the inner product of tangent vectors, u' G(x) v, without a Jacobian.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         u, v : torch.Tensor, shape (batch, ...)
             Two tangent vectors at each input.
 
@@ -378,9 +371,9 @@ class PullbackMetric:
         tensor([-0.2500])
         """
         check_input(x, check=self.check, u=u, v=v)
-        return (self._pushed(x, u) * self._pushed(x, v)).sum(-1)
+        return (_pushed(self, x, u) * _pushed(self, x, v)).sum(-1)
 
-    def spectrum(self, x, *, num_values=None):
+    def spectrum(self, x: Tensor, *, num_values: int | None = None) -> Spectrum:
         r"""Return the eigenvalues of G(x) that can differ from 0, and their eigenvectors.
 
         .. math:: G(x) \, v_i = \lambda_i \, h(x) \, v_i, \qquad v_i^\top h(x) \, v_j = \delta_{ij}
@@ -390,7 +383,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         num_values : int or None
             How many, from the largest; None for all min(r, n), where r = c - 1 for the
             categorical head and n is the dimension of the inputs.
@@ -432,32 +424,26 @@ class PullbackMetric:
         if num_values is not None:
             check_count("num_values", num_values)
         check_input(x, check=self.check)
-        gradients = self._gradients(x)
-        if num_values is not None and self._may_take_products(gradients, num_values):
-            spectrum = self._spectrum_by_products(x, gradients, num_values)
+        gradients = gradients_at(self, x)
+        if num_values is not None and _may_take_products(self, gradients, num_values):
+            spectrum = _spectrum_by_products(self, x, gradients, num_values)
             if spectrum is not None:
                 return spectrum
-        factor = relative(self, x, self._factor_from(gradients))
+        factor = relative(self, x, factor_from(self, gradients))
         if num_values is not None:
             _check_num_values(num_values, factor.rows.shape[1:])
         basis, triangle = triangle_of(factor)
         log_values, vectors = decompose(triangle)
         log_values, vectors = log_values[:, :num_values], vectors[:, :, :num_values]
-        vectors = triangle.tensor(vectors).mT @ basis.mT
-        vectors = self.input_metric.push(x.detach().to(vectors.dtype), vectors)
-        return Spectrum(
-            triangle.tensor(np.exp(log_values)),
-            vectors.reshape(*log_values.shape, *x.shape[1:]),
-            self.temperature,
-        )
+        vectors = _in_inputs(self, x, triangle.tensor(vectors).mT @ basis.mT)
+        return Spectrum(triangle.tensor(np.exp(log_values)), vectors, self.temperature)
 
-    def log_spectrum(self, x):
+    def log_spectrum(self, x: Tensor) -> Tensor:
         r"""Return the logarithms of the values of `spectrum`, also of those that underflow.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -468,7 +454,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Notes
         -----
@@ -484,15 +469,14 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).log_spectrum(x)
         tensor([[ -299.3069, -4999.5947]])
         """
-        return torch.cat([_log_spectrum(*block) for block in self._blocks(x)])
+        return torch.cat([_log_spectrum(*block) for block in _blocks(self, x)])
 
-    def trace(self, x):
+    def trace(self, x: Tensor) -> Tensor:
         r"""Return the trace of G(x) relative to the input metric: the sum of its eigenvalues.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -503,7 +487,6 @@ class PullbackMetric:
         Raises
         ------
         TypeError, ValueError
-            Inputs, outputs or gradients that cannot be used.
 
         Examples
         --------
@@ -512,9 +495,11 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).trace(torch.zeros(1, 4))
         tensor([0.7500])
         """
-        return torch.cat([_trace(*block) for block in self._blocks(x)])
+        return torch.cat([_trace(*block) for block in _blocks(self, x)])
 
-    def hutchinson_trace(self, x, *, num_samples=32, generator=None):
+    def hutchinson_trace(
+        self, x: Tensor, *, num_samples: int = 32, generator: torch.Generator | None = None
+    ) -> TraceEstimate:
         r"""Estimate the trace from random combinations of the rows of the factor.
 
         .. math:: \mathrm{tr} \, G = \mathrm{E} \, |A^\top w|^2, \qquad w_i = \pm 1
@@ -522,7 +507,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         num_samples : int
             How many vectors w, at least 2: each costs one backward pass, and `trace` one for each
             class but one.
@@ -562,9 +546,9 @@ class PullbackMetric:
         if num_samples == 1:
             raise bad_value("num_samples", "be at least 2, for a standard error", "got 1")
         check_input(x, check=self.check)
-        gradients = self._gradients(x)
+        gradients = gradients_at(self, x)
         with torch.inference_mode(False), torch.enable_grad():
-            products = self._products(x, gradients)
+            products = _products(self, x, gradients)
             samples = squared_lengths(products, num_samples, gradients.num_at_once, generator)
         samples *= (2.0 * products.log_scale).exp()[:, None]
         spread, mean = torch.std_mean(samples, dim=1)
@@ -575,13 +559,12 @@ class PullbackMetric:
             self.temperature,
         )
 
-    def rank(self, x, *, rtol=None):
+    def rank(self, x: Tensor, *, rtol: float | None = None) -> Tensor:
         r"""Return the number of independent directions in which the prediction can move.
 
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
         rtol : float or None
             Count the eigenvalues above rtol times the largest one. None counts those that
             rounding can tell from 0, however small the probabilities make them.
@@ -618,10 +601,10 @@ class PullbackMetric:
             check_number("rtol", rtol)
             logs = self.log_spectrum(x)
             return ((logs > logs[:, :1] + math.log(rtol)) & (logs > -math.inf)).sum(-1)
-        ranks = [rank_of(metric._triangle(part)) for metric, part in self._blocks(x)]
+        ranks = [rank_of(relative_triangle(*block)) for block in _blocks(self, x)]
         return torch.asarray(np.concatenate(ranks), device=x.device)
 
-    def output_distance(self, x0, x1):
+    def output_distance(self, x0: Tensor, x1: Tensor) -> Tensor:
         r"""Return the Fisher-Rao distance of the two predictions.
 
         Parameters
@@ -648,14 +631,14 @@ class PullbackMetric:
         >>> PullbackMetric(lambda x: x).output_distance(x0, x1)
         tensor([3.1416])
         """
-        require_distance(self.head)
+        distance = require_distance(self.head)
         check_pair(x0, x1, check=self.check)
         network = network_of(self)
         if self.inputs is not None:
             x0, x1 = torch.broadcast_tensors(x0, x1)
-        return self.head.distance(network.outputs_alone(x0), network.outputs_alone(x1))
+        return distance(network.outputs_alone(x0), network.outputs_alone(x1))
 
-    def boundary_distance(self, x):
+    def boundary_distance(self, x: Tensor) -> Tensor:
         r"""Return how far the prediction is from the nearest one with another decision.
 
         .. math:: d_B(p) = 2 \arcsin \frac{\sqrt{p_{(1)}} - \sqrt{p_{(2)}}}{\sqrt2}
@@ -665,7 +648,6 @@ class PullbackMetric:
         Parameters
         ----------
         x : torch.Tensor, shape (batch, ...)
-            The inputs.
 
         Returns
         -------
@@ -705,92 +687,19 @@ class PullbackMetric:
     leaf_path = leaves.leaf_path
     leaf_curvature = leaves.leaf_curvature
 
-    def _gradients(self, x):
-        """Return the derivatives of the outputs at x, from which rows are pulled back."""
-        return network_of(self).gradients(x)
 
-    def _factor_from(self, gradients):
-        """Return the factor, not to be changed."""
-        measuring = Measuring(gradients)
-        with torch.inference_mode(False), torch.enable_grad():
-            rows, log_scales = apply_head(self.head, gradients.z.detach(), measuring)
-        if self.check:
-            check_gradients(rows)
-        origin, eps = measuring.origin(rows), gradients.forward_pass.eps
-        return MeasuredFactor(rows, log_scales, self.temperature, origin, eps)
-
-    def _triangle(self, x):
-        """Return the triangle of the factor in orthonormal frames of the input metric."""
-        return triangle_alone(relative_factor(self, x))
-
-    def _blocks(self, x):
-        """Return parts of a batch that fit into memory, with the metric for them."""
-        check_input(x, check=self.check)
-        return blocks(self, x)
-
-    def _may_take_products(self, gradients, num_values):
-        if self.strategy is None:
-            return gradients.z.shape[1] > _ROWS_PER_PRODUCT * (num_values + 1)
-        return isinstance(self.strategy, Operator)
-
-    def _products(self, x, gradients):
-        if self.check:
-            self.input_metric.check_points(x)
-        return FactorProducts(self, x, gradients)
-
-    def _spectrum_by_products(self, x, gradients, num_values):
-        """Return the spectrum by block Lanczos; None where a free strategy should take rows."""
-        operator = self.strategy or Operator()
-        with torch.inference_mode(False), torch.enable_grad():
-            try:
-                products = self._products(x, gradients)
-                _check_num_values(num_values, (products.num_rows, products.num_columns))
-                ritz = largest(products, num_values, operator)
-                vectors = products.right_vectors(ritz.vectors)
-            except NoForwardModeError as error:
-                if self.strategy is None:
-                    return None
-                raise error
-        scale = (2.0 * products.log_scale).exp()[:, None]
-        dtype = gradients.z.dtype
-        spectrum = Spectrum(
-            (scale * ritz.values).to(dtype),
-            self.input_metric.push(x.detach().to(dtype), vectors).reshape(
-                len(x), num_values, *x.shape[1:]
-            ),
-            self.temperature,
-            (scale * ritz.errors).to(dtype),
-        )
-        if ritz.is_converged:
-            return spectrum
-        if self.strategy is None:
-            return None
-        raise SolveError(
-            f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
-            f"largest error relative to the value is {ritz.relative_error:.1e}. Raise max_steps or "
-            "rtol of Operator(), or use strategy=Loop(); error.result holds what was found.",
-            spectrum,
-        )
-
-    def _pushed(self, x, v):
-        """Return A(z) J v, shape (batch, r)."""
-        try:
-            z, tangent = network_of(self).push(x, v)
-        except NoForwardModeError:
-            factor = self.scaled_factor(x)
-            rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
-            return factor.log_scales.exp() * rows[..., 0]
-        rows, log_scales = apply_head(self.head, z, Tangent(tangent))
-        return log_scales.exp() * rows[..., 0]
-
-
-_CHUNK = 64  # rows of the factor
-_ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+def _blocks(metric, x):
+    """Return parts of a batch that fit into memory, with the metric for them."""
+    check_input(x, check=metric.check)
+    return blocks(metric, x)
 
 
 def _log_spectrum(metric, x):
-    triangle = metric._triangle(x)
+    triangle = relative_triangle(metric, x)
     return triangle.tensor(log_eigenvalues(triangle))
+
+
+_CHUNK = 64  # rows of the factor
 
 
 def _trace(metric, x):
@@ -800,7 +709,83 @@ def _trace(metric, x):
     return sum((rows * scale).square().sum((-2, -1)) for rows, scale in pairs)
 
 
+def _in_inputs(metric, x, vectors):
+    """Return vectors of shape (batch, k, n) in orthonormal frames as tangent vectors at x."""
+    vectors = metric.input_metric.push(x.detach().to(vectors.dtype), vectors)
+    return vectors.reshape(*vectors.shape[:2], *x.shape[1:])
+
+
 def _check_num_values(num_values, shape):
     limit = min(shape)
     if num_values > limit:
         raise bad_value("num_values", f"be at most {limit} for this model", f"got {num_values}")
+
+
+def _pushed(metric, x, v):
+    """Return A(z) J v, shape (batch, r)."""
+    try:
+        z, tangent = network_of(metric).push(x, v)
+    except NoForwardModeError:
+        factor = factor_from(metric, gradients_at(metric, x))
+        rows = factor.rows @ v.detach().to(factor.rows.dtype).reshape(len(x), -1, 1)
+        return factor.log_scales.exp() * rows[..., 0]
+    rows, log_scales = apply_head(metric.head, z, Tangent(tangent))
+    return log_scales.exp() * rows[..., 0]
+
+
+# ---------------------------------------------------------------- by products
+
+_ROWS_PER_PRODUCT = 128  # from so many rows for each value on, products are faster
+
+
+def _may_take_products(metric, gradients, num_values):
+    if metric.strategy is None:
+        return gradients.z.shape[1] > _ROWS_PER_PRODUCT * (num_values + 1)
+    return isinstance(metric.strategy, Operator)
+
+
+def _products(metric, x, gradients):
+    if metric.check:
+        metric.input_metric.check_points(x)
+    return FactorProducts(metric, x, gradients)
+
+
+def _spectrum_by_products(metric, x, gradients, num_values):
+    """Return the spectrum by block Lanczos; None where a free strategy should take rows."""
+    operator = metric.strategy or Operator()
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            products = _products(metric, x, gradients)
+            _check_num_values(num_values, (products.num_rows, products.num_columns))
+            ritz = largest(products, num_values, operator)
+            vectors = products.right_vectors(ritz.vectors)
+        except NoForwardModeError as error:
+            if metric.strategy is None:
+                return None
+            raise error
+    scale = (2.0 * products.log_scale).exp()[:, None]
+    dtype = gradients.z.dtype
+    spectrum = Spectrum(
+        (scale * ritz.values).to(dtype),
+        _in_inputs(metric, x, vectors),
+        metric.temperature,
+        (scale * ritz.errors).to(dtype),
+    )
+    if ritz.is_converged:
+        return spectrum
+    if metric.strategy is None:
+        return None
+    raise SolveError(
+        f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
+        f"largest error relative to the value is {ritz.relative_error:.1e}. Raise max_steps or "
+        "rtol of Operator(), or use strategy=Loop(); error.result holds what was found.",
+        spectrum,
+    )
+
+
+finish(
+    globals(),
+    {
+        "TypeError, ValueError": "Inputs, outputs or gradients that cannot be used.",
+    },
+)

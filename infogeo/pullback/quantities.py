@@ -5,13 +5,22 @@ returns one value, or one array, for each input. The methods of the metric are q
 ``PullbackMetric.trace``, ``PullbackMetric.log_spectrum``, ``PullbackMetric.rank``.
 """
 
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._network import network_of
+
+if TYPE_CHECKING:
+    from infogeo.pullback.metric import PullbackMetric
+
 
 __all__ = ["direction", "outputs", "sensitivity"]
 
 
-def outputs(metric, x):
+def outputs(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return the raw outputs of the model, divided by the temperature.
 
     Parameters
@@ -19,7 +28,6 @@ def outputs(metric, x):
     metric : PullbackMetric
         The metric whose model it is.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -37,7 +45,7 @@ def outputs(metric, x):
     return network_of(metric).outputs_alone(x)
 
 
-def sensitivity(metric, x):
+def sensitivity(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return how far the prediction moves at most, for each unit of length that x moves.
 
     .. math:: \sqrt{\lambda_1(G(x))}
@@ -47,7 +55,6 @@ def sensitivity(metric, x):
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -64,7 +71,7 @@ def sensitivity(metric, x):
     return (0.5 * metric.log_spectrum(x)[:, 0]).exp()
 
 
-def direction(metric, x):
+def direction(metric: "PullbackMetric", x: Tensor) -> Tensor:
     r"""Return the direction in which the prediction moves most.
 
     Parameters
@@ -72,7 +79,6 @@ def direction(metric, x):
     metric : PullbackMetric
         The metric.
     x : torch.Tensor, shape (batch, ...)
-        The inputs.
 
     Returns
     -------
@@ -88,3 +94,6 @@ def direction(metric, x):
     tensor([[0.7071, 0.7071]])
     """
     return metric.spectrum(x, num_values=1).vectors[:, 0]
+
+
+finish(globals())

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from infogeo._docs import finish
 from infogeo.pullback._checks import check_count, check_number
 from infogeo.pullback._derivatives import pull_back
 
@@ -83,7 +84,7 @@ class Operator:
     rtol: float = 1e-6
     max_steps: int = 50
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("rtol", self.rtol)
         check_count("max_steps", self.max_steps)
 
@@ -182,3 +183,6 @@ def _measure(z, x, seeds):
 def _wait_for(device):
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+finish(globals())

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infogeo._array import MODEL_LOGITS, bad_value, gate
+from infogeo._array import MODEL_LOGITS, Array, bad_value, gate
+from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -40,7 +41,9 @@ class Calibration:
     status: Status
 
 
-def fit_temperature(logits, labels, *, throw=True, check=True):
+def fit_temperature(
+    logits: Array, labels: Array, *, throw: bool = True, check: bool = True
+) -> Calibration:
     r"""Return the temperature T that makes predictions softmax(logits / T) fit labels best.
 
     .. math:: \min_{T > 0} \; -\frac1n \sum_i \log \mathrm{softmax}(z_i / T)_{y_i}
@@ -54,7 +57,6 @@ def fit_temperature(logits, labels, *, throw=True, check=True):
     throw : bool
         Raise if no temperature is best; otherwise return its limit, with the status BOUNDARY.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -213,3 +215,6 @@ class _Losses:
                 break
             beta = following
         return beta
+
+
+finish(globals())

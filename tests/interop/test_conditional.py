@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
@@ -19,7 +19,7 @@ from infogeo.interop.sklearn import ConditionalMaxEnt
 
 # Many of the data sets of the checks are separable.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([ConditionalMaxEnt(), ConditionalMaxEnt(penalty=0.01)])
+@parametrize_with_checks([ConditionalMaxEnt(), ConditionalMaxEnt(penalty=0.01, l1_penalty=0.001)])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
 
@@ -92,7 +92,7 @@ def test_in_a_pipeline_and_through_pickle():
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert again[-1].get_params() == {
-        "penalty": 0.01, "fit_intercept": True, "tol": 1e-10, "max_steps": 100,
+        "penalty": 0.01, "l1_penalty": None, "fit_intercept": True, "tol": 1e-10, "max_steps": 100,
     }  # fmt: skip
     with pytest.raises(NotFittedError):
         ConditionalMaxEnt().predict(X)
@@ -120,3 +120,21 @@ def test_a_class_of_weight_zero_is_no_matter_of_a_penalty():
 def test_bad_options(options, labels, message):
     with pytest.raises(ValueError, match=message):
         ConditionalMaxEnt(**options).fit([[0.0], [1.0], [2.0]], labels)
+
+
+def test_prices_of_features():
+    pd = pytest.importorskip("pandas")
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    X = (X - X.mean()) / X.std()
+    price = pd.Series(0.02, index=X.columns[::-1])
+    price["mean radius"] = 0.2
+    model = ConditionalMaxEnt(l1_penalty=price, penalty=0.001).fit(X, y)
+    assert model.coef_.shape == model.is_certain_.shape == (1, 30)
+    assert model.is_certain_.all()
+    assert model.coef_[0, 0] == 0.0
+    assert 5 < (model.coef_ != 0.0).sum() < 25
+    alone = ConditionalMaxEnt(l1_penalty=0.02, penalty=0.001).fit(X, y)
+    again = ConditionalMaxEnt(l1_penalty=price.to_numpy()[::-1], penalty=0.001).fit(X, y)
+    np.testing.assert_array_equal(again.coef_, model.coef_)
+    assert np.abs(alone.coef_ - model.coef_).max() < 0.1
+    assert ConditionalMaxEnt().fit(X[["mean radius"]], y).is_certain_ is None

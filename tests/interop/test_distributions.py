@@ -318,7 +318,10 @@ TORCH = {
 OF_TORCH = {
     "Bernoulli", "Categorical", "Independent", "LogNormal", "LowRankMultivariateNormal",
     "MultivariateNormal", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough",
+    "Poisson",
 }  # fmt: skip
+# The log-densities of the other manifolds, by scipy.
+DENSITIES = {"Poisson": lambda x, point: scipy.stats.poisson.logpmf(x, point.rate)}
 
 
 def log_density(given, x):
@@ -336,6 +339,8 @@ def log_density(given, x):
     if isinstance(point, MultivariateNormal):
         normals = scipy.stats.multivariate_normal(point.mean, point.cov)
         return normals.logpdf(x)
+    if type(point).__name__ in DENSITIES:
+        return DENSITIES[type(point).__name__](x, point)
     log_p = np.log(np.asarray(point))
     if x.shape[-1:] == log_p.shape[-1:] and (x.sum(-1) == 1.0).all():  # one-hot
         return (x * log_p).sum(-1)
@@ -381,7 +386,7 @@ def test_distributions_of_scipy_are_read_whole_or_refused(loc, scale):
         x = given.ppf([0.1, 0.4, 0.95])
         expected = given.logpmf(x) if is_discrete else given.logpdf(x)
         np.testing.assert_allclose(log_density(given, x), expected, rtol=1e-12)
-    assert read == ({"norm", "lognorm", "bernoulli"} if loc == 0.0 else {"norm"})
+    assert read == ({"norm", "lognorm", "bernoulli", "poisson"} if loc == 0.0 else {"norm"})
 
 
 X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)

@@ -1,7 +1,9 @@
-"""Certificates attacked, and heads, smoothing and losses against closed forms and mpmath."""
+"""Certificates attacked; output layers, smoothing and losses against closed forms and mpmath."""
 
+import importlib
 import itertools
 import math
+import pickle
 from pathlib import Path
 
 import attacks
@@ -20,7 +22,8 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import parametrize  # noqa: E402
 
 from infogeo import logits as logit_geometry  # noqa: E402
-from infogeo.lipschitz import certificates, heads, layers, losses, smoothing  # noqa: E402
+from infogeo.lipschitz import certificates, layers, losses, output_layers, smoothing  # noqa: E402
+from infogeo.lipschitz.output_layers import Arcsine, Softmax, SphereExponential  # noqa: E402
 from infogeo.pullback import PullbackMetric, fit_temperature  # noqa: E402
 from infogeo.robustness import boundary_distance  # noqa: E402
 from infogeo.simplex import fisher_rao_distance  # noqa: E402
@@ -605,11 +608,11 @@ def test_gradients_of_losses_of_logits():
         assert torch.autograd.gradcheck(loss, z)
 
 
-# ---------------------------------------------------------------- heads
+# ---------------------------------------------------------------- output layers
 
 
-HEADS = [(heads.Softmax(), 4), (heads.Arcsine(), 1), (heads.Arcsine(), 3),
-         (heads.SphereExponential(), 2), (heads.SphereExponential(), 5)]  # fmt: skip
+HEADS = [(Softmax(), 4), (Arcsine(), 1), (Arcsine(), 3),
+         (SphereExponential(), 2), (SphereExponential(), 5)]  # fmt: skip
 
 
 def sphere_points(head, z):
@@ -617,8 +620,22 @@ def sphere_points(head, z):
     return 2.0 * (0.5 * head(z)).exp()
 
 
+@pytest.mark.parametrize("name", ["Arcsine", "Softmax", "SphereExponential"])
+def test_the_former_name_of_output_layers(name):
+    former = importlib.import_module("infogeo.lipschitz").heads
+    with pytest.warns(DeprecationWarning, match=rf"use output_layers\.{name}$") as caught:
+        found = getattr(former, name)
+    assert found is getattr(output_layers, name)
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match="use output_layers"):  # of a model that was saved
+        kept = pickle.loads(b"cinfogeo.lipschitz.heads\n%b\n." % name.encode())
+    assert kept is found
+    with pytest.raises(AttributeError, match="has no attribute 'Cosine'"):
+        former.Cosine  # noqa: B018
+
+
 @pytest.mark.parametrize(("head", "num_features"), HEADS)
-def test_heads_are_1_lipschitz_distributions(head, num_features):
+def test_output_layers_are_1_lipschitz_distributions(head, num_features):
     z, w = torch.randn(2, 2000, num_features, dtype=torch.float64) * 2.0
     w[::2] = z[::2] + 0.01 * w[::2]
     p = head(z).exp()
@@ -633,21 +650,21 @@ def test_heads_are_1_lipschitz_distributions(head, num_features):
 
 def test_softmax_head_attains_its_constant():
     z = torch.tensor([[0.5, 0.5, -60.0, -60.0]], dtype=torch.float64)
-    jacobian = torch.func.jacrev(lambda z: sphere_points(heads.Softmax(), z))(z[0])
+    jacobian = torch.func.jacrev(lambda z: sphere_points(Softmax(), z))(z[0])
     assert float(torch.linalg.svdvals(jacobian)[0]) == pytest.approx(1.0, rel=1e-12)
 
 
 @pytest.mark.parametrize("num_features", [1, 2, 4])
 def test_arcsine_head_is_an_isometry(num_features):
     z = torch.randn(200, num_features, dtype=torch.float64)
-    jacobians = torch.vmap(torch.func.jacrev(lambda z: sphere_points(heads.Arcsine(), z)))(z)
+    jacobians = torch.vmap(torch.func.jacrev(lambda z: sphere_points(Arcsine(), z)))(z)
     identity = torch.eye(num_features, dtype=torch.float64).expand(200, -1, -1)
     torch.testing.assert_close(jacobians.mT @ jacobians, identity, atol=1e-12, rtol=0)
 
 
 def test_arcsine_head_certifies_with_the_fisher_rao_distance():
     f = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)[:, None]
-    log_p = heads.Arcsine()(f)
+    log_p = Arcsine()(f)
     distances = logit_geometry.fisher_rao_distance(log_p[:, None], log_p)
     torch.testing.assert_close(distances, (f - f.T).abs(), atol=1e-12, rtol=1e-12)
     to_undecided = logit_geometry.fisher_rao_distance(log_p, [0.0, 0.0])
@@ -662,25 +679,23 @@ def test_arcsine_head_is_a_product_of_bernoullis():
         math.prod(p if bit else 1 - p for p, bit in zip(yes, bits, strict=True))
         for bits in itertools.product([0, 1], repeat=3)
     ]
-    np.testing.assert_allclose(heads.Arcsine()(z).exp().numpy(), expected, rtol=1e-14)
+    np.testing.assert_allclose(Arcsine()(z).exp().numpy(), expected, rtol=1e-14)
 
 
 def test_sphere_head_is_the_exponential_map():
     z = torch.randn(50, 4, dtype=torch.float64) * 0.3
     v = z - z.mean(-1, keepdim=True)
-    distances = logit_geometry.fisher_rao_distance(heads.SphereExponential()(z), [0.0] * 4)
+    distances = logit_geometry.fisher_rao_distance(SphereExponential()(z), [0.0] * 4)
     torch.testing.assert_close(distances, v.norm(dim=-1), atol=1e-12, rtol=1e-12)
-    centre = heads.SphereExponential()(torch.full((4,), 3.0, dtype=torch.float64))
+    centre = SphereExponential()(torch.full((4,), 3.0, dtype=torch.float64))
     torch.testing.assert_close(centre.exp(), torch.full((4,), 0.25, dtype=torch.float64))
-    slopes = torch.func.jacrev(lambda z: sphere_points(heads.SphereExponential(), z))(
-        torch.zeros(4)
-    )
+    slopes = torch.func.jacrev(lambda z: sphere_points(SphereExponential(), z))(torch.zeros(4))
     torch.testing.assert_close(torch.linalg.svdvals(slopes), torch.tensor([1.0, 1.0, 1.0, 0.0]),
                                atol=1e-6, rtol=0)  # fmt: skip
 
 
-@pytest.mark.parametrize("head", [heads.Softmax(), heads.Arcsine(), heads.SphereExponential()])
-def test_heads_of_integers_and_half_precision(head):
+@pytest.mark.parametrize("head", [Softmax(), Arcsine(), SphereExponential()])
+def test_output_layers_of_integers_and_half_precision(head):
     z = torch.tensor([[1, 0, 0]])
     expected = head(z.double())
     torch.testing.assert_close(head(z), expected.float())
@@ -695,7 +710,7 @@ def test_the_metric_behind_an_isometric_head_is_a_projector():
         layers.OrthogonalLinear(8, 6, dtype=torch.float64),
         layers.GroupSort(),
         layers.OrthogonalLinear(6, 2, dtype=torch.float64),
-        heads.Arcsine(),
+        Arcsine(),
     )
     matrices = PullbackMetric(net).matrix(0.5 * torch.randn(20, 8, dtype=torch.float64))
     torch.testing.assert_close(matrices @ matrices, matrices, atol=1e-12, rtol=0)
@@ -852,8 +867,8 @@ BAD_ARGUMENTS = [
      "weight must have one row for each of the 2 classes: got shape (3, 1)."),
     (lambda: certificates.accept([1.0, 2.0], -1.0, lipschitz_constant=1.0), ValueError,
      "radius must not be negative"),
-    (lambda: certificates.coverage([[1.0, 2.0]], [0.5], 1.0, lipschitz_constant=1.0), ValueError,
-     "target must hold classes as integers from 0 on: it has the entry 0.5 (row 0)."),
+    (lambda: certificates.coverage([[1.0, 2.0]] * 2, [1.0, 0.5], 1.0, lipschitz_constant=1.0),
+     ValueError, "target must hold classes as integers from 0 on: it has the entry 0.5 (row 1)."),
     (lambda: certificates.coverage([[1.0, 2.0]], [1, 0], 1.0, lipschitz_constant=1.0), ValueError,
      "their shapes are (1, 2) and (2,)."),
     (lambda: certificates.coverage(np.zeros((0, 2)), np.zeros(0, int), 1.0,
@@ -891,11 +906,11 @@ BAD_ARGUMENTS = [
      "confidence must be between 0 and 1: got 1.0."),
     (lambda: smoothing.sampling_bound(10, 1), ValueError,
      "num_outcomes must be an integer, at least 2: got 1."),
-    (lambda: heads.SphereExponential()(torch.ones(3, 1)), ValueError, "z must have one feature"),
-    (lambda: heads.Softmax()(np.ones(3)), TypeError,
+    (lambda: SphereExponential()(torch.ones(3, 1)), ValueError, "z must have one feature"),
+    (lambda: Softmax()(np.ones(3)), TypeError,
      "z must be a torch tensor of real features: got float64."),
-    (lambda: heads.SphereExponential()(torch.ones(3) + 1j), TypeError, "got torch.complex64."),
-    (lambda: heads.Arcsine()(torch.tensor(1.0)), ValueError, "got shape ()."),
+    (lambda: SphereExponential()(torch.ones(3) + 1j), TypeError, "got torch.complex64."),
+    (lambda: Arcsine()(torch.tensor(1.0)), ValueError, "got shape ()."),
 ]  # fmt: skip
 
 

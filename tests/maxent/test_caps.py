@@ -199,7 +199,6 @@ X = [[20.0], [40.0], [30.0]]
         ({"lower": -0.1}, "lower must be a factor"),
         ({"upper": 1.0}, "upper must be a factor of weights above 1"),
         ({"upper": np.nan}, "upper must be a factor"),
-        ({"upper": 2.0, "tolerance": 1.0}, "tolerance must not be given with lower or upper"),
     ],
 )
 def test_bad_input(options, message):
@@ -214,3 +213,78 @@ def test_what_cannot_be_decided_is_said():
     torch = pytest.importorskip("torch")
     with pytest.raises(ValueError, match="gradient"):
         balance(torch.tensor(X, requires_grad=True), [31.0], upper=2.0)
+
+
+# ---------------------------------------------------------------- with a tolerance
+
+
+def draw_between(seed):
+    """Draw covariates (some of whole numbers, some that depend), targets, tolerances and caps."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(8, 40)), int(rng.integers(1, 4))
+    x = rng.normal(size=(n, m)) if seed % 2 else rng.integers(0, 3, (n, m)).astype(float)
+    x = np.column_stack([x, 1.0 - x[:, 0]]) if seed % 3 == 0 else x
+    d = rng.uniform(1.0, 3.0, n)
+    t = np.average(x, axis=0, weights=d) + 0.3 * rng.normal(size=x.shape[1])
+    slack = rng.choice([0.0, 0.05, 0.2, 0.5], size=x.shape[1])
+    slack[0] = 0.1
+    return x, d, t, slack, float(rng.choice([0.0, 0.3, 0.6])), float(rng.choice([1.3, 2.0, 4.0]))
+
+
+def test_caps_with_a_tolerance_are_optimal_or_proved_impossible():
+    statuses = []
+    for seed in range(60):
+        x, d, t, slack, low, high = draw_between(seed)
+        found = balance(x, t, weights=d, tolerance=slack, lower=low, upper=high, throw=False)
+        projection, q = found.projection, d / d.sum()
+        statuses.append(projection.status)
+        if projection.status is Status.INFEASIBLE:
+            # No weights within the caps have a mean of eta'x as low as the targets allow.
+            eta = projection.certificate
+            least = scipy.optimize.linprog(
+                x @ eta, A_eq=np.ones((1, len(q))), b_eq=[1.0], bounds=np.outer(q, [low, high])
+            )
+            assert least.fun > eta @ t + np.abs(eta) @ slack
+            continue
+        # The conditions of Karush, Kuhn and Tucker, which are sufficient: the problem is convex.
+        assert projection.status is Status.CONVERGED
+        assert projection.error_bound < 1e-9
+        p, theta = projection.probabilities, projection.theta
+        mean, log_ratio = x.T @ p, np.log(p / q)
+        assert (np.abs(mean - t) <= slack + 1e-12).all()
+        np.testing.assert_allclose((mean - t + slack)[theta > 0.0], 0.0, atol=1e-12)
+        np.testing.assert_allclose((mean - t - slack)[theta < 0.0], 0.0, atol=1e-12)
+        s = x @ theta
+        is_low, is_high = p < low * q * (1.0 + 1e-9), p > high * q * (1.0 - 1e-9)
+        is_free = ~(is_low | is_high)
+        shift = log_ratio - s
+        constant = shift[is_free].mean() if is_free.any() else 0.0
+        np.testing.assert_allclose(shift[is_free], constant, atol=1e-9)
+        assert (shift[is_low] >= constant - 1e-9).all()
+        assert (shift[is_high] <= constant + 1e-9).all()
+        psi = float(projection.log_partition) + np.log(2.0) * np.floor(np.log2(d.max()))
+        np.testing.assert_allclose((np.log(d) + s - psi)[is_free], np.log(p)[is_free], atol=1e-9)
+    assert statuses.count(Status.CONVERGED) > 20
+    assert statuses.count(Status.INFEASIBLE) > 10
+
+
+def test_wide_caps_change_nothing_with_a_tolerance(rng):
+    x, d = sample(rng)
+    t = np.average(x, axis=0, weights=d) + np.array([0.3, -0.02])
+    plain = balance(x, t, weights=d, tolerance=[0.1, 0.05])
+    capped = balance(x, t, weights=d, tolerance=[0.1, 0.05], upper=1e6)
+    np.testing.assert_allclose(capped.weights, plain.weights, rtol=1e-11)
+    assert plain.projection.theta[1] == capped.projection.theta[1] == 0.0
+    # Weights that already qualify stay.
+    same = balance(x, t, weights=d, tolerance=1.0, upper=1.5)
+    np.testing.assert_allclose(same.weights, d, rtol=1e-14)
+
+
+def test_what_caps_rule_out_in_spite_of_a_tolerance(rng):
+    x, d = sample(rng)
+    t = np.average(x, axis=0, weights=d) + np.array([2.0, 0.0])
+    message = (
+        r"from 0\.5 to 1\.5 times .* mean of x\[0\] is at most .* \(with a tolerance of 0\.1\)"
+    )
+    with pytest.raises(SolveError, match=message):
+        balance(x, t, weights=d, tolerance=0.1, lower=0.5, upper=1.5)

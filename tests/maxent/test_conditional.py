@@ -626,7 +626,7 @@ def test_the_text_form_explains():
 
 def test_steps_that_run_out():
     X, y = overlapping(0)
-    with pytest.raises(SolveError, match=r"The 1 steps ran out\. Raise max_steps\.") as caught:
+    with pytest.raises(SolveError, match=r"The 1 step ran out\. Raise max_steps\.") as caught:
         conditional(X, y, max_steps=1)
     assert caught.value.result.status is Status.MAX_STEPS
     assert caught.value.result.steps == 1

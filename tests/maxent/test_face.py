@@ -6,6 +6,8 @@ from known_class import assert_on_face, draw_problem, exact_values
 
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, max_entropy
+from infogeo.maxent._dual.face import edge_direction, joined
+from infogeo.maxent._dual.problem import Problem
 
 FACES = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
 
@@ -118,6 +120,45 @@ def test_the_text_form_names_what_vanishes():
     assert "F[1]" in text
     batch = str(max_entropy(FACES, [[4.5], [6.0]]))
     assert "problem 1 of the batch: 5 of 6 outcomes have probability 0" in batch
+
+
+# ---------------------------------------------------------------- directions
+
+
+def problem_of(F, b):
+    return Problem(
+        np.array(F, dtype=float), np.array(b, dtype=float), np.zeros(len(F[0])), 2.0**-52
+    )
+
+
+def test_edges_are_read_off_the_ranges():
+    F = [[0, 1, 5], [2, 3, 4], [7, 7, 7], [-4, -1, 0]]
+    eta = edge_direction(problem_of(F, [0, 4, 7, 0]))
+    np.testing.assert_array_equal(eta, [0.2, -0.5, 0.0, -0.25])
+    assert edge_direction(problem_of(F, [1, 3, 7, -1])) is None
+    assert edge_direction(problem_of(F, [1, 3, 7.5, -1])) is None  # a constant has no ends
+    eta = edge_direction(problem_of(F, [4.99999, np.nextafter(4.0, 0.0), 7, -1]))
+    np.testing.assert_array_equal(eta, [0.0, -0.5, 0.0, 0.0])
+
+
+def test_two_directions_are_joined_to_one(rng):
+    # It is positive where the outer one is, and on its face a multiple of the inner one.
+    for _ in range(50):
+        F = rng.integers(-3, 4, size=(3, 8)).astype(float)
+        b, outer, inner = F[:, 0], rng.normal(size=3), rng.normal(size=3) * 10.0
+        F[2, 3:] = (outer[:2] @ (b[:2, None] - F[:2, 3:]) + rng.random(5)) / outer[2] + b[2]
+        F[:, 1:3] = b[:, None] + rng.normal() * np.cross(outer, rng.normal(size=3))[:, None]
+        on_face = np.arange(8) < 3
+        both = joined(problem_of(F, b), outer, on_face, inner)
+        above = F - b[:, None]
+        assert (both @ above[:, 3:] > 0.0).all()
+        wanted, found = inner @ above[:, :3], both @ above[:, :3]
+        scale = np.abs(inner).max() * np.abs(above).max()
+        np.testing.assert_allclose(
+            found * wanted.max(), wanted * found.max(), rtol=0, atol=1e-12 * scale**2
+        )
+        assert (found * wanted >= -1e-12 * scale**2).all()
+        assert np.abs(both).max() == 1.0
 
 
 # ---------------------------------------------------------------- campaigns of known class

@@ -382,7 +382,7 @@ def test_what_rounding_hides_is_not_claimed():
 
 
 def test_steps_may_run_out(rng):
-    with pytest.raises(SolveError, match="The 1 passes over the rows ran out"):
+    with pytest.raises(SolveError, match="The 1 pass over the rows ran out"):
         match_frequencies(draw(rng, 20, 3), [0.1, 0.1, 0.8], max_steps=1)
 
 

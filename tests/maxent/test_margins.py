@@ -5,6 +5,7 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
+import scipy.optimize
 
 from infogeo import SolveError, Status
 from infogeo.maxent import fit_margins
@@ -395,6 +396,30 @@ def test_a_table_that_nearly_falls_into_parts_is_undecided():
         expected = float(mpmath.log(q / (2 * (1 + q))))
     apart = abs(found.log_probabilities[1] - expected)
     assert apart <= found.error_bound
+
+
+@pytest.mark.parametrize(("size", "reg"), [(3, 1e-3), (8, 1e-3), (8, 1e-4), (20, 1e-3)])
+def test_plans_near_permutations_are_undecided_as_soon_as_only_rounding_is_left(size, reg):
+    cost, share = np.random.default_rng(0).random((size, size)), np.full(size, 1.0 / size)
+    found = fit_margins(margins={0: share, 1: share}, log_table=-cost / reg, throw=False)
+    assert found.status is Status.UNDECIDED
+    assert found.steps < 50
+    plan = found.probabilities.reshape(size, size)
+    np.testing.assert_allclose(plan.sum(axis=0), share, rtol=1e-11)
+    np.testing.assert_allclose(plan.sum(axis=1), share, rtol=1e-11)
+    rows, columns = scipy.optimize.linear_sum_assignment(cost)
+    assert (plan[rows, columns] > 0.9 / size).all()
+
+
+def test_digits_that_a_dtype_does_not_hold_decide_small_entries_of_near_permutations():
+    # p_12 = u and p_21 = u + h for margins (1/2, 1/2) and (1/2 + h, 1/2 - h): u (u + h) is given.
+    logs = np.array([[0.0, -46.0], [-46.0, 0.0]])
+    found = fit_margins(margins={0: [0.5, 0.5], 1: [0.5, 0.5]}, log_table=logs, throw=False)
+    assert found.status is Status.UNDECIDED
+    product, h = mpmath.exp(-92) / 4, mpmath.mpf("2e-17")  # 1/2 + h rounds to 1/2
+    even, odd = mpmath.sqrt(product), -h / 2 + mpmath.sqrt(h * h / 4 + product)
+    assert 0.5 + float(h) == 0.5
+    assert mpmath.log(even / odd) > 1
 
 
 def test_different_totals_of_a_large_table_are_proved_at_once():

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 
-from infogeo import normal, plot, simplex
+from infogeo import manifolds, normal, plot, simplex
 from infogeo.family import ExponentialFamily, MixtureFamily
+from infogeo.manifolds import Poisson
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.plot import report
@@ -54,6 +55,11 @@ def waves(num_images, side):
 
 def draw_simplex(ax):
     plot.simplex(ax)
+
+
+def draw_densities(ax):
+    path = manifolds.fisher_rao_geodesic(Poisson(0.5), Poisson(16.0), np.linspace(0.0, 1.0, 4))
+    plot.densities(path, ax)
 
 
 def draw_geodesics(ax):

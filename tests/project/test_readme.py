@@ -3,6 +3,8 @@
 import contextlib
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,12 @@ def test_every_block_of_code_has_its_output():
 def test_code_prints_what_the_readme_says(code, output):
     assert sum(bool(line) for line in code.splitlines()) <= 5
     assert_prints(code, output, {})
+
+
+def test_all_names_of_the_readme_work_after_one_import():
+    names = sorted(set(re.findall(r"`(infogeo(?:\.\w+)+)", README)))
+    assert {"infogeo.interop.sklearn", "infogeo.pullback.PullbackMetric"} <= set(names)
+    subprocess.run([sys.executable, "-c", f"import infogeo; {'; '.join(names)}"], check=True)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from torch import distributions
 
 from infogeo import logits
+from infogeo.manifolds import Poisson
+from infogeo.multivariate_normal import MultivariateNormal
+from infogeo.normal import Normal
 from infogeo.pullback import Head, PullbackMetric, heads
 
 F32, F64 = torch.float32, torch.float64
@@ -504,3 +507,88 @@ def test_heads_on_a_gpu(name):
     assert seen.is_cuda
     assert_close(seen.cpu(), here.output_distance(x, x.flip(0)), rtol=1e-12, atol=1e-15)
     assert np.all(np.isfinite(seen.cpu().numpy()))
+
+
+# ---------------------------------------------------------------- heads of spaces
+
+
+def softplus_rates(z):
+    return Poisson(torch.nn.functional.softplus(z))
+
+
+def inverse_softplus(point):
+    return torch.log(torch.expm1(point.rate))
+
+
+def joint_normal(z):
+    """Two means, and a triangle of a covariance: five numbers."""
+    rows = torch.stack([z[..., 2].exp(), torch.zeros_like(z[..., 2])], dim=-1)
+    others = torch.stack([z[..., 3], z[..., 4].exp()], dim=-1)
+    triangle = torch.stack([rows, others], dim=-2)
+    return MultivariateNormal(z[..., :2], triangle @ triangle.mT)
+
+
+def test_heads_of_spaces_are_those_with_formulas_of_their_own():
+    """The same map, given as a function: derivatives, distances and paths agree."""
+    torch.manual_seed(0)
+    z, w = torch.randn(2, 3, 4, dtype=F64)
+    t = torch.linspace(0.0, 1.0, 5, dtype=F64)
+    pairs = [
+        (heads.poisson, lambda y: Poisson(y.exp()), lambda p: p.rate.log(), "poisson"),
+        (
+            heads.normal,
+            lambda y: Normal(y[..., :2], y[..., 2:].exp()),
+            lambda p: torch.cat([p.mean, p.std.log()], dim=-1),
+            "normal",
+        ),
+        (heads.categorical, lambda y: y, lambda p: p, "logits"),
+        (heads.categorical, lambda y: y.softmax(-1), lambda p: p.log(), "simplex"),
+    ]
+    for own, to_point, from_point, space in pairs:
+        head = heads.of_space(space, to_point, from_point)
+        A, B = own.factor(z), head.factor(z)
+        assert_close(B.mT @ B, A.mT @ A, rtol=1e-12, atol=1e-14)
+        assert_close(head.distance(z, w), own.distance(z, w), rtol=1e-13, atol=0.0)
+        path, expected = (h.geodesic(z, w, t) for h in (head, own))
+        if own is heads.categorical:
+            path, expected = (x - x.mean(-1, keepdim=True) for x in (path, expected))
+        assert_close(path, expected, rtol=1e-11, atol=1e-12)
+    for own, space in ((heads.poisson, "poisson"), (heads.normal, "normal")):
+        declared = heads.of_space(space)
+        assert torch.equal(declared.factor(z), own.factor(z))
+        assert torch.equal(declared.distance(z, w), own.distance(z, w))
+
+
+def test_a_head_of_rates_that_are_a_softplus():
+    """Against the derivative by hand: F = sigmoid(z)^2 / softplus(z)."""
+    z = torch.tensor([[-3.0, 0.5], [2.0, 20.0]], dtype=F64)
+    head = heads.of_space("poisson", softplus_rates, inverse_softplus)
+    A, rate = head.factor(z), torch.nn.functional.softplus(z)
+    assert_close(A.mT @ A, torch.diag_embed(z.sigmoid() ** 2 / rate), rtol=1e-13, atol=1e-300)
+    w = z.flip(0)
+    expected = 2.0 * (rate.sqrt() - rate.flip(0).sqrt()).norm(dim=-1)
+    assert_close(head.distance(z, w), expected, rtol=1e-14, atol=0.0)
+    path = head.geodesic(z, w, torch.tensor([0.0, 0.5, 1.0], dtype=F64))
+    assert_close(path[[0, 2]], torch.stack([z, w]), rtol=1e-12, atol=1e-12)
+    copy = pickle.loads(pickle.dumps(head))
+    assert torch.equal(copy.factor(z), A)
+
+
+def test_a_head_of_multivariate_normals():
+    """Nearby outputs are as far apart as the factor says; far ones as the space says."""
+    torch.manual_seed(0)
+    z = 0.3 * torch.randn(2, 5, dtype=F64)
+    v = torch.randn(2, 5, dtype=F64)
+    head = heads.of_space("multivariate_normal", joint_normal)
+    h = 1e-4
+    speed = (head.factor(z) @ v[..., None])[..., 0].norm(dim=-1)
+    assert_close(head.distance(z - h * v, z + h * v) / (2 * h), speed, rtol=1e-6, atol=0.0)
+    metric = PullbackMetric(lambda x: x, head)
+    assert_close(metric.norm(z, v), speed, rtol=1e-12, atol=0.0)
+
+
+def test_spaces_that_cannot_be_heads_say_why():
+    with pytest.raises(TypeError, match=r"infogeo.simplex declares no parameters of a network"):
+        heads.of_space("simplex")
+    with pytest.raises(TypeError, match="space must have a function fisher_rao_distance"):
+        heads.of_space(3)

@@ -152,6 +152,19 @@ def test_spectrum_solves_the_generalised_eigenproblem(name, num_outputs):
     assert pulled.rank(x).tolist() == [min(k, 8)] * 3
 
 
+def test_an_output_that_does_not_react_counts_in_no_metric():
+    weights = torch.tensor([1.0, 4.0], dtype=F64)
+    pulled = PullbackMetric(
+        lambda x: torch.stack([0.0 * x[:, 0], 3.0 * x[:, 1]], dim=1),
+        heads.normal_fixed_std(1.0),
+        input_metric=input_metrics.diagonal(weights),
+    )
+    x = torch.zeros(2, 2, dtype=F64)
+    assert pulled.rank(x).tolist() == [1, 1]
+    values = pulled.spectrum(x).values  # 9 / 4: the direction of length 1 is (0, 1/2)
+    assert_close(values, torch.tensor([[2.25, 0.0]] * 2, dtype=F64), 1e-14)
+
+
 def test_no_metric_is_the_euclidean_one():
     x = inputs()
     plain = PullbackMetric(net(), strategy=Loop())  # the fastest may be another for equal networks
@@ -422,3 +435,29 @@ def test_a_metric_of_ones_own():
     pulled = PullbackMetric(lambda x: x, heads.normal_fixed_std(1.0), input_metric=plane)
     assert_close(pulled.spectrum(x).values, torch.full((1, 2), 4.0), rtol=1e-14)
     assert plane.norm(x, torch.tensor([[3.0, 4.0]], dtype=F64)).item() == 2.5
+
+
+# ---------------------------------------------------------------- metrics of spaces
+
+
+def test_counts_of_photons():
+    """h = 1 / rate: flat in 2 sqrt(rate); a pixel without light stays where it is."""
+    photons = input_metrics.of_space("poisson")
+    x = torch.tensor([[4.0, 9.0, 0.0]], dtype=torch.float64)
+    v = torch.tensor([[1.0, -2.0, 0.0]], dtype=torch.float64)
+    expected = math.sqrt(1.0 / 4.0 + 4.0 / 9.0)
+    torch.testing.assert_close(photons.norm(x, v), torch.tensor([expected]).double())
+    assert photons.norm(x, v + 1.0).item() == math.inf
+    far = photons.distance(x, torch.tensor([[9.0, 4.0, 16.0]], dtype=torch.float64))
+    torch.testing.assert_close(far.item(), math.sqrt(4.0 + 4.0 + 64.0))
+    root = PullbackMetric(lambda r: r.sqrt(), heads.normal_fixed_std(0.5), input_metric=photons)
+    inside = x[:, :2]
+    torch.testing.assert_close(root.spectrum(inside).values, torch.ones(1, 2).double())
+    with pytest.raises(ValueError, match="x must be finite and not negative"):
+        photons.norm(-x, v)
+
+
+@pytest.mark.parametrize("space", ["simplex", "multivariate_normal"])
+def test_spaces_without_orthogonal_fields_are_refused(space):
+    with pytest.raises(TypeError, match=f"got infogeo.{space}. Use input_metrics.full"):
+        input_metrics.of_space(space)

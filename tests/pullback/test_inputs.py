@@ -6,7 +6,7 @@ from torch import nn
 
 from infogeo import pullback, robustness
 from infogeo.lipschitz import smoothing
-from infogeo.pullback import PullbackMetric, check_differentiable, quantities
+from infogeo.pullback import PullbackMetric, _network, check_differentiable, quantities
 
 F64 = torch.float64
 BATCH, PLACES, WIDTH = 3, 4, 5
@@ -88,7 +88,7 @@ MEASURES = {
 @pytest.mark.parametrize("name", MEASURES)
 def test_inputs_stay_with_their_sample(name, monkeypatch):
     # Parts of a batch that are as small as can be: no part begins with the first sample.
-    monkeypatch.setattr(pullback.paths, "_CHUNK", 2 * X[0].numel())
+    monkeypatch.setattr(_network, "_PART", 2 * X[0].numel())
     found = MEASURES[name](METRIC, X, V)
     expected = torch.cat(
         [MEASURES[name](alone(i), X[i : i + 1], V[i : i + 1]) for i in range(BATCH)]

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from infogeo import SolveError, Status, logits
-from infogeo.pullback import Head, PullbackMetric, heads, input_metrics, paths
+from infogeo.pullback import Head, PullbackMetric, _polygons, heads, input_metrics
+from infogeo.pullback._network import network_of
 
 F32, F64 = torch.float32, torch.float64
 
@@ -293,7 +294,9 @@ def test_the_length_of_a_polygon_that_comes_from_afar():
     """Segments of 1e5 from and to the unit interval, in which all happens."""
     metric = PullbackMetric(lambda x: one_logit(torch.tanh(3.0 * x[:, :1]) + 0.0 * x[:, 1:]))
     corners = torch.tensor([[-1.0, 0.0], [-1.0, 1e5], [1e5, 1e5], [1e5, 0.0], [1.0, 0.0]])
-    found = paths._polygon_length(metric, corners.double()[:, None], 1e-6, 1e-6, 2e-16)
+    found = _polygons.polygon_length(
+        network_of(metric), corners.double()[:, None], 1e-6, 1e-6, 2e-16
+    )
     ends = angle(torch.tanh(torch.tensor([-3.0, 3.0, 3e5, 3.0], dtype=F64)))
     exact = (ends[1:] - ends[:-1]).abs().sum()
     torch.testing.assert_close(found.value, exact[None], rtol=1e-6, atol=0.0)

@@ -101,6 +101,17 @@ def test_the_factor_is_computed_once_for_all_quantities(tmp_path):
     assert calls == [True]
 
 
+def test_a_quantity_may_change_what_it_is_given(tmp_path):
+    def overwritten(metric, x):
+        return metric.scaled_factor(x).rows.zero_()[:, 0, 0]
+
+    quantities = {"overwritten": overwritten, "trace": PullbackMetric.trace}
+    found = scan_of(tmp_path / "a", chosen=quantities).column("trace")
+    expected = PullbackMetric(make_model()).trace(torch.cat(make_batches()))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found.min() > 0.0
+
+
 def test_what_is_faster_does_not_decide_the_digits(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a measurement of the time")

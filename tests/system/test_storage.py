@@ -19,6 +19,7 @@ import torch
 import infogeo
 from infogeo import (
     Status,
+    manifolds,
     maxent,
     mean,
     multivariate_normal,
@@ -26,12 +27,14 @@ from infogeo import (
     normal,
     pullback,
     robustness,
+    testing,
 )
 from infogeo._system import storage
 from infogeo._system.registry import STORABLE, storable
 from infogeo.family import ExponentialFamily, MixtureFamily
 from infogeo.interop.torch import DistanceMeter
 from infogeo.lipschitz import certificates, smoothing
+from infogeo.manifolds import Poisson
 from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
 from infogeo.normal import Normal
 
@@ -57,6 +60,14 @@ def scanned():
 
 
 RESULTS = {
+    "Poisson": lambda: Poisson(np.array([0.0, 2.5])),
+    "velocity of Poisson": lambda: manifolds.poisson.Tangent(np.array([-1.0, 2.5])),
+    "contract": lambda: testing.check_space(
+        "poisson",
+        lambda rng: Poisson(1.0 + rng.random()),
+        dimension=1,
+        skip={"log_inverts_exp": "x"},
+    ),
     "interior": lambda: maxent.max_entropy([[1, 2, 3, 4, 5, 6]], [4.5]),
     "boundary": lambda: maxent.max_entropy([[0.0, 0.0, 1.0]], [0.0]),
     "batch": lambda: maxent.c_maximize(FEATURES, [[0.5, 9.0], [0.5, 0.5]], throw=False),
@@ -364,6 +375,16 @@ def test_damaged_archives_are_refused(tmp_path):
         path.write_bytes(damaged)
         with contextlib.suppress(OSError, ValueError):  # anything else fails the test
             infogeo.load(path)
+
+
+def test_points_of_numbers_adopt_any_library_again(tmp_path):
+    infogeo.save(Normal(0.0, 1.0), tmp_path / "n.json")
+    infogeo.save(Normal(np.zeros(1), 1.0), tmp_path / "array.npz")
+    given = Normal(torch.ones(2), torch.ones(2))
+    found = normal.kl_divergence(infogeo.load(tmp_path / "n.json"), given)
+    assert found.dtype == torch.float32
+    with pytest.raises(TypeError, match="must come from the same library"):
+        normal.kl_divergence(infogeo.load(tmp_path / "array.npz"), given)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "json"])

@@ -6,10 +6,14 @@ decides all numbers: they are computed in float64, in one thread and from genera
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from infogeo._docs import finish
+from infogeo._system.progress import Progress
 from infogeo.cli.demo.figures import draw_all, draw_maps
 from infogeo.cli.demo.findings import results, summary, write
 from infogeo.cli.demo.stages import Settings, measure
@@ -17,7 +21,12 @@ from infogeo.cli.demo.stages import Settings, measure
 __all__ = ["Settings", "run", "summary"]
 
 
-def run(folder, settings=None, *, progress=lambda stage, fraction: None):
+def run(
+    folder: str | Path,
+    settings: Settings | None = None,
+    *,
+    progress: Progress = lambda stage, fraction: None,
+) -> dict[str, Any]:
     """Run all stages and write ``report.html``, ``results.json`` and the figures.
 
     Parameters
@@ -34,7 +43,8 @@ def run(folder, settings=None, *, progress=lambda stage, fraction: None):
     dict
         What results.json holds.
     """
-    settings, seconds = settings or Settings(), {}
+    settings = settings or Settings()
+    seconds: dict[str, float] = {}
     with _reproducible(settings.seed), _timed(seconds, "numbers"):
         outcome = measure(settings, progress=lambda stage, part: progress(stage, 0.75 * part))
     stage = "figures and report"
@@ -47,7 +57,7 @@ def run(folder, settings=None, *, progress=lambda stage, fraction: None):
 
 
 @contextlib.contextmanager
-def _reproducible(seed):
+def _reproducible(seed: int) -> Iterator[None]:
     """Fix what the numbers depend on, and put it back."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -65,7 +75,10 @@ def _reproducible(seed):
 
 
 @contextlib.contextmanager
-def _timed(seconds, name):
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = round(time.perf_counter() - start, 2)
+
+
+finish(globals())

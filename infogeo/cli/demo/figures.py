@@ -1,17 +1,21 @@
 """The figures of the demo, drawn from its numbers alone."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from infogeo import plot
-from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS
+from infogeo._docs import finish
+from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS, Outcome
 from infogeo.plot import explorer, report
-from infogeo.plot._style import BLUE, GREEN, VERMILLION
+from infogeo.plot._style import BLUE, GREEN, REPORT, VERMILLION, hide_label
 
 __all__ = ["draw_all"]
 
@@ -30,21 +34,20 @@ _DIGIT_COLOURS = (
     "#7F7F7F",
     "#5D3A9B",
 )
-_STYLE = ["default", {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False}]
 
 
-def _figure(width, height):
+def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _show(ax, image):
+def _show(ax: Axes, image: torch.Tensor) -> None:
     ax.imshow(image.numpy(), cmap="Greys", vmin=0.0, vmax=1.0)
     ax.spines[:].set_visible(True)
     ax.set_xticks([])
     ax.set_yticks([])
 
 
-def _draw_certified_accuracy(outcome):
+def _draw_certified_accuracy(outcome: Outcome) -> Figure:
     figure = _figure(7.2, 4.0)
     ax = figure.subplots()
     radii = np.linspace(0.0, 1.2, 241)
@@ -64,7 +67,7 @@ def _draw_certified_accuracy(outcome):
     return figure
 
 
-def _draw_pairs(outcome):
+def _draw_pairs(outcome: Outcome) -> Figure:
     distances, (images, labels) = outcome.distances["lipschitz"], outcome.digits.test
     rows = {
         "nearest": distances.nearest,
@@ -86,7 +89,7 @@ def _draw_pairs(outcome):
     return figure
 
 
-def _draw_class_distances(outcome):
+def _draw_class_distances(outcome: Outcome) -> Figure:
     figure = _figure(9.8, 4.8)
     axes = figure.subplots(1, 2, sharey=True)
     norm = PowerNorm(3.0, 0.0, math.pi)  # most pairs of digits are far apart: there colour counts
@@ -105,7 +108,7 @@ def _draw_class_distances(outcome):
     return figure
 
 
-def _draw_embedding(outcome):
+def _draw_embedding(outcome: Outcome) -> Figure:
     labels = outcome.digits.test[1].numpy()
     figure = _figure(9.2, 5.3)
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -128,7 +131,7 @@ def _draw_embedding(outcome):
     return figure
 
 
-def _draw_spectrum(outcome):
+def _draw_spectrum(outcome: Outcome) -> Figure:
     figure = _figure(9.2, 4.0)
     left, right = figure.subplots(1, 2)
     for key, sensitivity in outcome.sensitivity.items():
@@ -162,7 +165,7 @@ def _draw_spectrum(outcome):
     return figure
 
 
-def _draw_sensitivity(outcome):
+def _draw_sensitivity(outcome: Outcome) -> Figure:
     images, labels = outcome.digits.test
     examples = [_typical(outcome, labels.numpy(), digit) for digit in (0, 3, 5, 8)]
     figure = _figure(10.0, 7.4)
@@ -177,7 +180,7 @@ def _draw_sensitivity(outcome):
     return figure
 
 
-def _typical(outcome, labels, digit):
+def _typical(outcome: Outcome, labels: np.ndarray, digit: int) -> int:
     """Return the image of a digit whose sensitivity is the median one."""
     members = np.flatnonzero(labels == digit)
     speeds = outcome.sensitivity["lipschitz"].speeds[members]
@@ -187,7 +190,7 @@ def _typical(outcome, labels, digit):
 _EXTREMES = ("most", "most", "least", "least")
 
 
-def _draw_extremes(outcome):
+def _draw_extremes(outcome: Outcome) -> Figure:
     labels = outcome.digits.test[1]
     figure = _figure(10.0, 6.0)
     axes = figure.subplots(2, 4)
@@ -202,16 +205,16 @@ def _draw_extremes(outcome):
     return figure
 
 
-def _overlay_row(axes, outcome, key, examples):
+def _overlay_row(axes: Sequence[Axes], outcome: Outcome, key: str, examples: Sequence[int]) -> None:
     images, spectrum = outcome.digits.test[0], outcome.sensitivity[key].spectrum
     for ax, index in zip(axes, examples, strict=True):
         plot.sensitivity(images, spectrum, index=int(index), ax=ax)
         ax.spines[:].set_visible(True)
         if ax is not axes[-1]:
-            ax.images[-1].colorbar.set_label("")  # one label for the row
+            hide_label(ax)
 
 
-def _draw_loaded_die(outcome):
+def _draw_loaded_die(outcome: Outcome) -> Figure:
     die = outcome.maximised.die
     figure = _figure(6.0, 3.4)
     ax = figure.subplots()
@@ -224,7 +227,7 @@ def _draw_loaded_die(outcome):
     return figure
 
 
-def _draw_three_digits(outcome):
+def _draw_three_digits(outcome: Outcome) -> Figure:
     three = outcome.maximised.three_digits
     figure = _figure(9.2, 5.0)
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 3.0))
@@ -254,11 +257,11 @@ def _draw_three_digits(outcome):
     return figure
 
 
-def _loops(number):
+def _loops(number: float) -> str:
     return {0: "no loop", 1: "one loop", 2: "two loops"}[int(number)]
 
 
-def _draw_frequencies(outcome):
+def _draw_frequencies(outcome: Outcome) -> Figure:
     frequencies = outcome.maximised.frequencies
     figure = _figure(8.2, 3.6)
     ax = figure.subplots()
@@ -289,7 +292,9 @@ _FIGURES = {
 }
 
 
-def draw_all(outcome, *, progress=lambda fraction: None):
+def draw_all(
+    outcome: Outcome, *, progress: Callable[[float], object] = lambda fraction: None
+) -> dict[str, bytes]:
     """Draw all figures.
 
     Parameters
@@ -304,15 +309,15 @@ def draw_all(outcome, *, progress=lambda fraction: None):
     dict of str to bytes
         PNG images by name.
     """
-    images = {}
-    with style.context(_STYLE):  # whatever style the user has set
+    images: dict[str, bytes] = {}
+    with style.context(REPORT):  # whatever style the user has set
         for name, draw in _FIGURES.items():
             progress(len(images) / len(_FIGURES))
             images[name] = report.to_png(draw(outcome))
     return images
 
 
-def draw_maps(outcome):
+def draw_maps(outcome: Outcome) -> dict[str, str]:
     """Return the interactive map of each network's predictions.
 
     Parameters
@@ -336,3 +341,6 @@ def draw_maps(outcome):
         )
         for key, classifier in outcome.classifiers.items()
     }
+
+
+finish(globals())

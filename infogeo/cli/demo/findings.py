@@ -3,8 +3,10 @@
 import html
 import json
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,14 +14,26 @@ import scipy
 import sklearn
 import torch
 
-from infogeo import __version__
-from infogeo.cli.demo.stages import INPUT_UNIT, JAYNES_DIE, NUM_DIGITS
+from infogeo._docs import finish
+from infogeo._system.version import __version__
+from infogeo.cli.demo.stages import (
+    INPUT_UNIT,
+    JAYNES_DIE,
+    NUM_DIGITS,
+    Distances,
+    Frequencies,
+    LoadedDie,
+    Outcome,
+    Settings,
+    ThreeDigits,
+)
+from infogeo.maxent import Projection
 from infogeo.plot import report
 
 __all__ = ["results", "summary", "write"]
 
 
-def results(outcome, settings, seconds):
+def results(outcome: Outcome, settings: Settings, seconds: dict[str, float]) -> dict[str, Any]:
     """Return all numbers worth keeping, for results.json.
 
     Parameters
@@ -64,7 +78,7 @@ def results(outcome, settings, seconds):
     }
 
 
-def _versions():
+def _versions() -> dict[str, str]:
     modules = (np, scipy, torch, sklearn, matplotlib)
     return {
         "infogeo": __version__,
@@ -73,7 +87,7 @@ def _versions():
     }
 
 
-def _network_results(outcome, key):
+def _network_results(outcome: Outcome, key: str) -> dict[str, Any]:
     classifier, distances = outcome.classifiers[key], outcome.distances[key]
     sensitivity = outcome.sensitivity[key]
     same = np.diag(distances.by_class)
@@ -118,11 +132,11 @@ def _network_results(outcome, key):
     }
 
 
-def _pair_results(distances, pairs):
+def _pair_results(distances: Distances, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
     return [{"images": list(pair), "distance": float(distances.matrix[pair])} for pair in pairs]
 
 
-def _projection_results(projection):
+def _projection_results(projection: Projection) -> dict[str, Any]:
     return {
         "probabilities": projection.probabilities.tolist(),
         "theta": projection.theta.tolist(),
@@ -132,7 +146,7 @@ def _projection_results(projection):
     }
 
 
-def _die_results(die):
+def _die_results(die: LoadedDie) -> dict[str, Any]:
     return {
         **_projection_results(die.projection),
         "entropy": float(die.projection.entropy),
@@ -143,7 +157,7 @@ def _die_results(die):
     }
 
 
-def _three_digits_results(three):
+def _three_digits_results(three: ThreeDigits) -> dict[str, Any]:
     return {
         "image": three.index,
         "digits": three.digits,
@@ -157,7 +171,7 @@ def _three_digits_results(three):
     }
 
 
-def _frequencies_results(frequencies):
+def _frequencies_results(frequencies: Frequencies) -> dict[str, Any]:
     return {
         "num_images": len(frequencies.indices),
         "truth": frequencies.truth.tolist(),
@@ -169,7 +183,7 @@ def _frequencies_results(frequencies):
     }
 
 
-def summary(found, folder):
+def summary(found: dict[str, Any], folder: str | Path) -> str:
     """Return the short text that the command prints.
 
     Parameters
@@ -206,16 +220,16 @@ def summary(found, folder):
     return "\n".join(lines)
 
 
-def _aligned(row):
+def _aligned(row: Sequence[str]) -> str:
     first, *others = row
     return f"{first:<38}" + "".join(f"{cell:>21}" for cell in others)
 
 
-def _network_rows(found):
+def _network_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the comparison of the two networks, a row for each quantity, as text."""
     networks = list(found["networks"].values())
 
-    def row(name, show):
+    def row(name: str, show: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
         return (name, *(show(network) for network in networks))
 
     return [
@@ -234,15 +248,15 @@ def _network_rows(found):
     ]
 
 
-def _certified(network, radius):
+def _certified(network: dict[str, Any], radius: str) -> str:
     return f"{network['certified_accuracy'][radius]:.1%}"
 
 
-def _distance(name):
+def _distance(name: str) -> Callable[[dict[str, Any]], str]:
     return lambda network: f"{network['distances'][name]:.3f}"
 
 
-def _sensitivity(name):
+def _sensitivity(name: str) -> Callable[[dict[str, Any]], str]:
     return lambda network: f"{network['sensitivity'][name]:.3g}"
 
 
@@ -262,7 +276,9 @@ _DESCRIPTIONS = {
 }
 
 
-def write(folder, found, images, maps):
+def write(
+    folder: Path, found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str]
+) -> None:
     """Write the report, the numbers and the figures, each file whole or not at all.
 
     Parameters
@@ -276,7 +292,7 @@ def write(folder, found, images, maps):
     maps : dict of str to str
         The interactive maps of the predictions, HTML by the network's key.
     """
-    files = {
+    files: dict[str, str | bytes] = {
         **{f"{name}.png": png for name, png in images.items()},
         "results.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
         "report.html": _page(found, images, maps),
@@ -285,8 +301,8 @@ def write(folder, found, images, maps):
         report.write_file(folder / name, content)
 
 
-def _page(found, images, maps):
-    def figure(name, caption):
+def _page(found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str]) -> str:
+    def figure(name: str, caption: str) -> str:
         return report.figure(images[name], caption=caption, description=_DESCRIPTIONS[name])
 
     return report.page(
@@ -302,7 +318,7 @@ def _page(found, images, maps):
     )
 
 
-def _introduction(found):
+def _introduction(found: dict[str, Any]) -> tuple[str, ...]:
     num = found["num_images"]
     names = [network["name"] for network in found["networks"].values()]
     return (
@@ -328,7 +344,7 @@ def _introduction(found):
     )
 
 
-def _training_section(found, figure):
+def _training_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
     lipschitz = found["networks"]["lipschitz"]
     return report.section(
         "What the Lipschitz constant certifies",
@@ -349,7 +365,7 @@ def _training_section(found, figure):
     )
 
 
-def _distances_section(found, figure):
+def _distances_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
     networks = found["networks"]
     between = found["between_networks"]
     num_pairs = found["num_images"]["test"] * (found["num_images"]["test"] - 1) // 2
@@ -391,7 +407,7 @@ def _distances_section(found, figure):
     )
 
 
-def _maps_section(found, maps):
+def _maps_section(found: dict[str, Any], maps: dict[str, str]) -> str:
     blocks = []
     for key, block in maps.items():
         blocks += [f"<h3>{html.escape(found['networks'][key]['name'])}</h3>", block]
@@ -406,7 +422,7 @@ def _maps_section(found, maps):
     )
 
 
-def _sensitivity_section(found, figure):
+def _sensitivity_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
     networks = found["networks"]
     lipschitz, relu = (networks[key]["sensitivity"] for key in ("lipschitz", "relu"))
     return report.section(
@@ -445,7 +461,7 @@ def _sensitivity_section(found, figure):
     )
 
 
-def _die_section(found, figure):
+def _die_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
     die = found["loaded_die"]
     rows = [
         (face + 1, f"{ours:.10f}", f"{theirs:.5f}")
@@ -473,7 +489,7 @@ def _die_section(found, figure):
     )
 
 
-def _projection_section(found, figure):
+def _projection_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:
     three, known = found["three_digits"], found["class_frequencies"]
     digits = ", ".join(str(digit) for digit in three["digits"][:-1])
     digits = f"{digits} and {three['digits'][-1]}"
@@ -517,14 +533,14 @@ def _projection_section(found, figure):
     )
 
 
-def _divergence_table(known, name):
+def _divergence_table(known: dict[str, Any], name: str) -> str:
     rows = [(term, f"{value:.15f}") for term, value in known["divergences"].items()]
     total = known["divergences"]["KL(p, p*)"] + known["divergences"]["KL(p*, q)"]
     rows.append(("KL(p, p*) + KL(p*, q)", f"{total:.15f}"))
     return report.table(["divergence", "nats"], rows, caption=f"For {name}.")
 
 
-def _method_section(found):
+def _method_section(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return report.section(
         "How this was made",
@@ -540,3 +556,6 @@ def _method_section(found):
             + "."
         ),
     )
+
+
+finish(globals())

@@ -4,6 +4,7 @@ Each stage is a function that returns frozen numbers; all are float64.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from infogeo import logits
+from infogeo._docs import finish
+from infogeo._system.progress import Progress
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
 from infogeo.maxent._dual.projection import Projection
@@ -196,7 +199,7 @@ class Outcome:
     maximised: Maximised
 
 
-def measure(settings, *, progress=lambda stage, fraction: None):
+def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: None) -> Outcome:
     """Run the stages.
 
     Parameters
@@ -215,7 +218,7 @@ def measure(settings, *, progress=lambda stage, fraction: None):
     images, labels = digits.test[0], digits.test[1].numpy()
     classifiers = train(digits, settings, progress=lambda stage, part: progress(stage, 0.7 * part))
     progress("distances between predictions", 0.7)
-    distances = {}
+    distances: dict[str, Distances] = {}
     for key, classifier in classifiers.items():
         start = distances["lipschitz"].embedding if distances else None
         distances[key] = compare_predictions(classifier, images.numpy(), labels, start=start)
@@ -230,7 +233,7 @@ def measure(settings, *, progress=lambda stage, fraction: None):
 # ---------------------------------------------------------------- stage 1: training
 
 
-def load(settings):
+def load(settings: Settings) -> Digits:
     """Split scikit-learn's handwritten digits.
 
     Parameters
@@ -254,7 +257,9 @@ def load(settings):
     return Digits((torch.from_numpy(images), torch.from_numpy(labels)), held[1], held[0])
 
 
-def train(digits, settings, *, progress=lambda stage, fraction: None):
+def train(
+    digits: Digits, settings: Settings, *, progress: Progress = lambda stage, fraction: None
+) -> dict[str, Classifier]:
     """Train a 1-Lipschitz classifier and an ordinary one, and calibrate both.
 
     Parameters
@@ -273,7 +278,7 @@ def train(digits, settings, *, progress=lambda stage, fraction: None):
     """
     width = settings.width
 
-    def lipschitz_loss(output, target):
+    def lipschitz_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return losses.tau_cross_entropy(output, target, tau=settings.tau, check=False)
 
     sizes = ((64, width), (width, width), (width, NUM_DIGITS))
@@ -292,7 +297,11 @@ def train(digits, settings, *, progress=lambda stage, fraction: None):
     }
 
 
-def _network(linear, activation, sizes):
+def _network(
+    linear: Callable[..., nn.Module],
+    activation: Callable[[], nn.Module],
+    sizes: Sequence[tuple[int, int]],
+) -> nn.Sequential:
     hidden = [
         module
         for num_in, num_out in sizes[:-1]
@@ -301,7 +310,14 @@ def _network(linear, activation, sizes):
     return nn.Sequential(nn.Flatten(), *hidden, linear(*sizes[-1], dtype=torch.float64))
 
 
-def _fit(model, loss, learning_rate, digits, settings, progress):
+def _fit(
+    model: nn.Module,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    learning_rate: float,
+    digits: Digits,
+    settings: Settings,
+    progress: Callable[[float], object],
+) -> None:
     images, labels = digits.train
     num_batches = math.ceil(len(images) / settings.batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
@@ -318,7 +334,7 @@ def _fit(model, loss, learning_rate, digits, settings, progress):
 
 
 @torch.no_grad()
-def _classifier(name, model, digits):
+def _classifier(name: str, model: nn.Module, digits: Digits) -> Classifier:
     bound = layers.lipschitz_bound(model)
     images, labels = digits.test
     output = model(images).numpy()
@@ -337,10 +353,10 @@ def _classifier(name, model, digits):
     )
 
 
-def _fit_temperature(output, labels):
+def _fit_temperature(output: torch.Tensor, labels: torch.Tensor) -> float:
     """Return the temperature at which held-out labels are most likely."""
 
-    def loss(log_temperature):
+    def loss(log_temperature: float) -> float:
         return float(nn.functional.cross_entropy(output / math.exp(log_temperature), labels))
 
     found = optimize.minimize_scalar(loss, bounds=(math.log(1e-3), math.log(1e3)), method="bounded")
@@ -350,7 +366,13 @@ def _fit_temperature(output, labels):
 # ---------------------------------------------------------------- stage 2: distances
 
 
-def compare_predictions(classifier, images, labels, *, start=None):
+def compare_predictions(
+    classifier: Classifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    start: np.ndarray | None = None,
+) -> Distances:
     """Measure the Fisher-Rao distances between the predictions for all pairs of images.
 
     Parameters
@@ -392,11 +414,13 @@ def compare_predictions(classifier, images, labels, *, start=None):
     )
 
 
-def _first_pairs(matrix, is_candidate, num_pairs=4):
+def _first_pairs(
+    matrix: np.ndarray, is_candidate: np.ndarray, num_pairs: int = 4
+) -> list[tuple[int, int]]:
     """Return the pairs with the smallest entries, no image in two of them."""
     rows, columns = np.nonzero(is_candidate)
     pairs = []
-    used = set()
+    used: set[int] = set()
     for k in np.argsort(matrix[rows, columns], kind="stable"):
         i, j = int(rows[k]), int(columns[k])
         if not used & {i, j}:
@@ -407,7 +431,7 @@ def _first_pairs(matrix, is_candidate, num_pairs=4):
     return pairs
 
 
-def _class_means(matrix, labels):
+def _class_means(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
     member = np.eye(NUM_DIGITS)[labels]
     counts = member.sum(0)
     pairs = np.outer(counts, counts) - np.diag(counts)  # an image is not paired with itself
@@ -417,7 +441,7 @@ def _class_means(matrix, labels):
 # ---------------------------------------------------------------- stage 3: sensitivity
 
 
-def pull_back(classifier, images):
+def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
     """Pull the Fisher metric of the predictions back to the inputs.
 
     Parameters
@@ -450,7 +474,7 @@ def pull_back(classifier, images):
     )
 
 
-def _downhill(classifier, images, spectrum):
+def _downhill(classifier: Classifier, images: torch.Tensor, spectrum: Spectrum) -> Spectrum:
     """Give the top direction the sign that lowers the predicted class; the others stay."""
     step = 1e-4 * spectrum.vectors[:, 0]
     predicted = torch.from_numpy(classifier.logits.argmax(-1))[:, None]
@@ -466,7 +490,7 @@ def _downhill(classifier, images, spectrum):
 # ---------------------------------------------------------------- stage 4: C-maximisation
 
 
-def maximise(classifier, labels):
+def maximise(classifier: Classifier, labels: np.ndarray) -> Maximised:
     """Solve the C-maximisation problems: a loaded die, three digits, class frequencies.
 
     Parameters
@@ -488,7 +512,7 @@ def maximise(classifier, labels):
     )
 
 
-def _loaded_die():
+def _loaded_die() -> LoadedDie:
     faces = np.arange(1.0, 7.0)
     projection = c_maximize(faces[None], [4.5], log_base=np.zeros(6), tol=1e-12)
     # p_y = x^y / sum, so that sum (y - 4.5) x^y = 0: its positive root is exp(theta).
@@ -502,7 +526,7 @@ def _loaded_die():
     )
 
 
-def _three_digits(z):
+def _three_digits(z: np.ndarray) -> ThreeDigits:
     """Take the image most undecided among digits of 0, 1 and 2 loops, and learn their mean."""
     by_loops = [np.flatnonzero(number == CLOSED_LOOPS) for number in (0.0, 1.0, 2.0)]
     best = np.stack([z[:, digits].max(-1) for digits in by_loops], -1)
@@ -531,7 +555,7 @@ def _three_digits(z):
     )
 
 
-def _segment(feature, target, num_points):
+def _segment(feature: np.ndarray, target: float, num_points: int) -> np.ndarray:
     """Return points of {p : E_p[feature] = target} for three outcomes, end to end."""
     ends = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
@@ -542,7 +566,7 @@ def _segment(feature, target, num_points):
     return (1.0 - t) * ends[0] + t * ends[1]
 
 
-def _frequencies(classifier, labels):
+def _frequencies(classifier: Classifier, labels: np.ndarray) -> Frequencies:
     """Correct the mean prediction for the least certain images by two known frequencies."""
     top = np.sort(classifier.logits, axis=-1)
     indices = np.argsort(top[:, -1] - top[:, -2], kind="stable")[: max(10, len(labels) // 10)]
@@ -563,11 +587,11 @@ def _frequencies(classifier, labels):
     )
 
 
-def _kl(p, q):
+def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return special.rel_entr(p, q).sum(-1)
 
 
-def _triangle(p, best, q):
+def _triangle(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> dict[str, float]:
     return {
         "KL(p, q)": float(_kl(p, q)),
         "KL(p, p*)": float(_kl(p, best)),
@@ -575,5 +599,8 @@ def _triangle(p, best, q):
     }
 
 
-def _pythagorean_error(p, best, q):
+def _pythagorean_error(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> float:
     return float(np.abs(_kl(p, q) - _kl(p, best) - _kl(best, q)).max())
+
+
+finish(globals())

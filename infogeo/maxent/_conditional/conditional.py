@@ -1,5 +1,7 @@
 """Conditional maximum entropy: multinomial logistic regression as a C-maximisation."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +21,14 @@ from infogeo._array import (
     gate,
     matched,
 )
+from infogeo._docs import finish
 from infogeo._names import is_nameless, numbered
-from infogeo._status import SolveError, Status
+from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
 from infogeo.maxent._conditional.separation import Samples, solve
 from infogeo.maxent._gradients import refuse_gradients
+from infogeo.maxent._wording import Message, failure, ran_out
 
 Array = Any
 
@@ -76,7 +80,8 @@ class ConditionalProjection:
     Parameters
     ----------
     coef : array, shape (c, d)
-        theta_y, one row for each class; the rows sum to 0.
+        theta_y, one row for each class; the rows sum to 0 (with an `l1_penalty` and more than two
+        classes they need not).
     intercept : array, shape (c,)
         The parameters of the constant feature, sum 0; 0 without intercept.
     probabilities : array, shape (n, c)
@@ -105,6 +110,9 @@ class ConditionalProjection:
     separation : Separation or None
         On the boundary, the direction and the proof. theta + s (direction) is the theta of the
         limit s -> inf.
+    is_certain : bool array, shape (c, d), or None
+        With an `l1_penalty`, where it is proved that theta is 0, or has the sign of `coef`; False
+        for features without one.
     """
 
     coef: Array
@@ -120,6 +128,7 @@ class ConditionalProjection:
     rank: int
     steps: int
     separation: Separation | None = None
+    is_certain: Array | None = None
 
     def __str__(self) -> str:
         n, c = self.probabilities.shape
@@ -137,18 +146,19 @@ class ConditionalProjection:
 
 
 def conditional(
-    features,
-    labels,
+    features: Any,
+    labels: Any,
     *,
-    penalty=None,
-    log_base=None,
-    sample_weight=None,
-    fit_intercept=True,
-    tol=1e-10,
-    max_steps=100,
-    throw=True,
-    check=True,
-):
+    penalty: Array | None = None,
+    l1_penalty: Array | None = None,
+    log_base: Array | None = None,
+    sample_weight: Array | None = None,
+    fit_intercept: bool = True,
+    tol: float = 1e-10,
+    max_steps: int = 100,
+    throw: bool = True,
+    check: bool = True,
+) -> ConditionalProjection:
     r"""Conditional distribution of maximum entropy with the feature-label moments of the data.
 
     .. math:: p^*(y \mid x) = \exp(C(x, y) + \theta_y' x + \theta_{0y} - \psi(x)), \qquad
@@ -156,7 +166,7 @@ def conditional(
 
     Among all p(y | x_i) with these moments it maximises the weighted mean of H(p) + E_p[C]. It is
     also multinomial logistic regression: theta minimises the weighted mean of -log p(y_i | x_i),
-    plus rho / 2 times the sum of squares of theta if there is a penalty.
+    plus the sum of rho / 2 theta^2 + lambda abs(theta) if there are penalties.
 
     Parameters
     ----------
@@ -166,9 +176,14 @@ def conditional(
     labels : int array, shape (n,), or array, shape (n, c)
         The classes, counted from 0; or a distribution for each sample (soft labels), whose
         moments are then those to meet.
-    penalty : float or None
-        rho: the weight of the squared theta, which is the slack that the moments get for it. The
-        intercept is free, so that the class frequencies are met exactly. None: no slack.
+    penalty : float, array, shape (d,), or None
+        rho: the weight of the squared theta, of each feature or of all, which is the slack that
+        the moments get for it. 0 in an array leaves a feature without slack. The intercept is
+        free, so that the class frequencies are met exactly. None: no slack.
+    l1_penalty : float, array, shape (d,), or None
+        lambda: the weight of the sum of the absolute values of theta, of each feature or of all. A
+        moment may miss that of the data by lambda, and theta is exactly 0 where it need not miss
+        it by more. Both penalties together are an elastic net.
     log_base : array, shape (c,) or (n, c), optional
         C: the logarithms of a prior prediction for each sample, normalised or not; -inf rules a
         class out. Default 0. Its last axis says how many classes there are; without it they end
@@ -181,11 +196,8 @@ def conditional(
         Stop when the certified error of every log-probability is below this, or when rounding
         allows no better; `error_bound` says what was reached.
     max_steps : int
-        The most Newton steps.
     throw : bool
-        Whether an unsuccessful solve raises. If not, see `status`.
     check : bool
-        Verify the values. Shapes and dtypes are always verified.
 
     Returns
     -------
@@ -257,33 +269,39 @@ def conditional(
     if _are_names(labels):
         rule = "be whole numbers from 0, one for each sample, or a distribution for each"
         raise TypeError(f"labels must {rule}: they are names. {_NUMBERING}")
-    features, labels, base, weight = _by_name(
+    features, labels, base, weight, *prices = _by_name(
         features,
         labels,
         0.0 if log_base is None else log_base,
         1.0 if sample_weight is None else sample_weight,
+        penalty=penalty,
+        l1_penalty=l1_penalty,
     )
     xp, X, C = gate(check, features=(REAL, features), log_base=(LOG_BASE, base))
     # Labels and weights are read, wherever they live: their dtypes are not those of the result.
     _, y = gate(check, labels=(_LABELS, labels))
     _, w = gate(check, sample_weight=(WEIGHTS, weight))
+    names = ("penalty", "l1_penalty")
+    price, l1_price = (_price(name, x, X, check) for name, x in zip(names, prices, strict=True))
     check_controls(tol, max_steps)
-    samples, is_weighted = _samples(X, y, C, w, penalty, fit_intercept)
+    samples, is_weighted = _samples(X, y, C, w, price, l1_price, fit_intercept)
     fit = solve(samples, tol, max_steps)
     if throw and not fit.status.is_solution:
-        raise SolveError(_diagnosis(fit, max_steps), _result(fit, samples, is_weighted, X, xp))
+        raise failure(_diagnosis(fit), _result(fit, samples, is_weighted, X, xp))
     return _result(fit, samples, is_weighted, X, xp)
 
 
 # ---------------------------------------------------------------- arguments
 
 
-def _by_name(features, labels, base, weight):
-    """Return the arguments in one order of the names of samples, and of classes.
+def _by_name(features, labels, base, weight, **prices):
+    """Return the arguments in one order of the names of samples, of classes and of features.
 
-    The names of classes are their numbers, unless labels are soft and have others.
+    The names of classes are their numbers, unless labels are soft and have others. Prices that
+    are numbers have none.
     """
-    given = {"features": (_FEATURES, features)}
+    others = [0.0 if x is None else x for x in prices.values()]
+    given = {"features": (_FEATURES, numbered(("features",), features, *others))}
     if len(getattr(labels, "shape", ())) == 2:
         given["labels"] = PROBABILITIES, numbered(("outcomes",), labels, base)
     else:
@@ -292,9 +310,10 @@ def _by_name(features, labels, base, weight):
         if shape and not is_nameless(base):
             given["the classes"] = _CLASSES, numbered(("outcomes",), np.zeros(shape[-1]), base)
     given |= {"log_base": (LOG_BASE, base), "sample_weight": (WEIGHTS, weight)}
+    given |= {name: (_PRICE, x) for name, x in prices.items() if x is not None}
     values = dict(zip(given, matched(**given), strict=True))
     values.pop("the classes", None)
-    return values.values()
+    return *(values[name] for name in _MATCHED), *(values.get(name) for name in prices)
 
 
 def _are_names(labels):
@@ -327,12 +346,29 @@ def _explain_labels(name, y, coarseness):
 _LABELS = Rule("", _are_labels, _explain_labels)
 _FEATURES = along(REAL, "features")
 _CLASSES = along(REAL, "outcomes")
+_PRICE = along(WEIGHTS, "features")
+_MATCHED = ("features", "labels", "log_base", "sample_weight")
 
 
-def _samples(X, y, C, w, penalty, fit_intercept):
+def _price(name, price, features, check):
+    """Return what each feature pays, (d,): 0 for None."""
+    size = features.shape[-1] if len(features.shape) else 0
+    if price is None:
+        return np.zeros(size)
+    if not np.ndim(price):
+        if not finite_number(name, price) > 0.0:
+            raise bad_value(name, "be a positive number or None", f"got {price!r}")
+        return np.full(size, float(price))
+    _, given = gate(check, **{name: (_PRICE, price)})
+    refuse_gradients(**{name: given})
+    if tuple(given.shape) != (size,):
+        seen = f"got shape {tuple(given.shape)} for {size} features"
+        raise bad_value(name, "be a number or have one for each feature", seen)
+    return to_host(name, given)
+
+
+def _samples(X, y, C, w, penalty, l1_penalty, fit_intercept):
     """Check the arguments against each other; return the problem, and which rows count."""
-    if penalty is not None and not finite_number("penalty", penalty) > 0.0:
-        raise bad_value("penalty", "be a positive number or None", f"got {penalty!r}")
     if not isinstance(fit_intercept, bool | np.bool_):
         raise bad_value("fit_intercept", "be True or False", f"got {fit_intercept!r}")
     if X.ndim != 2 or X.shape[0] == 0:
@@ -386,10 +422,9 @@ def _samples(X, y, C, w, penalty, fit_intercept):
         rule = "not rule out the label of a sample"
         raise bad_value("log_base", rule, f"it is -inf for class {k} of sample {i}, its label")
     C = C - C.max(axis=1, keepdims=True)
-    penalty = None if penalty is None else float(penalty)
     offset = _offset(X) if fit_intercept else np.zeros(X.shape[1])
     X = X - offset
-    return Samples(X, offset, targets, C, w, penalty, bool(fit_intercept)), is_weighted
+    return Samples(X, offset, targets, C, w, penalty, l1_penalty, bool(fit_intercept)), is_weighted
 
 
 def _offset(X):
@@ -432,16 +467,19 @@ def _result(fit, samples, is_weighted, like, xp):
     moments = np.hstack([samples.X, np.full((len(p), 1), float(samples.has_intercept))])
     violation = moments.T @ (weights[:, None] * (targets - p))
     violation[:-1] += samples.offset[:, None] * violation[-1]
-    if samples.penalty is not None:
-        violation[:-1] -= samples.penalty * fit.coef.T
+    violation[:-1] -= samples.penalty[:, None] * fit.coef.T
+    violation[:-1] = _beyond(violation[:-1], samples.l1_penalty[:, None], fit.coef.T)
     bits = xp.finfo(like.dtype).bits
     cast = float(xp.finfo(like.dtype).eps) if bits < 64 else 0.0
+    intercept = fit.intercept - fit.coef @ samples.offset
+    if fit.is_certain is not None:  # coefficients whose sum is not 0 have moved it
+        intercept = intercept - intercept.mean()
     separation = None
     if fit.direction is not None:
         separation = _separation(fit.direction, samples, support, is_weighted, collect)
     return ConditionalProjection(
         coef=collect(fit.coef),
-        intercept=collect(fit.intercept - fit.coef @ samples.offset),
+        intercept=collect(intercept),
         probabilities=collect(p),
         residual=float(np.abs(violation).max()),
         entropy=max(0.0, -float(weights @ (p * finite).sum(axis=1))),
@@ -453,7 +491,15 @@ def _result(fit, samples, is_weighted, like, xp):
         rank=fit.rank,
         steps=fit.steps,
         separation=separation,
+        is_certain=None if fit.is_certain is None else collect(fit.is_certain, xp.bool),
     )
+
+
+def _beyond(slack, price, coef):
+    """Return by how much slack is off what absolute values allow: their slopes times the price."""
+    least = np.where(coef > 0.0, price, -price)
+    most = np.where(coef < 0.0, -price, price)
+    return slack - np.clip(slack, least, most)
 
 
 def _everywhere(fit, samples, is_weighted):
@@ -530,16 +576,20 @@ def _listed(numbers):
     return f" ({', '.join(str(i) for i in numbers[:6])}{more})"
 
 
-def _diagnosis(fit, max_steps):
+def _diagnosis(fit):
+    """Say why a solve did not succeed, and what can be done."""
     if fit.status is Status.MAX_STEPS and math.isfinite(fit.error_bound):
-        return (
-            f"The {max_steps} steps ran out: the error of the log-probabilities is at most "
+        return Message(
+            f"{ran_out(fit.steps)}: the error of the log-probabilities is at most "
             f"{fit.error_bound:.2g}. Raise max_steps."
         )
-    if fit.status is Status.MAX_STEPS and max_steps < 20:
-        return f"The {max_steps} steps ran out. Raise max_steps."
-    return (
+    if fit.status is Status.MAX_STEPS and fit.steps < 20:
+        return Message(f"{ran_out(fit.steps)}. Raise max_steps.")
+    return Message(
         f"No solution, and no proof of separation, after {fit.steps} steps: to rounding, the "
-        "classes are nearly separable, or the features nearly dependent. A penalty decides it; or "
-        "leave out features that others almost determine."
+        "classes are nearly separable, or the features nearly dependent. A penalty on squares "
+        "decides it, or a larger one; or leave out features that others almost determine."
     )
+
+
+finish(globals())

@@ -19,6 +19,8 @@ class Design:
     transform: np.ndarray  # (d, r - 1), or (d, r) without intercept: coef = transform @ t
     centre: np.ndarray  # (d,)
     has_intercept: bool
+    penalty: np.ndarray | None = None  # (r, r): P, so that t'Pt is the price of the coefficients
+    free: np.ndarray | None = None  # (r, f): orthonormal directions without a price
 
     def to_user(self, theta):
         """Return coef (c, d) and intercept (c,) for parameters theta (r, c) of the columns."""
@@ -29,19 +31,13 @@ class Design:
             intercept = theta[0] - coef @ self.centre
         return coef, intercept
 
-    def penalty_matrix(self, penalty):
-        """Return P with t'Pt = penalty |coef|^2; the intercept is free."""
-        first = int(self.has_intercept)
-        matrix = np.zeros((self.rows.shape[1],) * 2)
-        matrix[first:, first:] = penalty * (self.transform.T @ self.transform)
-        return matrix
 
-
-def design_of(X, has_intercept):
+def design_of(X, has_intercept, penalty=None):
     """Choose independent columns that span those of X (n, d), and the constant if asked for.
 
     Columns that depend on others (or are constant, beside an intercept) get the coefficients of
-    minimum norm. A centre is free to choose: the intercept makes up for it.
+    the lowest price, penalty (d,) times their squares, and then of minimum norm. A centre is free
+    to choose: the intercept makes up for it.
     """
     centre = X.mean(axis=0) if has_intercept else np.zeros(X.shape[1])
     moved = X - centre
@@ -64,11 +60,43 @@ def design_of(X, has_intercept):
     if idle.shape[1]:
         vectors = np.zeros((X.shape[1], idle.shape[1]))
         vectors[varying] = idle / scale[:, None]
-        vectors, _ = np.linalg.qr(vectors / np.linalg.norm(vectors, axis=0))
-        transform -= vectors @ (vectors.T @ transform)
-    if has_intercept:
-        rows = np.hstack([np.ones((X.shape[0], 1)), rows])
-    return Design(np.ascontiguousarray(rows), transform, centre, has_intercept)
+        transform = _cheapest(transform, vectors / np.linalg.norm(vectors, axis=0), penalty)
+    first = int(has_intercept)
+    rows = np.ascontiguousarray(np.hstack([np.ones((X.shape[0], first)), rows]))
+    if penalty is None:
+        return Design(rows, transform, centre, has_intercept, None, np.eye(rows.shape[1]))
+    price = np.zeros((rows.shape[1],) * 2)
+    price[first:, first:] = transform.T @ (penalty[:, None] * transform)
+    free = scipy.linalg.block_diag(np.eye(first), _without_price(transform, penalty))
+    return Design(rows, transform, centre, has_intercept, price, free)
+
+
+def _cheapest(transform, idle, penalty):
+    """Return the transform less what the idle vectors, which change no logits, can save."""
+    if penalty is not None:
+        priced = np.sqrt(penalty)[:, None] * idle
+        left, values, right = np.linalg.svd(priced, full_matrices=True)
+        rank = int((values > 1e-8 * values.max(initial=0.0)).sum())
+        saved = right[:rank].T @ (
+            (left[:, :rank] / values[:rank]).T @ (np.sqrt(penalty)[:, None] * transform)
+        )
+        transform = transform - idle @ saved
+        idle = idle @ right[rank:].T
+    idle, _ = np.linalg.qr(idle)
+    return transform - idle @ (idle.T @ transform)
+
+
+def _without_price(transform, penalty):
+    """Return orthonormal combinations of the columns of the transform that have no price."""
+    priced = np.sqrt(penalty)[:, None] * transform
+    is_priced = priced.any(axis=0)
+    free = np.eye(transform.shape[1])[:, ~is_priced]  # exact: the others are rounded
+    size = np.linalg.norm(priced[:, is_priced], axis=0)
+    _, values, right = np.linalg.svd(priced[:, is_priced] / size, full_matrices=True)
+    rank = int((values > 1e-8).sum())
+    mixed = np.zeros((transform.shape[1], size.size - rank))
+    mixed[is_priced], _ = np.linalg.qr(right[rank:].T / size[:, None])
+    return np.hstack([free, mixed])
 
 
 def _independent(columns, blur):

@@ -15,6 +15,7 @@ import scipy.sparse
 
 from infogeo._status import Status
 from infogeo.maxent._conditional.design import Design, design_of
+from infogeo.maxent._conditional.lasso import columns_of
 from infogeo.maxent._conditional.softmax import (
     Ending,
     Task,
@@ -26,6 +27,7 @@ from infogeo.maxent._conditional.softmax import (
     theta_of,
     tied_direction,
 )
+from infogeo.maxent._conditional.zeros import select
 from infogeo.maxent._dual.problem import EPS
 
 # The largest linear program, in entries of its matrix: beyond, minutes go by.
@@ -45,7 +47,8 @@ class Samples:
     targets: np.ndarray  # (n, c), distributions
     base: np.ndarray  # (n, c)
     weights: np.ndarray  # (n,), of sum 1 over the problem that was given
-    penalty: float | None
+    penalty: np.ndarray  # (d,): of the squares of coefficients
+    l1_penalty: np.ndarray  # (d,): of their absolute values
     has_intercept: bool
 
     @property
@@ -72,6 +75,7 @@ class Fit:
     steps: int
     rank: int
     direction: tuple[np.ndarray, np.ndarray] | None = None  # coef and intercept of the separation
+    is_certain: np.ndarray | None = None  # bool (c, d): where the sign of coef, or 0, is proved
 
 
 def solve(samples, tol, max_steps):
@@ -89,7 +93,7 @@ def _part(samples, rows):
 def _solve(samples, tol, max_steps):
     allowed = samples.allowed
     active = allowed.sum(axis=1) > 1
-    num_classes = allowed.shape[1]
+    num_classes, is_priced = allowed.shape[1], samples.l1_penalty > 0.0
     decided = Fit(
         coef=np.zeros((num_classes, samples.X.shape[1])),
         intercept=np.zeros(num_classes),
@@ -100,13 +104,17 @@ def _solve(samples, tol, max_steps):
         dual_gap=0.0,
         steps=0,
         rank=0,
+        is_certain=np.tile(is_priced, (num_classes, 1)) if is_priced.any() else None,
     )
     if not active.any():
         return decided
     chosen = _part(samples, active)
-    design = design_of(chosen.X, chosen.has_intercept)
-    penalty = None if chosen.penalty is None else design.penalty_matrix(chosen.penalty)
-    task = make_task(design.rows, chosen.base, chosen.targets, chosen.weights, penalty)
+    is_smooth = ~is_priced
+    ridge = chosen.penalty[is_smooth]
+    design = design_of(chosen.X[:, is_smooth], chosen.has_intercept, ridge if ridge.any() else None)
+    task = make_task(
+        design.rows, chosen.base, chosen.targets, chosen.weights, design.penalty, design.free
+    )
     watch = _Watch(chosen, task, design)
     start = np.zeros((design.rows.shape[1], task.contrasts.shape[1]))
     size = start.size if task.span is None else task.span.shape[1]
@@ -123,9 +131,9 @@ def _solve(samples, tol, max_steps):
     coef, intercept = design.to_user(theta_of(task, ending.state.t))
     log_p = decided.log_p.copy()
     log_p[active] = ending.state.log_p
-    return replace(
+    decided.coef[:, is_smooth] = coef
+    found = replace(
         decided,
-        coef=coef,
         intercept=intercept,
         log_p=log_p,
         status=ending.status,
@@ -133,6 +141,43 @@ def _solve(samples, tol, max_steps):
         dual_gap=ending.dual_gap,
         steps=ending.steps,
         rank=size,
+        is_certain=None if is_smooth.all() else np.zeros(decided.coef.shape, dtype=bool),
+    )
+    if is_smooth.all() or not ending.status.is_solution:
+        return found
+    return _with_prices(found, chosen, active, design, task, ending, tol, max_steps)
+
+
+def _with_prices(found, samples, active, design, task, ending, tol, max_steps):
+    """Add the features whose coefficients cost their absolute value to what was found without."""
+    is_smooth = samples.l1_penalty == 0.0
+    priced = ~is_smooth
+    columns = columns_of(
+        samples.X[:, priced],
+        samples.l1_penalty[priced],
+        samples.penalty[priced],
+        samples.has_intercept,
+    )
+    inner = select(task, columns, ending.state.t, tol, max_steps - ending.steps)
+    coef, log_p = np.zeros_like(found.coef), found.log_p.copy()
+    coef[:, is_smooth], intercept = design.to_user(theta_of(task, inner.t @ task.contrasts))
+    coef[:, priced] = (inner.v / columns.unit[:, None]).T
+    if samples.has_intercept:
+        intercept = intercept - coef[:, priced] @ columns.centre
+    log_p[active] = inner.log_p
+    is_certain = found.is_certain.copy()
+    is_certain[:, priced] = inner.is_certain.T
+    return replace(
+        found,
+        coef=coef,
+        intercept=intercept,
+        log_p=log_p,
+        status=inner.status,
+        error_bound=inner.error_bound,
+        dual_gap=inner.dual_gap,
+        steps=found.steps + inner.steps,
+        rank=inner.rank,
+        is_certain=is_certain,
     )
 
 
@@ -193,14 +238,15 @@ class _Watch:
 
     def __init__(self, samples: Samples, task: Task, design: Design):
         self.samples = samples
+        self.is_free = (samples.l1_penalty == 0.0) & (samples.penalty == 0.0)  # (d,)
         self.task = task
         self.design = design
         self.direction: tuple[np.ndarray, np.ndarray] | None = None
         self.has_penalty = task.penalty is not None
-        # A penalty leaves only the intercept to run off.
+        # Only what has no price can run off: with a penalty on all features, the intercept.
         if self.has_penalty:
-            free = int(samples.has_intercept)
-            self.task = make_task(task.rows[:, :free], task.base, task.targets, task.weights, None)
+            rows = task.rows @ design.free
+            self.task = make_task(rows, task.base, task.targets, task.weights)
         self.is_inseparable = self.task.rows.shape[1] == 0
 
     def __call__(self, state, step, reach):
@@ -226,7 +272,7 @@ class _Watch:
             self._program()
 
     def _free(self, state):
-        return state.t[: self.task.rows.shape[1]]
+        return self.design.free.T @ state.t
 
     def _all_labels_win(self, state):
         """Whether all labels have nearly all of the probability, so that the iterate separates."""
@@ -249,11 +295,10 @@ class _Watch:
     def _propose(self, vector):
         """Take a direction (r q,) if it proves separation."""
         theta = np.reshape(vector, (self.task.rows.shape[1], -1)) @ self.task.contrasts.T
-        if theta.shape[0] == self.design.rows.shape[1]:
-            coef, intercept = self.design.to_user(theta)
-        else:
-            coef = np.zeros((theta.shape[1], self.samples.X.shape[1]))
-            intercept = theta[0]
+        slopes, intercept = self.design.to_user(self.design.free @ theta)
+        coef = np.zeros((theta.shape[1], self.samples.X.shape[1]))
+        coef[:, self.samples.l1_penalty == 0.0] = slopes
+        coef[:, ~self.is_free] = 0.0  # up to rounding they are
         if max(np.abs(coef).max(initial=0.0), np.abs(intercept).max()) == 0.0:
             return
         direction = _scaled(coef, intercept)

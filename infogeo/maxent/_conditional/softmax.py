@@ -10,7 +10,7 @@ from infogeo._status import Status
 from infogeo.maxent._dual.problem import EPS
 
 # Bounds are proved for x < 1; only x up to here is called a solution.
-_LARGEST_CERTIFIED = 0.1
+LARGEST_CERTIFIED = 0.1
 # From here on re-using the Hessian gains two digits or more a step.
 _CLOSE = 0.01
 # The squares of longer steps overflow.
@@ -38,6 +38,7 @@ class Task:
     # (r q, k): directions that act on the probabilities, of about the same effect; None: all
     span: np.ndarray | None
     idle: np.ndarray | None  # (r q, j): orthonormal directions that change nothing; None: none
+    tilt: np.ndarray | None = None  # (k,): a linear price of the coordinates
 
     @property
     def is_hard(self):
@@ -76,8 +77,11 @@ def contrasts_of(num_classes):
     return upper / np.sqrt(k * (k + 1.0))
 
 
-def make_task(rows, base, targets, weights, penalty):
-    """Return the task; directions that change neither a probability nor a price are left out."""
+def make_task(rows, base, targets, weights, penalty=None, free=None):
+    """Return the task; directions that change neither a probability nor a price are left out.
+
+    `free`, (r, f), are orthonormal directions of the rows that the penalty leaves without a price.
+    """
     allowed = ~np.isneginf(base)
     num_classes = base.shape[1]
     if allowed.all():
@@ -87,8 +91,8 @@ def make_task(rows, base, targets, weights, penalty):
     span, idle = _span_and_ties(rows, allowed, contrasts)
     if penalty is not None:
         # What changes no probability, but has a price, has its optimum where that is least.
-        is_priced = np.repeat(np.diagonal(penalty) > 0.0, num_classes)
-        left, values, _ = np.linalg.svd(idle.T * is_priced)
+        priced = np.kron(np.eye(len(penalty)) - free @ free.T, np.eye(num_classes))
+        left, values, _ = np.linalg.svd(idle.T @ priced)
         is_free = np.zeros(idle.shape[1], dtype=bool)
         is_free[: values.size] = values <= 1e-8
         span, idle = np.hstack([span, idle @ left[:, ~is_free]]), idle @ left[:, is_free]
@@ -175,7 +179,7 @@ def _roots(rows, p, weights, contrasts):
         centred = contrasts - (p[part] @ contrasts)[:, None, :]  # (n, c, q)
         centred *= np.sqrt(weights[part, None] * p[part])[:, :, None]
         block = rows[part, None, :, None] * centred[:, :, None, :]
-        yield block.reshape(-1, size)
+        yield block.reshape(block.shape[0] * block.shape[1], size)
 
 
 def evaluate(task, t, *, accurate=False):
@@ -188,11 +192,13 @@ def evaluate(task, t, *, accurate=False):
     log_p -= np.log(total)
     excess = _excess(task, p)
     weighted = task.weights[:, None] * excess
-    product = _chunked_product(task.rows, weighted) if accurate else task.rows.T @ weighted
+    product = chunked_product(task.rows, weighted) if accurate else task.rows.T @ weighted
     gradient = product @ task.contrasts
     if task.penalty is not None:
         gradient = gradient + task.penalty @ t
-    return State(t, logits, log_p, p, excess, _into_span(task, gradient.ravel()))
+    gradient = _into_span(task, gradient.ravel())
+    gradient = gradient if task.tilt is None else gradient + task.tilt
+    return State(t, logits, log_p, p, excess, gradient)
 
 
 def _excess(task, p):
@@ -205,12 +211,12 @@ def _excess(task, p):
     return excess
 
 
-def _chunked_product(rows, weighted):
+def chunked_product(rows, weighted):
     """Return rows' weighted with a rounding error of less than 200 EPS of its absolute terms."""
     (n, r), c = rows.shape, weighted.shape[1]
     whole = n - n % _CHUNK
-    chunks = rows[:whole].reshape(-1, _CHUNK, r).transpose(0, 2, 1)
-    parts = np.matmul(chunks, weighted[:whole].reshape(-1, _CHUNK, c))
+    chunks = rows[:whole].reshape(whole // _CHUNK, _CHUNK, r).transpose(0, 2, 1)
+    parts = np.matmul(chunks, weighted[:whole].reshape(whole // _CHUNK, _CHUNK, c))
     parts = np.concatenate([parts, (rows[whole:].T @ weighted[whole:])[None]])
     return np.ascontiguousarray(np.moveaxis(parts, 0, -1)).sum(axis=-1)  # pairwise
 
@@ -222,7 +228,7 @@ def _into_span(task, vector):
 def out_of_span(task, vector):
     """Return parameters (r, q) from coordinates of the span."""
     full = vector if task.span is None else task.span @ vector
-    return full.reshape(task.rows.shape[1], -1)
+    return full.reshape(task.rows.shape[1], task.contrasts.shape[1])
 
 
 def _information(rows, p, weights, contrasts):
@@ -251,7 +257,7 @@ def _information(rows, p, weights, contrasts):
     return np.ascontiguousarray(information.transpose(0, 2, 1, 3)).reshape(size, size)
 
 
-def _hessian(task, state):
+def hessian_of(task, state):
     if task.span is None:
         information = _information(task.rows, state.p, task.weights, task.contrasts)
     else:  # directions of small effect are long: what cancels has to cancel before
@@ -271,12 +277,24 @@ def _price(task):
 
 
 @dataclass(frozen=True)
-class _Factor:
+class Factor:
     """A Cholesky factor of the Hessian, scaled to a diagonal of ones."""
 
     lower: np.ndarray
     scale: np.ndarray
-    is_reliable: bool
+    is_reliable: bool = True
+
+    @classmethod
+    def of(cls, hessian):
+        """Return that of a Hessian; None if it is not to be told from a singular one."""
+        diagonal = np.diagonal(hessian)
+        if not (diagonal > 0.0).all():
+            return None
+        scale = 1.0 / np.sqrt(diagonal)
+        try:
+            return cls(np.linalg.cholesky(hessian * scale * scale[:, None]), scale)
+        except np.linalg.LinAlgError:
+            return None
 
     def solve(self, vector):
         inner = scipy.linalg.cho_solve((self.lower, True), self.scale * vector)
@@ -291,16 +309,12 @@ class _Factor:
         return inverse * self.scale, is_known
 
 
-def _factor(task, state):
+def factor_of(task, state):
     """Return a factor of the Hessian, at worst one that gives a direction of descent."""
-    hessian = _hessian(task, state)
-    diagonal = np.diagonal(hessian)
-    if (diagonal > 0.0).all():
-        scale = 1.0 / np.sqrt(diagonal)
-        try:
-            return _Factor(np.linalg.cholesky(hessian * scale * scale[:, None]), scale, True)
-        except np.linalg.LinAlgError:
-            pass  # the squares of what it is a sum of are not to be told from 0
+    factor = Factor.of(hessian_of(task, state))
+    if factor is not None:
+        return factor
+    # The squares of what it is a sum of are not to be told from 0.
     root = _root_of_information(task.rows, state.p, task.weights, task.contrasts, task.span)
     if task.penalty is not None:
         values, vectors = np.linalg.eigh(_price(task))
@@ -310,18 +324,18 @@ def _factor(task, state):
     upper = np.linalg.qr(root * scale, mode="r")
     if np.abs(np.diagonal(upper)).min() < 1e-12:
         upper = np.linalg.qr(np.vstack([upper, 1e-9 * np.eye(scale.size)]), mode="r")
-    return _Factor(upper.T, scale, False)
+    return Factor(upper.T, scale, False)
 
 
 def newton(task, start, tol, max_steps, give_up):
     """Minimise the dual from `start`; ``give_up(state, step)`` tells when the optimum recedes."""
     state = evaluate(task, start)
     for steps in range(max_steps + 1):
-        factor = _factor(task, state)
+        factor = factor_of(task, state)
         with np.errstate(over="ignore", invalid="ignore"):  # where the model is saturated
             direction = out_of_span(task, -factor.solve(state.gradient))
             along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
-            reach = _reach(task, along)
+            reach = reach_of(task, along)
         if _LARGEST_REACH < reach < math.inf:
             shrink = _LARGEST_REACH / reach
             direction, along, reach = shrink * direction, shrink * along, _LARGEST_REACH
@@ -338,12 +352,12 @@ def newton(task, start, tol, max_steps, give_up):
         is_over = not math.isfinite(reach) or reach == 0.0
         if is_over or steps == max_steps or give_up(state, steps, reach):
             break
-        length = _step_length(task, state, direction, along, reach)
+        length = step_length(task, state, direction, along, reach)
         state = evaluate(task, state.t + length * direction)
     return Ending(Status.MAX_STEPS if steps == max_steps else Status.UNDECIDED, state, steps)
 
 
-def _reach(task, along):
+def reach_of(task, along):
     """Return the largest range of a change of logits within a row."""
     if task.span is None:
         return float(np.ptp(along, axis=1).max())
@@ -352,8 +366,10 @@ def _reach(task, along):
     return float((high - low).max())
 
 
-def _step_length(task, state, direction, along, reach):
+def step_length(task, state, direction, along, reach, extra=None):
     """Return how far to go: all the way where that is safe, else about to the minimum on the line.
+
+    ``extra(length)`` is the slope of what else there is to pay.
 
     The third derivative along the line is at most `reach` times the second, so that the full
     step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum.
@@ -373,6 +389,7 @@ def _step_length(task, state, direction, along, reach):
         means = (p * along).sum(axis=1)
         variances = (p * np.square(along - means[:, None])).sum(axis=1)
         slope = float(task.weights @ means) - own + pull + length * bend
+        slope += 0.0 if extra is None else extra(length)
         return slope, float(task.weights @ variances) + bend
 
     steepest = abs(derivatives(0.0)[0])
@@ -405,26 +422,19 @@ def _certify(task, origin, factor, tol, max_steps):
     whitener, is_known = factor.whitener()
     if not is_known:
         return None
-    lever = _lever(task, whitener)
+    lever = lever_of(task, whitener)
     decrement = float(np.linalg.norm(whitener @ origin.gradient))
-    if not decrement * lever <= _LARGEST_CERTIFIED:
+    if not decrement * lever <= LARGEST_CERTIFIED:
         return None
-    state, steps = origin, 0
-    while steps < max_steps and (steps == 0 or decrement * lever > 1e-4 * tol):
-        step = out_of_span(task, whitener.T @ (whitener @ state.gradient))
-        trial = evaluate(task, state.t - step, accurate=True)
-        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
-        if steps > 0 and trial_decrement > 0.5 * decrement:
-            break
-        state, decrement, steps = trial, trial_decrement, steps + 1
+    state, decrement, steps = refined(task, origin, whitener, 1e-4 * tol / lever, max_steps)
     # What the logits have moved since changes Hessians by at most exp(drift).
     moved = np.where(task.allowed, task.rows @ ((state.t - origin.t) @ task.contrasts.T), 0.0)
-    drift = _reach(task, moved)
+    drift = reach_of(task, moved)
     rounding, rounding_of_logs = _rounding(task, state, whitener)
     # 1.01: the whitener itself is known to four digits.
     size = 1.01 * math.exp(0.5 * drift) * (decrement + rounding)
     x = size * math.exp(0.5 * drift) * lever
-    if x > _LARGEST_CERTIFIED:
+    if x > LARGEST_CERTIFIED:
         return None
     bound = rounding_of_logs - math.log1p(-x)
     is_best = decrement <= rounding or decrement * lever <= 0.01 * tol
@@ -435,15 +445,34 @@ def _certify(task, origin, factor, tol, max_steps):
     return Ending(Status.CONVERGED, state, steps, bound, size**2)
 
 
-def _lever(task, whitener):
+def refined(task, state, whitener, goal, max_steps):
+    """Take Newton steps with one Hessian while they help; return the state and its decrement.
+
+    `goal` is a decrement that is small enough. At least one step is taken; the last value is their
+    number.
+    """
+    decrement, steps = math.inf, 0
+    while steps < max_steps and decrement > goal:
+        step = out_of_span(task, whitener.T @ (whitener @ state.gradient))
+        trial = evaluate(task, state.t - step, accurate=True)
+        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
+        if steps > 0 and trial_decrement > 0.5 * decrement:
+            break
+        state, decrement, steps = trial, trial_decrement, steps + 1
+    return state, decrement, steps
+
+
+def lever_of(task, whitener):
     """Return the largest range of logits within a row by a direction of length 1.
 
     For x (e_j - e_k) the squared length in the inverse Hessian is at most 2 x'Bx, B the sum of
     the diagonal blocks of the inverse over orthonormal contrasts, or over the allowed classes.
     """
+    if whitener.size == 0:
+        return 0.0
     full = whitener if task.span is None else whitener @ task.span.T
     r = task.rows.shape[1]
-    blocks = full.reshape(full.shape[0], r, -1)
+    blocks = full.reshape(full.shape[0], r, task.contrasts.shape[1])
     if task.span is None:
         root = np.linalg.qr(blocks.transpose(0, 2, 1).reshape(-1, r), mode="r")
         squares = np.square(task.rows @ root.T).sum(axis=1)
@@ -468,8 +497,14 @@ def rounding_of_logs(task, state):
 
 def _rounding(task, state, whitener):
     """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
-    r, num_classes = task.rows.shape[1], task.base.shape[1]
     of_logs = rounding_of_logs(task, state)
+    flat = rounding_of_gradient(task, state, of_logs)
+    return float(np.linalg.norm(np.abs(whitener) @ flat)), float(of_logs.max(initial=0.0))
+
+
+def rounding_of_gradient(task, state, of_logs):
+    """Bound the rounding errors of the gradient, with those of the log-probabilities (n,)."""
+    r, num_classes = task.rows.shape[1], task.base.shape[1]
     # A probability is off by as much, relatively; so is 1 - p of a label.
     moving = np.abs(state.excess) if task.is_hard else state.p + np.abs(state.excess)
     terms = 200.0 * EPS * np.abs(state.excess) + 2.0 * of_logs[:, None] * moving
@@ -480,6 +515,5 @@ def _rounding(task, state, whitener):
         size = np.abs(task.penalty) @ np.abs(state.t)
         of_gradient += 2.0 * (r + num_classes + 2) * EPS * size
     flat = of_gradient.ravel()
-    if task.span is not None:
-        flat = np.abs(task.span).T @ flat
-    return float(np.linalg.norm(np.abs(whitener) @ flat)), float(of_logs.max(initial=0.0))
+    flat = flat if task.span is None else np.abs(task.span).T @ flat
+    return flat if task.tilt is None else flat + 4.0 * EPS * np.abs(task.tilt)

@@ -52,6 +52,12 @@ class Members:
     scale: np.ndarray  # (n, m): the reduced features are F / scale; or (n, m, r) of a Reduced
     rank: int
 
+    def take(self, chosen, **others):
+        """Return some of the members, with other arrays in the place of some of theirs."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)} | others
+        rank = arrays.pop("rank")
+        return Members(**{name: array[chosen] for name, array in arrays.items()}, rank=rank)
+
 
 @dataclass(frozen=True)
 class _Block:
@@ -108,7 +114,7 @@ def solve_members(problem, controls):
     num_members, num_features, num_outcomes = problem.features.shape
     if num_features >= num_outcomes or num_features * num_outcomes > LARGEST_MEMBER:
         return
-    size = max(_FEWEST_MEMBERS, _BLOCK_SIZE // (num_features * num_outcomes))
+    size = max(_FEWEST_MEMBERS, _BLOCK_SIZE // max(1, num_features * num_outcomes))
     for first in range(0, num_members, size):
         with np.errstate(all="ignore"):  # what overflows is not claimed to be solved
             yield from _solve_block(problem.member(slice(first, first + size)), first, controls)
@@ -214,7 +220,7 @@ def _described(block, point, bound, size, steps, first, b, top):
         log_partition=point.value + top + (theta * b[:, block.index]).sum(axis=0),
         value=entropy + _sums(point.p * np.where(has_mass, block.base, 0.0)) + top,
         entropy=np.maximum(0.0, entropy),
-        residual=np.abs(point.gradient * block.scale).max(axis=0),
+        residual=np.abs(point.gradient * block.scale).max(axis=0, initial=0.0),
         error_bound=bound,
         dual_gap=size**2,
         steps=np.full(bound.shape, steps),

@@ -41,7 +41,12 @@ def solve_box(problem, lower, upper, controls):
         if _is_box_proof(problem, eta, target, allowed):
             free = _solve_at(problem, lower, np.zeros(lower.shape, dtype=bool), controls)
             return _failed(free, Status.INFEASIBLE, 0, eta, _describe(eta), violation)
-    side = _search(inside, problem.base[allowed], lower, upper)
+    low, high = ranges(inside)
+    # What no distribution can violate is not searched for: the optimum is the same without.
+    (some,) = np.nonzero((lower > low) | (upper < high))
+    side = np.zeros(lower.size, dtype=int)
+    if some.size:
+        side[some] = _search(inside[some], problem.base[allowed], lower[some], upper[some])
     side = np.where(lower == upper, 1, side)
     solution, steps = None, 0
     seen = set()
@@ -123,7 +128,7 @@ def _search(F, C, lower, upper):
         # A small weight on the step itself decides between features that say the same.
         covariance[np.diag_indices_from(covariance)] *= 1.0 + 1e-9
         covariance[np.diag_indices_from(covariance)] += 1e-14
-        goal = _model_optimum(covariance, mean, theta, lower, upper)
+        goal = model_optimum(covariance, mean, theta, lower, upper)
         if goal is None:
             break
         direction = goal - theta
@@ -157,12 +162,15 @@ def _dual(F, C, theta):
 def _covariance(F, p, mean, unit):
     if is_sparse(F):
         second = second_moments(F.T.tocsr(), p) / np.outer(unit, unit)
-        return second - np.outer(mean, mean)
+        covariance, diagonal = second - np.outer(mean, mean), np.diag_indices_from(second)
+        # What cancels leaves rounding errors, of either sign.
+        covariance[diagonal] = np.maximum(covariance[diagonal], EPS * second[diagonal])
+        return covariance
     rows = F / unit[:, None]
     return covariance_of(rows, p, mean)
 
 
-def _model_optimum(hessian, mean, theta, lower, upper):
+def model_optimum(hessian, mean, theta, lower, upper):
     """Minimise mean'd + d'Hd / 2 + sum of max(-lower x, -upper x) over x = theta + d.
 
     An active set: its features have the mean lower (x > 0) or upper (x < 0) in the model; all
@@ -244,22 +252,28 @@ def _in_all_features(solution, is_met):
 
 
 def _corrected(problem, solution, side, lower, upper):
-    """Drop the bounds that push the wrong way and add those that are violated."""
+    """Return the sides of one problem as `corrected`."""
     inside = on_outcomes(problem.features, solution.support)
     mean = inside @ solution.probabilities[solution.support]
-    size = np.maximum(*np.abs(ranges(inside)))
-    slack = CAUTION * max(problem.roundoff, EPS) * (size + np.abs(mean))
-    # The means carry the error of the probabilities as well.
-    slack += solution.error_bound * size * np.isfinite(solution.error_bound)
-    push = solution.theta * side
+    error = solution.error_bound if math.isfinite(solution.error_bound) else 0.0
+    slack = slack_of(problem, np.maximum(*np.abs(ranges(inside))), mean, error)
+    theta = solution.theta
     if solution.direction is not None:  # theta - s direction for large s
-        outward = -solution.direction * side
-        push = np.where(np.abs(outward) > 1e-12, outward, push)
-    wrong = (push < 0.0) & (lower < upper)
-    below, above = mean < lower - slack, mean > upper + slack
+        theta = np.where(np.abs(solution.direction) > 1e-12, -solution.direction, theta)
+    return corrected(side, theta, mean, lower, upper, slack)
+
+
+def slack_of(problem, size, mean, error):
+    """Return what rounding and the error of the probabilities do to means of entries of a size."""
+    return CAUTION * problem.roundoff * (size + np.abs(mean)) + error * size
+
+
+def corrected(side, theta, mean, lower, upper, slack):
+    """Drop the bounds that push the wrong way and add those that are violated; all (..., m)."""
+    wrong = (theta * side < 0.0) & (lower < upper)
     changed = np.where(wrong, 0, side)
-    changed = np.where(below & (side == 0), 1, changed)
-    return np.where(above & (side == 0), -1, changed)
+    changed = np.where((mean < lower - slack) & (side == 0), 1, changed)
+    return np.where((mean > upper + slack) & (side == 0), -1, changed)
 
 
 def _out_of_range(F, lower, upper):
@@ -282,8 +296,9 @@ def _clash(F, lower, upper):
     """
     num_features, num_outcomes = F.shape
     least, most = ranges(F)
-    unit = np.maximum(most - least, EPS * np.maximum(np.abs(least), np.abs(most)))
-    unit = np.where(unit > 0.0, unit, 1.0)
+    unit = np.where(most > least, most - least, 1.0)
+    # A bound outside the range of its feature, or at its end, takes part in no contradiction.
+    has_low, has_high = lower > least, upper < most
     if is_sparse(F):  # a centre would fill the zeros
         centre, stacked = np.zeros(num_features), scipy.sparse.hstack
         rows = (scipy.sparse.diags_array(1.0 / unit) @ F).T
@@ -291,8 +306,7 @@ def _clash(F, lower, upper):
         centre, stacked = F.mean(axis=-1), np.hstack
         rows = ((F - centre[:, None]) / unit[:, None]).T
     low, high = (lower - centre) / unit, (upper - centre) / unit
-    positive = np.where(np.isfinite(high), high, 0.0)
-    negative = np.where(np.isfinite(low), low, 0.0)
+    positive, negative = np.where(has_high, high, 0.0), np.where(has_low, low, 0.0)
     ones = np.ones((num_outcomes, 2))
     found = scipy.optimize.linprog(
         np.append(np.zeros(2 * num_features + 1), -1.0),
@@ -300,8 +314,7 @@ def _clash(F, lower, upper):
         b_ub=np.zeros(num_outcomes),
         A_eq=np.concatenate([positive, -negative, [-1.0, 0.0]])[None],
         b_eq=np.zeros(1),
-        bounds=[(0.0, 1.0 if np.isfinite(x) else 0.0) for x in high]
-        + [(0.0, 1.0 if np.isfinite(x) else 0.0) for x in low]
+        bounds=[(0.0, float(x)) for x in np.concatenate([has_high, has_low])]
         + [(None, None), (None, 1.0)],
         method="highs",
         options={"time_limit": 60.0},

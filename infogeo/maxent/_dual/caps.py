@@ -12,7 +12,7 @@ by more than lambda exp(rho) S.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -20,12 +20,15 @@ import scipy.optimize
 import scipy.sparse
 
 from infogeo._status import Status
+from infogeo.maxent._dual.box import corrected, model_optimum, slack_of
+from infogeo.maxent._dual.linear import power_of_two
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._dual.reduce import reduce_features
 
 _MARGINS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 0.1, 0.3)
 _MOST_HALVINGS = 40
 _LARGEST_PROGRAM = 2_000_000
+_MOST_SEARCHED = 100
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class _Dual:
 
 def solve_capped(problem, low, high, controls):
     """Solve a problem none of whose outcomes is ruled out, with caps low < 1 < high on p / q."""
-    log_q = problem.base - math.log(float(np.exp(problem.base).sum()))
+    log_q = _log_shares(problem)
     reduced, certificate = reduce_features(problem)
     rows = np.vstack([np.ones(log_q.size), reduced.rows])
     with np.errstate(divide="ignore"):
@@ -99,6 +102,88 @@ def solve_capped(problem, low, high, controls):
         error_bound=error,
         certificate=certificate,
     )
+
+
+def solve_between(problem, lower, upper, caps, controls):
+    """Solve for means between bounds (m,), with caps: as `solve_box` does without.
+
+    A search on the dual proposes the bounds that are met; the certified solve with these as
+    targets decides.
+    """
+    side = np.where(lower == upper, 1, _sides(problem, lower, upper, caps))
+    found, steps, seen = None, 0, set()
+    while side.tobytes() not in seen:
+        seen.add(side.tobytes())
+        found = _solve_at(problem, np.where(side > 0, lower, upper), side != 0, caps, controls)
+        steps += found.steps
+        if not found.status.is_solution:
+            break
+        mean, size = problem.features @ np.exp(found.log_p), np.abs(problem.features).max(axis=1)
+        slack = slack_of(problem, size, mean, found.error_bound)
+        changed = corrected(side, found.theta, mean, lower, upper, slack)
+        if np.array_equal(changed, side):
+            return replace(found, steps=steps)
+        side = changed
+    eta = _clash(problem, lower, upper, caps)
+    status = Status.UNDECIDED if eta is None else Status.INFEASIBLE
+    if found.status is Status.MAX_STEPS and eta is None:
+        status = Status.MAX_STEPS
+    return replace(found, status=status, steps=steps, certificate=eta, error_bound=math.inf)
+
+
+def _solve_at(problem, targets, is_met, caps, controls):
+    """Solve with the bounds that are met as targets; the other features get theta = 0."""
+    (met,) = np.nonzero(is_met)
+    features = problem.features[met] if met.size else np.zeros((1, problem.base.size))
+    member = replace(problem, features=features, targets=targets[met] if met.size else np.zeros(1))
+    found = solve_capped(member, *caps, controls)
+    theta = np.zeros(is_met.size)
+    theta[met] = found.theta if met.size else 0.0
+    constant = found.constant - float(theta @ (targets - problem.targets))
+    return replace(found, theta=theta, constant=constant, certificate=None)
+
+
+def _sides(problem, lower, upper, caps):
+    """Return at which of its bounds every mean is at the optimum: 1, -1, or 0 for neither.
+
+    Newton's method on the dual, to which each feature adds max(-lower theta, -upper theta): steps
+    minimise the quadratic model with these as they are.
+    """
+    dual, centre, unit = _centred(problem, caps)
+    lower, upper = (np.append(1.0, (x - centre) / unit) for x in (lower, upper))
+
+    def at(theta):
+        value, s, p, mean = dual.at(theta)
+        return value + float(np.maximum(-lower * theta, -upper * theta).sum()), s, p, mean
+
+    theta = np.zeros(dual.goal.size)
+    value, s, p, mean = at(theta)
+    for _ in range(_MOST_SEARCHED):
+        hessian = dual.hessian(p, (s > dual.low) & (s < dual.high))
+        hessian += 1e-9 * dual.hessian(p, np.ones(p.size, dtype=bool)) + 1e-14 * np.eye(theta.size)
+        goal = model_optimum(hessian, mean, theta, lower, upper)
+        if goal is None:
+            break
+        length, trial = 1.0, at(goal)
+        while length > 1e-10 and not trial[0] < value:
+            length *= 0.5
+            trial = at(theta + length * (goal - theta))
+        if not trial[0] < value:
+            break
+        theta = theta + length * (goal - theta) if length < 1.0 else goal
+        value, s, p, mean = trial
+    return np.sign(theta[1:]).astype(int)
+
+
+def _centred(problem, caps):
+    """Return the dual in all features, centred and scaled, without a goal."""
+    F = problem.features
+    centre = F.mean(axis=1)
+    unit = power_of_two(np.ptp(F, axis=1))
+    rows = np.vstack([np.ones(F.shape[1]), (F - centre[:, None]) / unit[:, None]])
+    with np.errstate(divide="ignore"):
+        low, high = (float(x) for x in np.log(caps))
+    return _Dual(rows, _log_shares(problem), low, high, np.zeros(len(rows))), centre, unit
 
 
 def _minimise(dual, controls):
@@ -196,39 +281,56 @@ def _root_of_inverse(hessian):
 
 def _certificate(problem, reduced, dual, theta):
     """Return eta whose mean is above eta'b for all weights within the caps, or None."""
+    caps = math.exp(dual.low), float(np.exp(dual.high))
     if theta[1:].any():
         eta = -reduced.theta(theta[1:])
         eta = eta / np.abs(eta).max()
-        if _is_proof(problem, dual, eta):
+        if _is_proof(problem, caps, eta):
             return eta
     if dual.rows.size > _LARGEST_PROGRAM:
         return None
-    # The dual along a direction, which is linear far out: sum of q (u h+ - l h-) - eta_0.
+    direction = _descent(dual, dual.goal, dual.goal)
+    if direction is None:
+        return None
+    eta = -reduced.theta(direction[1:])
+    eta = eta / np.abs(eta).max()
+    return eta if _is_proof(problem, caps, eta) else None
+
+
+def _clash(problem, lower, upper, caps):
+    """Return eta whose mean is above that of all targets between bounds, or None."""
+    dual, centre, unit = _centred(problem, caps)
+    if dual.rows.size > _LARGEST_PROGRAM:
+        return None
+    low, high = (np.append(1.0, (x - centre) / unit) for x in (lower, upper))
+    direction = _descent(dual, low, high)
+    if direction is None:
+        return None
+    eta = -direction[1:] / unit
+    eta = eta / np.abs(eta).max()
+    met = replace(problem, targets=np.where(eta > 0.0, upper, lower))
+    return eta if _is_proof(met, caps, eta) else None
+
+
+def _descent(dual, lower, upper):
+    """Return a direction along which the dual falls for ever, or None.
+
+    Far out it is linear: sum of q (u h+ - l h-), with h the sum of the rows, less the product with
+    the bounds that are met.
+    """
     size, count = dual.rows.shape
-    q = np.exp(dual.log_q)
-    cost = np.concatenate(
-        [-dual.goal, np.minimum(q * np.exp(dual.high), 1.0), -q * math.exp(dual.low)]
-    )
-    rows = scipy.sparse.hstack(
-        [
-            scipy.sparse.csr_array(-dual.rows.T),
-            scipy.sparse.eye_array(count),
-            -scipy.sparse.eye_array(count),
-        ],
-        format="csr",
-    )
+    q, rows = np.exp(dual.log_q), scipy.sparse.csr_array(-dual.rows.T)
+    ends = np.minimum(q * np.exp(dual.high), 1.0), -q * math.exp(dual.low)
+    one = scipy.sparse.eye_array(count)
     found = scipy.optimize.linprog(
-        cost,
-        A_eq=rows,
+        np.concatenate([-lower, upper, *ends]),
+        A_eq=scipy.sparse.hstack([rows, -rows, one, -one], format="csr"),
         b_eq=np.zeros(count),
-        bounds=[(-1.0, 1.0)] * size + [(0.0, None)] * (2 * count),
+        bounds=[(0.0, 1.0)] * (2 * size) + [(0.0, None)] * (2 * count),
         method="highs",
     )
-    if found.status != 0 or not found.x[1:size].any():
-        return None
-    eta = -reduced.theta(found.x[1:size])
-    eta = eta / np.abs(eta).max()
-    return eta if _is_proof(problem, dual, eta) else None
+    direction = None if found.status != 0 else found.x[:size] - found.x[size : 2 * size]
+    return None if direction is None or not direction[1:].any() else direction
 
 
 def least_mean(values, q, low, high):
@@ -240,12 +342,15 @@ def least_mean(values, q, low, high):
     return float(values @ (low * q) + values[order] @ taken)
 
 
-def _is_proof(problem, dual, eta):
+def _is_proof(problem, caps, eta):
     """Whether every weights within the caps have a mean of eta'(F - b) above 0, to rounding."""
     F, b = problem.features, problem.targets
     values = eta @ F - eta @ b
     size = np.abs(eta) @ np.abs(F) + np.abs(eta) @ np.abs(b)
-    low, high = math.exp(dual.low), float(np.exp(dual.high))
     slack = CAUTION * EPS * (b.size + values.size + 8.0) * float(size.max())
     slack += float(np.abs(eta) @ problem.blur)
-    return least_mean(values, np.exp(dual.log_q), low, high) > slack
+    return least_mean(values, np.exp(_log_shares(problem)), *caps) > slack
+
+
+def _log_shares(problem):
+    return problem.base - math.log(float(np.exp(problem.base).sum()))

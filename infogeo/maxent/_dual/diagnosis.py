@@ -4,9 +4,18 @@ import math
 
 import numpy as np
 
-from infogeo._status import SolveError, Status
+from infogeo._status import Status
 from infogeo.maxent._dual.features import heights
-from infogeo.maxent._wording import Message, Named, apart, combination, features, listed
+from infogeo.maxent._wording import (
+    Message,
+    Named,
+    apart,
+    combination,
+    failure,
+    features,
+    of_parts,
+    ran_out,
+)
 
 
 def diagnose(problem, reduced, outcome, allowed):
@@ -15,7 +24,7 @@ def diagnose(problem, reduced, outcome, allowed):
         return Message("")
     if outcome.status is Status.INFEASIBLE:
         return _diagnose_infeasible(problem, outcome.certificate, allowed)
-    found = f"The {outcome.steps} steps ran out"
+    found = ran_out(outcome.steps)
     if outcome.status is not Status.MAX_STEPS:
         found = f"No solution, and no proof that there is none, after {outcome.steps} steps"
     if problem.penalty is not None and outcome.status is Status.UNDECIDED:
@@ -99,15 +108,11 @@ def _diagnose_infeasible(problem, eta, allowed):
     )
 
 
-def solve_error(solutions, result):
+def solve_error(solutions, result, names):
     """Build the error of a solve that did not succeed, for one problem or for a batch."""
     failed = solutions.failed
     first = solutions.diagnoses[failed[0]]
     if len(result.rank.shape) == 0:
-        return SolveError(str(first), result, message=first)
-    message = Message(
-        f"{len(failed)} of {len(solutions.status)} problems failed, the others are solved in the "
-        f"result: {listed(failed, 'number')}. Number {failed[0]}: {{}}",
-        (first,),
-    )
-    return SolveError(str(message), result, failed, message=message)
+        return failure(first, result, **names)
+    message = of_parts("problem", len(solutions.status), failed, first, "number")
+    return failure(message, result, failed, **names)

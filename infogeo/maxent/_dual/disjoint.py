@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from infogeo._status import Status
-from infogeo.maxent._cells import Table
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._dual.scaling import Lines, Scaled, SparseLines, Sums, rounding, scale
+
+if TYPE_CHECKING:
+    from infogeo.maxent._cells import Table
 
 # A matrix of no more than so many entries for each cell of the table is stored as a whole.
 _SPARSITY = 4
@@ -65,7 +68,8 @@ def _reason(status):
         return "The Newton steps ran out: raise max_steps."
     return (
         "Undecided: the table nearly falls into parts. How much mass lies between them depends on "
-        "digits of the margins that their dtype does not hold."
+        "digits of the margins that their dtype does not hold. The table in error.result has these "
+        "margins to rounding; its smallest entries are not known."
     )
 
 
@@ -79,7 +83,7 @@ def _nothing(status, plane):
 class _Plane:
     """A table as a matrix, whose lines are the cells of two margins."""
 
-    table: Table
+    table: "Table"
     num_margins: int  # of one margin: the total is the other
     lines: list[np.ndarray]  # for each margin, in which line each cell of the table is
     values: list[np.ndarray]

@@ -13,7 +13,7 @@ import scipy.optimize
 import scipy.sparse
 
 from infogeo.maxent._dual.features import is_sparse, on_outcomes, ranges
-from infogeo.maxent._dual.problem import CAUTION, EPS
+from infogeo.maxent._dual.problem import CAUTION
 from infogeo.maxent._dual.proofs import farkas_values, is_proof, simplified
 
 # Of the outcomes called impossible, the mass that rounding of the data leaves possible: at most
@@ -31,6 +31,7 @@ def edge_direction(problem):
     rounding = problem.blur
     at_low = problem.targets - low <= rounding
     at_high = high - problem.targets <= rounding
+    # A constant feature has no ends: its target is at both, or is one that nothing meets.
     is_end = (at_low != at_high) & (high > low)
     if not is_end.any():
         return None
@@ -154,7 +155,7 @@ def exposed_outcomes(problem, eta, *, is_edge=False):
     by the value of the outcome, and none if the targets are exactly the features of the face.
     """
     values, slack = farkas_values(problem, eta)
-    unit = max(problem.roundoff, EPS)
+    unit = problem.roundoff
     if is_edge or np.count_nonzero(eta) == 1:
         on_face = values <= slack
     else:

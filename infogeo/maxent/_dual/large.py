@@ -1,129 +1,303 @@
-"""Large dense problems: the way to the optimum, and the Hessian there, in single precision.
+"""Large problems: a sample of the outcomes shows the way, one Hessian of all proves the end.
 
-Steps follow a Hessian of a sample of the outcomes, which they correct as they go (BFGS). At the end
-the Hessian of all outcomes is formed once, and a bound on its rounding errors takes part in the
-proof. The gradient of the proof is that of all outcomes in double precision.
+Steps follow the Hessian of the sample, which they correct as they go (BFGS). Close to the optimum
+the Hessian of all outcomes is formed once, of dense features in single precision: a bound on its
+rounding errors takes part in the proof. Gradients are those of all outcomes in double precision,
+for one reading of the features each.
+
+What is large is a `Large` or a `infogeo.maxent._dual.sparse.SparseReduced`. Both have a `sample`,
+and `evaluate`, `curvature` and `rounding` at a point.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
+from infogeo._status import Status
+from infogeo.maxent._dual.features import is_sparse
+from infogeo.maxent._dual.linear import covariance_of
 from infogeo.maxent._dual.newton import step_length
-from infogeo.maxent._dual.problem import Reduced, evaluate
-from infogeo.maxent._dual.proofs import certify
+from infogeo.maxent._dual.problem import EPS, Curvature, Outcome, Point
+from infogeo.maxent._dual.proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._dual.sparse import SparseReduced
 
 # Problems of fewer outcomes, or of fewer numbers, gain nothing.
 _FEWEST_OUTCOMES, _FEWEST_NUMBERS = 4096, 100_000
+# The sample has so many outcomes, or so many for each feature.
+_SAMPLE, _SAMPLE_OF_FEATURE = 2048, 48
+# The numbers of a block of outcomes, which stays in the cache.
+_BLOCK_SIZE = 131_072
 # Outcomes whose squares are added in single precision; sums of more are in double precision.
-_BLOCK = 1024
-# What a sum of the squares of so many products loses, relative to the trace (see `_whitener`).
+_BLOCK = 512
+# What a sum of the squares of so many products loses, relative to the trace.
 _LOSS = (_BLOCK + 8) * 2.0**-24
 _MAX_STEPS = 30
-# A shorter step in single precision follows noise soon.
-_SHORTEST = 3e-5
+# The reach of a step after which a sample has done what it can.
+_NEAR_IN_SAMPLE = 0.1
+# The next step from so near the optimum, as a change of log-probabilities, is to be the last.
+_ACCURATE_FROM = 1e-7
+# Targets of up to so many spreads need not be subtracted from the features to keep the digits.
+_LARGEST_OFFSET = 4.0
+# A Hessian of the sample with smaller pivots shows features that may be dependent.
+_SMALLEST_PIVOT = 0.01
 
 
 @dataclass(frozen=True)
-class Coarse:
-    """What a proof takes from single precision."""
+class Large:
+    """Dense features of spread about 1, of which no copy is made unless digits ask for one."""
 
-    reduced: Reduced  # with rows in single precision, for the sizes of terms
-    norms: float  # no row less its mean is longer, in the norm of the whitener
-    doubt: float  # the whitener's covariance is at most exp(doubt) times the right one
+    rows: np.ndarray  # (m, c): the features
+    offset: np.ndarray  # (m,): their targets
+    unit: np.ndarray  # (m,): (rows - offset) / unit are of spread about 1; theta = t / unit
+    base: np.ndarray  # (c,)
+    blur: np.ndarray  # (m,): how well the targets are known, in these units
+
+    is_open = False
+    near = 1.0  # the reach of a step after which to form the Hessian: it costs six steps
+
+    @classmethod
+    def of(cls, F, b, base, unit, blur):
+        """Return features, less their targets where these are large."""
+        if (np.abs(b) <= _LARGEST_OFFSET * unit).all():
+            return cls(F, b, unit, base, blur / unit)
+        rows = np.empty_like(F)
+        for row, feature, target in zip(rows, F, b, strict=True):
+            np.subtract(feature, target, out=row)  # row by row: a row stays in the cache
+        return cls(rows, np.zeros(b.size), unit, base, blur / unit)
+
+    @property
+    def transform(self):
+        """The matrix by which theta = transform @ t."""
+        return np.diag(1.0 / self.unit)
+
+    def theta(self, t):
+        """Return the natural parameters of the user's features."""
+        return t / self.unit
+
+    def residual(self, problem, point):
+        """Return the largest violation of the targets, in the units of the user."""
+        return float(np.abs(point.gradient * self.unit).max())
+
+    @property
+    def _groups(self):
+        """Slices of about the root of the number of features, for short sums."""
+        size = math.isqrt(self.unit.size - 1) + 1
+        return [slice(first, first + size) for first in range(0, self.unit.size, size)]
+
+    def evaluate(self, t, level, *, accurate=False):
+        """Return the member of the family with parameters t, whose value is about `level`.
+
+        Each block of outcomes is read once. Sums are pairwise, or of few terms, if asked for.
+        """
+        theta = t / self.unit
+        shift = float(theta @ self.offset)
+        logits, p = self.base - shift, np.empty(self.base.size)
+        size = max(_BLOCK, (_BLOCK_SIZE // 2 if accurate else _BLOCK_SIZE) // t.size)
+        buffer = np.empty((t.size, min(size, p.size))) if accurate else None
+        totals, means = [], []
+        for first in range(0, p.size, size):
+            block = slice(first, first + size)
+            rows = self.rows[:, block]
+            if accurate:
+                logits[block] += sum(theta[group] @ rows[group] for group in self._groups)
+            else:
+                logits[block] += theta @ rows
+            weights = np.exp(logits[block] - level, out=p[block])
+            totals.append(weights.sum())
+            if accurate:
+                terms = np.multiply(rows, weights, out=buffer[:, : weights.size])
+                means.append(terms.sum(axis=-1))
+            else:
+                means.append(rows @ weights)
+        total = np.sum(totals)
+        p *= 1.0 / total
+        mean = (np.stack(means, axis=-1).sum(axis=-1) / total - self.offset) / self.unit
+        return Point(t, logits, float(level + np.log(total)), p, mean, mean)
+
+    def curvature(self, point):
+        """Return the Hessian at a point; None if single precision does not tell it.
+
+        Its entries are sums of products of (F - b) sqrt(p). A product has a relative error of 8
+        roundings, a sum of n such one of n more: the matrix of second moments is off by at most
+        (n + 8) 2^-24 of its trace, in the spectral norm, and the trace is at most the square of
+        the longest row. The subtraction of the targets adds 2^-24 (|F| + |b|) to each entry.
+        """
+        roots = np.sqrt(point.p.astype(np.float32))
+        offset = self.offset.astype(np.float32)[:, None]
+        inverse_unit = (1.0 / self.unit).astype(np.float32)[:, None]
+        second, longest = np.zeros((point.t.size, point.t.size)), 0.0
+        buffer = np.empty((point.t.size, _BLOCK), dtype=np.float32)
+        for first in range(0, roots.size, _BLOCK):
+            inside = self.rows[:, first : first + _BLOCK]
+            block = buffer[:, : inside.shape[1]]
+            np.copyto(block, inside, casting="same_kind")
+            block -= offset
+            block *= inverse_unit
+            longest = max(longest, float(np.einsum("ij,ij->j", block, block).max()))
+            block *= roots[first : first + _BLOCK]
+            second += block @ block.T
+        longest = 1.001 * math.sqrt(longest)
+        length_of_offset = float(np.linalg.norm(self.offset / self.unit))
+        hessian = second - np.outer(point.mean, point.mean)
+        if not np.isfinite(hessian).all():
+            return None
+        smallest, *_ = np.linalg.eigvalsh(hessian)
+        lost = _LOSS * longest**2 + 4.0 * 2.0**-24 * longest * (longest + 2.0 * length_of_offset)
+        lost *= 1.1 / smallest
+        if not (smallest > 0.0 and lost < 0.5):
+            return None
+        return Curvature(
+            point,
+            np.linalg.inv(np.linalg.cholesky(hessian)),
+            lever=2.0 * 1.001 / math.sqrt(smallest) * longest,
+            doubt=-math.log1p(-lost),
+            longest=longest,
+            sizes=1.01 * np.sqrt(np.diagonal(second)),
+        )
+
+    def rounding(self, curvature, point, drift):
+        """Bound the rounding errors: of the whitened gradient, and of every logit.
+
+        The latter count in the gradient too: errors d of the logits change the whitened mean by at
+        most the root of E_p[d^2], because the covariance of the whitened rows is at most exp(drift)
+        times the identity.
+        """
+        growth = math.exp(0.5 * drift)
+        offset = np.abs(self.offset / self.unit)
+        # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
+        of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
+        of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
+        num_terms = self._groups[0].stop + len(self._groups) + 4
+        length = curvature.longest + float(np.linalg.norm(offset))
+        of_logits = np.abs(self.base) + np.abs(point.logits)
+        of_logits += 2.0 * np.abs(point.logits - point.value)
+        of_logits += 48.0 + num_terms * float(np.linalg.norm(point.t)) * length
+        of_logits *= EPS
+        of_mean = 1.02 * growth * math.sqrt(float(point.p @ np.square(of_logits)))
+        return float(np.linalg.norm(of_gradient)) + of_mean, of_logits
 
 
-def solve_large(problem, reduced, controls):
-    """Return a certified Outcome of a large problem that needs no special care, or None."""
-    num_features, num_outcomes = reduced.rows.shape
-    is_large = num_outcomes >= _FEWEST_OUTCOMES and reduced.rows.size >= _FEWEST_NUMBERS
-    if not is_large or problem.start is not None or 16 * num_features > num_outcomes:
+def solve_large(problem, controls):
+    """Return what a Found says of a large problem, or None if it needs special care."""
+    num_features, num_outcomes = problem.features.shape
+    is_large = num_outcomes >= _FEWEST_OUTCOMES and problem.features.size >= _FEWEST_NUMBERS
+    is_plain = problem.start is None and problem.penalty is None
+    if not (is_large and is_plain and 16 * num_features <= num_outcomes):
         return None
+    fewest = max(_SAMPLE, _SAMPLE_OF_FEATURE * num_features)
+    stride = max(1, num_outcomes // fewest)
     with np.errstate(all="ignore"):  # what overflows is not claimed to be solved
-        rows = reduced.rows.astype(np.float32)
-        t, steps = _approach(rows, problem.base.astype(np.float32), controls)
-        if t is None or steps >= controls.max_steps:
+        ends = (_sparse_and_few if is_sparse(problem.features) else _dense_and_few)(problem, stride)
+        if ends is None:
             return None
-        point = evaluate(problem, reduced, t)
-        whitener, coarse = _whitener(rows, point, reduced)
-        if whitener is None:
-            return None
-        remaining = controls.max_steps - steps
-        outcome = certify(problem, reduced, point, whitener, controls.tol, remaining, coarse)
-    if outcome is None or not outcome.status.is_solution:
+        large, few, inverse = ends
+        t, level, inverse = _optimum_of_sample(few, inverse)
+        point = large.evaluate(t, level + math.log(stride))
+        outcome = _descend(large, point, inverse, controls)
+    return None if outcome is None else (large, outcome)
+
+
+def _dense_and_few(problem, stride):
+    """Return all outcomes, some of them, and the inverse Hessian of these at theta = 0, or None."""
+    F, b, base = problem.features, problem.targets, problem.base
+    few, few_base = np.ascontiguousarray(F[:, ::stride]), base[::stride]
+    weights = np.exp(few_base)
+    weights /= weights.sum()
+    covariance = covariance_of(few, weights, few @ weights)
+    spread = np.sqrt(np.diagonal(covariance))
+    inverse = _inverse(covariance / np.outer(spread, spread))
+    if inverse is None:
         return None
-    return replace(outcome, steps=steps + outcome.steps)
+    large = Large.of(F, b, base, spread, problem.blur)
+    return large, Large.of(few, b, few_base, spread, problem.blur), inverse
 
 
-def _approach(rows, base, controls):
-    """Return parameters close to the optimum, and the steps; None if they do not come close."""
-    num_features, num_outcomes = rows.shape
-    t, logits = np.zeros(num_features), base
-    p, gradient = _weights_and_means(rows, logits)
-    stride = max(1, num_outcomes // max(_FEWEST_OUTCOMES, 16 * num_features))
-    few, mass = np.ascontiguousarray(rows[:, ::stride]), p[::stride] / p[::stride].sum()
-    centred = (few - (few @ mass)[:, None]) * np.sqrt(mass)
+def _sparse_and_few(problem, stride):
+    large = SparseReduced.of(problem)
+    few = large.sample(stride)
+    point = few.evaluate(np.zeros(large.scale.size), 0.0)
+    inverse = _inverse(few.covariance(point))
+    return None if inverse is None else (large, few, inverse)
+
+
+def _inverse(hessian):
+    """Return the inverse; None if features may be dependent."""
+    spread = np.sqrt(np.diagonal(hessian))
     try:
-        inverse = np.linalg.inv((centred @ centred.T).astype(np.float64))
+        pivots = np.diagonal(np.linalg.cholesky(hessian / np.outer(spread, spread)))
     except np.linalg.LinAlgError:
-        return None, 0
-    for step in range(min(_MAX_STEPS, controls.max_steps)):
-        direction = -inverse @ gradient
-        controls.report(step, np.sqrt(max(0.0, -float(direction @ gradient))))
-        along = direction.astype(np.float32) @ rows
-        reach = float(np.ptp(along))
-        if not (reach < np.inf and along.max() > 0.0):
-            return None, step
-        length = step_length(logits, along, reach, (0.0, 0.0))
-        t, logits = t + length * direction, logits + np.float32(length) * along
-        p, after = _weights_and_means(rows, logits)
-        if length * reach < _SHORTEST:
-            return t, step + 1
-        change, curved = length * direction, after - gradient
-        gradient = after
-        curvature = float(change @ curved)
-        if curvature > 0.0:
-            bent = inverse @ curved
-            inverse += (1.0 + curved @ bent / curvature) / curvature * np.outer(change, change)
-            inverse -= (np.outer(bent, change) + np.outer(change, bent)) / curvature
-    return None, _MAX_STEPS
+        return None
+    return np.linalg.inv(hessian) if pivots.min() > _SMALLEST_PIVOT else None
 
 
-def _weights_and_means(rows, logits):
-    """Return softmax(logits), and the means of the rows, added in double precision."""
-    p = np.exp(logits - logits.max())
-    p /= p.sum(dtype=np.float64)
-    mean = np.zeros(rows.shape[0])
-    for first in range(0, p.size, 4 * _BLOCK):
-        block = slice(first, first + 4 * _BLOCK)
-        mean += rows[:, block] @ p[block]
-    return p, mean
+def _optimum_of_sample(few, inverse):
+    """Return the parameters and the value of the optimum for a sample, and its inverse Hessian.
 
-
-def _whitener(rows, point, reduced):
-    """Return W with W'W close to the inverse of the Hessian, and how close; None if it is not.
-
-    A product of two entries sqrt(p) F has a relative error of 8 roundings, a sum of n such one of n
-    more; so the matrix of second moments is off by at most (n + 8) 2^-24 of its trace, in the
-    spectral norm, and the trace is at most the square of the longest row.
+    If it has none nearby, the approach to that of all outcomes starts from 0.
     """
-    roots = np.sqrt(point.p.astype(np.float32))
-    covariance, longest = -np.outer(point.mean, point.mean), 0.0
-    for first in range(0, roots.size, _BLOCK):
-        block = rows[:, first : first + _BLOCK]
-        longest = max(longest, float(np.einsum("ij,ij->j", block, block).max()))
-        block = block * roots[first : first + _BLOCK]
-        covariance += block @ block.T
-    longest = 1.001 * np.sqrt(longest)
-    smallest, *_ = np.linalg.eigvalsh(covariance)
-    lost = 1.1 * _LOSS * longest**2 / smallest
-    if not (smallest > 0.0 and lost < 0.5):
-        return None, None
-    whitener = np.linalg.inv(np.linalg.cholesky(covariance))
-    norm = 1.001 / np.sqrt(smallest)
-    coarse = Coarse(
-        replace(reduced, rows=rows),
-        norm * (longest + float(np.linalg.norm(point.mean))),
-        -float(np.log1p(-lost)),
-    )
-    return whitener, coarse
+    nowhere, level = np.zeros(len(inverse)), math.log(few.base.size)
+    point, corrected = few.evaluate(nowhere, level), inverse
+    for _ in range(_MAX_STEPS):
+        point, corrected, reach = _step(few, point, corrected)
+        if not reach < math.inf:
+            break
+        if reach < _NEAR_IN_SAMPLE:
+            return point.t, point.value, corrected
+    return nowhere, level, inverse
+
+
+def _step(large, point, inverse, *, accurate=False):
+    """Return the point that a step leads to, the corrected inverse Hessian, and the reach."""
+    change = -(inverse @ point.gradient)
+    after = large.evaluate(point.t + change, point.value, accurate=accurate)
+    along = after.logits - point.logits
+    reach = float(np.ptp(along))
+    length = step_length(point.logits, along, reach, (0.0, 0.0)) if reach < math.inf else 1.0
+    if length != 1.0:
+        change *= length
+        after = large.evaluate(point.t + change, point.value, accurate=accurate)
+    curved = after.gradient - point.gradient
+    curvature = float(change @ curved)
+    if curvature > 0.0:
+        bent = inverse @ curved
+        pair = np.outer(bent / curvature, change)
+        inverse = inverse - (pair + pair.T)
+        inverse += np.outer((1.0 + curved @ bent / curvature) / curvature * change, change)
+    return after, inverse, length * reach
+
+
+def _descend(large, point, inverse, controls):
+    """Return a certified Outcome, or None if the steps do not lead to one."""
+    curvature = None
+    for steps in range(min(_MAX_STEPS, controls.max_steps)):
+        before = math.inf if curvature is None else curvature.decrement(point)
+        is_last = curvature is not None and before * curvature.lever <= _ACCURATE_FROM
+        controls.report(steps, math.sqrt(max(0.0, point.gradient @ inverse @ point.gradient)))
+        point, inverse, reach = _step(large, point, inverse, accurate=is_last)
+        if not reach < math.inf:
+            return None
+        if is_last:
+            outcome = _proved(large, curvature, point, steps + 1, controls.tol)
+            if outcome is not None or curvature.decrement(point) > 0.5 * before:
+                return outcome
+        if curvature is None and reach < large.near:
+            curvature = large.curvature(point)
+            if curvature is None:
+                return None
+            inverse = curvature.whitener.T @ curvature.whitener
+    return None
+
+
+def _proved(large, curvature, point, steps, tol):
+    """Return the certified Outcome; None if the decrement is more than rounding and tolerance."""
+    drift = float(np.ptp(point.logits - curvature.origin.logits)) + curvature.doubt
+    decrement, lever = curvature.decrement(point), curvature.lever
+    rounding, of_logits = large.rounding(curvature, point, drift)
+    of_logs = float(of_logits.max() + point.p @ of_logits)
+    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
+    # A tenth: what is left of the decrement is not to be seen in the result.
+    if x > LARGEST_CERTIFIED or not is_best_possible(decrement, 0.1 * rounding, lever, tol):
+        return None
+    gap = float(size**2)
+    return Outcome(Status.CONVERGED, point, steps, float(bound), gap, rank=point.t.size)

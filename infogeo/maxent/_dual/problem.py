@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 
 from infogeo._status import Status
-from infogeo.maxent._dual.features import ranges
+from infogeo.maxent._dual.features import ranges, violations
 from infogeo.maxent._dual.linear import mean_of
 from infogeo.maxent._wording import Message
 
@@ -97,6 +97,10 @@ class Reduced:
         """Return the natural parameters of the user's features."""
         return self.transform @ t
 
+    def residual(self, problem, point):
+        """Return the largest violation of the targets, in the units of the user."""
+        return float(np.abs(violations(problem.features, problem.targets, point.p)).max())
+
     @property
     def rank(self):
         """How many features are independent."""
@@ -128,6 +132,22 @@ class Point:
     p: np.ndarray  # (c,)
     mean: np.ndarray  # (r,): E_q[rows]
     gradient: np.ndarray  # (r,): of the dual, mean + ridge t
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The Hessian at a point, and what follows from it."""
+
+    origin: Point
+    whitener: np.ndarray  # (r, m): W with W'W close to the inverse; 0 for dependent features
+    lever: float  # no two rows are further apart, in the norm of W
+    doubt: float = 0.0  # the Hessian and its approximation are at most exp(doubt) times each other
+    longest: float = 0.0  # of dense features: no row is longer
+    sizes: np.ndarray | float = 0.0  # (m,): of dense features, the roots of the second moments
+
+    def decrement(self, point):
+        """Return the Newton decrement of a point nearby."""
+        return float(np.linalg.norm(self.whitener @ point.gradient))
 
 
 @dataclass(frozen=True)

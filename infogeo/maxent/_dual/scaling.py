@@ -38,6 +38,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
+from infogeo._docs import finish
 from infogeo._status import Status
 from infogeo.maxent._dual.problem import EPS
 
@@ -198,7 +199,6 @@ def scale(table, rows, columns, max_steps):
     rows, columns : Sums
         What they have to be.
     max_steps : int
-        The most Newton steps.
     """
     if rows.logs.size > columns.logs.size:  # the matrices have the size of the rows
         found = scale(table.turned, columns, rows, max_steps)
@@ -230,8 +230,8 @@ def _approach(table, across, f, rows, columns, steps, max_steps, is_last):
     Returns
     -------
     _State, bool, int
-        Whether Newton's method converges from here, which is asked of the last table only; and the
-        number of steps so far.
+        Whether Newton's method converges from here, or nothing but rounding is left of the excess,
+        which is asked of the last table only; and the number of steps so far.
     """
     state = _swept(table, across, _state(table, across, f, rows, columns), rows, columns)
     while True:
@@ -240,16 +240,25 @@ def _approach(table, across, f, rows, columns, steps, max_steps, is_last):
             return state, False, steps
         if error > 1.0:  # lines of little mass, which the dual hardly sees, are set right at once
             state = _swept(table, across, state, rows, columns)
+            error = float(np.abs(state.excess).max())
         try:
             step = np.linalg.solve(_matrix(state, _RIDGE), state.excess)
         except np.linalg.LinAlgError:
             return state, False, steps
         step -= 0.5 * (step.max() + step.min())
-        if np.ptp(step) < _SHORT and np.abs(state.excess).max() < _SHORT:
+        if error < _SHORT and (np.ptp(step) < _SHORT or _is_rounding(table, state, rows)):
             return state, True, steps
         if steps >= max_steps or not np.isfinite(step).all():
             return state, False, steps
         state, steps = _searched(table, across, state, step, rows, columns), steps + 1
+
+
+def _is_rounding(table, state, rows):
+    """Whether the sums are right to rounding: steps that are still long then follow only noise."""
+    _, errors, _ = _relative_errors(table, state.rows, state.columns, rows)
+    # Of factors as large as these there is no float nearer to what is wanted.
+    unit = EPS * (np.abs(state.rows) + np.abs(state.columns).max())
+    return bool((np.abs(state.excess) <= errors / 3.0 + unit).all())
 
 
 def _swept(table, across, state, rows, columns):
@@ -373,3 +382,6 @@ def _relative_errors(lines, own, other, wanted):
 def rounding(blur, logs, logits):
     """Bound how far logits = logs + (f + g) are from the sum of real numbers with exact logs."""
     return blur + EPS * (np.abs(logs) + np.abs(logits) + 6.0)
+
+
+finish(globals())

@@ -8,14 +8,14 @@ import numpy as np
 from infogeo._status import Status
 from infogeo.maxent._dual.diagnosis import diagnose
 from infogeo.maxent._dual.face import edge_direction, exposed_outcomes, joined, search
-from infogeo.maxent._dual.features import is_sparse, on_outcomes, violations
+from infogeo.maxent._dual.features import is_sparse, on_outcomes
 from infogeo.maxent._dual.large import solve_large
 from infogeo.maxent._dual.nearest import nearest_point
 from infogeo.maxent._dual.newton import newton
 from infogeo.maxent._dual.problem import Found, Outcome, Solution, evaluate
 from infogeo.maxent._dual.proofs import is_proof
 from infogeo.maxent._dual.reduce import reduce_features, scale_features
-from infogeo.maxent._dual.sparse import evaluate_sparse, newton_sparse, reduce_sparse
+from infogeo.maxent._dual.sparse import newton_sparse, reduce_sparse
 
 # Sparse features of no more numbers than this are tried as dense ones before giving up.
 _LARGEST_DENSE = 2_000_000
@@ -41,9 +41,7 @@ def _solve(problem, controls):
     support = allowed.copy()
     support[allowed] = found.support
     top = C[support].max()
-    residual = np.abs(
-        violations(found.problem.features, problem.targets, found.outcome.point.p)
-    ).max()
+    residual = found.reduced.residual(found.problem, found.outcome.point)
     if found.outcome.status.is_solution and (found.reduced.is_open or not residual < math.inf):
         outcome = found.outcome
         found = replace(found, outcome=Outcome(Status.UNDECIDED, outcome.point, outcome.steps))
@@ -69,6 +67,9 @@ def _solve_allowed(problem, controls):
     sparse = is_sparse(problem.features)
     approach = newton_sparse if sparse else newton
     everywhere = np.ones(problem.base.size, dtype=bool)
+    large = solve_large(problem, controls)
+    if large is not None:
+        return Found(problem, *large, everywhere)
     reduced, certificate = _reduce(problem)
     if problem.penalty is not None:
         outcome = approach(problem, reduced, controls)
@@ -86,9 +87,7 @@ def _solve_allowed(problem, controls):
         if on_face is not None:
             outcome = _refuted(problem, reduced, None)
             return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
-    outcome = None if sparse else solve_large(problem, reduced, controls)
-    if outcome is None:
-        outcome = approach(problem, reduced, controls)
+    outcome = approach(problem, reduced, controls)
     if _may_be_on_a_face(outcome):
         seen = search(problem, reduced, outcome.point)
         if seen.is_proof:
@@ -102,8 +101,9 @@ def _solve_allowed(problem, controls):
 
 def _refuted(problem, reduced, certificate):
     """Return the outcome of a problem that is infeasible before any step."""
-    at = evaluate_sparse if is_sparse(problem.features) else evaluate
-    origin = at(problem, reduced, np.zeros(reduced.blur.size))
+    t = np.zeros(reduced.blur.size)
+    is_dense = not is_sparse(problem.features)
+    origin = evaluate(problem, reduced, t) if is_dense else reduced.evaluate(t)
     return Outcome(Status.INFEASIBLE, origin, 0, certificate=certificate)
 
 

@@ -7,7 +7,7 @@ The m x m covariance is formed once, near the optimum: from there on the argumen
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -18,7 +18,7 @@ from infogeo._status import Status
 from infogeo.maxent._dual.features import heights
 from infogeo.maxent._dual.linear import power_of_two
 from infogeo.maxent._dual.newton import CLOSE, step_length
-from infogeo.maxent._dual.problem import CAUTION, EPS, Outcome, Point
+from infogeo.maxent._dual.problem import CAUTION, EPS, Curvature, Outcome, Point
 from infogeo.maxent._dual.proofs import (
     LARGEST_CERTIFIED,
     bound_of,
@@ -64,21 +64,124 @@ def with_entries(matrix, entries):
 
 @dataclass(frozen=True)
 class SparseReduced:
-    """Sparse features in units of their ranges, by rows and by columns; dependent ones included."""
+    """Sparse features in units of their ranges, stored by outcomes; dependent ones included.
 
-    rows: scipy.sparse.csr_array  # (m, c)
-    columns: scipy.sparse.csr_array  # (c, m): the transpose
-    targets: np.ndarray
+    Products with the features, and with their transpose, then read the entries one after the other.
+    """
+
+    columns: scipy.sparse.csr_array  # (c, m)
+    base: np.ndarray  # (c,)
+    targets: np.ndarray  # (m,)
     scale: np.ndarray  # (m,): powers of 2; theta = t / scale
     blur: np.ndarray  # (m,): how well the targets are known
     ridge: np.ndarray  # (m,)
 
     transform = np.zeros((0, 0))  # gradients are those of dense features
     is_open = False  # dependences are looked at in the proof
+    near = 0.1  # as in `infogeo.maxent._dual.large.Large`: here it costs some twenty steps
+
+    @classmethod
+    def of(cls, problem):
+        """Return the features of a problem, scaled."""
+        F, b = problem.features, problem.targets
+        low, high = problem.ranges
+        scale = power_of_two(np.where(high > low, high - low, 1.0))
+        ridge = np.zeros(b.size) if problem.penalty is None else 1.0 / problem.penalty
+        if (scale == scale[0]).all():
+            rows, scale = F, np.ones(b.size)
+        else:
+            rows = with_entries(F, F.data / np.repeat(scale, np.diff(F.indptr)))
+        columns = rows.T.tocsr()
+        blur = problem.blur / scale
+        return cls(columns, problem.base, b / scale, scale, blur, ridge / scale**2)
+
+    @property
+    def rows(self):
+        """The same entries as (m, c)."""
+        return self.columns.T
+
+    @functools.cached_property
+    def counts(self):
+        """How many entries each feature has, (m,)."""
+        return np.bincount(self.columns.indices, minlength=self.targets.size)
 
     def theta(self, t):
         """Return the natural parameters in the user's units."""
         return t / self.scale
+
+    def residual(self, problem, point):
+        """Return the largest violation of the targets, in the units of the user."""
+        return float(np.abs((point.mean - self.targets) * self.scale).max())
+
+    def sample(self, stride):
+        """Return the same features on some of the outcomes."""
+        return replace(self, columns=self.columns[::stride], base=self.base[::stride])
+
+    def evaluate(self, t, level=None, *, logits=None, accurate=True):
+        """Return the member of the family with parameters t, whose logits may be known.
+
+        Sums are sequential and always the same: there is nothing to be gained from `level`, a
+        guess of the value, or from less accuracy.
+        """
+        if logits is None:
+            logits = self.base + self.columns @ t - float(t @ self.targets)
+        top = float(logits.max())
+        p = np.exp(logits - top)
+        total = float(p.sum())
+        p /= total
+        mean = self.rows @ p
+        gradient = mean - self.targets + self.ridge * t
+        return Point(t, logits, top + math.log(total), p, mean, gradient)
+
+    def covariance(self, point):
+        """Return the Hessian of the dual at a point, (m, m)."""
+        covariance = second_moments(self.columns, point.p) - np.outer(point.mean, point.mean)
+        return covariance + np.diag(self.ridge)
+
+    def curvature(self, point, scale=None):
+        """Return the Hessian at a point, for a proof; of independent features.
+
+        `scale`, (m,), is the unit of each feature: its standard deviation if not given. The norm of
+        a row is bounded by the sum of the norms of its entries.
+        """
+        covariance = self.covariance(point)
+        if scale is None:
+            scale = np.sqrt(np.diagonal(covariance))
+        factor, order, rank = _pivoted(covariance / np.outer(scale, scale), 1e-10)
+        kept, lower = order[:rank], np.tril(factor[:rank, :rank])
+        inverse = scipy.linalg.solve_triangular(lower, np.eye(rank), lower=True)
+        whitener = np.zeros((rank, scale.size))
+        whitener[:, kept] = inverse / scale[kept]
+        longest = float((self.sizes @ np.linalg.norm(whitener, axis=0)).max())
+        longest += float(np.linalg.norm(whitener @ point.mean))
+        return Curvature(point, whitener, 2.0 * longest)
+
+    def rounding(self, curvature, point, drift):
+        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,).
+
+        The errors of the logits count as in `infogeo.maxent._dual.large.Large.rounding`.
+        """
+        of_gradient, of_logits = self.rounding_of_terms(point)
+        return (
+            float(np.linalg.norm(np.abs(curvature.whitener) @ of_gradient))
+            + 1.02 * math.exp(0.5 * drift) * math.sqrt(float(point.p @ np.square(of_logits))),
+            of_logits,
+        )
+
+    def rounding_of_gradient(self, point):
+        """Bound the rounding errors of the gradient, (m,)."""
+        of_gradient, of_logits = self.rounding_of_terms(point)
+        return of_gradient + 2.0 * (self.sizes.T @ (point.p * of_logits))
+
+    def rounding_of_terms(self, point):
+        """Bound the rounding errors of the gradient for exact logits, (m,), and of these, (c,)."""
+        t, targets = np.abs(point.t), np.abs(self.targets)
+        longest = int(np.diff(self.columns.indptr).max(initial=0))
+        terms = 6.0 + np.abs(self.base) + np.abs(point.logits - point.value)
+        terms += (longest + 2) * (self.sizes @ t + float(t @ targets))
+        length = self.counts + 2.0  # the sums are sequential
+        of_sums = length * (self.sizes.T @ point.p) + targets + self.ridge * t
+        return self.blur + EPS * of_sums, EPS * terms
 
     @functools.cached_property
     def sizes(self):
@@ -177,36 +280,12 @@ class SparseReduced:
 
 def reduce_sparse(problem):
     """Scale the features; return also a certificate if a target is out of reach for its feature."""
-    F, b = problem.features, problem.targets
-    low, high = problem.ranges
-    rounding = problem.blur
-    spread = np.where(high > low, high - low, 1.0)
-    ridge = np.zeros(b.size) if problem.penalty is None else 1.0 / problem.penalty
-    scale = power_of_two(spread)
-    if (scale == scale[0]).all():
-        rows, scale = F, np.ones(b.size)
-    else:
-        rows = with_entries(F, F.data / np.repeat(scale, np.diff(F.indptr)))
-    reduced = SparseReduced(
-        rows, rows.T.tocsr(), b / scale, scale, rounding / scale, ridge / scale**2
-    )
+    reduced = SparseReduced.of(problem)
     if problem.penalty is not None:
         return reduced, None
-    blur = rounding + EPS * np.maximum(np.abs(low), np.abs(high))
+    low, high = problem.ranges
+    blur = problem.blur + EPS * np.maximum(np.abs(low), np.abs(high))
     return reduced, range_certificate(problem, low, high, blur)
-
-
-def evaluate_sparse(problem, reduced, t, logits=None):
-    """Return the member of the family with parameters t, whose logits may be known."""
-    if logits is None:
-        logits = problem.base + reduced.columns @ t - float(t @ reduced.targets)
-    top = float(logits.max())
-    p = np.exp(logits - top)
-    total = float(p.sum())
-    p /= total
-    mean = reduced.rows @ p
-    gradient = mean - reduced.targets + reduced.ridge * t
-    return Point(t, logits, top + math.log(total), p, mean, gradient)
 
 
 # ---------------------------------------------------------------- Newton's method
@@ -214,8 +293,8 @@ def evaluate_sparse(problem, reduced, t, logits=None):
 
 def newton_sparse(problem, reduced, controls):
     """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
-    squares = with_entries(reduced.rows, np.square(reduced.rows.data))
-    noise = EPS * (CAUTION + np.sqrt(np.diff(reduced.rows.indptr)))
+    squares = with_entries(reduced.columns, np.square(reduced.columns.data)).T
+    noise = EPS * (CAUTION + np.sqrt(reduced.counts))
     point = _first_point(problem, reduced)
     for steps in range(controls.max_steps + 1):
         second = squares @ point.p
@@ -241,7 +320,7 @@ def newton_sparse(problem, reduced, controls):
         if eta is not None:
             return Outcome(Status.INFEASIBLE, point, steps, certificate=eta)
         is_over = steps == controls.max_steps
-        if is_over or _is_stuck(problem, reduced, point, reach):
+        if is_over or _is_stuck(reduced, point, reach):
             break
         ridge = (
             float((reduced.ridge * point.t) @ direction),
@@ -249,7 +328,7 @@ def newton_sparse(problem, reduced, controls):
         )
         length = step_length(point.logits, along, reach, ridge)
         t, logits = point.t + length * direction, point.logits + length * along
-        point = evaluate_sparse(problem, reduced, t, logits)
+        point = reduced.evaluate(t, logits=logits)
     status = Status.MAX_STEPS if steps == controls.max_steps else Status.UNDECIDED
     outcome = Outcome(status, point, steps, vanishing=point.p < 1e-6 * point.p.max())
     return _or_contradiction(problem, reduced, outcome)
@@ -257,10 +336,10 @@ def newton_sparse(problem, reduced, controls):
 
 def _first_point(problem, reduced):
     """Return where to start: at the parameters that were given, if they are better than 0."""
-    origin = evaluate_sparse(problem, reduced, np.zeros(reduced.targets.size))
+    origin = reduced.evaluate(np.zeros(reduced.targets.size))
     if problem.start is None:
         return origin
-    start = evaluate_sparse(problem, reduced, problem.start * reduced.scale)
+    start = reduced.evaluate(problem.start * reduced.scale)
     values = [x.value + 0.5 * float(reduced.ridge @ x.t**2) for x in (start, origin)]
     return start if values[0] < values[1] else origin
 
@@ -295,13 +374,12 @@ def _solve_inexactly(reduced, point, variances):
     return d, along + float(d @ (point.mean - reduced.targets))  # its mean was left out
 
 
-def _is_stuck(problem, reduced, point, reach):
+def _is_stuck(reduced, point, reach):
     """Whether the constraints hold up to rounding, as for dense features."""
     violation = np.abs(point.gradient)
     if (violation > 1e-4 + reduced.blur).any():
         return False
-    rounding, _ = _rounding(problem, reduced, point)
-    return is_converged_to_rounding(violation, rounding, reach)
+    return is_converged_to_rounding(violation, reduced.rounding_of_gradient(point), reach)
 
 
 def _farkas(problem, reduced, point, direction, along):
@@ -338,55 +416,35 @@ def _or_contradiction(problem, reduced, outcome):
 def _certify(problem, reduced, origin, variances, steps, controls):
     """Finish with the covariance at the origin, and bound the error."""
     scale = np.sqrt(np.where(variances > 0.0, variances, 1.0))
-    kept, whitener = _whitener(reduced, origin, scale)
-    norms = np.zeros(scale.size)
-    norms[kept] = np.linalg.norm(whitener, axis=0)
-    offset = float(np.linalg.norm(whitener @ origin.mean[kept]))
-    lever = 2.0 * (float((reduced.sizes @ norms).max()) + offset)
-    point, done = origin, 0
-    decrement = float(np.linalg.norm(whitener @ origin.gradient[kept]))
+    curvature = reduced.curvature(origin, scale)
+    whitener, lever = curvature.whitener, curvature.lever
+    point, done, decrement = origin, 0, curvature.decrement(origin)
     enough = 1e-4 * controls.tol
     while steps + done < controls.max_steps and (done == 0 or decrement * lever > enough):
-        t = point.t.copy()
-        t[kept] -= whitener.T @ (whitener @ point.gradient[kept])
-        trial = evaluate_sparse(problem, reduced, t)
-        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient[kept]))
+        trial = reduced.evaluate(point.t - whitener.T @ (whitener @ point.gradient))
+        trial_decrement = curvature.decrement(trial)
         if done > 0 and trial_decrement > 0.5 * decrement:
             break
         point, decrement, done = trial, trial_decrement, done + 1
         controls.report(steps + done, decrement)
-    drift = float(np.ptp(point.logits - origin.logits))
-    of_gradient, of_logs = _rounding(problem, reduced, point)
-    rounding = float(np.linalg.norm(np.abs(whitener) @ of_gradient[kept]))
-    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
     steps += done
+    drift = float(np.ptp(point.logits - origin.logits))
+    rounding, of_logits = reduced.rounding(curvature, point, drift)
+    of_logs = float(of_logits.max() + point.p @ of_logits)
+    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
     # The constraints that were left out as dependent have to hold by themselves.
-    slack = CAUTION * of_gradient + float(size) * np.sqrt(variances) * 2.0
-    is_met = np.abs(point.gradient) <= slack
-    is_met[kept] = True
+    kept, rank = whitener.any(axis=0), len(whitener)
+    slack = CAUTION * reduced.rounding_of_gradient(point) + float(size) * np.sqrt(variances) * 2.0
+    is_met = kept | (np.abs(point.gradient) <= slack)
     is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
     is_proved = x <= LARGEST_CERTIFIED and is_near and is_met.all()
-    if is_proved and kept.size < scale.size:
+    if is_proved and rank < scale.size:
         # A covariance loses directions where probabilities run to 0, or features nearly agree.
-        is_proved = kept.size == reduced.rank and reduced.is_rank_exact
+        is_proved = rank == reduced.rank and reduced.is_rank_exact
     if not is_proved:
         status = Status.MAX_STEPS if steps >= controls.max_steps else Status.UNDECIDED
         return Outcome(status, point, steps)
-    return Outcome(
-        Status.CONVERGED, point, steps, float(bound), float(size**2), rank=int(kept.size)
-    )
-
-
-def _whitener(reduced, point, scale):
-    """Return independent features, and W with W'W the inverse of their covariance."""
-    covariance = second_moments(reduced.columns, point.p) - np.outer(point.mean, point.mean)
-    covariance += np.diag(reduced.ridge)
-    covariance /= np.outer(scale, scale)
-    factor, order, rank = _pivoted(covariance, 1e-10)
-    kept = order[:rank]
-    lower = np.tril(factor[:rank, :rank])
-    whitener = scipy.linalg.solve_triangular(lower, np.eye(rank), lower=True)
-    return kept, whitener / scale[kept]
+    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2), rank=rank)
 
 
 def _pivoted(matrix, smallest):
@@ -439,18 +497,3 @@ def _pair_sums(columns, block, stored, p, longest):
         products[first + i] *= 0.5
         first += i + 1
     return np.bincount(cells.ravel(), products.ravel(), minlength=columns.shape[1] ** 2)
-
-
-def _rounding(problem, reduced, point):
-    """Bound the rounding errors of the gradient, and of every log-probability."""
-    t = np.abs(point.t)
-    longest = int(np.diff(reduced.columns.indptr).max(initial=0))
-    terms = 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value)
-    terms += (longest + 2) * (reduced.sizes @ t + float(t @ np.abs(reduced.targets)))
-    of_logs = EPS * terms
-    size_of_rows = reduced.sizes.T  # the same entries
-    mean_size = size_of_rows @ point.p
-    length = np.diff(reduced.rows.indptr) + 2.0  # the sums are sequential
-    of_mean = EPS * (length * mean_size + np.abs(reduced.targets) + reduced.ridge * t)
-    of_mean += 2.0 * (size_of_rows @ (point.p * of_logs))
-    return reduced.blur + of_mean, float(of_logs.max() + point.p @ of_logs)

@@ -9,6 +9,7 @@ from array_api_compat import device
 from infogeo._status import Status, worst
 from infogeo.maxent._dual.batch import solve_dependent, solve_members
 from infogeo.maxent._dual.box import solve_box
+from infogeo.maxent._dual.boxes import solve_boxes
 from infogeo.maxent._dual.problem import Problem
 from infogeo.maxent._dual.projection import Projection
 from infogeo.maxent._dual.single import solve
@@ -72,14 +73,10 @@ def solve_all(problem, controls, lower=None, upper=None, sparse=None):
     """
     problem, lower, upper = _flattened(problem, lower, upper)
     solutions = Solutions(*problem.features.shape)
-    if len(solutions.status) > 1 and problem.penalty is lower is sparse is None:
+    if len(solutions.status) > 1 and problem.penalty is sparse is None:
         allowed = ~np.isneginf(problem.log_base)
-        for members in solve_members(problem, controls):
+        for members in _solved_together(problem, controls, lower, upper, solutions):
             solutions.put_members(members, allowed)
-        left = np.flatnonzero(np.equal(solutions.status, None))
-        if left.size > 1 and problem.features.strides[0] == 0:
-            for members in solve_dependent(problem, left, controls):
-                solutions.put_members(members, allowed)
     for k in np.flatnonzero(np.equal(solutions.status, None)):
         member = problem.member(k)
         if sparse is not None:
@@ -89,6 +86,17 @@ def solve_all(problem, controls, lower=None, upper=None, sparse=None):
         else:
             solutions.put(k, solve_box(member, lower[k], upper[k], controls))
     return solutions
+
+
+def _solved_together(problem, controls, lower, upper, solutions):
+    """Yield the members of a batch that are solved together; the caller takes each over at once."""
+    if lower is not None:
+        yield from solve_boxes(problem, lower, upper, controls)
+        return
+    yield from solve_members(problem, controls)
+    left = np.flatnonzero(np.equal(solutions.status, None))
+    if left.size > 1 and problem.features.strides[0] == 0:
+        yield from solve_dependent(problem, left, controls)
 
 
 def _flattened(problem, lower, upper):

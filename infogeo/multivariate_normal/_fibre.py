@@ -26,10 +26,13 @@ type Lax pair, Phys. Scr. 98, 2023.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+
+from infogeo._array import Array
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -83,6 +86,9 @@ class _Point(NamedTuple):
     norm: np.ndarray  # (n,): of the gradient
 
 
+Parts = TypeVar("Parts", bound=tuple[Any, ...])  # a frame or a point, of a batch
+
+
 def solve(m: np.ndarray, log_w: np.ndarray, rtol: float, max_steps: int) -> Solution:
     """Return the geodesics to N(m, diag exp(log_w)); both arguments have shape (n, d)."""
     frame = _frame(m, log_w)
@@ -107,13 +113,13 @@ def solve(m: np.ndarray, log_w: np.ndarray, rtol: float, max_steps: int) -> Solu
     return _solution(m, frame, best, steps, is_solved)
 
 
-def upper_bound(m: np.ndarray, log_w: np.ndarray) -> np.ndarray:
+def upper_bound(m: Array, log_w: Array) -> Array:
     """Return the length at a = 0, which is at least the distance; shapes (n, d) to (n,)."""
     s = np.linalg.svd(_frame(m, log_w).C, compute_uv=False)
     return _length(s)
 
 
-def _length(s):
+def _length(s: Array) -> Array:
     """Return the distance of descending singular values, also where its square underflows."""
     angles = np.arcsinh(s)
     unit = np.where(angles[..., :1] > 0.0, angles[..., :1], 1.0)
@@ -123,7 +129,7 @@ def _length(s):
 # ---------------------------------------------------------------- a point of the fibre
 
 
-def _frame(m, log_w):
+def _frame(m: Array, log_w: Array) -> _Frame:
     n, d = m.shape
     q = np.exp(0.25 * log_w)
     C = np.empty((n, d, d + 1))
@@ -134,7 +140,7 @@ def _frame(m, log_w):
     return _Frame(C, q)
 
 
-def _point(frame, b):
+def _point(frame: _Frame, b: Array) -> _Point:
     C = frame.C.copy()
     C[..., :-1] -= 0.5 * _scaled(b, frame)
     U, s, Vt = np.linalg.svd(C, full_matrices=False)
@@ -143,38 +149,38 @@ def _point(frame, b):
     return _Point(b, U, s, Vt, value, gradient, np.linalg.norm(gradient, axis=(-2, -1)))
 
 
-def _scaled(b, frame):
+def _scaled(b: Array, frame: _Frame) -> Array:
     """Return a w^(-1/2) = w^(1/4) b w^(-1/4)."""
     return frame.q[:, :, None] * b / frame.q[:, None, :]
 
 
-def _pulled_back(P, frame):
+def _pulled_back(P: Array, frame: _Frame) -> Array:
     """Return the derivative by b of a function of C whose derivative by C has P on the left."""
     P = P * frame.q[:, :, None] / frame.q[:, None, :]
     return 0.25 * (_t(P) - P)
 
 
-def _t(x):
+def _t(x: Array) -> Array:
     return np.swapaxes(x, -1, -2)
 
 
-def _slope(s):
+def _slope(s: Array) -> Array:
     """Return the derivative of 2 asinh(s)^2."""
     return 4.0 * np.arcsinh(s) / np.sqrt(1.0 + s * s)
 
 
-def _slope_by_s(s):
+def _slope_by_s(s: Array) -> Array:
     """Return 4 asinh(s) / (s sqrt(1 + s^2)), which is 4 at 0."""
     is_zero = s == 0.0
     return np.where(is_zero, 4.0, _slope(s) / np.where(is_zero, 1.0, s))
 
 
-def _floor(point):
+def _floor(point: _Point) -> Array:
     """Return the rounding error of the gradient's norm: that of C is relative to its norm."""
     return 4.0 * _EPS * math.sqrt(point.s.shape[-1]) * point.s[:, 0]
 
 
-def _rounding(point):
+def _rounding(point: _Point) -> Array:
     """Return the rounding error of the value."""
     slope = _slope(point.s)
     return 4.0 * _EPS * (point.value + point.s[:, 0] * slope.sum(-1))
@@ -183,7 +189,7 @@ def _rounding(point):
 # ---------------------------------------------------------------- Newton's method
 
 
-def _newton_step(frame, here):
+def _newton_step(frame: _Frame, here: _Point) -> tuple[Array, Array, Array]:
     """Return a direction of descent by conjugate gradients, minus the slope along it, and flags.
 
     Flagged are those whose quadratic model has no minimum: they end with a direction in which
@@ -220,11 +226,11 @@ def _newton_step(frame, here):
     return step, -_dot(here.gradient, step), has_no_minimum
 
 
-def _dot(x, y):
+def _dot(x: Array, y: Array) -> Array:
     return np.einsum("nij,nij->n", x, y)
 
 
-def _hessian(frame, here):
+def _hessian(frame: _Frame, here: _Point) -> Callable[[Array], Array]:
     """Return the second derivative of the value by b as a function of a direction.
 
     In the bases U and V the derivative of the slope (an odd function of C) weighs the symmetric
@@ -244,7 +250,7 @@ def _hessian(frame, here):
     plus, minus = 0.5 * (differences + sums), 0.5 * (differences - sums)
     by_s = by_s[:, :, None]
 
-    def apply(direction):
+    def apply(direction: Array) -> Array:
         E = -0.5 * Ut @ _scaled(direction, frame)
         along = E @ _t(Vte)
         weighted = plus * along + minus * _t(along) - by_s * along
@@ -253,7 +259,7 @@ def _hessian(frame, here):
     return apply
 
 
-def _preconditioner(frame, here):
+def _preconditioner(frame: _Frame, here: _Point) -> Callable[[Array], Array]:
     """Return the inverse of the Hessian of a quadratic that touches the value from above.
 
     The value is a concave function of C C', so its linearisation tr(T C C') + const, T = U
@@ -271,7 +277,7 @@ def _preconditioner(frame, here):
     sums = tau[:, :, None] + tau[:, None, :]
     to_eigenbasis = _t(O) * q[:, None, :]
 
-    def apply(gradient):
+    def apply(gradient: Array) -> Array:
         return (
             _t(to_eigenbasis)
             @ ((to_eigenbasis @ gradient @ _t(to_eigenbasis)) / sums)
@@ -281,7 +287,9 @@ def _preconditioner(frame, here):
     return apply
 
 
-def _line_search(frame, here, step, decrement, is_close):
+def _line_search(
+    frame: _Frame, here: _Point, step: Array, decrement: Array, is_close: Array
+) -> _Point:
     """Return the first of the points at 1, 1/2, 1/4, ... steps that decreases the value enough."""
     there = _point(frame, here.b + step)
     slack = _rounding(here)
@@ -300,7 +308,7 @@ def _line_search(frame, here, step, decrement, is_close):
     return there
 
 
-def _extend(frame, here, there, step, which):
+def _extend(frame: _Frame, here: _Point, there: _Point, step: Array, which: Array) -> None:
     """Double the steps of some members as long as that decreases the value."""
     length = 1.0
     while which.size and length < 2.0**30:
@@ -311,15 +319,15 @@ def _extend(frame, here, there, step, which):
         _put(there, which, _rows(longer, is_lower))
 
 
-def _is_lower(new, old, decrement, slack):
+def _is_lower(new: Array, old: Array, decrement: Array, slack: Array) -> Array:
     return new <= old - 1e-4 * decrement + slack
 
 
-def _rows(parts, which):
+def _rows(parts: Parts, which: Array) -> Parts:
     return type(parts)(*(part[which] for part in parts))
 
 
-def _put(parts, which, new):
+def _put(parts: Parts, which: Array, new: Parts) -> None:
     for part, value in zip(parts, new, strict=True):
         part[which] = value
 
@@ -327,7 +335,7 @@ def _put(parts, which, new):
 # ---------------------------------------------------------------- the geodesic
 
 
-def _solution(m, frame, point, steps, is_solved):
+def _solution(m: Array, frame: _Frame, point: _Point, steps: Array, is_solved: Array) -> Solution:
     """Read the velocities off log G, from the side of either end.
 
     H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
@@ -349,6 +357,6 @@ def _solution(m, frame, point, steps, is_solved):
     return Solution(_length(s), *_velocity(Y), *_velocity(end), residual, steps, is_solved)
 
 
-def _velocity(Y):
+def _velocity(Y: Array) -> tuple[Array, Array]:
     B = -0.5 * (Y[..., :-1] + _t(Y[..., :-1]))
     return Y[..., -1] / math.sqrt(2.0), B

@@ -1,0 +1,624 @@
+r"""Statistical manifolds beyond predictions and normals, one file for each family.
+
+A point of a family is an object: `Poisson`. The functions of this module take points of any family
+that infogeo knows, those of `infogeo.normal` and `infogeo.multivariate_normal` among them, and ask
+the space of the point. ``docs/spaces.md`` says how to add a family.
+"""
+
+from typing import Any
+
+from infogeo import _spaces
+from infogeo._array import Array
+from infogeo._docs import finish
+from infogeo.manifolds.poisson import Poisson
+
+__all__ = [
+    "Poisson",
+    "dimension",
+    "e_geodesic",
+    "e_mean",
+    "e_transport",
+    "exp_map",
+    "expectation_parameters",
+    "fisher_information",
+    "fisher_rao_distance",
+    "fisher_rao_geodesic",
+    "fisher_rao_squared_distance",
+    "hellinger_distance",
+    "inner_product",
+    "jeffreys_divergence",
+    "kl_divergence",
+    "log_map",
+    "m_geodesic",
+    "m_mean",
+    "m_transport",
+    "natural_parameters",
+    "norm",
+    "parallel_transport",
+]
+
+
+def _verb(point: Any, name: str, argument: str = "a") -> Any:
+    """Return a verb of the space of a point."""
+    space = _spaces.of_point(point)
+    if space is None:
+        kinds = (space.POINTS for space in _spaces.registered().values())
+        known = ", ".join(kind.__name__ for kind in kinds if isinstance(kind, type))
+        raise TypeError(
+            f"{argument} must be a point of a family ({known}): got {type(point).__name__}. "
+            "For arrays of predictions use infogeo.simplex or infogeo.logits."
+        )
+    return _spaces.verb(space, name)
+
+
+def dimension(a: Any, *, check: bool = True) -> int:
+    r"""Return the number of parameters of the family.
+
+    Parameters
+    ----------
+    a : point
+        Of any family.
+    check : bool
+
+    Returns
+    -------
+    int
+        The dimension of the manifold that a lies on.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> dimension(Poisson(2.0))
+    1
+    """
+    return _verb(a, "dimension")(a, check=check)
+
+
+def fisher_rao_distance(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the Fisher-Rao distance of two points.
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In units of the Fisher metric; of the library, dtype and device of the points.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> float(fisher_rao_distance(Poisson(4.0), Poisson(9.0)))
+    2.0
+    """
+    return _verb(a, "fisher_rao_distance")(a, b, check=check)
+
+
+def fisher_rao_squared_distance(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the squared Fisher-Rao distance, smooth at a = b.
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In squared units of the Fisher metric.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> float(fisher_rao_squared_distance(Poisson(4.0), Poisson(9.0)))
+    4.0
+    """
+    return _verb(a, "fisher_rao_squared_distance")(a, b, check=check)
+
+
+def fisher_rao_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
+    r"""Return points on the shortest path from a (t = 0) to b (t = 1).
+
+    Parameters
+    ----------
+    a, b : point
+    t : float or array
+    check : bool
+
+    Returns
+    -------
+    point
+        Of batch shape t.shape + (...), at equal distances for equal steps of t.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> fisher_rao_geodesic(Poisson(4.0), Poisson(16.0), 0.5)
+    Poisson(rate=9.0)
+    """
+    return _verb(a, "fisher_rao_geodesic")(a, b, t, check=check)
+
+
+def e_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
+    r"""Return points on the line from a to b in the natural parameters.
+
+    Parameters
+    ----------
+    a, b : point
+    t : float or array
+    check : bool
+
+    Returns
+    -------
+    point
+        Of batch shape t.shape + (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> path = e_geodesic(Poisson(4.0), Poisson(16.0), 0.5)
+    >>> round(float(path.rate), 12)
+    8.0
+    """
+    return _verb(a, "e_geodesic")(a, b, t, check=check)
+
+
+def m_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
+    r"""Return points on the line from a to b in the expectation parameters.
+
+    Parameters
+    ----------
+    a, b : point
+    t : float or array
+    check : bool
+
+    Returns
+    -------
+    point
+        Of batch shape t.shape + (...).
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> m_geodesic(Poisson(4.0), Poisson(16.0), 0.5)
+    Poisson(rate=10.0)
+    """
+    return _verb(a, "m_geodesic")(a, b, t, check=check)
+
+
+def exp_map(a: Any, v: Any, *, check: bool = True) -> Any:
+    r"""Return the point that the geodesic with velocity v reaches from a at time 1.
+
+    Parameters
+    ----------
+    a : point
+        Where the vectors are attached.
+    v : tangent vector
+    check : bool
+
+    Returns
+    -------
+    point
+        At distance ``norm(a, v)`` from a.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Points and vectors of two families; a geodesic that leaves the family before time 1.
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> exp_map(Poisson(4.0), Tangent(4.0))
+    Poisson(rate=9.0)
+    """
+    return _verb(a, "exp_map")(a, v, check=check)
+
+
+def log_map(a: Any, b: Any, *, check: bool = True) -> Any:
+    r"""Return the velocity at a of the geodesic that reaches b at time 1.
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    tangent vector
+        Of norm d(a, b): the inverse of `exp_map`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Points of two families; a point at the edge of its family, which no finite velocity leaves.
+
+    Examples
+    --------
+    >>> log_map(Poisson(4.0), Poisson(9.0))
+    Tangent(rate=4.0)
+    """
+    return _verb(a, "log_map")(a, b, check=check)
+
+
+def inner_product(a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+    r"""Return the Fisher metric of two tangent vectors.
+
+    Parameters
+    ----------
+    a : point
+        Where the vectors are attached.
+    u, v : tangent vector
+        All batch axes broadcast.
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In squared units of the Fisher metric; inf for vectors that leave an edge.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> float(inner_product(Poisson(4.0), Tangent(2.0), Tangent(6.0)))
+    3.0
+    """
+    return _verb(a, "inner_product")(a, u, v, check=check)
+
+
+def norm(a: Any, v: Any, *, check: bool = True) -> Array:
+    r"""Return the Fisher norm of a tangent vector.
+
+    Parameters
+    ----------
+    a : point
+        Where the vectors are attached.
+    v : tangent vector
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In units of the Fisher metric.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> float(norm(Poisson(4.0), Tangent(-4.0)))
+    2.0
+    """
+    return _verb(a, "norm")(a, v, check=check)
+
+
+def parallel_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+    r"""Return a tangent vector at a, carried to b along the shortest path.
+
+    Parameters
+    ----------
+    a, b : point
+    v : tangent vector
+    check : bool
+
+    Returns
+    -------
+    tangent vector
+        At b, of the same norm.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> parallel_transport(Poisson(4.0), Poisson(9.0), Tangent(4.0))
+    Tangent(rate=6.0)
+    """
+    return _verb(a, "parallel_transport")(a, b, v, check=check)
+
+
+def e_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+    r"""Return a tangent vector at a, carried to b by the e-connection.
+
+    Parameters
+    ----------
+    a, b : point
+    v : tangent vector
+    check : bool
+
+    Returns
+    -------
+    tangent vector
+        At b, of the same velocity of the natural parameters.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> e_transport(Poisson(4.0), Poisson(8.0), Tangent(1.0))
+    Tangent(rate=2.0)
+    """
+    return _verb(a, "e_transport")(a, b, v, check=check)
+
+
+def m_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+    r"""Return a tangent vector at a, carried to b by the m-connection.
+
+    Parameters
+    ----------
+    a, b : point
+    v : tangent vector
+    check : bool
+
+    Returns
+    -------
+    tangent vector
+        At b, of the same velocity of the expectation parameters.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.poisson import Tangent
+    >>> m_transport(Poisson(4.0), Poisson(8.0), Tangent(1.0))
+    Tangent(rate=1.0)
+    """
+    return _verb(a, "m_transport")(a, b, v, check=check)
+
+
+def fisher_information(a: Any, *, check: bool = True) -> Array:
+    r"""Return the Fisher information matrix.
+
+    Parameters
+    ----------
+    a : point
+        Of any family.
+    check : bool
+
+    Returns
+    -------
+    array, shape (..., d, d)
+        In the parameters of the class of the point, in their order.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> fisher_information(Poisson(4.0))
+    array([[0.25]])
+    """
+    return _verb(a, "fisher_information")(a, check=check)
+
+
+def natural_parameters(a: Any, *, check: bool = True) -> Array:
+    r"""Return the natural parameters (e-coordinates).
+
+    Parameters
+    ----------
+    a : point
+        Of any family.
+    check : bool
+
+    Returns
+    -------
+    array
+        Of the shape of the batch for one parameter; a tuple of arrays for several.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> float(natural_parameters(Poisson(1.0)))
+    0.0
+    """
+    return _verb(a, "natural_parameters")(a, check=check)
+
+
+def expectation_parameters(a: Any, *, check: bool = True) -> Array:
+    r"""Return the expectation parameters (m-coordinates).
+
+    Parameters
+    ----------
+    a : point
+        Of any family.
+    check : bool
+
+    Returns
+    -------
+    array
+        Of the shape of the batch for one parameter; a tuple of arrays for several.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> float(expectation_parameters(Poisson(4.0)))
+    4.0
+    """
+    return _verb(a, "expectation_parameters")(a, check=check)
+
+
+def kl_divergence(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the Kullback-Leibler divergence.
+
+    .. math:: \mathrm{KL}(a, b) = \mathbb{E}_a \log \frac{a}{b}
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In nats; inf if a has outcomes that b excludes.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> round(float(kl_divergence(Poisson(1.0), Poisson(2.0))), 6)
+    0.306853
+    """
+    return _verb(a, "kl_divergence")(a, b, check=check)
+
+
+def jeffreys_divergence(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the sum of the two Kullback-Leibler divergences.
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        In nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> round(float(jeffreys_divergence(Poisson(1.0), Poisson(2.0))), 6)
+    0.693147
+    """
+    return _verb(a, "jeffreys_divergence")(a, b, check=check)
+
+
+def hellinger_distance(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the Hellinger distance, in [0, 1].
+
+    .. math:: H(a, b)^2 = 1 - \int \sqrt{a \, b}
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        0 for equal distributions, 1 for those without a common outcome.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> round(float(hellinger_distance(Poisson(1.0), Poisson(4.0))), 6)
+    0.627271
+    """
+    return _verb(a, "hellinger_distance")(a, b, check=check)
+
+
+def e_mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
+    r"""Return the mean in the natural parameters.
+
+    Parameters
+    ----------
+    points : point
+        A batch, of one family.
+    weights : array or None
+    axis : int
+    check : bool
+
+    Returns
+    -------
+    point
+        Of the batch shape without the axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than a batch of points; weights without a positive sum.
+
+    Examples
+    --------
+    >>> round(float(e_mean(Poisson([1.0, 4.0])).rate), 12)
+    2.0
+    """
+    return _verb(points, "e_mean", "points")(points, weights=weights, axis=axis, check=check)
+
+
+def m_mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
+    r"""Return the mean in the expectation parameters.
+
+    Parameters
+    ----------
+    points : point
+        A batch, of one family.
+    weights : array or None
+    axis : int
+    check : bool
+
+    Returns
+    -------
+    point
+        Of the batch shape without the axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than a batch of points; weights without a positive sum.
+
+    Examples
+    --------
+    >>> m_mean(Poisson([1.0, 4.0]))
+    Poisson(rate=2.5)
+    """
+    return _verb(points, "m_mean", "points")(points, weights=weights, axis=axis, check=check)
+
+
+finish(
+    globals(),
+    {
+        "a, b : point": "Two of one family; their batch axes broadcast.",
+        "v : tangent vector": "Its batch axes broadcast with those of the points.",
+        "TypeError, ValueError": "Points of two families; values that no point has.",
+    },
+)

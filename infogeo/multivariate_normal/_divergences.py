@@ -1,0 +1,304 @@
+"""Divergences of multivariate normals, and distances in closed form inside subfamilies."""
+
+import math
+
+from infogeo import _array, _divergence
+from infogeo._array import Array, Namespace, bad_value
+from infogeo._docs import finish
+from infogeo.multivariate_normal._point import (
+    MultivariateNormal,
+    factor_of,
+    gate,
+    gate_pair,
+    narrow,
+    solve_lower,
+    solve_lower_vector,
+    whitened,
+    wide,
+)
+
+
+def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True) -> Array:
+    r"""Kullback-Leibler divergence, in nats.
+
+    .. math:: \mathrm{KL}(a, b) = \tfrac12 \bigl(\textstyle\sum_i (e^{-\lambda_i} - 1 + \lambda_i)
+              + (\mu_b - \mu_a)' S_b^{-1} (\mu_b - \mu_a)\bigr), \qquad
+              e^\lambda = \operatorname{eig}(S_a^{-1} S_b)
+
+    Parameters
+    ----------
+    a, b : MultivariateNormal
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        The sum has no term of either sign to cancel: near normals keep their digits.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> a = MultivariateNormal([0.0, 0.0], np.eye(2))
+    >>> b = MultivariateNormal([1.0, 0.0], np.eye(2))
+    >>> float(kl_divergence(a, b))
+    0.5
+    """
+    xp, a, b = gate_pair(a, b)
+    terms = _excess_of_exp(-log_ratios(a, b, xp), xp)
+    return narrow(0.5 * (xp.sum(terms, axis=-1) + _mahalanobis(a, b, b, xp)), a.mean, xp)
+
+
+def jeffreys_divergence(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
+    r"""Jeffreys divergence KL(a, b) + KL(b, a), in nats.
+
+    .. math:: J(a, b) = \textstyle\sum_i 2 \sinh^2(\lambda_i / 2)
+              + \tfrac12 (\mu_b - \mu_a)' (S_a^{-1} + S_b^{-1}) (\mu_b - \mu_a)
+
+    Parameters
+    ----------
+    a, b : MultivariateNormal
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        Its square root is no distance, and at least the Fisher-Rao distance.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> a = MultivariateNormal([0.0, 0.0], np.eye(2))
+    >>> b = MultivariateNormal([1.0, 0.0], np.eye(2))
+    >>> float(jeffreys_divergence(a, b))
+    1.0
+    """
+    xp, a, b = gate_pair(a, b)
+    half = 0.5 * log_ratios(a, b, xp)
+    of_means = 0.5 * (_mahalanobis(a, b, a, xp) + _mahalanobis(a, b, b, xp))
+    return narrow(2.0 * xp.sum(xp.sinh(half) ** 2, axis=-1) + of_means, a.mean, xp)
+
+
+def hellinger_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
+    r"""Hellinger distance, in [0, 1].
+
+    .. math:: H^2 = 1 - \exp\bigl(-\tfrac18 (\mu_b - \mu_a)' \bigl(\tfrac{S_a + S_b}{2}\bigr)^{-1}
+              (\mu_b - \mu_a) - \tfrac12 \textstyle\sum_i \log \cosh(\lambda_i / 2)\bigr)
+
+    Parameters
+    ----------
+    a, b : MultivariateNormal
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        H, not its square.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> a = MultivariateNormal([0.0, 0.0], np.eye(2))
+    >>> b = MultivariateNormal([2.0, 0.0], np.eye(2))
+    >>> round(float(hellinger_distance(a, b)), 6)  # sqrt(1 - exp(-1/2))
+    0.627271
+    """
+    xp, a, b = gate_pair(a, b)
+    middle = 0.5 * (wide(a.cov, xp) + wide(b.cov, xp))
+    difference = wide(b.mean, xp) - wide(a.mean, xp)
+    whitened = solve_lower_vector(xp.linalg.cholesky(middle), difference, xp)
+    quarter = 0.25 * log_ratios(a, b, xp)
+    log_cosh = xp.log1p(2.0 * xp.sinh(quarter) ** 2)
+    exponent = 0.125 * xp.sum(whitened**2, axis=-1) + 0.5 * xp.sum(log_cosh, axis=-1)
+    # H of near points, for which the square of H may underflow.
+    is_near = exponent < float(xp.finfo(exponent.dtype).eps)
+    parts = xp.where(
+        is_near[..., None], xp.concat([math.sqrt(0.125) * whitened, quarter], axis=-1), 0.0
+    )
+    far = _array.safe_sqrt(-_array.expm1(-exponent, xp), xp)
+    return narrow(xp.where(is_near, _array.norm(parts, xp), far), a.mean, xp)
+
+
+def entropy(a: MultivariateNormal, *, check: bool = True) -> Array:
+    r"""Differential entropy, in nats.
+
+    .. math:: H = \tfrac12 \log \det (2 \pi e S)
+
+    Parameters
+    ----------
+    a : MultivariateNormal
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        Negative for narrow distributions.
+
+    Raises
+    ------
+    TypeError
+        a is not a MultivariateNormal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> round(float(entropy(MultivariateNormal([0.0, 0.0], np.eye(2)))), 6)
+    2.837877
+    """
+    xp, a = gate(False, a=(MultivariateNormal, a))
+    diagonal = xp.linalg.diagonal(factor_of(a, xp))
+    constant = 0.5 * a.dim * (1.0 + math.log(2.0 * math.pi))
+    return narrow(constant + xp.sum(xp.log(diagonal), axis=-1), a.mean, xp)
+
+
+# ---------------------------------------------------------------- inside subfamilies
+
+
+def fixed_mean_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
+    r"""Distance between normals of one mean, which is also their distance inside that family.
+
+    .. math:: d = \sqrt{\tfrac12 \textstyle\sum_i \log^2 l_i}, \qquad
+              l = \operatorname{eig}(S_a^{-1} S_b)
+
+    Parameters
+    ----------
+    a, b : MultivariateNormal
+        With the same means; batches broadcast.
+    check : bool
+        Verify that the means are the same.
+
+    Returns
+    -------
+    array, shape (...)
+        The submanifold is totally geodesic: the distance in the full family is the same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`; means that differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> a = MultivariateNormal([0.0, 0.0], np.eye(2))
+    >>> b = MultivariateNormal([0.0, 0.0], np.diag([np.e, 1 / np.e]))
+    >>> round(float(fixed_mean_distance(a, b)), 12)
+    1.0
+    """
+    xp, a, b = gate_pair(a, b)
+    _require_equal(check, "mean", a.mean, b.mean, xp)
+    return narrow(_array.norm(log_ratios(a, b, xp), xp) / math.sqrt(2.0), a.mean, xp)
+
+
+def fixed_covariance_distance(
+    a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
+) -> Array:
+    r"""Distance inside the normals of one covariance: the Mahalanobis distance.
+
+    .. math:: d = \sqrt{(\mu_a - \mu_b)' S^{-1} (\mu_a - \mu_b)}
+
+    Parameters
+    ----------
+    a, b : MultivariateNormal
+        With the same covariances; batches broadcast.
+    check : bool
+        Verify that the covariances are the same.
+
+    Returns
+    -------
+    array, shape (...)
+        An upper bound on the distance in the full family, whose geodesics widen on their way:
+        that is sqrt2 arccosh(1 + d^2 / 4).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fisher_rao_distance`; covariances that differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo.multivariate_normal import MultivariateNormal
+    >>> a = MultivariateNormal([0.0, 0.0], 4 * np.eye(2))
+    >>> b = MultivariateNormal([3.0, 4.0], 4 * np.eye(2))
+    >>> float(fixed_covariance_distance(a, b))
+    2.5
+    """
+    xp, a, b = gate_pair(a, b)
+    _require_equal(check, "cov", a.cov, b.cov, xp)
+    difference = wide(b.mean, xp) - wide(a.mean, xp)
+    whitened = solve_lower_vector(factor_of(a, xp), difference, xp)
+    return narrow(_array.norm(whitened, xp), a.mean, xp)
+
+
+def _require_equal(check: bool, name: str, x: Array, y: Array, xp: Namespace) -> None:
+    if check and _array.is_readable(x) and bool(xp.any(x != y)):
+        raise bad_value(
+            f"a.{name} and b.{name}",
+            "be the same",
+            f"they differ by up to {float(_array.on_host(xp.max(xp.abs(x - y)))):.3g}",
+            "fisher_rao_distance has no such condition.",
+        )
+
+
+# ---------------------------------------------------------------- ratios of covariances
+
+
+def log_ratios(a: MultivariateNormal, b: MultivariateNormal, xp: Namespace) -> Array:
+    """Return the logarithms of the eigenvalues of S_a^-1 S_b, with the digits of near ones.
+
+    Only eigenvalues are taken: their symmetric functions have derivatives where they coincide.
+    """
+    L_a = factor_of(a, xp)
+    difference = wide(b.cov, xp) - wide(a.cov, xp)
+    excess = whitened(L_a, difference, xp)
+    is_near = xp.sum(excess * excess, axis=(-2, -1), keepdims=True) < 0.25
+    near = xp.log1p(xp.linalg.eigvalsh(xp.where(is_near, excess, xp.zeros_like(excess))))
+    ratio = solve_lower(L_a, factor_of(b, xp) + xp.zeros_like(excess), xp)
+    far = 2.0 * xp.log(xp.linalg.svdvals(ratio))
+    return xp.where(is_near[..., 0], near, far)
+
+
+def _mahalanobis(
+    a: MultivariateNormal, b: MultivariateNormal, of: MultivariateNormal, xp: Namespace
+) -> Array:
+    """Return the squared distance of the means in the metric of one of the covariances."""
+    difference = wide(b.mean, xp) - wide(a.mean, xp)
+    return xp.sum(solve_lower_vector(factor_of(of, xp), difference, xp) ** 2, axis=-1)
+
+
+def _excess_of_exp(y: Array, xp: Namespace) -> Array:
+    """Return exp(y) - 1 - y."""
+    is_small = xp.abs(y) < 1.0
+    small = _divergence.expm1_minus(xp.where(is_small, y, xp.zeros_like(y)), xp)
+    return xp.where(is_small, small, _array.expm1(y, xp) - y)
+
+
+finish(
+    globals(),
+    {
+        "check : bool": "Has no effect: the values of normals are verified when they are built.",
+    },
+)

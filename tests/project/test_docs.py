@@ -1,0 +1,149 @@
+"""Docstrings: what many share is written once, and every reader of them sees all of it."""
+
+import ast
+import collections
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import infogeo
+from infogeo._docs import SHARED, finish
+
+SOURCES = sorted(Path(infogeo.__file__).parent.rglob("*.py"))
+MODULES = sorted(
+    ["infogeo"]
+    + [
+        info.name
+        for info in pkgutil.walk_packages(infogeo.__path__, "infogeo.")
+        if not info.name.endswith("__main__")
+    ]
+)
+SECTIONS = {"Parameters", "Other Parameters", "Attributes", "Raises"}
+
+
+def entries(docstring):
+    """Yield (first line, text) of the entries in the sections of a docstring that has them."""
+    section, lines = None, inspect.cleandoc(docstring).split("\n")
+    for i, line in enumerate(lines):
+        following = lines[i + 1] if i + 1 < len(lines) else ""
+        if re.fullmatch("-{3,}", following):
+            section = line
+        elif section in SECTIONS and re.match(r"[^\s-]", line):
+            rest = lines[i + 1 :]
+            end = next((k for k, x in enumerate(rest) if not x.startswith("    ")), len(rest))
+            yield line, "\n".join(x.strip() for x in rest[:end])
+
+
+def in_source(path):
+    """Yield the docstrings of a file, as they are written."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            yield ast.get_docstring(node)
+
+
+def table(path):
+    """Return the entries of a module's own table, those that it hands to `finish`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "finish":
+            return ast.literal_eval(node.args[1]) if len(node.args) > 1 else {}
+    return {}
+
+
+def documented(module):
+    """Yield (name, docstring) of every function, class and method that a module defines."""
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            for member_name, member in vars(value).items():
+                target = getattr(member, "__func__", member)
+                if inspect.isfunction(target) or isinstance(target, property):
+                    yield f"{name}.{member_name}", target.__doc__ or ""
+        if inspect.isclass(value) or inspect.isfunction(value):
+            yield name, value.__doc__ or ""
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_readers_see_what_every_entry_says(name):
+    for where, docstring in documented(importlib.import_module(name)):
+        for first_line, text in entries(docstring):
+            assert text, f"{name}.{where}: nothing says what {first_line!r} is"
+
+
+def test_an_entry_that_many_share_is_written_once():
+    copies = collections.Counter()
+    for path in SOURCES:
+        own = table(path)
+        for docstring in in_source(path):
+            for line, text in entries(docstring):
+                is_shared = line in SHARED and line not in own
+                copies[line, text, "" if is_shared else path.name] += bool(text)
+    assert {entry: n for entry, n in copies.items() if n >= 6} == {}
+
+
+def test_the_tables_hold_only_what_is_used():
+    users = collections.defaultdict(set)
+    for path in SOURCES:
+        docstrings = list(in_source(path))
+        bare = collections.Counter(
+            line for d in docstrings for line, text in entries(d) if not text
+        )
+        assert {line for line in table(path) if bare[line] < 2} == set(), path
+        for line in bare:
+            users[line].add(path)
+    assert {line for line in SHARED if len(users[line]) < 2} == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_dir_shows_the_public_names_only(name):
+    module = importlib.import_module(name)
+    if "__all__" in vars(module):
+        assert dir(module) == sorted(module.__all__)
+
+
+def test_finish_writes_each_entry_once_and_as_deep_as_it_stands():
+    class Point:
+        """A point.
+
+        Parameters
+        ----------
+        check : bool
+        size : int
+            How large,
+            in all.
+        """
+
+        @classmethod
+        def made(cls):
+            """Make one.
+
+            Parameters
+            ----------
+            size : int"""
+
+        @property
+        def norm(self):
+            """The norm.
+
+            Raises
+            ------
+            check : bool
+
+            """
+
+    Point.__module__ = "somewhere"
+    module = {"__name__": "somewhere", "Point": Point, "__all__": ["b", "a"], "number": 3.0}
+    for _ in range(2):
+        finish(module, {"size : int": "One line,\nand another."})
+    said = "Verify the values. Shapes and dtypes are always verified."
+    assert list(entries(Point.__doc__)) == [
+        ("check : bool", said),
+        ("size : int", "How large,\nin all."),
+    ]
+    assert list(entries(Point.made.__doc__)) == [("size : int", "One line,\nand another.")]
+    assert list(entries(vars(Point)["norm"].__doc__)) == [("check : bool", said)]
+    assert module["__dir__"]() == ["a", "b"]
