@@ -245,7 +245,7 @@ TANGENTS = Tangent
 
 
 def fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Fisher-Rao distance between univariate normal distributions.
+    r"""Return the Fisher-Rao distance between univariate normal distributions.
 
     .. math:: d(a, b) = 2 \sqrt 2 \operatorname{arsinh} \sqrt{
               \frac{(\mu_a - \mu_b)^2 / 2 + (\sigma_a - \sigma_b)^2}{4 \sigma_a \sigma_b}}
@@ -290,7 +290,7 @@ def fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
 
 
 def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Square of the Fisher-Rao distance, smooth at a = b.
+    r"""Return the square of the Fisher-Rao distance, smooth at a = b.
 
     .. math:: d(a, b)^2 = 8 \operatorname{arsinh}^2 \sqrt{
               \frac{(\mu_a - \mu_b)^2 / 2 + (\sigma_a - \sigma_b)^2}{4 \sigma_a \sigma_b}}
@@ -324,7 +324,7 @@ def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> 
 
 
 def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Fisher-Rao distance in the family of diagonal normal distributions.
+    r"""Return the Fisher-Rao distance in the family of diagonal normal distributions.
 
     .. math:: d(a, b) = \sqrt{\textstyle\sum_i d(a_i, b_i)^2}
 
@@ -362,7 +362,7 @@ def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) ->
 
 
 def diagonal_fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Square of `diagonal_fisher_rao_distance`, smooth at a = b.
+    r"""Return the square of `diagonal_fisher_rao_distance`, smooth at a = b.
 
     .. math:: d(a, b)^2 = \textstyle\sum_i d(a_i, b_i)^2
 
@@ -485,7 +485,7 @@ def _hypot(x: Array, y: Array, xp: Namespace) -> Array:
 
 
 def fisher_rao_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
-    r"""Point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
+    r"""Return the point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
 
     With the weights :math:`w_a = \sinh((1 - t) \rho) / \sinh \rho`,
     :math:`w_b = \sinh(t \rho) / \sinh \rho` and :math:`\rho = d(a, b) / \sqrt 2`:
@@ -589,7 +589,7 @@ def _mixed(mean_a: Array, mean_b: Array, of_a: Array, of_b: Array, xp: Namespace
 
 
 def e_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
-    r"""Point of the e-geodesic from a (t = 0) to b (t = 1): straight in natural parameters.
+    r"""Return the point at t of the e-geodesic from a to b, straight in natural parameters.
 
     .. math:: \frac{1}{\sigma^2} = \frac{1 - t}{\sigma_a^2} + \frac{t}{\sigma_b^2}, \qquad
               \frac{\mu}{\sigma^2} = \frac{(1 - t) \mu_a}{\sigma_a^2} + \frac{t \mu_b}{\sigma_b^2}
@@ -635,7 +635,7 @@ def e_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
 
 
 def m_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
-    r"""Point of the m-geodesic from a (t = 0) to b (t = 1): straight in expectation parameters.
+    r"""Return the point at t of the m-geodesic from a to b, straight in expectation parameters.
 
     .. math:: \mu = (1 - t) \mu_a + t \mu_b, \qquad
               \sigma^2 = (1 - t) \sigma_a^2 + t \sigma_b^2 + t (1 - t) (\mu_a - \mu_b)^2
@@ -700,7 +700,7 @@ def _smallest(x: Array, xp: Namespace) -> float:
 
 
 def exp_map(a: Normal, v: Tangent, *, check: bool = True) -> Normal:
-    r"""Point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
+    r"""Return the point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
 
     With :math:`\xi = (\dot\mu / \sqrt 2, \dot\sigma) / \sigma_a` and :math:`\rho = |\xi|`:
 
@@ -792,7 +792,7 @@ def _far_exp(
 
 
 def log_map(a: Normal, b: Normal, *, check: bool = True) -> Tangent:
-    r"""Velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
+    r"""Return the velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
 
     With :math:`\rho = d(a, b) / \sqrt 2` and :math:`\delta = \mu_b - \mu_a`:
 
@@ -837,7 +837,7 @@ def log_map(a: Normal, b: Normal, *, check: bool = True) -> Tangent:
 
 
 def inner_product(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
-    r"""Fisher metric of two tangent vectors.
+    r"""Return the Fisher metric of two tangent vectors.
 
     .. math:: g_a(u, v) = \frac{u_\mu v_\mu + 2 u_\sigma v_\sigma}{\sigma_a^2}
 
@@ -870,7 +870,7 @@ def inner_product(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> A
 
 
 def norm(a: Normal, v: Tangent, *, check: bool = True) -> Array:
-    r"""Fisher norm of a tangent vector.
+    r"""Return the Fisher norm of a tangent vector.
 
     .. math:: |v|_a = \frac{\sqrt{v_\mu^2 + 2 v_\sigma^2}}{\sigma_a}
 
@@ -1051,7 +1051,7 @@ def dimension(a: Normal, *, check: bool = True) -> int:
 
 
 def fisher_information(a: Normal, *, check: bool = True) -> Array:
-    r"""Fisher information matrix in (mean, std).
+    r"""Return the Fisher information matrix in (mean, std).
 
     .. math:: g = \frac{1}{\sigma^2} \begin{pmatrix} 1 & 0 \\ 0 & 2 \end{pmatrix}
 
@@ -1234,7 +1234,7 @@ def _minus_square(y: Array, x: Array, xp: Namespace) -> Array:
 
 
 def entropy(a: Normal, *, check: bool = True) -> Array:
-    r"""Differential entropy.
+    r"""Return the differential entropy.
 
     .. math:: H(a) = \tfrac12 \log(2 \pi e) + \log \sigma
 
@@ -1262,7 +1262,7 @@ def entropy(a: Normal, *, check: bool = True) -> Array:
 
 
 def kl_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Kullback-Leibler divergence.
+    r"""Return the Kullback-Leibler divergence.
 
     .. math:: \mathrm{KL}(a, b) = \frac12 \left(e^{-l} - 1 + l
               + \frac{(\mu_a - \mu_b)^2}{\sigma_b^2}\right), \qquad l = 2 \log
@@ -1305,7 +1305,7 @@ def kl_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
 
 
 def jeffreys_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
+    r"""Return the Jeffreys divergence, the sum of the two Kullback-Leibler divergences.
 
     .. math:: J(a, b) = \frac12 \left(\frac{\sigma_a}{\sigma_b} - \frac{\sigma_b}{\sigma_a}\right)^2
               + \frac{(\mu_a - \mu_b)^2}{2} \left(\frac{1}{\sigma_a^2} + \frac{1}{\sigma_b^2}\right)
@@ -1344,7 +1344,7 @@ def jeffreys_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
 
 
 def hellinger_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
-    r"""Hellinger distance, in [0, 1].
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H(a, b)^2 = 1 - \sqrt{\frac{2 \sigma_a \sigma_b}{\sigma_a^2 + \sigma_b^2}}
               \exp\left(-\frac{(\mu_a - \mu_b)^2}{4 (\sigma_a^2 + \sigma_b^2)}\right)
@@ -1419,7 +1419,7 @@ def _root_of_largest(x: Array, xp: Namespace) -> float:
 def e_mean(
     points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
 ) -> Normal:
-    r"""Mean in e-coordinates: the weighted mean of the natural parameters.
+    r"""Return the mean in e-coordinates, the weighted mean of the natural parameters.
 
     .. math:: \frac{1}{\bar\sigma^2} = \sum_k \frac{w_k}{\sigma_k^2}, \qquad
               \bar\mu = \bar\sigma^2 \sum_k \frac{w_k \mu_k}{\sigma_k^2}
@@ -1465,7 +1465,7 @@ def e_mean(
 def m_mean(
     points: Normal, *, weights: Array | None = None, axis: int = 0, check: bool = True
 ) -> Normal:
-    r"""Mean in m-coordinates: the normal with the mean and the variance of the mixture.
+    r"""Return the normal that has the mean and the variance of the mixture.
 
     .. math:: \bar\mu = \sum_k w_k \mu_k, \qquad
               \bar\sigma^2 = \sum_k w_k (\sigma_k^2 + (\mu_k - \bar\mu)^2)

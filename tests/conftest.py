@@ -72,6 +72,16 @@ def rng():
     return np.random.default_rng(20261123)
 
 
+@pytest.fixture
+def kinds_of_its_own():
+    """Forget the classes that a test registers with `infogeo.save`: another defines them again."""
+    from infogeo._system import registry, storage
+
+    yield
+    for kind in registry.STORABLE.keys() - storage._homes().keys():
+        del registry.STORABLE[kind]
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--write-baselines",

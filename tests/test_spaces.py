@@ -16,7 +16,6 @@ import torch
 
 import infogeo
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
-from infogeo._system import registry, storage
 from infogeo.interop import distributions, frames
 from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
@@ -149,15 +148,13 @@ def test_points_know_their_space():
 
 
 @pytest.fixture
-def newcomer(monkeypatch):
+def newcomer(monkeypatch, kinds_of_its_own):
     """Add the space of the page "Adding a space": its file, and its line in the table."""
     page = Path(infogeo.__file__).parent.parent / "docs" / "adding_a_space.md"
     code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1]
     name = "infogeo.manifolds.exponential"
     module = types.ModuleType(name)
     monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(registry, "STORABLE", dict(registry.STORABLE))
-    monkeypatch.setattr(storage, "STORABLE", registry.STORABLE)
     exec(code, vars(module))
     monkeypatch.setitem(_spaces._MODULES, "exponential", name)
     distributions._declared.cache_clear()

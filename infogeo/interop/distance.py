@@ -11,7 +11,7 @@ __all__ = ["fisher_rao_distance"]
 
 
 def fisher_rao_distance(a: Any, b: Any, *, check: bool = True) -> Any:
-    """Fisher-Rao distance between two distributions of any kind that infogeo knows.
+    """Return the Fisher-Rao distance of two distributions of any kind that infogeo knows.
 
     Parameters
     ----------

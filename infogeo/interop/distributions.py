@@ -38,7 +38,7 @@ _Reader = Callable[[Any, bool], "Reading"]
 def from_distribution(
     distribution: Any, *, space: Any = None, check: bool = True
 ) -> Normal | MultivariateNormal | Array:
-    """Point of infogeo that is the given distribution of torch or scipy.
+    """Return the point of infogeo that is the given distribution of torch or scipy.
 
     Parameters
     ----------

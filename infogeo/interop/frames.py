@@ -184,7 +184,7 @@ def pairwise_distance(
     block_size: int | None = None,
     check: bool = True,
 ) -> Any:
-    """Fisher-Rao distance between every row of one frame and every row of another.
+    """Return the Fisher-Rao distance of every row of one frame and every row of another.
 
     Parameters
     ----------

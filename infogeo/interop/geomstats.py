@@ -95,7 +95,7 @@ def _normal(points: np.ndarray) -> Normal:
 
 
 def categorical_distributions(num_outcomes: int) -> CategoricalDistributions:
-    """Space of categorical distributions for geomstats' algorithms, with infogeo's metric.
+    """Make the space of categorical distributions for geomstats, with infogeo's metric.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def categorical_distributions(num_outcomes: int) -> CategoricalDistributions:
 
 
 def normal_distributions() -> UnivariateNormalDistributions:
-    """Space of univariate normal distributions for geomstats' algorithms, with infogeo's metric.
+    """Make the space of univariate normals for geomstats, with infogeo's metric.
 
     Returns
     -------

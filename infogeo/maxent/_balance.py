@@ -192,7 +192,7 @@ def balance(
     throw: bool = True,
     check: bool = True,
 ) -> Balance:
-    r"""Weights nearest to the base weights under which covariates have given means.
+    r"""Find the weights nearest to the base weights that give covariates the given means.
 
     .. math:: w = \arg\min \{ KL(w, d) : \sum_i w_i x_i = t \},
         \qquad w_i \propto d_i e^{\theta' x_i}

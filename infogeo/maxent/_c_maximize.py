@@ -54,7 +54,7 @@ def c_maximize(
     throw: bool = True,
     check: bool = True,
 ) -> Projection:
-    r"""Distribution that maximises H(p) + E_p[C] among those with given expectations.
+    r"""Find the distribution of given expectations that maximises H(p) + E_p[C].
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F_i] = b_i \} = \exp(C + \theta' F - \psi)
 
@@ -250,7 +250,7 @@ def max_entropy(
     throw: bool = True,
     check: bool = True,
 ) -> Projection:
-    r"""Distribution of maximum entropy among those with given expectations.
+    r"""Find the distribution of maximum entropy among those with given expectations.
 
     .. math:: p^* = \arg\max \{ H(p) : E_p[F_i] = b_i \}
 
@@ -321,7 +321,7 @@ def least_violation(
     throw: bool = True,
     check: bool = True,
 ) -> Projection:
-    r"""C-maximal distribution among those that violate the constraints the least.
+    r"""Find the C-maximal distribution among those that violate the constraints the least.
 
     .. math:: p^* = \arg\max \{ H(p) + E_p[C] : E_p[F] = z \}, \quad
         z = \arg\min_{E_p[F]} \textstyle\sum_i (E_p[F_i] - b_i)^2 / s_i^2

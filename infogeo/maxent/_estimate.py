@@ -31,7 +31,7 @@ _MOST_HALVINGS = 40
 @storable("FrequencyEstimate")
 @dataclass(frozen=True, eq=False)
 class FrequencyEstimate:
-    """Class frequencies that make predictions most likely, with their standard errors.
+    """Estimate class frequencies of new rows under label shift, by maximum likelihood.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def estimate_frequencies(
     throw: bool = True,
     check: bool = True,
 ) -> FrequencyEstimate:
-    r"""Class frequencies of new rows under label shift, by maximum likelihood.
+    r"""Estimate class frequencies of new rows under label shift, by maximum likelihood.
 
     .. math:: f = \arg\max \sum_i w_i \log \sum_k f_k \, p_{ik} / \pi_k
 

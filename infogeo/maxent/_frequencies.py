@@ -79,7 +79,7 @@ def match_frequencies(
     throw: bool = True,
     check: bool = True,
 ) -> FrequencyMatch:
-    r"""Nearest predictions whose average has the given class frequencies.
+    r"""Find the nearest predictions whose average has the given class frequencies.
 
     .. math:: p' = \arg\min \{ \sum_i w_i KL(p'_i, p_i) : \sum_i w_i p'_{ik} = f_k \},
         \qquad p'_{ik} \propto p_{ik} e^{b_k}

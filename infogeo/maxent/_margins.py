@@ -35,7 +35,7 @@ def fit_margins(
     throw: bool = True,
     check: bool = True,
 ) -> Projection:
-    r"""Table nearest to a given one among those with given margins.
+    r"""Find the table nearest to a given one among those with given margins.
 
     .. math:: p = \arg\min \{ KL(p, q) : \sum_{\text{other axes}} p = \text{margin} \}
 

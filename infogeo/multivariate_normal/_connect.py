@@ -98,7 +98,7 @@ def fisher_rao_distance(
     max_steps: int = 100,
     check: bool = True,
 ) -> Array:
-    r"""Fisher-Rao distance between multivariate normals.
+    r"""Return the Fisher-Rao distance between multivariate normals.
 
     .. math:: d(a, b) = \min_\gamma \int \sqrt{\dot\mu' S^{-1} \dot\mu
               + \tfrac12 \operatorname{tr} (S^{-1} \dot S)^2} \, dt
@@ -172,7 +172,7 @@ def fisher_rao_squared_distance(
     max_steps: int = 100,
     check: bool = True,
 ) -> Array:
-    r"""Square of the Fisher-Rao distance between multivariate normals.
+    r"""Return the square of the Fisher-Rao distance between multivariate normals.
 
     .. math:: d(a, b)^2
 
@@ -256,7 +256,7 @@ def connect(
 
 
 def distance_bounds(a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True) -> Bounds:
-    r"""Certified bounds on the Fisher-Rao distance, without a solve.
+    r"""Return certified bounds on the Fisher-Rao distance, without a solve.
 
     .. math:: \sqrt{\tfrac12 \textstyle\sum \log^2 \operatorname{eig} (P_a^{-1} P_b)} \le d(a, b),
               \qquad P = \begin{pmatrix} S + \mu \mu' & \mu \\ \mu' & 1 \end{pmatrix}
@@ -326,7 +326,7 @@ def log_map(
     max_steps: int = 100,
     check: bool = True,
 ) -> Tangent:
-    r"""Velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
+    r"""Return the velocity at a of the Fisher-Rao geodesic that reaches b at time 1.
 
     .. math:: \exp_a(\log_a b) = b, \qquad |\log_a b| = d(a, b)
 
@@ -367,7 +367,7 @@ def fisher_rao_geodesic(
     max_steps: int = 100,
     check: bool = True,
 ) -> MultivariateNormal:
-    r"""Point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
+    r"""Return the point of the Fisher-Rao geodesic from a (t = 0) to b (t = 1).
 
     .. math:: \gamma(t) = \exp_a(t \log_a b)
 

@@ -19,7 +19,7 @@ from infogeo.multivariate_normal._point import (
 
 
 def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True) -> Array:
-    r"""Kullback-Leibler divergence, in nats.
+    r"""Return the Kullback-Leibler divergence, in nats.
 
     .. math:: \mathrm{KL}(a, b) = \tfrac12 \bigl(\textstyle\sum_i (e^{-\lambda_i} - 1 + \lambda_i)
               + (\mu_b - \mu_a)' S_b^{-1} (\mu_b - \mu_a)\bigr), \qquad
@@ -56,7 +56,7 @@ def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool =
 def jeffreys_divergence(
     a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
 ) -> Array:
-    r"""Jeffreys divergence KL(a, b) + KL(b, a), in nats.
+    r"""Return the Jeffreys divergence KL(a, b) + KL(b, a), in nats.
 
     .. math:: J(a, b) = \textstyle\sum_i 2 \sinh^2(\lambda_i / 2)
               + \tfrac12 (\mu_b - \mu_a)' (S_a^{-1} + S_b^{-1}) (\mu_b - \mu_a)
@@ -93,7 +93,7 @@ def jeffreys_divergence(
 def hellinger_distance(
     a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
 ) -> Array:
-    r"""Hellinger distance, in [0, 1].
+    r"""Return the Hellinger distance, in [0, 1].
 
     .. math:: H^2 = 1 - \exp\bigl(-\tfrac18 (\mu_b - \mu_a)' \bigl(\tfrac{S_a + S_b}{2}\bigr)^{-1}
               (\mu_b - \mu_a) - \tfrac12 \textstyle\sum_i \log \cosh(\lambda_i / 2)\bigr)
@@ -138,7 +138,7 @@ def hellinger_distance(
 
 
 def entropy(a: MultivariateNormal, *, check: bool = True) -> Array:
-    r"""Differential entropy, in nats.
+    r"""Return the differential entropy, in nats.
 
     .. math:: H = \tfrac12 \log \det (2 \pi e S)
 
@@ -176,7 +176,7 @@ def entropy(a: MultivariateNormal, *, check: bool = True) -> Array:
 def fixed_mean_distance(
     a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
 ) -> Array:
-    r"""Distance between normals of one mean, which is also their distance inside that family.
+    r"""Return the distance of normals of one mean, the same as inside that family.
 
     .. math:: d = \sqrt{\tfrac12 \textstyle\sum_i \log^2 l_i}, \qquad
               l = \operatorname{eig}(S_a^{-1} S_b)
@@ -215,7 +215,7 @@ def fixed_mean_distance(
 def fixed_covariance_distance(
     a: MultivariateNormal, b: MultivariateNormal, *, check: bool = True
 ) -> Array:
-    r"""Distance inside the normals of one covariance: the Mahalanobis distance.
+    r"""Return the distance inside the normals of one covariance, that of Mahalanobis.
 
     .. math:: d = \sqrt{(\mu_a - \mu_b)' S^{-1} (\mu_a - \mu_b)}
 

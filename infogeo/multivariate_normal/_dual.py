@@ -26,7 +26,7 @@ from infogeo.multivariate_normal._point import (
 
 
 def natural_parameters(a: MultivariateNormal, *, check: bool = True) -> tuple[Array, Array]:
-    r"""Natural parameters, in which e-geodesics are straight.
+    r"""Return the natural parameters, in which e-geodesics are straight.
 
     .. math:: \theta_1 = S^{-1} \mu, \qquad \theta_2 = -\tfrac12 S^{-1}
 
@@ -100,7 +100,7 @@ def from_natural_parameters(
 
 
 def expectation_parameters(a: MultivariateNormal, *, check: bool = True) -> tuple[Array, Array]:
-    r"""Coordinates in which m-geodesics are straight.
+    r"""Return the coordinates in which m-geodesics are straight.
 
     .. math:: \eta_1 = \mu, \qquad \eta_2 = S + \mu \mu'
 
@@ -169,7 +169,7 @@ def from_expectation_parameters(
 def e_geodesic(
     a: MultivariateNormal, b: MultivariateNormal, t: Array, *, check: bool = True
 ) -> MultivariateNormal:
-    r"""Point of the e-geodesic from a (t = 0) to b (t = 1): straight in natural parameters.
+    r"""Return the point at t of the e-geodesic from a to b, straight in natural parameters.
 
     .. math:: S^{-1} = (1 - t) S_a^{-1} + t S_b^{-1}, \qquad
               S^{-1} \mu = (1 - t) S_a^{-1} \mu_a + t S_b^{-1} \mu_b
@@ -217,7 +217,7 @@ def e_geodesic(
 def m_geodesic(
     a: MultivariateNormal, b: MultivariateNormal, t: Array, *, check: bool = True
 ) -> MultivariateNormal:
-    r"""Point of the m-geodesic from a (t = 0) to b (t = 1): straight in expectation parameters.
+    r"""Return the point at t of the m-geodesic from a to b, straight in expectation parameters.
 
     .. math:: \mu = (1 - t) \mu_a + t \mu_b, \qquad
               S = (1 - t) S_a + t S_b + t (1 - t) (\mu_b - \mu_a)(\mu_b - \mu_a)'
@@ -361,7 +361,7 @@ def m_transport(
 def e_mean(
     points: MultivariateNormal, *, weights: Array | None = None, axis: int = 0, check: bool = True
 ) -> MultivariateNormal:
-    r"""Mean of the e-connection: the average of the natural parameters.
+    r"""Return the mean of the e-connection, the average of the natural parameters.
 
     .. math:: S^{-1} = \textstyle\sum_k w_k S_k^{-1}, \qquad
               \mu = S \textstyle\sum_k w_k S_k^{-1} \mu_k
@@ -411,7 +411,7 @@ def e_mean(
 def m_mean(
     points: MultivariateNormal, *, weights: Array | None = None, axis: int = 0, check: bool = True
 ) -> MultivariateNormal:
-    r"""Mean of the m-connection: moment matching.
+    r"""Return the mean of the m-connection, which keeps the average moments.
 
     .. math:: \mu = \textstyle\sum_k w_k \mu_k, \qquad
               S = \textstyle\sum_k w_k (S_k + (\mu_k - \mu)(\mu_k - \mu)')

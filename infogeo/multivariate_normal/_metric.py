@@ -25,7 +25,7 @@ from infogeo.multivariate_normal._point import (
 
 
 def inner_product(a: MultivariateNormal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
-    r"""Fisher metric of two tangent vectors.
+    r"""Return the Fisher metric of two tangent vectors.
 
     .. math:: g_a(u, v) = u_\mu' S^{-1} v_\mu + \tfrac12 \operatorname{tr}(S^{-1} u_S S^{-1} v_S)
 
@@ -63,7 +63,7 @@ def inner_product(a: MultivariateNormal, u: Tangent, v: Tangent, *, check: bool 
 
 
 def norm(a: MultivariateNormal, v: Tangent, *, check: bool = True) -> Array:
-    r"""Fisher norm of a tangent vector.
+    r"""Return the Fisher norm of a tangent vector.
 
     .. math:: |v|_a = \sqrt{g_a(v, v)}
 
@@ -130,7 +130,7 @@ def dimension(a: MultivariateNormal, *, check: bool = True) -> int:
 
 
 def fisher_information(a: MultivariateNormal, *, check: bool = True) -> Array:
-    r"""Fisher information in the coordinates (mean, lower triangle of the covariance).
+    r"""Return the Fisher information in the coordinates (mean, lower triangle of the covariance).
 
     .. math:: g_{\mu} = S^{-1}, \qquad g_{(ij)(kl)} = f_{ij} f_{kl} \bigl(S^{-1}_{ik} S^{-1}_{jl}
               + S^{-1}_{il} S^{-1}_{jk}\bigr), \qquad f_{ij} = 1 - \tfrac12 \delta_{ij}
@@ -182,7 +182,7 @@ def fisher_information(a: MultivariateNormal, *, check: bool = True) -> Array:
 
 
 def exp_map(a: MultivariateNormal, v: Tangent, *, check: bool = True) -> MultivariateNormal:
-    r"""Point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
+    r"""Return the point reached from a along the Fisher-Rao geodesic with velocity v, at time 1.
 
     With a = N(0, I) and v = (x, B) it is, for :math:`Z = B^2 + 2 x x'`,
 

@@ -24,7 +24,7 @@ _NUM_CORNERS = 181  # of a closed curve, the first of them twice: one every 2 de
 def half_plane(
     ax: Axes | None = None, *, mean_limits: tuple[float, float] = (-3.0, 3.0), max_std: float = 3.0
 ) -> Axes:
-    r"""Axes for univariate normal distributions: the hyperbolic half-plane.
+    r"""Make axes for univariate normal distributions, the hyperbolic half-plane.
 
     .. math:: ds^2 = \frac{d\mu^2 + 2 \, d\sigma^2}{\sigma^2}
 
@@ -88,7 +88,7 @@ def _format_position(x: float, y: float) -> str:
 def geodesic_circle(
     center: Normal, radius: float | Array, *, num_points: int = _NUM_CORNERS, check: bool = True
 ) -> Normal:
-    r"""Univariate normals at one Fisher-Rao distance from a given one, for `half_plane`.
+    r"""Return the normals at one Fisher-Rao distance from a given one, for `half_plane`.
 
     With :math:`\rho = r / \sqrt 2`, for angles :math:`\varphi` from 0 to :math:`2 \pi`:
 

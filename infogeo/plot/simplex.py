@@ -20,7 +20,7 @@ _LABEL_WIDTH, _LABEL_LENGTH = 16, 40  # in letters: of a line, of all lines
 
 
 def to_ternary(p: Array, *, check: bool = True) -> Array:
-    r"""Cartesian coordinates of distributions over three outcomes, for `simplex`.
+    r"""Return Cartesian coordinates of distributions over three outcomes, for `simplex`.
 
     .. math:: x = p_1 + p_2 / 2, \qquad y = \sqrt 3 \, p_2 / 2
 
@@ -61,7 +61,7 @@ def to_ternary(p: Array, *, check: bool = True) -> Array:
 
 
 def simplex(ax: Axes | None = None, *, labels: Sequence[str] = ("0", "1", "2")) -> Axes:
-    """Axes with an empty ternary diagram: the simplex of three outcomes.
+    """Make axes with an empty ternary diagram, the simplex of three outcomes.
 
     Parameters
     ----------

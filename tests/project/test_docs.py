@@ -147,3 +147,33 @@ def test_finish_writes_each_entry_once_and_as_deep_as_it_stands():
     assert list(entries(Point.made.__doc__)) == [("size : int", "One line,\nand another.")]
     assert list(entries(vars(Point)["norm"].__doc__)) == [("check : bool", said)]
     assert module["__dir__"]() == ["a", "b"]
+
+
+def summaries():
+    """Yield (name, first word of the docstring) of every public function and method."""
+    for name in MODULES:
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            value = getattr(module, public)
+            members = vars(value).values() if inspect.isclass(value) else [value]
+            for member in members:
+                target = getattr(member, "__func__", member)
+                is_ours = str(getattr(target, "__module__", "")).startswith("infogeo")
+                if inspect.isfunction(target) and is_ours and not target.__name__.startswith("_"):
+                    yield (
+                        f"{name}.{target.__qualname__}",
+                        inspect.getdoc(target).split()[0].strip("."),
+                    )
+
+
+# A new verb is welcome here; a noun is not: a summary says what calling the function does.
+VERBS = """
+Add Apply Approach Bring Build Certify Check Copy Count Draw Estimate Find Fit Forget Iterate
+Join Load Look Make Map Measure Move Multiply Orthogonalise Place Project Propagate Pull Raise
+Remember Return Run Save Show Solve Sort Split Start Take Tell Train Transport Verify Walk Write
+"""
+
+
+def test_summaries_say_what_a_call_does():
+    nouns = {name: word for name, word in summaries() if word not in VERBS.split()}
+    assert not nouns

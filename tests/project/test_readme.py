@@ -36,7 +36,7 @@ def test_all_names_of_the_readme_work_after_one_import():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
+def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch, kinds_of_its_own):
     """The blocks of a page go on from one another; they write into the current folder."""
     monkeypatch.chdir(tmp_path)
     text, names = page.read_text(), {}

@@ -159,7 +159,7 @@ def conditional(
     throw: bool = True,
     check: bool = True,
 ) -> ConditionalProjection:
-    r"""Conditional distribution of maximum entropy with the feature-label moments of the data.
+    r"""Fit the conditional distribution of maximum entropy that has the moments of the data.
 
     .. math:: p^*(y \mid x) = \exp(C(x, y) + \theta_y' x + \theta_{0y} - \psi(x)), \qquad
               \sum_i w_i x_i (1[y_i = y] - p^*(y \mid x_i)) = \rho\, \theta_y
