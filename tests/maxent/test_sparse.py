@@ -8,6 +8,7 @@ from known_class import assert_on_face, draw_problem, exact_values
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, max_entropy
 from infogeo.maxent._dual import single
+from infogeo.maxent._dual.proofs import bound_of, growth_of
 
 
 def draw(rng, num_features, num_outcomes, per_outcome=5, size=0.3):
@@ -227,3 +228,22 @@ def test_infeasible_within_an_edge_is_proved(rng):
     found = max_entropy(scipy.sparse.csr_array(F), [0.0, 1.5], throw=False)
     assert found.status is Status.INFEASIBLE
     assert min(exact_values(F, [0.0, 1.5], found.certificate)) > 0
+
+
+def test_a_step_that_runs_off_is_no_proof_and_no_crash():
+    """On the way the logits move by 1e20, whose exponential overflows; the solve goes on."""
+    F = np.zeros((4, 7))
+    F[0, [2, 3, 5]] = F[1, 2] = 1.0
+    F[2, [4, 5]] = F[3, [0, 2, 6]] = 1.0
+    b = np.array([0.85888481, 0.00390625, 0.01611328, 0.09765816])
+    C = np.array([8.285, 2.776, 1.56, -7.078, -7.027, 6.093, -12.377])
+    found = c_maximize(scipy.sparse.csr_array(F), b, log_base=C)
+    np.testing.assert_allclose(F @ found.probabilities, b, rtol=1e-12)
+    tilt = np.log(found.probabilities) - C - found.theta @ F
+    np.testing.assert_allclose(tilt, tilt[0], atol=1e-9)
+
+
+def test_growth_beyond_all_numbers_proves_nothing():
+    size, x, _ = bound_of(1e-12, 1e-15, 1e-15, 10.0, 1e20)
+    assert size == x == np.inf
+    assert growth_of(2.0) == pytest.approx(np.e)

@@ -8,6 +8,7 @@ import scipy.linalg
 
 from infogeo._status import Status
 from infogeo.maxent._dual.problem import EPS
+from infogeo.maxent._dual.proofs import growth_of
 
 # Bounds are proved for x < 1; only x up to here is called a solution.
 LARGEST_CERTIFIED = 0.1
@@ -432,9 +433,10 @@ def _certify(task, origin, factor, tol, max_steps):
     drift = reach_of(task, moved)
     rounding, rounding_of_logs = _rounding(task, state, whitener)
     # 1.01: the whitener itself is known to four digits.
-    size = 1.01 * math.exp(0.5 * drift) * (decrement + rounding)
-    x = size * math.exp(0.5 * drift) * lever
-    if x > LARGEST_CERTIFIED:
+    growth = float(growth_of(drift))
+    size = 1.01 * growth * (decrement + rounding)
+    x = size * growth * lever
+    if not x <= LARGEST_CERTIFIED:
         return None
     bound = rounding_of_logs - math.log1p(-x)
     is_best = decrement <= rounding or decrement * lever <= 0.01 * tol

@@ -19,7 +19,7 @@ from infogeo.maxent._dual.features import is_sparse
 from infogeo.maxent._dual.linear import covariance_of
 from infogeo.maxent._dual.newton import step_length
 from infogeo.maxent._dual.problem import EPS, Curvature, Outcome, Point
-from infogeo.maxent._dual.proofs import LARGEST_CERTIFIED, bound_of, is_best_possible
+from infogeo.maxent._dual.proofs import LARGEST_CERTIFIED, bound_of, growth_of, is_best_possible
 from infogeo.maxent._dual.sparse import SparseReduced
 
 # Problems of fewer outcomes, or of fewer numbers, gain nothing.
@@ -163,11 +163,12 @@ class Large:
         most the root of E_p[d^2], because the covariance of the whitened rows is at most exp(drift)
         times the identity.
         """
-        growth = math.exp(0.5 * drift)
+        growth = float(growth_of(drift))
         offset = np.abs(self.offset / self.unit)
         # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
-        of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
-        of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
+        with np.errstate(invalid="ignore"):  # a growth of inf proves nothing
+            of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
+            of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
         num_terms = self._groups[0].stop + len(self._groups) + 4
         length = curvature.longest + float(np.linalg.norm(offset))
         of_logits = np.abs(self.base) + np.abs(point.logits)

@@ -75,12 +75,18 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
         difference of two rows is longer; and by how much the logits changed since.
     """
     # 1.01: the whitener itself is known to at least four digits.
+    growth = growth_of(drift)
     with np.errstate(over="ignore", invalid="ignore"):
-        growth = np.exp(0.5 * drift)
         size = 1.01 * growth * (decrement + rounding)
         x = size * growth * lever
     x = np.where(np.isnan(x), np.inf, x)[()]  # inf times 0 proves nothing
     return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
+
+
+def growth_of(drift):
+    """Return by what lengths in the covariance at the origin may have grown, inf if by too much."""
+    with np.errstate(over="ignore"):
+        return np.exp(0.5 * drift)
 
 
 def is_best_possible(decrement, rounding, lever, tol):

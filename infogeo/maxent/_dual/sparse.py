@@ -22,6 +22,7 @@ from infogeo.maxent._dual.problem import CAUTION, EPS, Curvature, Outcome, Point
 from infogeo.maxent._dual.proofs import (
     LARGEST_CERTIFIED,
     bound_of,
+    growth_of,
     is_best_possible,
     is_converged_to_rounding,
     is_proof,
@@ -164,7 +165,7 @@ class SparseReduced:
         of_gradient, of_logits = self.rounding_of_terms(point)
         return (
             float(np.linalg.norm(np.abs(curvature.whitener) @ of_gradient))
-            + 1.02 * math.exp(0.5 * drift) * math.sqrt(float(point.p @ np.square(of_logits))),
+            + 1.02 * float(growth_of(drift)) * math.sqrt(float(point.p @ np.square(of_logits))),
             of_logits,
         )
 
@@ -434,7 +435,8 @@ def _certify(problem, reduced, origin, variances, steps, controls):
     size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
     # The constraints that were left out as dependent have to hold by themselves.
     kept, rank = whitener.any(axis=0), len(whitener)
-    slack = CAUTION * reduced.rounding_of_gradient(point) + float(size) * np.sqrt(variances) * 2.0
+    with np.errstate(invalid="ignore"):  # a size of inf proves nothing
+        slack = CAUTION * reduced.rounding_of_gradient(point) + size * np.sqrt(variances) * 2.0
     is_met = kept | (np.abs(point.gradient) <= slack)
     is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
     is_proved = x <= LARGEST_CERTIFIED and is_near and is_met.all()
