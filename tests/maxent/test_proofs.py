@@ -10,9 +10,9 @@ import scipy.sparse
 
 from infogeo import Status
 from infogeo.maxent import c_maximize
-from infogeo.maxent._dual import batch, proofs, sparse
+from infogeo.maxent._dual import batch, dense, proofs, sparse
 from infogeo.maxent._dual.large import Large
-from infogeo.maxent._dual.problem import Curvature, Problem, Reduced, evaluate
+from infogeo.maxent._dual.problem import Curvature
 from infogeo.maxent._dual.proofs import bound_of
 
 
@@ -125,16 +125,34 @@ def test_logits_that_run_off_prove_nothing():
 # ---------------------------------------------------------------- rounding
 
 
+def unit_of(p, mean, rows, ridge):
+    """Return a unit in which no direction has a variance above 1."""
+    return math.sqrt(float((p * np.square(rows - mean[:, None])).sum()) + ridge)
+
+
 def rounding_of_dense(rows, base, t, blur, ridge):
     """Return the gradient, log p, and the bounds on their rounding errors."""
     none = np.zeros(0, dtype=bool)
     eye, combinations = np.eye(t.size), np.zeros((t.size, 0))
-    reduced = Reduced(rows, eye, eye, blur, combinations, none, none, ridge)
-    problem = Problem(rows, np.zeros(t.size), base, 0.0)
-    point = evaluate(problem, reduced, t, accurate=True)
-    norms = np.linalg.norm(rows - point.mean[:, None], axis=0)
-    bounds = proofs.rounding_of(problem, reduced, point, eye, norms)
-    return point.gradient, point.logits - point.value, *bounds
+    reduced = dense.Reduced(rows, base, eye, eye, blur, combinations, none, none, ridge)
+    return rounding_of_features(reduced, rows, t, ridge)
+
+
+def rounding_of_sparse(rows, base, t, blur, ridge):
+    """Do the same for sparse features."""
+    columns, one = scipy.sparse.csr_array(rows.T), np.ones(t.size)
+    reduced = sparse.SparseReduced(columns, base, 0.0 * one, one, blur, ridge * one)
+    return rounding_of_features(reduced, rows, t, ridge)
+
+
+def rounding_of_features(reduced, rows, t, ridge):
+    point = reduced.evaluate(t, accurate=True)
+    unit = unit_of(point.p, point.mean, rows, ridge)
+    norms = np.linalg.norm(rows - point.mean[:, None], axis=0) / unit
+    curvature = Curvature(point, np.eye(t.size) / unit, 0.0, norms=norms)
+    of_gradient, of_logits = reduced.rounding(curvature, point, 0.0)
+    of_logs = of_logits.max() + point.p @ of_logits
+    return point.gradient, point.logits - point.value, of_gradient * unit, of_logs
 
 
 def rounding_of_batch(rows, base, t, blur, ridge):
@@ -142,27 +160,17 @@ def rounding_of_batch(rows, base, t, blur, ridge):
     one = np.ones((t.size, 1))
     block = batch._Block(np.arange(1), rows[:, :, None], base[:, None], one, blur[:, None])
     point = batch._evaluate(block, t[:, None])
-    norms = np.linalg.norm(rows - point.gradient, axis=0)[:, None]
-    whiteners, is_finite = np.eye(t.size)[:, :, None], np.ones((base.size, 1), dtype=bool)
-    bounds = batch._rounding(block, point, whiteners, norms, is_finite)
+    unit = unit_of(point.p[:, 0], point.gradient[:, 0], rows, 0.0)
+    whiteners, is_finite = np.eye(t.size)[:, :, None] / unit, np.ones((base.size, 1), dtype=bool)
+    norms = np.linalg.norm(rows - point.gradient, axis=0)[:, None] / unit
+    of_gradient, of_logs = batch._rounding(block, point, whiteners, norms, np.zeros(1), is_finite)
     logs = point.logits - point.value
-    return point.gradient[:, 0], logs[:, 0], *(float(bound[0]) for bound in bounds)
+    return point.gradient[:, 0], logs[:, 0], float(of_gradient[0]) * unit, float(of_logs[0])
 
 
 def whitener_at(rows, p):
     centred = rows - (rows @ p)[:, None]
     return np.linalg.inv(np.linalg.cholesky((centred * p) @ centred.T))
-
-
-def rounding_of_sparse(rows, base, t, blur, ridge):
-    """Do the same for sparse features."""
-    columns, one = scipy.sparse.csr_array(rows.T), np.ones(t.size)
-    reduced = sparse.SparseReduced(columns, base, 0.0 * one, one, blur, ridge * one)
-    point = reduced.evaluate(t)
-    _, of_logits = reduced.rounding_of_terms(point)
-    of_gradient = np.linalg.norm(reduced.rounding_of_gradient(point))
-    logs, of_logs = point.logits - point.value, of_logits.max() + point.p @ of_logits
-    return point.gradient, logs, of_gradient, of_logs
 
 
 def rounding_of_large(rows, base, t, blur, ridge, *, is_sparse=False):
@@ -251,10 +259,11 @@ def test_targets_that_are_known_to_some_digits_have_them_in_the_bound(kind):
 def rounding_at(rows, p, lower, whitener, blur):
     """Return the bound on the whitened gradient for given probabilities, and theta = 0."""
     size, none = len(rows), np.zeros(0, dtype=bool)
-    reduced = Reduced(rows, np.eye(size), lower, blur, np.zeros((size, 0)), none, none)
-    problem = Problem(rows, np.zeros(size), np.log(p), 0.0)
-    point = evaluate(problem, reduced, np.zeros(size), accurate=True)
-    rounding, _ = proofs.rounding_of(problem, reduced, point, whitener, np.zeros(p.size))
+    combinations = np.zeros((size, 0))
+    reduced = dense.Reduced(rows, np.log(p), np.eye(size), lower, blur, combinations, none, none)
+    point = reduced.evaluate(np.zeros(size), accurate=True)
+    curvature = Curvature(point, whitener, 0.0, norms=np.zeros(p.size))
+    rounding, _ = reduced.rounding(curvature, point, 0.0)
     return point, rounding
 
 

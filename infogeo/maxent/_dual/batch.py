@@ -16,6 +16,7 @@ from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._dual.proofs import (
     LARGEST_CERTIFIED,
     bound_of,
+    growth_of,
     in_whole_numbers,
     is_best_possible,
 )
@@ -23,6 +24,8 @@ from infogeo.maxent._dual.reduce import minimum_norm, reduce_features
 
 # Members with more numbers than this gain nothing from company.
 LARGEST_MEMBER = 10_000
+# Nor do members with more products to add up in a covariance, which LAPACK does faster.
+_LARGEST_COVARIANCE = 250_000
 # The numbers of the members that are worked on together: a few arrays of that size fit in cache.
 _BLOCK_SIZE = 131_072
 # Fewer members than this make short loops.
@@ -112,7 +115,9 @@ def solve_members(problem, controls):
         Of one block each, or of a part of it.
     """
     num_members, num_features, num_outcomes = problem.features.shape
-    if num_features >= num_outcomes or num_features * num_outcomes > LARGEST_MEMBER:
+    is_large = num_features * num_outcomes > LARGEST_MEMBER
+    has_large_covariance = num_features**2 * num_outcomes > _LARGEST_COVARIANCE
+    if num_features >= num_outcomes or is_large or has_large_covariance:
         return
     size = max(_FEWEST_MEMBERS, _BLOCK_SIZE // max(1, num_features * num_outcomes))
     for first in range(0, num_members, size):
@@ -331,9 +336,10 @@ def _certify(block, origin, whiteners, max_steps, tol):
         moves &= (decrement <= 0.5 * before) & (decrement * lever > 1e-4 * tol)
     is_finite = np.isfinite(block.base)
     change = np.where(is_finite, point.logits - origin.logits, 0.0)
+    drift = np.ptp(change, axis=0)
     norms += _norms(_apply(whiteners, point.gradient - origin.gradient))
-    rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, is_finite)
-    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, np.ptp(change, axis=0))
+    rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, drift, is_finite)
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
     is_proved = is_near & (x <= LARGEST_CERTIFIED)
     is_proved &= (bound <= tol) | is_best_possible(decrement, rounding, lever, tol)
     return is_proved, point, bound, size, steps
@@ -346,8 +352,8 @@ def _shifted(block, points, whiteners):
     return point, _norms(_apply(whiteners, point.gradient))
 
 
-def _rounding(block, point, whiteners, norms, is_finite):
-    """Bound the rounding errors as `infogeo.maxent._dual.proofs.rounding_of` does."""
+def _rounding(block, point, whiteners, norms, drift, is_finite):
+    """Bound the rounding errors, of logarithms too, as `infogeo.maxent._dual.dense` does."""
     size = np.abs(block.rows)
     weights = (point.t.shape[0] + 2) * np.abs(point.t)
     # The logarithm of a sum of so many numbers is the last term.
@@ -356,7 +362,8 @@ def _rounding(block, point, whiteners, norms, is_finite):
     of_logs = EPS * np.where(is_finite, terms + _combine(weights, size), 0.0)
     of_gradient = _apply(np.abs(whiteners), block.blur + 48.0 * EPS * _means(size, point.p))
     weighted = point.p * of_logs
-    rounding = _norms(of_gradient) + 2.0 * _sums(norms * weighted)
+    of_mean = 1.02 * growth_of(drift) * np.sqrt(_sums(weighted * of_logs))
+    rounding = _norms(of_gradient) + np.fmin(of_mean, 2.0 * _sums(norms * weighted))
     return rounding, of_logs.max(axis=0) + _sums(weighted)
 
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infogeo._status import Status
+from infogeo.maxent._dual.dense import of_mean
 from infogeo.maxent._dual.features import is_sparse
 from infogeo.maxent._dual.linear import covariance_of
 from infogeo.maxent._dual.newton import step_length
-from infogeo.maxent._dual.problem import EPS, Curvature, Outcome, Point
-from infogeo.maxent._dual.proofs import LARGEST_CERTIFIED, bound_of, growth_of, is_best_possible
+from infogeo.maxent._dual.problem import EPS, Curvature, Point
+from infogeo.maxent._dual.proofs import growth_of, proved
 from infogeo.maxent._dual.sparse import SparseReduced
 
 # Problems of fewer outcomes, or of fewer numbers, gain nothing.
@@ -157,26 +157,23 @@ class Large:
         )
 
     def rounding(self, curvature, point, drift):
-        """Bound the rounding errors: of the whitened gradient, and of every logit.
-
-        The latter count in the gradient too: errors d of the logits change the whitened mean by at
-        most the root of E_p[d^2], because the covariance of the whitened rows is at most exp(drift)
-        times the identity.
-        """
+        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""
         growth = float(growth_of(drift))
         offset = np.abs(self.offset / self.unit)
         # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
-        with np.errstate(invalid="ignore"):  # a growth of inf proves nothing
-            of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
-            of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
+        of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
+        of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
         num_terms = self._groups[0].stop + len(self._groups) + 4
         length = curvature.longest + float(np.linalg.norm(offset))
         of_logits = np.abs(self.base) + np.abs(point.logits)
         of_logits += 2.0 * np.abs(point.logits - point.value)
         of_logits += 48.0 + num_terms * float(np.linalg.norm(point.t)) * length
         of_logits *= EPS
-        of_mean = 1.02 * growth * math.sqrt(float(point.p @ np.square(of_logits)))
-        return float(np.linalg.norm(of_gradient)) + of_mean, of_logits
+        return float(np.linalg.norm(of_gradient)) + of_mean(of_logits, point, drift), of_logits
+
+    def are_met(self, curvature, point, size):
+        """Whether targets hold that a proof leaves out: there are none."""
+        return True
 
 
 def solve_large(problem, controls):
@@ -196,7 +193,8 @@ def solve_large(problem, controls):
         t, level, inverse = _optimum_of_sample(few, inverse)
         point = large.evaluate(t, level + math.log(stride))
         outcome = _descend(large, point, inverse, controls)
-    return None if outcome is None else (large, outcome)
+    is_solved = outcome is not None and outcome.status.is_solution
+    return (large, outcome) if is_solved else None
 
 
 def _dense_and_few(problem, stride):
@@ -254,7 +252,7 @@ def _step(large, point, inverse, *, accurate=False):
     after = large.evaluate(point.t + change, point.value, accurate=accurate)
     along = after.logits - point.logits
     reach = float(np.ptp(along))
-    length = step_length(point.logits, along, reach, (0.0, 0.0)) if reach < math.inf else 1.0
+    length = step_length(point.logits, along, reach) if reach < math.inf else 1.0
     if length != 1.0:
         change *= length
         after = large.evaluate(point.t + change, point.value, accurate=accurate)
@@ -279,8 +277,13 @@ def _descend(large, point, inverse, controls):
         if not reach < math.inf:
             return None
         if is_last:
-            outcome = _proved(large, curvature, point, steps + 1, controls.tol)
-            if outcome is not None or curvature.decrement(point) > 0.5 * before:
+            outcome = proved(large, curvature, point, steps + 1, controls)
+            after = curvature.decrement(point)
+            if outcome is None and after > 0.5 * before:
+                return None
+            # Enough: what is left is not to be seen in the bound, or far below the tolerance.
+            enough = 0.0 if outcome is None else max(0.1 * outcome.error_bound, 0.01 * controls.tol)
+            if after * curvature.lever <= enough or after > 0.5 * before:
                 return outcome
         if curvature is None and reach < large.near:
             curvature = large.curvature(point)
@@ -288,17 +291,3 @@ def _descend(large, point, inverse, controls):
                 return None
             inverse = curvature.whitener.T @ curvature.whitener
     return None
-
-
-def _proved(large, curvature, point, steps, tol):
-    """Return the certified Outcome; None if the decrement is more than rounding and tolerance."""
-    drift = float(np.ptp(point.logits - curvature.origin.logits)) + curvature.doubt
-    decrement, lever = curvature.decrement(point), curvature.lever
-    rounding, of_logits = large.rounding(curvature, point, drift)
-    of_logs = float(of_logits.max() + point.p @ of_logits)
-    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
-    # A tenth: what is left of the decrement is not to be seen in the result.
-    if x > LARGEST_CERTIFIED or not is_best_possible(decrement, 0.1 * rounding, lever, tol):
-        return None
-    gap = float(size**2)
-    return Outcome(Status.CONVERGED, point, steps, float(bound), gap, rank=point.t.size)

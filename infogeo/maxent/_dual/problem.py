@@ -4,13 +4,12 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-import scipy.linalg
 
 from infogeo._status import Status
-from infogeo.maxent._dual.features import ranges, violations
-from infogeo.maxent._dual.linear import mean_of
+from infogeo.maxent._dual.features import ranges
 from infogeo.maxent._wording import Message
 
 EPS = float(np.finfo(np.float64).eps)
@@ -74,55 +73,6 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """The same problem in independent features of spread about 1 whose targets are 0."""
-
-    rows: np.ndarray  # (r, c): combinations of F - b
-    transform: np.ndarray  # (m, r): theta = transform @ t, of minimum norm
-    lower: np.ndarray  # (r, r): lower @ rows are r of the rows of F - b, scaled
-    blur: np.ndarray  # (r,): how well the targets of those rows are known or can be met
-    combinations: np.ndarray  # (m, m - r): eta'F is constant for each column eta
-    unmet: np.ndarray  # bool (m - r,): where eta'b is another constant, beyond rounding
-    varies: np.ndarray  # bool (m - r,): where eta'F is no constant, beyond rounding
-    ridge: np.ndarray | float = 0.0  # (r,): the dual has ridge t^2 / 2 added for each t
-    kept: np.ndarray | None = None  # (r,): the features that the others follow from
-    covariance: np.ndarray | None = None  # (r, r): of the rows at t = 0, where it is known
-
-    @property
-    def is_open(self):
-        """Whether a dependence of features was neither refuted nor confirmed."""
-        return bool(self.unmet.any() or self.varies.any())
-
-    def theta(self, t):
-        """Return the natural parameters of the user's features."""
-        return self.transform @ t
-
-    def residual(self, problem, point):
-        """Return the largest violation of the targets, in the units of the user."""
-        return float(np.abs(violations(problem.features, problem.targets, point.p)).max())
-
-    @property
-    def rank(self):
-        """How many features are independent."""
-        return self.rows.shape[0]
-
-    def normals(self, support):
-        """Return an orthonormal basis, (r, k), of the t with t'rows = 0 on the support."""
-        basis, upper, _ = scipy.linalg.qr(self.rows[:, support], pivoting=True)
-        diagonal = np.abs(np.diagonal(upper))
-        rank = int((diagonal > 1e-10 * max(1.0, diagonal.max(initial=0.0))).sum())
-        return basis[:, rank:]
-
-    def heights(self, normals, outcomes):
-        """Return t'rows on some outcomes, (k, n), for each of the t in the columns, (r, k)."""
-        return normals.T @ self.rows[:, outcomes]
-
-    def program(self):
-        """Return the constraints of the search for the largest support, see `_face`."""
-        return self.rows, None
-
-
-@dataclass(frozen=True)
 class Point:
     """A member q of the exponential family."""
 
@@ -135,15 +85,32 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Where to go from a point, in the model of second order."""
+
+    direction: np.ndarray  # (r,)
+    along: np.ndarray  # (c,): the change of the logits
+    decrement: float
+    hessian: np.ndarray  # what `curvature` of the features makes a proof from
+    is_reliable: bool = True  # whether a proof can be built on the Hessian
+
+    @functools.cached_property
+    def reach(self):
+        """The range of the change of the logits."""
+        return float(np.ptp(self.along))
+
+
+@dataclass(frozen=True)
 class Curvature:
     """The Hessian at a point, and what follows from it."""
 
     origin: Point
-    whitener: np.ndarray  # (r, m): W with W'W close to the inverse; 0 for dependent features
+    whitener: np.ndarray  # (k, r): W with W'W close to the inverse; 0 for dependent features
     lever: float  # no two rows are further apart, in the norm of W
     doubt: float = 0.0  # the Hessian and its approximation are at most exp(doubt) times each other
-    longest: float = 0.0  # of dense features: no row is longer
-    sizes: np.ndarray | float = 0.0  # (m,): of dense features, the roots of the second moments
+    sizes: np.ndarray | float = 0.0  # (r,): the spread of each feature
+    norms: np.ndarray | float = math.inf  # (c,): how far rows are from the mean, in the norm of W
+    longest: float = 0.0  # of large dense features: no row is longer
 
     def decrement(self, point):
         """Return the Newton decrement of a point nearby."""
@@ -165,12 +132,85 @@ class Outcome:
     was_limited: bool = False  # whether the search for a face was too large to be finished
 
 
+class Provable(Protocol):
+    """Features of which a point near the optimum can be proved to be near.
+
+    Dense ones are a `dense.Reduced`, or a `large.Large` if they are many; sparse ones are a
+    `sparse.SparseReduced`. Each has parameters t of its own.
+    """
+
+    is_open: bool  # whether a dependence of features was neither refuted nor confirmed
+
+    @property
+    def transform(self) -> np.ndarray:
+        """The matrix, (m, r), of theta = transform @ t, for gradients; empty if they need none."""
+
+    def theta(self, t: np.ndarray) -> np.ndarray:
+        """Return the natural parameters of the user's features."""
+
+    def residual(self, problem: Problem, point: Point) -> float:
+        """Return the largest violation of the targets, in the units of the user."""
+
+    def rounding(
+        self, curvature: Curvature, point: Point, drift: float
+    ) -> tuple[float, np.ndarray]:
+        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""
+
+    def are_met(self, curvature: Curvature, point: Point, size: float) -> bool:
+        """Whether the targets hold of those features that the whitener leaves out.
+
+        `size` is the certified decrement of the others.
+        """
+
+
+class System(Provable, Protocol):
+    """Features with all that Newton's method and the search for a face ask of them."""
+
+    base: np.ndarray  # (c,)
+    blur: np.ndarray  # (r,): how well targets are known
+    ridge: np.ndarray | float  # (r,): the dual has ridge t^2 / 2 added for each t
+    has_many_proofs: bool  # whether to go on after a proof that failed
+
+    def parameters(self, theta: np.ndarray) -> np.ndarray:
+        """Return the t of natural parameters of the user's features."""
+
+    def evaluate(self, t: np.ndarray, *, accurate: bool = False) -> Point:
+        """Return the member of the family with parameters t."""
+
+    def step(self, point: Point) -> Step:
+        """Return the Newton step from a point."""
+
+    def moved(self, point: Point, step: Step, length: float) -> Point:
+        """Return the point after a step of some length."""
+
+    def curvature(self, point: Point, hessian: np.ndarray) -> Curvature:
+        """Return the Hessian at a point, for a proof, from what the step there knows of it."""
+
+    def finished(self, problem: Problem, outcome: Outcome, tol: float) -> Outcome:
+        """Return the outcome, or the proof of a contradiction that only the end brings to light."""
+
+    def violations(self, point: Point) -> tuple[np.ndarray, np.ndarray]:
+        """Return by how much targets are missed, and the rounding of targets."""
+
+    def rounding_of_violations(self, point: Point) -> np.ndarray:
+        """Bound the rounding errors of `violations`."""
+
+    def normals(self, support: np.ndarray) -> np.ndarray:
+        """Return an orthonormal basis, (r, k), of the t with t'(F - b) = 0 on the support."""
+
+    def heights(self, normals: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+        """Return t'(F - b) on some outcomes, (k, n), for each of the t in the columns."""
+
+    def program(self) -> tuple[Any, Any]:
+        """Return the constraints of the search for the largest support, see `face`."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What was found, on the outcomes of a face."""
 
     problem: Problem  # on the outcomes of the face
-    reduced: Reduced
+    reduced: Provable
     outcome: Outcome
     support: np.ndarray  # bool, over the outcomes that were given
     direction: np.ndarray | None = None  # (m,): exposes the face
@@ -197,14 +237,3 @@ class Solution:
     direction: np.ndarray | None
     transform: np.ndarray  # (m, r), as in Reduced
     diagnosis: Message
-
-
-def evaluate(problem, reduced, t, *, accurate=False):
-    """Return the member q of the family with parameters t."""
-    logits = problem.base + t @ reduced.rows
-    top = float(logits.max())
-    p = np.exp(logits - top)
-    total = float(p.sum())
-    p /= total
-    mean = mean_of(reduced.rows, p) if accurate else reduced.rows @ p
-    return Point(t, logits, top + math.log(total), p, mean, mean + reduced.ridge * t)

@@ -4,8 +4,7 @@ import numpy as np
 
 from infogeo._status import Status
 from infogeo.maxent._dual.features import exact_heights, heights, is_sparse, is_whole
-from infogeo.maxent._dual.linear import norms_of, sizes_of, solve_lower
-from infogeo.maxent._dual.problem import CAUTION, EPS, Outcome, evaluate
+from infogeo.maxent._dual.problem import CAUTION, EPS, Outcome
 
 # The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
 LARGEST_CERTIFIED = 0.1
@@ -17,48 +16,53 @@ _LARGEST_SIMPLIFICATION = 100_000_000
 _LARGEST_REVIEW = 5_000_000
 
 
-def certify(problem, reduced, origin, whitener, tol, max_steps, coarse=None):
+def certify(system, curvature, steps, controls):
     """Finish the solve from a point close to the optimum; None if it is not close enough.
 
-    The steps re-use the covariance at the origin. A change of all log-probabilities by at most
-    `drift` changes covariances by at most exp(drift): the bound holds at the last point. What is
-    known in single precision only, `infogeo.maxent._dual.large.Coarse`, counts as a drift too.
+    `steps` were taken so far; those to come re-use the covariance at the origin.
     """
-    norms = norms_of(whitener, reduced.rows, origin.mean) if coarse is None else coarse.norms
-    lever = 2.0 * float(np.max(norms))
-    point, steps = origin, 0
-    decrement = float(np.linalg.norm(whitener @ point.gradient))
-    if decrement * lever > LARGEST_CERTIFIED:
+    whitener, lever, point = curvature.whitener, curvature.lever, curvature.origin
+    decrement = curvature.decrement(point)
+    if system.has_many_proofs and not decrement * lever <= LARGEST_CERTIFIED:
         return None
-    is_accurate = is_noise = False
-    enough = 1e-4 * tol
-    if coarse is not None:  # then the lever is small, and sums over many outcomes are noise
-        enough = max(enough, EPS * np.sqrt(point.t.size) * lever)
-    while steps < max_steps and not (is_accurate and decrement * lever <= enough):
-        step = whitener.T @ (whitener @ point.gradient)
+    is_first, is_accurate, is_noise = True, False, False
+    while steps < controls.max_steps and not (
+        is_accurate and decrement * lever <= 1e-4 * controls.tol
+    ):
+        change = whitener.T @ (whitener @ point.gradient)
         # The last point has to be accurate, those before only as far as they are from it.
-        is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == max_steps
-        trial = evaluate(problem, reduced, point.t - step, accurate=is_last)
-        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
-        is_noise = steps > 0 and trial_decrement > 0.5 * decrement
+        is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == controls.max_steps
+        trial = system.evaluate(point.t - change, accurate=is_last)
+        before, after = decrement, curvature.decrement(trial)
+        is_noise = not is_first and after > 0.5 * before
         if is_noise and is_accurate:
             break
-        point, decrement, steps, is_accurate = trial, trial_decrement, steps + 1, is_last
-    drift = float(np.ptp(point.logits - origin.logits))
-    shift = float(np.linalg.norm(whitener @ (point.mean - origin.mean)))
-    if coarse is not None:
-        reduced, drift = coarse.reduced, drift + coarse.doubt
-    rounding, rounding_of_logs = rounding_of(problem, reduced, point, whitener, norms + shift)
-    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
-    if x > LARGEST_CERTIFIED:
+        point, decrement, steps, is_accurate = trial, after, steps + 1, is_last
+        controls.report(steps, decrement)
+        is_first = False
+    return proved(system, curvature, point, steps, controls)
+
+
+def proved(system, curvature, point, steps, controls):
+    """Return the certified Outcome at a point near the origin of the curvature; None if it is none.
+
+    A change of all log-probabilities by at most `drift` changes covariances by at most exp(drift):
+    the bound holds at the point. A doubt about the covariance counts as a drift too.
+    """
+    decrement, lever = curvature.decrement(point), curvature.lever
+    drift = float(np.ptp(point.logits - curvature.origin.logits)) + curvature.doubt
+    rounding, of_logits = system.rounding(curvature, point, drift)
+    of_logs = float(of_logits.max() + point.p @ of_logits)
+    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
+    if x > LARGEST_CERTIFIED or not system.are_met(curvature, point, float(size)):
         return None
-    if bound > tol and not is_best_possible(decrement, rounding, lever, tol):
-        return (
-            Outcome(Status.MAX_STEPS, point, steps, float(bound), float(size**2))
-            if steps >= max_steps
-            else None
-        )
-    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2))
+    is_best = is_best_possible(decrement, rounding, lever, controls.tol)
+    is_solved = bound <= controls.tol or is_best
+    if not is_solved and steps < controls.max_steps:
+        return None
+    status = Status.CONVERGED if is_solved else Status.MAX_STEPS
+    rank = len(curvature.whitener)
+    return Outcome(status, point, steps, float(bound), float(size**2), rank=rank)
 
 
 def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
@@ -94,50 +98,17 @@ def is_best_possible(decrement, rounding, lever, tol):
     return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
 
 
-def rounding_of(problem, reduced, point, whitener, norms):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability.
-
-    `norms`, (c,) or one for all, are those of the whitened rows less their means: what the errors
-    of the logits do to the mean is no more than their sum, weighted by the probabilities.
-    """
-    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
-    to_whitened = solve_lower(reduced.lower, whitener.T, transposed=True).T
-    of_gradient = np.abs(to_whitened) @ reduced.blur + np.abs(whitener) @ of_sums
-    weighted = point.p * of_logs
-    rounding = float(np.linalg.norm(of_gradient)) + 2.0 * float((norms * weighted).sum())
-    return rounding, float(of_logs.max() + weighted.sum())
-
-
-def rounding_of_terms(problem, reduced, point):
-    """Bound the rounding errors of the gradient as a sum for exact logits, and of the logits."""
-    weights = (point.t.size + 2) * np.abs(point.t)
-    terms, of_means = sizes_of(reduced.rows, weights, point.p)
-    terms += 6.0 + np.abs(problem.base) + np.abs(point.logits - point.value)
-    # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
-    of_sums = 48.0 * EPS * of_means + 2.0 * EPS * reduced.ridge * np.abs(point.t)
-    return of_sums, EPS * terms
-
-
-def is_stuck(problem, reduced, point, reach):
+def is_stuck(system, point, reach):
     """Whether the constraints hold up to rounding, so that further steps would follow only noise.
 
     Near the optimum steps are short. Outcomes that vanish make steps of about 1, and what calls
     for a leap although the constraints nearly hold is noise in a covariance close to singular.
     """
-    violation = np.abs(reduced.lower @ point.gradient)
-    if (violation > 1e-4 + reduced.blur).any():
+    violation, blur = system.violations(point)
+    if (violation > 1e-4 + blur).any():
         return False
-    of_sums, of_logs = rounding_of_terms(problem, reduced, point)
-    of_sums += 2.0 * (np.abs(reduced.rows) @ (point.p * of_logs))
-    return is_converged_to_rounding(
-        violation, reduced.blur + np.abs(reduced.lower) @ of_sums, reach
-    )
-
-
-def is_converged_to_rounding(violation, rounding, reach):
-    """Whether violations are rounding, the more liberally the longer the next step is."""
     caution = 1.0 if reach < 0.7 else CAUTION if reach < CAUTION else CAUTION**3
-    return bool((violation <= caution * rounding).all())
+    return bool((violation <= caution * system.rounding_of_violations(point)).all())
 
 
 def range_certificate(problem, low, high, blur):
@@ -184,13 +155,13 @@ def in_whole_numbers(features, eta):
     return None
 
 
-def farkas_certificate(problem, reduced, point, direction, along):
+def farkas_certificate(problem, system, point, step):
     """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
-    if np.any(reduced.ridge):
+    if np.any(system.ridge):
         return None  # a penalty can always be paid
-    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
+    for vector, values in ((step.direction, step.along), (point.t, point.logits - system.base)):
         if values.max() < 0.0:
-            eta = reduced.theta(-vector)
+            eta = system.theta(-vector)
             if is_proof(problem, eta):
                 return simplified(problem, eta)
     return None

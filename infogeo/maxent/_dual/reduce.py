@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.linalg
 
+from infogeo.maxent._dual.dense import Reduced
 from infogeo.maxent._dual.features import is_whole
 from infogeo.maxent._dual.linear import (
     combined,
@@ -11,11 +12,8 @@ from infogeo.maxent._dual.linear import (
     power_of_two,
     solve_lower,
 )
-from infogeo.maxent._dual.problem import CAUTION, EPS, Reduced
+from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._dual.proofs import affine_certificate, range_certificate
-
-# Outcomes in which features are looked at first, if there are very many.
-_SAMPLE = 4096
 
 
 def scale_features(problem):
@@ -33,6 +31,7 @@ def scale_features(problem):
     scale = power_of_two(np.hypot(spread, slack))
     return Reduced(
         rows=(F - b[:, None]) / scale[:, None],
+        base=problem.base,
         transform=np.diag(1.0 / scale),
         lower=np.eye(b.size),
         blur=problem.blur / scale,
@@ -59,23 +58,16 @@ def reduce_features(problem):
     unit = power_of_two(np.maximum(high - b, b - low))
     weights = reference_weights(problem.base)
     least = CAUTION * rounding_of_features(F, low, high)
-    enough = np.maximum(least, (high - low) / 64.0)  # a sample may miss what is rare
-    covariance = _sampled_covariance(F, b, unit, weights, enough)
-    is_sampled, centre = covariance is not None, np.zeros(b.size)
-    if not is_sampled:
-        rows = F - b[:, None]
-        rows *= 1.0 / unit[:, None]
-        centre = rows @ weights
-        covariance = covariance_of(rows, weights, centre)
+    rows = F - b[:, None]
+    rows *= 1.0 / unit[:, None]
+    centre = rows @ weights
+    covariance = covariance_of(rows, weights, centre)
     spread = np.sqrt(np.diagonal(covariance))
     varying = np.flatnonzero(spread * unit > least)
     scale = unit * power_of_two(spread)
     rescale = (unit / scale)[varying]
-    if is_sampled:
-        rows = _scaled(F, b, scale)
-    else:
-        rows = rows if varying.size == b.size else rows[varying]
-        rows *= rescale[:, None]
+    rows = rows if varying.size == b.size else rows[varying]
+    rows *= rescale[:, None]
     covariance = covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale)
     basis, dependent, mixture, lower = _independent(
         rows, weights, covariance, (rounding_of_features(F, low, high) / scale)[varying]
@@ -96,6 +88,7 @@ def reduce_features(problem):
     disagreement = (centre * unit) @ combinations
     reduced = Reduced(
         rows=rows,
+        base=problem.base,
         transform=minimum_norm(transform, combinations),
         lower=lower,
         blur=(rounding / scale + at_end * EPS)[kept],
@@ -103,39 +96,12 @@ def reduce_features(problem):
         unmet=np.abs(disagreement) > CAUTION * (blur @ np.abs(combinations)),
         varies=~is_constant,
         kept=kept,
-        covariance=None if are_combined or is_sampled or problem.base.any() else covariance,
+        covariance=None if are_combined or problem.base.any() else covariance,
     )
     certificate = range_certificate(problem, low, high, blur)
     if certificate is None:
         certificate = affine_certificate(problem, reduced, disagreement)
     return reduced, certificate
-
-
-def _sampled_covariance(F, b, unit, weights, enough):
-    """Return the covariance of a sample of very many outcomes if features clearly differ there.
-
-    Then they do so among all outcomes. Spreads have to be above `enough`.
-    """
-    stride = F.shape[1] // max(_SAMPLE, 16 * b.size)
-    if stride < 2:
-        return None
-    rows = (F[:, ::stride] - b[:, None]) * (1.0 / unit)[:, None]
-    weights = weights[::stride] / weights[::stride].sum()
-    covariance = covariance_of(rows, weights, rows @ weights)
-    spread = np.sqrt(np.diagonal(covariance))
-    if not (spread * unit > enough).all():
-        return None
-    smallest = np.linalg.eigvalsh(covariance / np.outer(spread, spread))[0]
-    return covariance if smallest > 0.01 else None
-
-
-def _scaled(F, b, scale):
-    """Return (F - b) / scale, row by row: a row stays in the cache."""
-    rows = np.empty_like(F)
-    for row, feature, target, size in zip(rows, F, b, scale, strict=True):
-        np.subtract(feature, target, out=row)
-        row *= 1.0 / size
-    return rows
 
 
 def rounding_of_features(F, low, high):

@@ -12,10 +12,10 @@ from infogeo.maxent._dual.features import is_sparse, on_outcomes
 from infogeo.maxent._dual.large import solve_large
 from infogeo.maxent._dual.nearest import nearest_point
 from infogeo.maxent._dual.newton import newton
-from infogeo.maxent._dual.problem import Found, Outcome, Solution, evaluate
+from infogeo.maxent._dual.problem import Found, Outcome, Solution
 from infogeo.maxent._dual.proofs import is_proof
 from infogeo.maxent._dual.reduce import reduce_features, scale_features
-from infogeo.maxent._dual.sparse import newton_sparse, reduce_sparse
+from infogeo.maxent._dual.sparse import reduce_sparse
 
 # Sparse features of no more numbers than this are tried as dense ones before giving up.
 _LARGEST_DENSE = 2_000_000
@@ -65,14 +65,13 @@ def _reduce(problem):
 def _solve_allowed(problem, controls):
     """Solve a problem that has no outcomes ruled out, on a face if it has to be."""
     sparse = is_sparse(problem.features)
-    approach = newton_sparse if sparse else newton
     everywhere = np.ones(problem.base.size, dtype=bool)
     large = solve_large(problem, controls)
     if large is not None:
         return Found(problem, *large, everywhere)
     reduced, certificate = _reduce(problem)
     if problem.penalty is not None:
-        outcome = approach(problem, reduced, controls)
+        outcome = newton(problem, reduced, controls)
         if not (outcome.status.is_solution or sparse):
             outcome = _from_nearest(problem, reduced, outcome, controls)
         return Found(problem, reduced, outcome, everywhere)
@@ -87,7 +86,7 @@ def _solve_allowed(problem, controls):
         if on_face is not None:
             outcome = _refuted(problem, reduced, None)
             return _solve_on_face(problem, reduced, outcome, eta, on_face, controls)
-    outcome = approach(problem, reduced, controls)
+    outcome = newton(problem, reduced, controls)
     if _may_be_on_a_face(outcome):
         seen = search(problem, reduced, outcome.point)
         if seen.is_proof:
@@ -101,9 +100,7 @@ def _solve_allowed(problem, controls):
 
 def _refuted(problem, reduced, certificate):
     """Return the outcome of a problem that is infeasible before any step."""
-    t = np.zeros(reduced.blur.size)
-    is_dense = not is_sparse(problem.features)
-    origin = evaluate(problem, reduced, t) if is_dense else reduced.evaluate(t)
+    origin = reduced.evaluate(np.zeros(reduced.blur.size))
     return Outcome(Status.INFEASIBLE, origin, 0, certificate=certificate)
 
 

@@ -15,20 +15,11 @@ import scipy.sparse
 
 from infogeo._array import bad_value
 from infogeo._status import Status
+from infogeo.maxent._dual.dense import of_mean
 from infogeo.maxent._dual.features import heights
 from infogeo.maxent._dual.linear import power_of_two
-from infogeo.maxent._dual.newton import CLOSE, step_length
-from infogeo.maxent._dual.problem import CAUTION, EPS, Curvature, Outcome, Point
-from infogeo.maxent._dual.proofs import (
-    LARGEST_CERTIFIED,
-    bound_of,
-    growth_of,
-    is_best_possible,
-    is_converged_to_rounding,
-    is_proof,
-    range_certificate,
-    simplified,
-)
+from infogeo.maxent._dual.problem import CAUTION, EPS, Curvature, Outcome, Point, Step
+from infogeo.maxent._dual.proofs import is_proof, range_certificate, simplified
 
 _MAX_INNER_STEPS = 300
 _MANY_ENTRIES = 32
@@ -79,6 +70,7 @@ class SparseReduced:
 
     transform = np.zeros((0, 0))  # gradients are those of dense features
     is_open = False  # dependences are looked at in the proof
+    has_many_proofs = False  # one that fails costs as much as all steps
     near = 0.1  # as in `infogeo.maxent._dual.large.Large`: here it costs some twenty steps
 
     @classmethod
@@ -102,13 +94,22 @@ class SparseReduced:
         return self.columns.T
 
     @functools.cached_property
-    def counts(self):
+    def _counts(self):
         """How many entries each feature has, (m,)."""
         return np.bincount(self.columns.indices, minlength=self.targets.size)
 
+    @functools.cached_property
+    def _squared_rows(self):
+        """The squares of the entries, as (m, c)."""
+        return with_entries(self.columns, np.square(self.columns.data)).T
+
     def theta(self, t):
-        """Return the natural parameters in the user's units."""
+        """Return the natural parameters of the user's features."""
         return t / self.scale
+
+    def parameters(self, theta):
+        """Return the t of natural parameters of the user's features."""
+        return theta * self.scale
 
     def residual(self, problem, point):
         """Return the largest violation of the targets, in the units of the user."""
@@ -139,15 +140,30 @@ class SparseReduced:
         covariance = second_moments(self.columns, point.p) - np.outer(point.mean, point.mean)
         return covariance + np.diag(self.ridge)
 
-    def curvature(self, point, scale=None):
+    def moved(self, point, step, length):
+        """Return the point after a step of some length, whose logits are known."""
+        t, logits = point.t + length * step.direction, point.logits + length * step.along
+        return self.evaluate(t, logits=logits)
+
+    def step(self, point):
+        """Return the Newton step from a point, inexact where the optimum is far away."""
+        second = self._squared_rows @ point.p
+        noise = EPS * (CAUTION + np.sqrt(self._counts)) * second
+        variances = second - point.mean**2
+        variances = np.where(variances > noise, variances, 0.0) + self.ridge
+        direction, along = _solve_inexactly(self, point, variances)
+        decrement = math.sqrt(max(0.0, -float(direction @ point.gradient)))
+        return Step(direction, along, decrement, variances)
+
+    def curvature(self, point, variances=None):
         """Return the Hessian at a point, for a proof; of independent features.
 
-        `scale`, (m,), is the unit of each feature: its standard deviation if not given. The norm of
-        a row is bounded by the sum of the norms of its entries.
+        `variances`, (m,), are those of the features, 0 where they are rounding. The norm of a row
+        is bounded by the sum of the norms of its entries.
         """
         covariance = self.covariance(point)
-        if scale is None:
-            scale = np.sqrt(np.diagonal(covariance))
+        spread = np.sqrt(np.diagonal(covariance) if variances is None else variances)
+        scale = np.where(spread > 0.0, spread, 1.0)
         factor, order, rank = _pivoted(covariance / np.outer(scale, scale), 1e-10)
         kept, lower = order[:rank], np.tril(factor[:rank, :rank])
         inverse = scipy.linalg.solve_triangular(lower, np.eye(rank), lower=True)
@@ -155,32 +171,65 @@ class SparseReduced:
         whitener[:, kept] = inverse / scale[kept]
         longest = float((self.sizes @ np.linalg.norm(whitener, axis=0)).max())
         longest += float(np.linalg.norm(whitener @ point.mean))
-        return Curvature(point, whitener, 2.0 * longest)
+        return Curvature(point, whitener, 2.0 * longest, sizes=spread)
+
+    def are_met(self, curvature, point, size):
+        """Whether the targets of the features hold that a proof leaves out as dependent.
+
+        A covariance loses directions where probabilities run to 0, or features nearly agree.
+        """
+        kept = curvature.whitener.any(axis=0)
+        if kept.all():
+            return True
+        slack = CAUTION * self.rounding_of_violations(point) + 2.0 * size * curvature.sizes
+        is_met = kept | (np.abs(point.gradient) <= slack)
+        return is_met.all() and len(curvature.whitener) == self.rank and self.is_rank_exact
+
+    def finished(self, problem, outcome, tol):
+        """Return the outcome, or INFEASIBLE with the combination that shows it.
+
+        That is the same for every outcome and has another target. Along such a contradiction t runs
+        off until rounding hides that it is one.
+        """
+        is_full = outcome.rank == self.targets.size  # then no combination is constant
+        is_certain = outcome.status.is_solution and (is_full or outcome.error_bound <= tol)
+        if is_certain or outcome.status is Status.INFEASIBLE or self.ridge.any():
+            return outcome
+        for combination in self.combinations.T:
+            eta = self.theta(combination)
+            values, _ = heights(eta, problem.features, problem.targets)
+            eta = np.copysign(eta, eta * values[0])
+            if abs(values[0]) <= float(np.abs(eta) @ problem.blur):
+                continue  # targets that agree to their rounding contradict nothing
+            if is_proof(problem, eta):
+                eta = simplified(problem, eta)
+                return Outcome(Status.INFEASIBLE, outcome.point, outcome.steps, certificate=eta)
+        return outcome
 
     def rounding(self, curvature, point, drift):
-        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,).
+        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""
+        of_gradient, of_logits = self._rounding_of_terms(point)
+        sizes = np.abs(curvature.whitener)
+        most = 2.0 * (sizes @ (self.sizes.T @ (point.p * of_logits)))
+        of_means = of_mean(of_logits, point, drift, float(np.linalg.norm(most)))
+        return float(np.linalg.norm(sizes @ of_gradient)) + of_means, of_logits
 
-        The errors of the logits count as in `infogeo.maxent._dual.large.Large.rounding`.
-        """
-        of_gradient, of_logits = self.rounding_of_terms(point)
-        return (
-            float(np.linalg.norm(np.abs(curvature.whitener) @ of_gradient))
-            + 1.02 * float(growth_of(drift)) * math.sqrt(float(point.p @ np.square(of_logits))),
-            of_logits,
-        )
+    def violations(self, point):
+        """Return by how much targets are missed, and the rounding of targets, (m,)."""
+        return np.abs(point.gradient), self.blur
 
-    def rounding_of_gradient(self, point):
-        """Bound the rounding errors of the gradient, (m,)."""
-        of_gradient, of_logits = self.rounding_of_terms(point)
+    def rounding_of_violations(self, point):
+        """Bound the rounding errors of `violations`, (m,)."""
+        of_gradient, of_logits = self._rounding_of_terms(point)
         return of_gradient + 2.0 * (self.sizes.T @ (point.p * of_logits))
 
-    def rounding_of_terms(self, point):
+    def _rounding_of_terms(self, point):
         """Bound the rounding errors of the gradient for exact logits, (m,), and of these, (c,)."""
         t, targets = np.abs(point.t), np.abs(self.targets)
         longest = int(np.diff(self.columns.indptr).max(initial=0))
         terms = 6.0 + np.abs(self.base) + np.abs(point.logits - point.value)
         terms += (longest + 2) * (self.sizes @ t + float(t @ targets))
-        length = self.counts + 2.0  # the sums are sequential
+        length = self._counts + 2.0  # the sums are sequential
         of_sums = length * (self.sizes.T @ point.p) + targets + self.ridge * t
         return self.blur + EPS * of_sums, EPS * terms
 
@@ -289,60 +338,7 @@ def reduce_sparse(problem):
     return reduced, range_certificate(problem, low, high, blur)
 
 
-# ---------------------------------------------------------------- Newton's method
-
-
-def newton_sparse(problem, reduced, controls):
-    """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
-    squares = with_entries(reduced.columns, np.square(reduced.columns.data)).T
-    noise = EPS * (CAUTION + np.sqrt(reduced.counts))
-    point = _first_point(problem, reduced)
-    for steps in range(controls.max_steps + 1):
-        second = squares @ point.p
-        variances = second - point.mean**2
-        variances = np.where(variances > noise * second, variances, 0.0) + reduced.ridge
-        direction, along = _solve_inexactly(reduced, point, variances)
-        reach = float(np.ptp(along))
-        decrement = math.sqrt(max(0.0, -float(direction @ point.gradient)))
-        controls.report(steps, decrement)
-        if not math.isfinite(reach):
-            break
-        if reach < CLOSE and steps < controls.max_steps:
-            outcome = _certify(problem, reduced, point, variances, steps, controls)
-            is_full = outcome.rank == reduced.targets.size  # then no combination is constant
-            if not is_full and outcome.error_bound > controls.tol and outcome.status.is_solution:
-                # Along a contradiction t runs off until rounding hides that it is one.
-                return _or_contradiction(problem, reduced, outcome)
-            if outcome.status is not Status.UNDECIDED:
-                return outcome
-            point = outcome.point
-            break
-        eta = _farkas(problem, reduced, point, direction, along)
-        if eta is not None:
-            return Outcome(Status.INFEASIBLE, point, steps, certificate=eta)
-        is_over = steps == controls.max_steps
-        if is_over or _is_stuck(reduced, point, reach):
-            break
-        ridge = (
-            float((reduced.ridge * point.t) @ direction),
-            float((reduced.ridge * direction) @ direction),
-        )
-        length = step_length(point.logits, along, reach, ridge)
-        t, logits = point.t + length * direction, point.logits + length * along
-        point = reduced.evaluate(t, logits=logits)
-    status = Status.MAX_STEPS if steps == controls.max_steps else Status.UNDECIDED
-    outcome = Outcome(status, point, steps, vanishing=point.p < 1e-6 * point.p.max())
-    return _or_contradiction(problem, reduced, outcome)
-
-
-def _first_point(problem, reduced):
-    """Return where to start: at the parameters that were given, if they are better than 0."""
-    origin = reduced.evaluate(np.zeros(reduced.targets.size))
-    if problem.start is None:
-        return origin
-    start = reduced.evaluate(problem.start * reduced.scale)
-    values = [x.value + 0.5 * float(reduced.ridge @ x.t**2) for x in (start, origin)]
-    return start if values[0] < values[1] else origin
+# ---------------------------------------------------------------- linear algebra
 
 
 def _solve_inexactly(reduced, point, variances):
@@ -373,80 +369,6 @@ def _solve_inexactly(reduced, point, variances):
         before, product = product, float(residual @ preconditioned)
         search = preconditioned + (product / before) * search
     return d, along + float(d @ (point.mean - reduced.targets))  # its mean was left out
-
-
-def _is_stuck(reduced, point, reach):
-    """Whether the constraints hold up to rounding, as for dense features."""
-    violation = np.abs(point.gradient)
-    if (violation > 1e-4 + reduced.blur).any():
-        return False
-    return is_converged_to_rounding(violation, reduced.rounding_of_gradient(point), reach)
-
-
-def _farkas(problem, reduced, point, direction, along):
-    """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
-    if reduced.ridge.any():
-        return None
-    for vector, values in ((direction, along), (point.t, point.logits - problem.base)):
-        if values.max() < 0.0:
-            eta = reduced.theta(-vector)
-            if is_proof(problem, eta):
-                return simplified(problem, eta)
-    return None
-
-
-def _or_contradiction(problem, reduced, outcome):
-    """Return INFEASIBLE if a combination is the same for every outcome and has another target."""
-    if reduced.ridge.any():
-        return outcome
-    for combination in reduced.combinations.T:
-        eta = reduced.theta(combination)
-        values, _ = heights(eta, problem.features, problem.targets)
-        eta = np.copysign(eta, eta * values[0])
-        if abs(values[0]) <= float(np.abs(eta) @ problem.blur):
-            continue  # targets that agree to their rounding contradict nothing
-        if is_proof(problem, eta):
-            eta = simplified(problem, eta)
-            return Outcome(Status.INFEASIBLE, outcome.point, outcome.steps, certificate=eta)
-    return outcome
-
-
-# ---------------------------------------------------------------- the proof
-
-
-def _certify(problem, reduced, origin, variances, steps, controls):
-    """Finish with the covariance at the origin, and bound the error."""
-    scale = np.sqrt(np.where(variances > 0.0, variances, 1.0))
-    curvature = reduced.curvature(origin, scale)
-    whitener, lever = curvature.whitener, curvature.lever
-    point, done, decrement = origin, 0, curvature.decrement(origin)
-    enough = 1e-4 * controls.tol
-    while steps + done < controls.max_steps and (done == 0 or decrement * lever > enough):
-        trial = reduced.evaluate(point.t - whitener.T @ (whitener @ point.gradient))
-        trial_decrement = curvature.decrement(trial)
-        if done > 0 and trial_decrement > 0.5 * decrement:
-            break
-        point, decrement, done = trial, trial_decrement, done + 1
-        controls.report(steps + done, decrement)
-    steps += done
-    drift = float(np.ptp(point.logits - origin.logits))
-    rounding, of_logits = reduced.rounding(curvature, point, drift)
-    of_logs = float(of_logits.max() + point.p @ of_logits)
-    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
-    # The constraints that were left out as dependent have to hold by themselves.
-    kept, rank = whitener.any(axis=0), len(whitener)
-    with np.errstate(invalid="ignore"):  # a size of inf proves nothing
-        slack = CAUTION * reduced.rounding_of_gradient(point) + size * np.sqrt(variances) * 2.0
-    is_met = kept | (np.abs(point.gradient) <= slack)
-    is_near = bound <= controls.tol or is_best_possible(decrement, rounding, lever, controls.tol)
-    is_proved = x <= LARGEST_CERTIFIED and is_near and is_met.all()
-    if is_proved and rank < scale.size:
-        # A covariance loses directions where probabilities run to 0, or features nearly agree.
-        is_proved = rank == reduced.rank and reduced.is_rank_exact
-    if not is_proved:
-        status = Status.MAX_STEPS if steps >= controls.max_steps else Status.UNDECIDED
-        return Outcome(status, point, steps)
-    return Outcome(Status.CONVERGED, point, steps, float(bound), float(size**2), rank=rank)
 
 
 def _pivoted(matrix, smallest):
