@@ -4,6 +4,7 @@ python tests/mutations.py 20000 7    that many mutations, from the seed 7
 """
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import torch
-from pyarrow import parquet
+from pyarrow import feather, parquet
 from safetensors.torch import save_file
 
 from infogeo import cli, pullback
@@ -58,6 +59,10 @@ COMMANDS = {
     "named.csv": [["compare", "named.csv", "named.csv", "--id", "file"]],
     "p.parquet": [["distance", "p.parquet", "q.npy"], ["compare", "p.parquet", "q.npy"]],
     "lists.parquet": [["distance", "lists.parquet:p", "--nearest", "1", "--id", "file"]],
+    "p.tsv": [["distance", "p.tsv", "q.npy"]],
+    "p.csv.gz": [["compare", "p.csv.gz", "q.npy"]],
+    "p.jsonl": [["compare", "p.jsonl", "named.csv", "--id", "file", "--common"]],
+    "p.feather": [["distance", "p.feather", "q.npy"]],
     "labels.npy": [["compare", "q.npy", "q.npy", "--labels", "labels.npy"]],
     "labels.csv": [["compare", "q.npy", "q.npy", "--labels", "labels.csv"]],
     "die.toml": [["maxent", "die.toml", "--json"]],
@@ -82,6 +87,13 @@ def write_files(folder):
     np.savez_compressed(folder / "packed.npz", a=q, b=p)
     rows = [",".join(map(repr, row)) for row in p.tolist()]
     (folder / "p.csv").write_text("\n".join(["a,b,c", *rows]) + "\n")
+    (folder / "p.csv.gz").write_bytes(gzip.compress((folder / "p.csv").read_bytes(), mtime=0))
+    (folder / "p.tsv").write_text((folder / "p.csv").read_text().replace(",", "\t"))
+    of_rows = zip(names, p.tolist(), strict=True)
+    lines = [{"file": name, **dict(zip("abc", row, strict=True))} for name, row in of_rows]
+    (folder / "p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    table = pa.table(dict(zip("abc", p.T, strict=True)))
+    feather.write_feather(table, folder / "p.feather", compression="lz4")
     named = [f'"{name}",{row}' for name, row in zip(names, rows, strict=True)]
     (folder / "named.csv").write_text("\n".join(["file,a,b,c", *named]) + "\n")
     columns = {"file": names, **dict(zip("abc", p.T, strict=True))}

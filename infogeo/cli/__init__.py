@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 for success, 1 for a no (a proof of `infogeo maxent`, a threshold of
-        `infogeo compare`), 2 for something the
-        user can put right, 130 after an interrupt.
+        `infogeo compare`), 2 for something the user can put right, 3 for too few data to decide
+        (`infogeo compare --tolerance`), 130 after an interrupt.
 
     Examples
     --------

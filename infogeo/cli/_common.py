@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import errno
 import os
 import sys
@@ -28,6 +29,25 @@ def folder_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the folder's name is empty")
     return Path(text)
+
+
+def add_columns(group: Any) -> None:
+    """Add the options that say which columns of a table hold what."""
+    group.add_argument("--id", metavar="COLUMN", help="the column that names the rows")
+    group.add_argument(
+        "--columns",
+        metavar="NAMES",
+        type=_names,
+        default=(),
+        help="the columns with the classes, with commas between them; * stands for any letters",
+    )
+    group.add_argument(
+        "--ignore", metavar="NAMES", type=_names, default=(), help="columns that are no classes"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in next(csv.reader([text]), []))
 
 
 def require(command: str, **extras: str) -> None:

@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
-import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from infogeo._system.progress import Progress, bar_for_people
+from infogeo._system.progress import bar_for_people
+from infogeo._system.version import __version__
 from infogeo.cli._common import (
     Commands,
     UsageError,
+    add_columns,
     folder_name,
-    replacing,
     require,
     say,
-    warnings_in_a_line,
     writable_folder,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-
+from infogeo.cli._comparison import predictions, statistics
+from infogeo.cli._comparison.words import Part, as_markdown, as_text
 
 _EXAMPLES = """\
-OLD and NEW are tables of predictions on the same inputs, row beside row: csv, npy, npz or parquet,
-as 'infogeo distance' takes them. Columns with names are compared by name.
+OLD and NEW are tables of predictions on the same inputs: csv, tsv, jsonl (also packed: .csv.gz),
+npy, npz, parquet, feather, or - for standard input. Columns are matched by name, and rows too with
+--id; else row stands beside row.
 
   infogeo compare old.csv new.csv
   infogeo compare old.npy new.npy --logits --labels labels.npy -o drift
+  infogeo compare old.csv new.csv --id file --ignore 'meta_*' --label-column truth
   infogeo compare old.csv new.csv --fail-above 0.5                  no prediction may move further
   infogeo compare old.csv new.csv --fail-above 0.5 --quantile 0.99  one in a hundred may
+  infogeo compare old.csv new.csv --tolerance 0.05                  the mean of all inputs to come
 
 Distances are in radians of the sphere of radius 2: 0 for equal predictions, pi for disjoint ones.
-Exit status: 0; 1 if the predictions moved further than --fail-above allows; 2 if a file is wrong.
+Rows are taken for independent draws; a tolerance is about the inputs that they were drawn from.
+Exit status: 0; 1 if a limit is passed (--fail-...) or the mean is above --tolerance; 2 if a file is
+wrong; 3 if there are not enough data to tell whether it is below.
 """
-
-_QUANTILES = (0.5, 0.9, 0.99, 1.0)
-_MOST_CHANGED = 10
 
 
 def add(commands: Commands) -> None:
@@ -57,41 +52,101 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("old", metavar="OLD", help="the predictions of the old version")
     parser.add_argument("new", metavar="NEW", help="those of the new one, on the same inputs")
-    parser.add_argument(
-        "--logits", action="store_true", help="the tables hold logits instead of probabilities"
-    )
-    parser.add_argument("--id", metavar="COLUMN", help="the column that names the rows")
-    parser.add_argument(
-        "--labels",
-        metavar="FILE",
-        help="the true classes: one column of class names or numbers (.csv, .npy)",
-    )
-    parser.add_argument(
+    _add_tables(parser.add_argument_group("what the tables hold"))
+    _add_gates(parser.add_argument_group("when it fails"))
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument(
         "-o",
         "--output",
         metavar="FOLDER",
         type=folder_name,
         help="also write summary.json, distances.csv and the figure drift.png",
     )
-    parser.add_argument(
+    form = shown.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print json, for programs")
+    form.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
+    parser.set_defaults(run=_run)
+
+
+def _add_tables(group: Any) -> None:
+    group.add_argument(
+        "--logits", action="store_true", help="the tables hold logits instead of probabilities"
+    )
+    group.add_argument(
+        "--normalize", action="store_true", help="divide each row by its sum: counts, percentages"
+    )
+    add_columns(group)
+    group.add_argument(
+        "--common",
+        action="store_true",
+        help="with --id, which matches rows: leave out those that only one table has",
+    )
+    labels = group.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="the true classes, names or numbers: a file with one column, or FILE:COLUMN, which "
+        "goes by --id where that is given",
+    )
+    labels.add_argument(
+        "--label-column", metavar="COLUMN", help="the column of OLD with the true classes"
+    )
+    group.add_argument(
+        "--format",
+        metavar="FORMAT",
+        default="csv",
+        help="what standard input holds: csv (default), tsv, jsonl, parquet, feather",
+    )
+
+
+def _add_gates(group: Any) -> None:
+    group.add_argument(
+        "--tolerance",
+        metavar="D",
+        type=_distance,
+        help="the mean distance that does not matter: 0 if it is below this with certainty, 1 if "
+        "it is above, 3 if the rows cannot tell",
+    )
+    group.add_argument(
+        "--level",
+        metavar="P",
+        type=_level,
+        default=0.95,
+        help="with which probability the interval holds that decides (default: 0.95)",
+    )
+    group.add_argument(
         "--fail-above", metavar="D", type=_distance, help="exit with status 1 above this distance"
     )
-    parser.add_argument(
+    group.add_argument(
         "--quantile",
         metavar="Q",
         type=_fraction,
         help="the share of the rows that has to stay within --fail-above (default: all)",
     )
-    parser.add_argument("--json", action="store_true", help="print json, for programs")
-    parser.set_defaults(run=_run)
+    group.add_argument(
+        "--fail-changed-above",
+        metavar="SHARE",
+        type=_share,
+        help="exit with status 1 if more of the decisions changed",
+    )
+    group.add_argument(
+        "--fail-p-below",
+        metavar="P",
+        type=_level,
+        help="exit with status 1 if the p-value is smaller: that of equal accuracies (McNemar's "
+        "exact test), which needs labels",
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _distance(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if 0.0 <= number < math.pi:
+    if 0.0 <= (number := _number(text)) < math.pi:
         return number
     raise argparse.ArgumentTypeError(
         f"{text!r} is no limit: a distance from 0 to below pi, the largest there is"
@@ -99,254 +154,153 @@ def _distance(text: str) -> float:
 
 
 def _fraction(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if 0.0 < number <= 1.0:
+    if 0.0 < (number := _number(text)) <= 1.0:
         return number
     raise argparse.ArgumentTypeError(f"{text!r} is not a share: a number above 0 and up to 1")
 
 
+def _share(text: str) -> float:
+    if 0.0 <= (number := _number(text)) < 1.0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a share: a number from 0 to below 1")
+
+
+def _level(text: str) -> float:
+    if 0.0 < (number := _number(text)) < 1.0:
+        return number
+    raise argparse.ArgumentTypeError(f"{text!r} is no probability between 0 and 1")
+
+
 def _run(options: argparse.Namespace) -> int:
-    if options.quantile is not None and options.fail_above is None:
-        raise UsageError("infogeo compare: --quantile needs --fail-above: alone nothing can fail")
+    _check(options)
     if options.output is not None:
         require("infogeo compare -o", matplotlib="plot")
     try:
         with bar_for_people() as progress:
-            rows = _measure(options, progress)
-        summary = _summary(rows, options)
+            rows = predictions.measure(options, progress)
+        summary = _head(options) | predictions.summary(rows)
+        gates = _gates(rows, summary, options)
         if options.output is not None:
             with writable_folder(options.output) as folder:
-                _write(folder, rows, summary)
+                predictions.write(folder, rows, summary)
     except UsageError as error:
         said = str(error).removeprefix("infogeo: ")
         raise UsageError(f"infogeo compare: {said}") from None
-    say(json.dumps(summary, indent=2) if options.json else _in_words(summary, options.output))
-    return 1 if summary.get("passed") is False else 0
+    parts = [*predictions.words(summary)]
+    if options.output is not None:
+        parts.append(f"written to {options.output}: summary.json, distances.csv, drift.png")
+    _say(options, summary, [*parts, *gates])
+    return _status(summary)
 
 
-# ---------------------------------------------------------------- measuring
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that do nothing, or contradict each other."""
+    has_labels = options.labels is not None or options.label_column is not None
+    for is_wrong, words in (
+        (
+            options.quantile is not None and options.fail_above is None,
+            "--quantile needs --fail-above: alone nothing can fail",
+        ),
+        (
+            options.fail_p_below is not None and not has_labels,
+            "--fail-p-below needs labels: it is about equal accuracies",
+        ),
+        (options.common and options.id is None, "--common needs --id: rows go by their names"),
+        (
+            options.logits and options.normalize,
+            "--normalize is for counts and percentages: logits need no sum",
+        ),
+        (options.old == options.new == "-", "standard input is one table: give a file, too"),
+    ):
+        if is_wrong:
+            raise UsageError(f"infogeo compare: {words}")
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """What is kept of every row: its name, its distance, its decisions, its label."""
-
-    ids: list[str]
-    distances: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
-    labels: np.ndarray | None
-    classes: list[str]
+def _head(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what says how figures came about."""
+    files = {"old": options.old, "new": options.new}
+    if options.labels is not None:
+        files["labels"] = options.labels
+    return {"version": __version__, "files": files, "unit": "radians"}
 
 
-def _measure(options: argparse.Namespace, progress: Progress) -> _Rows:
+def _gates(
+    rows: predictions.Rows, summary: dict[str, Any], options: argparse.Namespace
+) -> list[Part]:
+    """Add what the limits decide to the summary, and return it in words."""
     import numpy as np
 
-    from infogeo import logits, simplex
-    from infogeo.cli._tables import (
-        Table,
-        checked,
-        paired_blocks,
-        warn_of_probabilities,
-    )
-
-    space = logits if options.logits else simplex
-    a, b = Table(options.old, options.id), Table(options.new, options.id)
-    if options.logits:
-        with warnings_in_a_line("infogeo compare"):
-            warn_of_probabilities(a, b)
-    ids: list[str] = []
-    columns: tuple[list[np.ndarray], ...] = ([], [], [])
-    for x, y in paired_blocks(a, b):
-        progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
-        pair = checked(a, x, space), checked(b, y, space, a)
-        ids += x.ids
-        distances = space.fisher_rao_distance(*pair, check=False)
-        decisions = (block.values.argmax(axis=-1) for block in (x, y))
-        for column, part in zip(columns, (distances, *decisions), strict=True):
-            column.append(part)
-    classes = a.columns or [str(i) for i in range(a.num_columns)]
-    labels = None if options.labels is None else _read_labels(options.labels, classes, len(ids))
-    distances, old, new = map(np.concatenate, columns)
-    return _Rows(ids, distances, old, new, labels, classes)
-
-
-def _read_labels(path: str, classes: list[str], num_rows: int) -> np.ndarray:
-    """Return the number of the true class of every row."""
-    import numpy as np
-
-    from infogeo.cli._tables import read_column
-
-    names = read_column(path)
-    if len(names) == num_rows + 1 and names[0] not in classes:
-        del names[0]  # the column's title
-    if len(names) != num_rows:
-        raise UsageError(f"{path} has {len(names)} labels for {num_rows} rows")
-    numbers = {name: number for number, name in enumerate(classes)}
-    if not any(name in numbers for name in names):
-        numbers = {str(number): number for number in range(len(classes))}
-    for row, name in enumerate(names):
-        if name not in numbers:
-            raise UsageError(
-                f"{path}: the label of row {row} is {name!r}: the classes are "
-                f"{', '.join(classes[:8])}{', ...' if len(classes) > 8 else ''}"
-            )
-    return np.array([numbers[name] for name in names])
-
-
-# ---------------------------------------------------------------- summary
-
-
-def _summary(rows: _Rows, options: argparse.Namespace) -> dict[str, Any]:
-    import numpy as np
-
-    d = rows.distances
-    summary = {
-        "rows": len(d),
-        "mean_distance": float(d.mean()),
-        "quantiles": {f"{q:g}": float(np.quantile(d, q)) for q in _QUANTILES},
-        "changed_decisions": int((rows.old != rows.new).sum()),
-        "by_class": _by_class(rows),
-        "most_changed": _most_changed(rows),
-    }
-    if rows.labels is not None:
-        summary["old_accuracy"] = float((rows.old == rows.labels).mean())
-        summary["new_accuracy"] = float((rows.new == rows.labels).mean())
+    said: list[Part] = []
+    outcomes = []
     if options.fail_above is not None:
         quantile = 1.0 if options.quantile is None else options.quantile
-        reached = float(np.quantile(d, quantile, method="inverted_cdf"))
+        reached = float(np.quantile(rows.distances, quantile, method="inverted_cdf"))
         summary["threshold"] = {
             "quantile": quantile,
             "distance": reached,
             "fail_above": options.fail_above,
         }
-        summary["passed"] = reached <= options.fail_above
-    return summary
+        outcomes.append(reached <= options.fail_above)
+        share = "all rows" if quantile == 1.0 else f"{quantile:.4g} of the rows"
+        said.append(
+            f"{_word(outcomes[-1])}: {share} within {reached:.4g}, allowed {options.fail_above:.4g}"
+        )
+    if options.fail_changed_above is not None:
+        share, limit = summary["changed_share"], options.fail_changed_above
+        summary["changed_limit"] = limit
+        outcomes.append(share <= limit)
+        said.append(f"{_word(outcomes[-1])}: {share:.2%} of decisions changed, allowed {limit:.2%}")
+    if options.fail_p_below is not None:
+        p, limit = summary["p_value"], options.fail_p_below
+        summary["p_limit"] = limit
+        outcomes.append(p >= limit)
+        said.append(f"{_word(outcomes[-1])}: p = {p:.3g}, at least {limit:.3g} required")
+    if options.tolerance is not None:
+        found = statistics.verdict(
+            *statistics.mean_interval(rows.distances, options.level),
+            len(rows.ids),
+            tolerance=options.tolerance,
+            level=options.level,
+        )
+        summary["tolerance"] = found
+        said.append(_verdict_in_words(found))
+        if found["verdict"] != statistics.UNDECIDED:
+            outcomes.append(found["verdict"] == statistics.PASS)
+    if outcomes:
+        summary["passed"] = all(outcomes)
+    return said
 
 
-def _groups(rows: _Rows) -> np.ndarray:
-    """Return what rows are grouped by: the true class, else the old decision."""
-    return rows.old if rows.labels is None else rows.labels
+def _word(passed: bool) -> str:
+    return "passed" if passed else "FAILED"
 
 
-def _by_class(rows: _Rows) -> dict[str, dict[str, Any]]:
-    import numpy as np
-
-    groups = _groups(rows)
-    return {
-        rows.classes[number]: {
-            "rows": int(members.sum()),
-            "mean_distance": float(rows.distances[members].mean()),
-            "largest_distance": float(rows.distances[members].max()),
-            "changed_decisions": int((rows.old != rows.new)[members].sum()),
-        }
-        for number in np.unique(groups).tolist()
-        for members in [groups == number]
-    }
-
-
-def _most_changed(rows: _Rows) -> list[dict[str, Any]]:
-    import numpy as np
-
-    order = np.argsort(-rows.distances, kind="stable")[:_MOST_CHANGED].tolist()
-    return [
-        {
-            "row": rows.ids[i],
-            "distance": float(rows.distances[i]),
-            "old": rows.classes[rows.old[i]],
-            "new": rows.classes[rows.new[i]],
-        }
-        for i in order
-    ]
-
-
-def _in_words(summary: dict[str, Any], folder: Path | None) -> str:
-    changed, n = summary["changed_decisions"], summary["rows"]
-    quantiles = ", ".join(
-        f"{_QUANTILE_NAMES.get(q, f'{float(q):.0%}')} {d:.4g}"
-        for q, d in summary["quantiles"].items()
+def _verdict_in_words(found: dict[str, Any]) -> str:
+    words = (
+        f"{found['verdict'].upper()}: mean distance {found['estimate']:.4g}, from "
+        f"{found['lower']:.4g} to {found['upper']:.4g} at the level {found['level']:g}, tolerance "
+        f"{found['tolerance']:.4g}"
     )
-    lines = [
-        f"{n} rows: mean distance {summary['mean_distance']:.4g}; {quantiles}",
-        f"decisions changed: {changed} ({changed / n:.2%})",
-    ]
-    if "old_accuracy" in summary:
-        old, new = summary["old_accuracy"], summary["new_accuracy"]
-        lines.append(f"accuracy: {old:.2%} before, {new:.2%} after")
-    lines += ["", *_table(summary["by_class"].items(), "class")]
-    most = [(str(entry["row"]), entry) for entry in summary["most_changed"]]
-    lines += ["", "moved most:", *_table(most, "row")]
-    if folder is not None:
-        lines += ["", f"written to {folder}: summary.json, distances.csv, drift.png"]
-    if "passed" in summary:
-        limit = summary["threshold"]
-        word = "passed" if summary["passed"] else "FAILED"
-        share = "all rows" if limit["quantile"] == 1.0 else f"{limit['quantile']:.4g} of the rows"
-        lines += [
-            "",
-            f"{word}: {share} within {limit['distance']:.4g}, allowed {limit['fail_above']:.4g}",
-        ]
-    return "\n".join(lines)
+    if found["verdict"] != statistics.UNDECIDED:
+        return words
+    rows = found["rows_that_would_decide"]
+    return f"{words}: " + (
+        "the mean is too near to it for any number of rows"
+        if rows is None
+        else f"about {rows} rows would decide"
+    )
 
 
-_QUANTILE_NAMES = {"0.5": "median", "1": "largest"}
+def _say(options: argparse.Namespace, summary: dict[str, Any], parts: list[Part]) -> None:
+    if options.json:
+        say(json.dumps(summary, indent=2))
+    elif options.markdown:
+        say(as_markdown(f"infogeo compare {options.old} {options.new}", parts))
+    else:
+        say(as_text(parts))
 
 
-def _table(entries: Iterable[tuple[str, dict[str, Any]]], title: str) -> list[str]:
-    """Write rows of numbers below the names of their columns."""
-    entries = list(entries)
-    columns = [key for key in entries[0][1] if key != title]
-    cells = [[title, *(column.replace("_", " ") for column in columns)]]
-    for name, fields in entries:
-        values = [fields[column] for column in columns]
-        texts = [name, *(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)]
-        # Terminals obey some characters.
-        cells.append([text if text.isprintable() else repr(text) for text in texts])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    ]
-
-
-# ---------------------------------------------------------------- files
-
-
-def _write(folder: Path, rows: _Rows, summary: dict[str, Any]) -> None:
-    with replacing(folder / "distances.csv") as partial:
-        _write_distances(partial, rows)
-    with replacing(folder / "drift.png") as partial:
-        _write_figure(partial, rows)
-    with replacing(folder / "summary.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-
-
-def _write_distances(path: Path, rows: _Rows) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", "distance", "old", "new"])
-        old, new = ([rows.classes[i] for i in chosen.tolist()] for chosen in (rows.old, rows.new))
-        writer.writerows(zip(rows.ids, rows.distances.tolist(), old, new, strict=True))
-
-
-def _write_figure(path: Path, rows: _Rows) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")  # a command draws into a file, wherever it runs
-    from matplotlib import pyplot as plt
-
-    from infogeo import plot
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.0, 4.2), layout="constrained")
-    plot.distances(rows.distances, ax=left)
-    groups = "old decision" if rows.labels is None else "true class"
-    names = [rows.classes[i] for i in _groups(rows).tolist()]
-    plot.distances_by_class(rows.distances, names, ax=right)
-    right.set_xlabel(groups)
-    with warnings.catch_warnings():  # about letters that the font lacks
-        warnings.simplefilter("ignore", UserWarning)
-        figure.savefig(path, dpi=150, format="png")
-    plt.close(figure)
+def _status(summary: dict[str, Any]) -> int:
+    if summary.get("passed") is False:
+        return 1
+    return 3 if summary.get("tolerance", {}).get("verdict") == statistics.UNDECIDED else 0

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from infogeo._system.progress import Progress, bar_for_people
-from infogeo.cli._common import Commands, UsageError, replacing, warnings_in_a_line
+from infogeo.cli._common import Commands, UsageError, add_columns, replacing, warnings_in_a_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 _EXAMPLES = """\
-Tables have one row for each prediction and one column for each class: csv (with names or without),
-npy, npz (FILE.npz:NAME if it holds several arrays), parquet (FILE.parquet:COLUMN for a column with
-the whole prediction in each row, as a list). Columns with names are compared by name. Row by row,
-files may be larger than memory.
+Tables have one row for each prediction and one column for each class: csv, tsv (with names or
+without), jsonl, these also packed (.csv.gz), npy, npz (FILE.npz:NAME if it holds several arrays),
+parquet, feather (FILE.parquet:COLUMN for a column with the whole prediction in each row, as a
+list), or - for csv from standard input. Columns with names are compared by name. Row by row, files
+may be larger than memory.
 
   infogeo distance old.csv new.csv                      a distance for each row
   infogeo distance old.npy new.npy --logits -o d.npy    of logits, into an array
@@ -56,7 +57,7 @@ def add(commands: Commands) -> None:
     which.add_argument(
         "--nearest", metavar="K", type=_positive, help="the K nearest rows of B for each row of A"
     )
-    parser.add_argument("--id", metavar="COLUMN", help="the column that names the rows")
+    add_columns(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="a .csv or .npy file instead of stdout"
     )
@@ -79,8 +80,13 @@ def _run(options: argparse.Namespace) -> int:
     from infogeo.cli import _tables
 
     try:
-        a = _tables.Table(options.a, options.id)
-        b = None if options.b is None else _tables.Table(options.b, options.id)
+        a, b = (
+            None
+            if path is None
+            else _tables.Table(path, options.id, columns=options.columns, ignored=options.ignore)
+            for path in (options.a, options.b)
+        )
+        assert a is not None
         if options.logits:
             with warnings_in_a_line("infogeo distance"):
                 _tables.warn_of_probabilities(a, *filter(None, [b]))
@@ -136,7 +142,7 @@ def _row_by_row(a: Table, b: Table, space: ModuleType, progress: Progress) -> It
     from infogeo.cli._tables import checked, paired_blocks
 
     for x, y in paired_blocks(a, b):
-        progress("distances", x.first / a.num_rows if a.num_rows else 0.0)
+        progress("distances", x.rows[0] / a.num_rows if a.num_rows else 0.0)
         pair = checked(a, x, space), checked(b, y, space, a)
         yield x.ids, space.fisher_rao_distance(*pair, check=False)
 

@@ -1,11 +1,12 @@
-"""Data frames of pandas and polars: one class to each column, compared by name.
+"""Data frames of pandas and polars: one class to each column, compared by name; columns of labels.
 
 Neither library is imported here: a frame of one of them comes with its library.
 """
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,25 @@ import numpy as np
 from infogeo import neighbors, simplex
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
-from infogeo._names import is_nameless, labels_of, listed, matched, same_names
+from infogeo._names import (
+    is_missing,
+    is_nameless,
+    labels_of,
+    listed,
+    matched,
+    numbers,
+    same_names,
+)
 
-__all__ = ["apply", "has_names", "is_frame", "pairwise_distance", "reduce"]
+__all__ = [
+    "apply",
+    "counts",
+    "has_names",
+    "is_frame",
+    "matched_counts",
+    "pairwise_distance",
+    "reduce",
+]
 
 
 def is_frame(value: object) -> bool:
@@ -230,6 +247,105 @@ def pairwise_distance(
     return type(a)({str(j): result[:, j] for j in range(len(other))})
 
 
+def counts(frame: Any, column: Hashable) -> Any:
+    """Count how often each class stands in a column of labels.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame, polars.DataFrame or pyarrow.Table
+        One row for each observation.
+    column : name
+        The column with the labels: text, whole numbers, yes and no, categories. Categories that
+        pandas, arrow or an Enum of polars know of and that no row has are counted, with 0.
+
+    Returns
+    -------
+    pandas.Series, polars.DataFrame or pyarrow.Table
+        A series whose index has the classes; of polars and arrow, whose columns of numbers have no
+        names, one row with a column for each class. Classes are in the order of the categories,
+        else sorted.
+
+    Raises
+    ------
+    TypeError
+        Something that is no data frame; labels that are lists or other things with parts.
+    ValueError
+        No such column, or two; rows without a label.
+
+    See Also
+    --------
+    matched_counts : The counts of several samples, with 0 for classes that one of them lacks.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> counts(pd.DataFrame({"animal": ["dog", "cat", "dog"]}), "animal")
+    cat    1
+    dog    2
+    Name: animal, dtype: int64
+    """
+    if not is_frame(frame) and not _is_table(frame):
+        raise TypeError(
+            "frame must be a data frame of pandas or polars or a table of arrow: got "
+            f"{type(frame).__name__}. Counts of a list are collections.Counter(labels)."
+        )
+    names = list(frame.column_names if _is_table(frame) else frame.columns)
+    if names.count(column) != 1:
+        rule = "name one column of labels"
+        seen = f"of {column!r} there are {names.count(column)} among {listed(names)}"
+        raise bad_value("column", rule, seen)
+    found = _counted(frame, column)
+    missing = sum(count for label, count in found if is_missing(label))
+    if missing:
+        raise bad_value(
+            "frame",
+            "have a label in each row",
+            f"{missing} rows of {column!r} have none",
+            "Leave these rows out (dropna, drop_nulls), or give them a class of their own "
+            "(fillna or fill_null with 'unknown').",
+        )
+    if any(isinstance(label, list | dict) for label, _ in found):
+        raise TypeError(f"column must hold labels: entries of {column!r} have parts.")
+    known = dict.fromkeys(_categories(frame, column) or _sorted(label for label, _ in found), 0)
+    return _of_counts(frame, column, known | dict(found))
+
+
+def matched_counts(*samples: Any) -> tuple[list[Any], np.ndarray]:
+    """Return the counts of several samples by the names of their classes, 0 for classes not seen.
+
+    Parameters
+    ----------
+    *samples : dict, collections.Counter, pandas.Series, or a data frame with one row
+        From classes to counts: what `counts` returns, ``value_counts`` of pandas, a Counter.
+
+    Returns
+    -------
+    classes : list of c names
+        Those of the first sample in its order, then what the others have besides.
+    counts : array, shape (len(samples), c)
+        One row for each sample. ``interval(*counts)`` of `infogeo.inference` takes two of them.
+
+    Raises
+    ------
+    TypeError
+        Something without names, such as a list; counts that are no numbers.
+    ValueError
+        No samples; classes without a name, or twice in a sample; counts that are missing; frames
+        with several rows.
+
+    Examples
+    --------
+    >>> from collections import Counter
+    >>> matched_counts(Counter(["dog", "cat", "dog"]), {"eel": 4, "dog": 1})
+    (['dog', 'cat', 'eel'], array([[2, 1, 0], [1, 0, 4]]))
+    """
+    if not samples:
+        raise bad_value("samples", "be at least one", "there are none")
+    given = [_counts_by_class(f"sample {i}", x) for i, x in enumerate(samples, start=1)]
+    classes = list(dict.fromkeys(itertools.chain.from_iterable(given)))
+    return classes, np.array([[sample.get(name, 0) for name in classes] for sample in given])
+
+
 def _types(name: str, *libraries: str) -> list[type]:
     """Return the classes of that name of the libraries that are loaded."""
     loaded = (sys.modules.get(library) for library in libraries)
@@ -330,6 +446,87 @@ def _frame(first: Any, values: np.ndarray) -> Any:
     if _is_pandas(first):
         return type(first)(values, index=first.index, columns=first.columns)
     return type(first)(dict(zip(first.columns, values.T, strict=True)))
+
+
+# ---------------------------------------------------------------- counts
+
+
+def _is_table(value: object) -> bool:
+    return any(isinstance(value, kind) for kind in _types("Table", "pyarrow"))
+
+
+def _counted(frame: Any, column: Any) -> list[tuple[Any, int]]:
+    """Return the labels of a column, missing ones too, and how often each stands in it."""
+    try:
+        if _is_pandas(frame):
+            return list(frame[column].value_counts(sort=False, dropna=False).items())
+        if _is_table(frame):
+            found = frame.column(column).value_counts().to_pylist()
+            return [(pair["values"], pair["counts"]) for pair in found]
+        return list(frame.get_column(column).value_counts().iter_rows())
+    except TypeError:  # lists cannot be counted
+        raise TypeError(f"column must hold labels: entries of {column!r} have parts.") from None
+
+
+def _categories(frame: Any, column: Any) -> list[Any] | None:
+    """Return the classes that a column knows of, in their order; None if it knows none."""
+    if _is_table(frame):
+        chunks = frame.column(column).unify_dictionaries().chunks
+        return (
+            chunks[0].dictionary.to_pylist()
+            if chunks and hasattr(chunks[0], "dictionary")
+            else None
+        )
+    dtype = frame[column].dtype
+    is_open = str(dtype).startswith("Categorical") and not _is_pandas(frame)
+    names = None if is_open else getattr(dtype, "categories", None)
+    return None if names is None else list(names)
+
+
+def _sorted(labels: Iterable[Any]) -> list[Any]:
+    labels = list(labels)
+    try:
+        return sorted(labels)
+    except TypeError:  # of several kinds
+        return sorted(labels, key=lambda label: (type(label).__name__, str(label)))
+
+
+def _of_counts(frame: Any, column: Any, found: dict[Any, int]) -> Any:
+    if _is_pandas(frame):
+        classes = type(frame.columns)(list(found))
+        return type(frame[column])(list(found.values()), index=classes, name=column, dtype="int64")
+    row = {str(label): [count] for label, count in found.items()}
+    return type(frame).from_pydict(row) if _is_table(frame) else type(frame)(row)
+
+
+def _counts_by_class(name: str, sample: Any) -> dict[Any, Any]:
+    """Return the counts of a sample by class."""
+    if isinstance(sample, Mapping):
+        classes, values = list(sample), np.asarray(list(sample.values()))
+    else:
+        labels = None if is_nameless(sample) else labels_of(sample)
+        if labels is None:
+            raise TypeError(
+                f"{name} must say which class each count is of: got {type(sample).__name__}. "
+                "Pass a dict from classes to counts, or a series."
+            )
+        classes, values = list(labels[-1]), np.asarray(numbers(name, sample))
+        if values.ndim == 2 and len(values) != 1:
+            seen = f"it has {len(values)} rows"
+            raise bad_value(name, "be the counts of one sample", seen, "Pass each as a series.")
+        values = values.ravel()
+    if values.size and values.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold counts: got {values.dtype}. Count labels with Counter.")
+    if any(map(is_missing, classes)):
+        advice = "Count without missing labels (dropna=True), or give them a name."
+        raise bad_value(name, "have a name for each class", "that of one is missing", advice)
+    repeated = [label for label, count in Counter(classes).items() if count > 1]
+    if repeated:
+        raise bad_value(name, "have each class once", f"{listed(repeated)} repeats")
+    if np.isnan(values.astype(float)).any():
+        advice = "A class that was not seen has the count 0 (fillna(0))."
+        raise bad_value(name, "have a count for each class", "one is missing", advice)
+    return dict(zip(classes, values.tolist(), strict=True))
 
 
 finish(globals())

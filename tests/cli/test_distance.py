@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from infogeo import cli, logits, neighbors, simplex
 from infogeo.cli import _tables
+from infogeo.cli._tables import _table
 
 ROUNDING = 16 * np.finfo(float).eps  # of distances: the order of a sum is that of its batch
 
@@ -63,7 +64,7 @@ def lists(files):
 @pytest.mark.parametrize("rows_at_once", [1, 3, 100])
 @pytest.mark.parametrize("kind", ["list", "large", "fixed"])
 def test_parquet_columns_of_lists(lists, kind, rows_at_once, capsys, monkeypatch):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 4 * rows_at_once)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 4 * rows_at_once)
     expected = simplex.fisher_rao_distance(*lists)
     _, rows = distances(capsys, "a.npy", f"{kind}.parquet")
     np.testing.assert_allclose([float(row[1]) for row in rows], expected, rtol=ROUNDING)
@@ -150,7 +151,7 @@ def test_parquet_columns_that_are_no_predictions(files, columns, name, words, co
     ],
 )
 def test_row_by_row_from_every_format_in_blocks(files, a, b, rows_at_once, capsys, monkeypatch):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 4 * rows_at_once)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 4 * rows_at_once)
     header, rows = distances(capsys, a, b)
     assert header == "row,distance"
     expected = simplex.fisher_rao_distance(*files)
@@ -207,7 +208,7 @@ def test_pairwise(files, b, capsys):
 
 @pytest.mark.parametrize("b", [[], ["b.csv"]])
 def test_nearest(files, b, capsys, monkeypatch):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 8)
     header, rows = distances(capsys, "a.csv", *b, "--nearest", "2")
     assert header == "row,rank,nearest,distance"
     found = neighbors.nearest(files[0], files[1] if b else None, num_neighbors=2)
@@ -357,7 +358,7 @@ def test_pickles_stay_closed(files, capsys):
 
 
 def test_rows_are_counted_over_the_whole_file(files, capsys, monkeypatch):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 8)
     bad = files[0].copy()
     bad[5, 0] = np.nan
     np.save("bad.npy", bad)
@@ -373,7 +374,7 @@ def test_ids_have_to_agree(files, capsys):
 
 
 def test_nothing_half_written_is_left(files, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 8)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 8)
     bad = files[0].copy()
     bad[6] = -1.0
     np.save("bad.npy", bad)
@@ -432,7 +433,7 @@ def test_a_reader_may_stop_early(files):
 def test_the_cell_that_is_wrong_is_named(
     files, cell, flag, words, question, capsys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(_tables, "_NUMBERS_AT_ONCE", 12)
+    monkeypatch.setattr(_table, "NUMBERS_AT_ONCE", 12)
     frame = pd.read_csv("b.csv", index_col=0, dtype=str)
     frame.loc["im4", "y"] = cell
     frame.to_csv("x.csv")

@@ -1,8 +1,11 @@
 """Frames in, frames out: names decide, positions never do."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from infogeo import logits, neighbors, simplex
@@ -212,3 +215,133 @@ def test_a_series_that_may_name_rows_or_classes_is_refused(old):
     square = old.iloc[:3].set_axis(["cat", "dog", "eel"]).iloc[::-1]
     with pytest.raises(ValueError, match="and both have these"):
         frames.reduce(simplex.m_mean, square, weights=pd.Series({"cat": 1, "dog": 2, "eel": 3}))
+
+
+# ---------------------------------------------------------------- counts
+
+LABELS = ["dog", "cat", "dog", "eel", "dog"]
+
+
+def as_pandas(labels):
+    return pd.DataFrame({"x": range(len(labels)), "class": labels})
+
+
+LIBRARIES = {
+    "pandas": as_pandas,
+    "polars": lambda labels: pl.DataFrame({"class": labels}, strict=False),
+    "pyarrow": lambda labels: pa.table({"class": labels}),
+    "pandas with arrow": lambda labels: as_pandas(labels).astype({"class": "string[pyarrow]"}),
+    "pandas nullable": lambda labels: as_pandas(labels).astype({"class": "string[python]"}),
+    "pandas objects": lambda labels: as_pandas(labels).astype({"class": object}),
+}
+
+
+def by_class(found):
+    if isinstance(found, pd.Series):
+        return found.to_dict()
+    row = found.to_pylist()[0] if isinstance(found, pa.Table) else found.row(0, named=True)
+    return dict(row)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_labels_are_counted(library):
+    found = frames.counts(LIBRARIES[library](LABELS), "class")
+    assert list(by_class(found).items()) == [("cat", 1), ("dog", 3), ("eel", 1)]
+    classes, table = frames.matched_counts(found, Counter(["eel", "ant"]))
+    assert classes == ["cat", "dog", "eel", "ant"]
+    np.testing.assert_array_equal(table, [[1, 3, 1, 0], [0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_missing_labels_are_refused_with_their_number(library):
+    frame = LIBRARIES[library](["dog", None, "cat", None])
+    with pytest.raises(ValueError, match="frame must have a label in each row: 2 rows of 'class'"):
+        frames.counts(frame, "class")
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA, pd.NaT])
+def test_every_missing_value_of_pandas_is_one(missing):
+    frame = pd.DataFrame({"class": pd.Series(["dog", missing], dtype=object)})
+    with pytest.raises(ValueError, match="1 rows of 'class' have none"):
+        frames.counts(frame, "class")
+    with pytest.raises(ValueError, match="1 rows of 0 have none"):
+        frames.counts(pd.DataFrame({0: [1.0, np.nan]}), 0)
+    with pytest.raises(ValueError, match="1 rows of 'y' have none"):
+        frames.counts(pl.DataFrame({"y": [1.0, float("nan")]}), "y")
+
+
+def test_categories_that_no_row_has_count_0_in_their_order():
+    categories = ["eel", "dog", "cat", "ant"]
+    expected = [("eel", 1), ("dog", 3), ("cat", 1), ("ant", 0)]
+    frame = pd.DataFrame({"class": pd.Categorical(LABELS, categories)})
+    assert list(by_class(frames.counts(frame, "class")).items()) == expected
+    frame = pl.DataFrame({"class": pl.Series(LABELS, dtype=pl.Enum(categories))})
+    assert list(by_class(frames.counts(frame, "class")).items()) == expected
+    indices = pa.array([categories.index(label) for label in LABELS])
+    column = pa.DictionaryArray.from_arrays(indices, categories)
+    table = pa.Table.from_batches(
+        pa.record_batch({"class": column.slice(i, 1)}) for i in range(len(column))
+    )
+    assert list(by_class(frames.counts(table, "class")).items()) == expected
+    # Categories of polars are those that were met, anywhere: only what stands here counts.
+    pl.Series(["other"], dtype=pl.Categorical)
+    frame = pl.DataFrame({"class": pl.Series(LABELS, dtype=pl.Categorical)})
+    assert sorted(by_class(frames.counts(frame, "class"))) == ["cat", "dog", "eel"]
+
+
+def test_labels_of_other_kinds():
+    found = frames.counts(pd.DataFrame({"class": [10, 9, 10, 2]}), "class")
+    assert found.to_dict() == {2: 1, 9: 1, 10: 2}
+    assert list(found.index) == [2, 9, 10]  # as numbers
+    found = frames.counts(pd.DataFrame({"class": [True, False, True]}), "class")
+    assert found.to_dict() == {False: 1, True: 2}
+    found = frames.counts(pd.DataFrame({"class": [1, "b", "a", 1]}), "class")
+    assert list(found.items()) == [(1, 2), ("a", 1), ("b", 1)]
+    found = frames.counts(pd.DataFrame({"class": []}), "class")
+    assert found.to_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("frame", "column", "words"),
+    [
+        (LABELS, "class", "frame must be a data frame.*got list.*Counter"),
+        (as_pandas(LABELS), "clas", "column must name one column of labels: of 'clas' there are 0"),
+        (pd.DataFrame(np.eye(2), columns=["a", "a"]), "a", "of 'a' there are 2"),
+        (pd.DataFrame({"p": [[1], [2]]}), "p", "entries of 'p' have parts"),
+        (pl.DataFrame({"p": [[1], [2]]}), "p", "entries of 'p' have parts"),
+    ],
+)
+def test_what_cannot_be_counted(frame, column, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        frames.counts(frame, column)
+
+
+def test_counts_of_several_kinds_meet_by_name():
+    old = pd.Series(["a", "b", "a"]).value_counts()
+    classes, table = frames.matched_counts(
+        old, pd.DataFrame({"c": [7], "a": [1]}), {"b": 2.5}, pl.DataFrame({"a": [4]})
+    )
+    assert classes == ["a", "b", "c"]
+    np.testing.assert_array_equal(table, [[2, 1, 0], [1, 0, 7], [0, 2.5, 0], [4, 0, 0]])
+    assert frames.matched_counts({1: 2}, {1: 3})[1].dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        ((), "samples must be at least one"),
+        (([1, 2], [3, 4]), "sample 1 must say which class each count is of: got list"),
+        (({"a": 1}, np.ones(2)), "sample 2 must say which class"),
+        (({"a": 1}, pl.Series([1, 2])), "sample 2 must say which class"),
+        ((pd.Series({"a": 1.0, "b": np.nan}),), "sample 1 must have a count for each class"),
+        ((pd.Series(["a", None]).value_counts(dropna=False),), "have a name for each class"),
+        (({"a": 1, float("nan"): 2},), "have a name for each class"),
+        ((pd.Series([1, 2], index=["a", "a"]),), "have each class once: 'a' repeats"),
+        ((pd.DataFrame({"a": [1, 2]}),), "be the counts of one sample: it has 2 rows"),
+        ((pd.Series(["cat", "dog"]),), "must hold real numbers"),
+        (({"a": "cat"},), "must hold counts"),
+    ],
+)
+def test_samples_that_are_no_counts_by_name(samples, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        frames.matched_counts(*samples)

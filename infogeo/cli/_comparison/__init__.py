@@ -1,0 +1,1 @@
+"""What ``infogeo compare`` measures, decides and says."""
