@@ -3,9 +3,12 @@
 In the source an entry that many docstrings share is its first line alone, ``check : bool``, where
 the reader sees name, type and shape. What the entry says stands once in a table: in `SHARED` if
 several modules use it, else in the last line of the module, which calls `finish`. That call writes
-it into the docstrings, so that ``help()``, Sphinx and every other tool show the full text.
+it into the docstrings, so that ``help()``, Sphinx and every other tool show the full text. The
+front of a folder does so for its private files, too, and what it exports from these is its own:
+pickles and messages name the module from which it is imported.
 """
 
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +40,7 @@ SHARED = {
 
 
 def finish(module: dict[str, Any], entries: Mapping[str, str] | None = None) -> None:
-    """Write shared entries into the docstrings of a module, and let `dir` show its public names.
+    """Finish the docstrings of a module and of its private files; `dir` shows its public names.
 
     Parameters
     ----------
@@ -46,13 +49,17 @@ def finish(module: dict[str, Any], entries: Mapping[str, str] | None = None) -> 
     entries : mapping, optional
         What entries of this module say, by their first lines. It goes before `SHARED`.
     """
-    table = SHARED | dict(entries or {})
-    for value in list(module.values()):
-        if getattr(value, "__module__", None) == module["__name__"]:
+    table, home = SHARED | dict(entries or {}), module["__name__"]
+    for name, value in list(module.items()):
+        source = getattr(value, "__module__", None) or ""
+        is_inside = source.startswith(f"{home}._") and isinstance(value, type | types.FunctionType)
+        if source == home or is_inside:
             _write_out(value, table)
             if isinstance(value, type):
                 for member in vars(value).values():
                     _write_out(getattr(member, "__func__", member), table)  # of class methods
+        if is_inside and name in module.get("__all__", ()):
+            value.__module__ = home
     if "__all__" in module:
         module["__dir__"] = lambda: sorted(module["__all__"])
 

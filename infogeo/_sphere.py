@@ -4,46 +4,8 @@ Angles are those of the sphere of radius 2, twice those between unit vectors, so
 Fisher-Rao distances. A chord is |sqrt p - sqrt q|.
 """
 
-import math
-
-import numpy as np
-from array_api_compat import numpy as numpy_namespace
-
 from infogeo import _array
 from infogeo._array import Array, Namespace, bad_value
-
-
-def angle_of_chord(chord: Array, xp: Namespace) -> Array:
-    """Return 4 arcsin(chord / 2): the arc on the sphere of radius 2 over |sqrt p - sqrt q|."""
-    if xp is numpy_namespace:
-        return np.minimum(4.0 * np.arcsin(0.5 * chord), math.pi)
-    # Rounding may add one ulp to pi. Where it does the derivative is still that of the arc.
-    arc = 4.0 * xp.asin(0.5 * chord)
-    return arc + _array.detached(_array.clip(arc, xp, max=math.pi) - arc)
-
-
-def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
-    """Return (4 arcsin(chord / 2))^2, analytic in the squared chord, at 0 too.
-
-    From 16 arcsin^2(sqrt(x) / 2) = 8 sum x^n / (n^2 binomial(2n, n)) near 0, so that automatic
-    differentiation finds the gradient 0 and the Hessian 2 g there.
-    """
-    is_near = squared_chord < 0.01
-    x = xp.where(is_near, squared_chord, xp.zeros_like(squared_chord))
-    series = xp.zeros_like(x)
-    for n in range(8, 0, -1):
-        series = (series + 8.0 / (n * n * math.comb(2 * n, n))) * x
-    x = xp.where(is_near, xp.ones_like(squared_chord), squared_chord)
-    return _array.as_number(xp.where(is_near, series, 16.0 * xp.asin(0.5 * xp.sqrt(x)) ** 2))
-
-
-def far_squared_chord(num_outcomes: int) -> float:
-    """Return from where on a squared chord keeps its digits in 2 - 2 sum sqrt(p q).
-
-    The distance is at most ten times less exact than the sum. Longer sums are less exact
-    themselves, so that they may lose less.
-    """
-    return 0.1 if num_outcomes <= 100 else 0.2
 
 
 def sinc(angle: Array, xp: Namespace) -> Array:

@@ -1,6 +1,6 @@
 """Which changes of the code do its tests not notice?
 
-python tests/mutants.py infogeo/simplex.py tests/test_simplex.py --lines 100-200
+python tests/mutants.py infogeo/simplex/_distance.py tests/test_simplex.py --lines 100-200
 
 Changes one place of a file at a time: flips a sign, a comparison or a condition, moves a
 constant, drops a term, a factor, a statement or a call such as exp, abs or max. Runs the tests

@@ -16,6 +16,7 @@ from infogeo import (
     _names,
     logits,
     manifolds,
+    maxent,
     mean,
     multivariate_normal,
     neighbors,
@@ -118,6 +119,12 @@ ARGUMENTS = {
         "weights": _positive,
     },
     mean: {"points": _probabilities, "weights": _positive},
+    maxent: {
+        "p": _probabilities,
+        "frequencies": lambda rng: pd.Series(rng.dirichlet(np.full(3, 9.0)), index=CLASSES),
+        "training_frequencies": lambda rng: pd.Series([0.2, 0.3, 0.5], index=CLASSES),
+        "weights": _positive,
+    },
     neighbors: dict.fromkeys(("a", "b", "queries", "points"), _probabilities),
     certificates: {
         "logits": _logits,

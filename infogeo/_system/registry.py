@@ -25,7 +25,9 @@ def storable(kind: str) -> Callable[[Class], Class]:
 
     def register(cls: Class) -> Class:
         known = STORABLE.setdefault(kind, cls)
-        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        # The front of a folder makes the classes of its private files its own.
+        folders = {one.__module__.partition("._")[0] for one in (known, cls)}
+        if len(folders) > 1 or known.__qualname__ != cls.__qualname__:
             raise ValueError(f"{kind} is registered already, for {known!r}")
         STORABLE[kind] = cls  # the same class again where its module is reloaded
         return cls

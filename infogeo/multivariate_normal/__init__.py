@@ -89,4 +89,11 @@ DISTRIBUTIONS = {
 }
 
 
-finish(globals())
+finish(
+    globals(),
+    {
+        "check : bool": "Has no effect: the values of normals are verified when they are built.",
+        "rtol, max_steps : float, int": "As in `fisher_rao_distance`.",
+        "TypeError": "a is not a MultivariateNormal.",
+    },
+)

@@ -11,7 +11,6 @@ from array_api_compat import array_namespace
 
 from infogeo import _array
 from infogeo._array import UNIT_INTERVAL, Array, Namespace, bad_value
-from infogeo._docs import finish
 from infogeo._points import make
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -650,12 +649,3 @@ def _squared_distance_and_gradients(
         results.append((-2.0 * (inverse @ x[..., None])[..., 0]).reshape((*frame.batch, d)))
         results.append((-(inverse @ B @ transposed(inverse))).reshape((*frame.batch, d, d)))
     return results
-
-
-finish(
-    globals(),
-    {
-        "check : bool": "Has no effect: the values of normals are verified when they are built.",
-        "rtol, max_steps : float, int": "As in `fisher_rao_distance`.",
-    },
-)

@@ -4,7 +4,6 @@ import math
 
 from infogeo import _array, _divergence
 from infogeo._array import Array, Namespace, bad_value
-from infogeo._docs import finish
 from infogeo.multivariate_normal._point import (
     MultivariateNormal,
     factor_of,
@@ -294,11 +293,3 @@ def _excess_of_exp(y: Array, xp: Namespace) -> Array:
     is_small = xp.abs(y) < 1.0
     small = _divergence.expm1_minus(xp.where(is_small, y, xp.zeros_like(y)), xp)
     return xp.where(is_small, small, _array.expm1(y, xp) - y)
-
-
-finish(
-    globals(),
-    {
-        "check : bool": "Has no effect: the values of normals are verified when they are built.",
-    },
-)

@@ -4,7 +4,6 @@ from typing import Any
 
 from infogeo import _points
 from infogeo._array import UNIT_INTERVAL, Array
-from infogeo._docs import finish
 from infogeo._points import make
 from infogeo.multivariate_normal._metric import in_frame
 from infogeo.multivariate_normal._point import (
@@ -453,12 +452,3 @@ def m_mean(
     spread = cov + offset[..., :, None] * offset[..., None, :]
     cov = xp.sum(weights[..., None, None] * spread, axis=axis)
     return normal_of(xp.squeeze(center, axis=axis), cov, like, xp)
-
-
-finish(
-    globals(),
-    {
-        "check : bool": "Has no effect: the values of normals are verified when they are built.",
-        "TypeError": "a is not a MultivariateNormal.",
-    },
-)

@@ -4,6 +4,7 @@ import ast
 import collections
 import importlib
 import inspect
+import pickle
 import pkgutil
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ MODULES = sorted(
         if not info.name.endswith("__main__")
     ]
 )
+PACKAGE_FOLDERS = {path.parent for path in SOURCES} - {Path(infogeo.__file__).parent}
 SECTIONS = {"Parameters", "Other Parameters", "Attributes", "Raises"}
 
 
@@ -43,6 +45,19 @@ def in_source(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             yield ast.get_docstring(node)
+
+
+def covered(path):
+    """Return the files whose docstrings `finish` completes: those of a front, too, if private."""
+    inside = path.parent.rglob("*.py") if path.name == "__init__.py" else []
+    private = [p for p in inside if p.relative_to(path.parent).parts[0].startswith("_")]
+    return [path, *(p for p in private if p != path)]
+
+
+def front_of(path):
+    """Return the file that calls `finish` for the functions of a file."""
+    fronts = (folder / "__init__.py" for folder in path.parents if folder in PACKAGE_FOLDERS)
+    return next((front for front in fronts if path in covered(front)), path)
 
 
 def table(path):
@@ -77,7 +92,7 @@ def test_readers_see_what_every_entry_says(name):
 def test_an_entry_that_many_share_is_written_once():
     copies = collections.Counter()
     for path in SOURCES:
-        own = table(path)
+        own = table(path) | table(front_of(path))
         for docstring in in_source(path):
             for line, text in entries(docstring):
                 is_shared = line in SHARED and line not in own
@@ -88,7 +103,7 @@ def test_an_entry_that_many_share_is_written_once():
 def test_the_tables_hold_only_what_is_used():
     users = collections.defaultdict(set)
     for path in SOURCES:
-        docstrings = list(in_source(path))
+        docstrings = [text for part in covered(path) for text in in_source(part)]
         bare = collections.Counter(
             line for d in docstrings for line, text in entries(d) if not text
         )
@@ -147,6 +162,18 @@ def test_finish_writes_each_entry_once_and_as_deep_as_it_stands():
     assert list(entries(Point.made.__doc__)) == [("size : int", "One line,\nand another.")]
     assert list(entries(vars(Point)["norm"].__doc__)) == [("check : bool", said)]
     assert module["__dir__"]() == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "infogeo"])
+def test_what_a_front_exports_is_its_own(name):
+    """What is pickled is found again, and messages name it, however private files are cut."""
+    module = importlib.import_module(name)
+    for public in getattr(module, "__all__", ()):
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert not str(value.__module__).startswith(f"{name}._"), public
+            if str(value.__module__) == name and value.__qualname__ == public:
+                assert pickle.loads(pickle.dumps(value)) is value
 
 
 def summaries():
