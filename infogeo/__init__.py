@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "family",
     "fisher_rao_distance",
+    "inference",
     "interop",
     "lipschitz",
     "load",
@@ -38,6 +39,7 @@ __all__ = [
 if TYPE_CHECKING:
     from infogeo import (
         family,
+        inference,
         interop,
         lipschitz,
         logits,

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from infogeo._docs import finish
 
 if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to be imported
+    from infogeo.inference import Interval as Interval
+    from infogeo.inference import KSampleTest as KSampleTest
+    from infogeo.inference import Test as Test
     from infogeo.interop.torch import DistanceSummary as DistanceSummary
     from infogeo.lipschitz.certificates import Coverage as Coverage
     from infogeo.lipschitz.smoothing import Smoothed as Smoothed
@@ -48,6 +51,8 @@ _HOMES = {
     "DistanceSummary": "infogeo.interop.torch",
     "FrequencyEstimate": "infogeo.maxent",
     "FrequencyMatch": "infogeo.maxent",
+    "Interval": "infogeo.inference",
+    "KSampleTest": "infogeo.inference",
     "KernelWalk": "infogeo.pullback",
     "Kinks": "infogeo.pullback",
     "LeafPath": "infogeo.pullback",
@@ -62,6 +67,7 @@ _HOMES = {
     "Separation": "infogeo.maxent",
     "Smoothed": "infogeo.lipschitz.smoothing",
     "Spectrum": "infogeo.pullback",
+    "Test": "infogeo.inference",
     "TraceEstimate": "infogeo.pullback",
 }
 

@@ -23,7 +23,7 @@ LAYERS = (
     {"logits", "multivariate_normal"},
     {"manifolds"},
     {"mean", "neighbors", "testing"},
-    {"maxent"},
+    {"inference", "maxent"},
     {"family"},
     {"pullback"},
     {"lipschitz"},

@@ -19,6 +19,7 @@ import torch
 import infogeo
 from infogeo import (
     Status,
+    inference,
     manifolds,
     maxent,
     mean,
@@ -108,6 +109,9 @@ RESULTS = {
     "conditional": lambda: maxent.conditional(
         np.linspace(-1.0, 1.0, 30)[:, None], np.arange(30) % 3, penalty=0.1
     ),
+    "interval": lambda: inference.interval([[5, 1, 2], [3, 3, 3]], [4, 4, 4]),
+    "test": lambda: inference.goodness_of_fit([5, 1, 2], [0.5, 0.25, 0.25], num_draws=19),
+    "samples": lambda: inference.k_sample_test([[5, 1], [2, 3], [4, 4]], num_draws=19),
     "mean": lambda: mean.frechet_mean(POINTS, axis=1),
     "neighbors": lambda: neighbors.nearest(POINTS[0], num_neighbors=2),
     "spectrum": lambda: MODEL.spectrum(torch.rand(2, 5)),

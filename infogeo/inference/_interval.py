@@ -1,0 +1,580 @@
+r"""Confidence intervals for the Fisher-Rao distance of two estimated distributions.
+
+The plug-in distance of two samples is too large: two samples of one distribution are about
+sqrt((c - 1)(1/n + 1/m)) apart. The interval inverts the distribution of the squared chord
+:math:`T = 4 N \sum_i (\sqrt{\hat p_i} - \sqrt{\hat q_i})^2`, N = nm / (n + m), given how often the
+two samples together have seen each outcome: cells that are rarely seen then have the moments that
+they really have, where the chi-square law of large samples fails.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import betaincinv
+
+from infogeo._array import PROBABILITIES, Rule, bad_value, finite_number, gate, on_host
+from infogeo._system.registry import storable
+from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
+from infogeo.simplex import fisher_rao_distance
+
+_LARGEST_VARIANCE = (0.25 * math.pi) ** 2  # of angles between 0 and pi / 2
+_BLOCK = 100_000  # cells at a time: what is computed for each fits into the cache
+
+
+@storable("Interval")
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """An interval for the distance of two distributions that were estimated.
+
+    Parameters
+    ----------
+    estimate : array, shape (...)
+        Estimate of the distance that is too large as often as it is too small, in radians.
+    lower, upper : array, shape (...)
+        Ends of the interval, in radians; lower is 0 where the samples may be of one distribution.
+    distance : array, shape (...)
+        The plug-in distance of the observed shares, which is too large.
+    unseen : array, shape (...)
+        Estimate of the probability of what neither sample has seen, from what was seen once
+        (Good and Turing). The distance there is not observed: it is taken to be as that of rare
+        outcomes that were seen.
+    level : float
+        The probability with which an interval holds the distance.
+    """
+
+    estimate: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    distance: np.ndarray
+    unseen: np.ndarray
+    level: float
+
+    def __str__(self) -> str:
+        if self.estimate.ndim:
+            return f"Interval: a batch of shape {self.estimate.shape} at the level {self.level:g}"
+        return (
+            f"{self.estimate:.4g} rad, from {self.lower:.4g} to {self.upper:.4g} at the level "
+            f"{self.level:g} (plug-in distance {self.distance:.4g})"
+        )
+
+
+def interval(
+    counts_a: Any,
+    counts_b: Any,
+    *,
+    size_a: float | None = None,
+    size_b: float | None = None,
+    level: float = 0.95,
+) -> Interval:
+    r"""Estimate the distance of two sampled distributions, with a confidence interval.
+
+    Parameters
+    ----------
+    counts_a, counts_b : array, shape (..., c)
+        How often each outcome was seen in each sample, in whole numbers; leading axes broadcast.
+    size_a, size_b : float, optional
+        Where one is given, that argument holds probabilities in the place of counts: observed
+        shares of a sample of this size (of a weighted sample its effective size), or with
+        ``math.inf`` a distribution that is known. At most one of them can be known.
+    level : float
+        The probability with which the interval is to hold the distance.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        Counts that are negative, no whole numbers or all 0; sizes below 1; two known
+        distributions; a level outside (0, 1).
+
+    See Also
+    --------
+    infogeo.fisher_rao_distance : The distance of distributions that are known.
+
+    Notes
+    -----
+    Given the total of each outcome, its count in the first sample is binomial. Mean and variance
+    of T follow exactly for each outcome, and to second order with the sizes of the samples held
+    fixed; a scaled chi-square with these moments is inverted along pairs of distributions at
+    growing distance. The pairs keep the direction of the observed difference, where the
+    difference of rarely seen outcomes is brought to the size that those of often seen outcomes
+    let expect, so that how often an outcome was seen does not decide how different it is. Where
+    T is below its median for equal distributions, the upper end is that of the median. Where the
+    distance lies mostly in rare outcomes of one distribution alone (hundreds of outcomes and more
+    than about 1.5 rad), the upper end can be too low: the page on estimated distributions has the
+    table.
+
+    Examples
+    --------
+    The shares are .22 rad apart, and the samples may be of one distribution.
+
+    >>> from infogeo.inference import interval
+    >>> found = interval([53, 28, 12, 7], [46, 26, 17, 11])
+    >>> print(found)
+    0 rad, from 0 to 0.4057 at the level 0.95 (plug-in distance 0.2164)
+    """
+    x, n, y, m = _samples(counts_a, counts_b, size_a, size_b)
+    level = finite_number("level", level)
+    if not 0.0 < level < 1.0:
+        raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
+    batch = x.shape[:-1]
+    x, n, y, m = (v.reshape(-1, v.shape[-1]) for v in (x, n, y, m))
+    found = np.zeros((5, len(x)))
+    for part in _parts(*x.shape):
+        found[:, part] = _solved(x[part], n[part], y[part], m[part], level)
+    estimate, lower, upper, distance, unseen = found.reshape(5, *batch)
+    return Interval(estimate, lower, upper, distance, unseen, level)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _explain_counts(name: str, x: np.ndarray, coarseness: float) -> None:
+    wrong = ~(np.isfinite(x) & (x >= 0.0) & (x == np.round(x)))
+    if wrong.any():
+        raise bad_value(
+            name,
+            "hold counts: whole numbers that are not negative",
+            f"it has the entry {x[wrong][0]:.6g}",
+            f"Shares or weighted counts need their sample size: {name.replace('counts', 'size')}=.",
+            where=wrong.any(-1),
+        )
+    empty = x.sum(-1) == 0.0
+    if empty.any():
+        raise bad_value(name, "count something", "all counts are 0", where=empty)
+
+
+def _are_counts(x: Any, coarseness: float) -> bool:
+    return bool(
+        ((x >= 0.0) & (x < math.inf) & (x == x.round()) & (x.sum(-1) > 0.0)[..., None]).all()
+    )
+
+
+COUNTS = Rule("outcomes", _are_counts, _explain_counts)
+
+
+def _samples(
+    counts_a: Any, counts_b: Any, size_a: float | None, size_b: float | None
+) -> list[np.ndarray]:
+    """Return both counts, as float64 arrays of one shape, and their sums along the last axis."""
+    sizes = [_size("size_a", size_a), _size("size_b", size_b)]
+    if sizes == [math.inf, math.inf]:
+        raise bad_value(
+            "size_a and size_b",
+            "leave a distribution to estimate",
+            "both are inf",
+            "Use infogeo.fisher_rao_distance for distributions that are known.",
+        )
+    rules = [COUNTS if size is None else PROBABILITIES for size in sizes]
+    # Weak scalars aside, counts are of whole-number dtypes, in which no two libraries differ.
+    _, *given = gate(True, counts_a=(rules[0], counts_a), counts_b=(rules[1], counts_b))
+    arrays = np.broadcast_arrays(*(np.asarray(on_host(x), dtype=np.float64) for x in given))
+    found = []
+    for array, size in zip(arrays, sizes, strict=True):
+        total = array.sum(-1, keepdims=True)
+        share = array / total
+        n = total if size is None else np.full_like(total, size)
+        found += [share if size == math.inf else array if size is None else share * size, n]
+    return found
+
+
+def _size(name: str, size: float | None) -> float | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | float | np.number) or not size >= 1.0:
+        raise bad_value(name, "be a number of observations, at least 1", f"got {size!r}")
+    return float(size)
+
+
+def _parts(num_rows: int, num_outcomes: int) -> Iterator[slice]:
+    step = max(1, _BLOCK // (6 * num_outcomes))
+    return (slice(start, start + step) for start in range(0, num_rows, step))
+
+
+# ---------------------------------------------------------------- the solve
+
+
+def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: float) -> np.ndarray:
+    """Return estimate, lower and upper end, plug-in distance and unseen mass of each row."""
+    if x.shape[-1] == 1:
+        return np.zeros((5, len(x)))
+    if np.isinf(n).all():
+        x, n, y, m = y, m, x, n
+    pairs = (_OneSample if np.isinf(m).all() else _TwoSamples)(x, n, y, m)
+    rows, tail = np.arange(len(x)), 0.5 * (1.0 - level)
+    # Where T is below its median for equal distributions, that median decides the upper end.
+    largest = 8.0 * pairs.scale[:, 0]
+    least = _quantile(0.5, *pairs.moments(np.zeros(len(x)), rows), largest)
+    below, above = pairs.statistic - 0.5 * pairs.gaps[0], pairs.statistic + 0.5 * pairs.gaps[1]
+    values = [pairs.statistic, np.maximum(below, 0.0), np.maximum(above, least)]
+    probabilities = np.repeat([0.5, 1.0 - tail, tail], len(x))
+    row = np.tile(rows, 3)
+    place = _place(pairs, row, np.concatenate(values), probabilities, largest)
+    distances = fisher_rao_distance(*pairs.at(place, row), check=False)
+    distances = np.where(place == 0.0, 0.0, distances)  # not what rounding leaves
+    estimate, lower, upper = distances.reshape(3, -1)
+    upper = np.where(place[2 * len(x) :] == pairs.end, np.pi, upper)  # no distance is too large
+    informed = pairs.is_informed()
+    estimate, lower = np.where(informed, estimate, 0.0), np.where(informed, lower, 0.0)
+    upper = np.where(informed, upper, np.pi)
+    return np.stack([estimate, lower, upper, pairs.plug_in, pairs.unseen])
+
+
+def _place(
+    pairs: "_TwoSamples | _OneSample",
+    row: np.ndarray,
+    value: np.ndarray,
+    probability: Any,
+    largest: np.ndarray,
+) -> np.ndarray:
+    """Return where on the way the statistic is below its value with the probability."""
+
+    def excess(place: np.ndarray, part: np.ndarray) -> np.ndarray:
+        moments = pairs.moments(place, row[part])
+        return np.sqrt(value[part]) - np.sqrt(
+            _quantile(probability[part], *moments, largest[row[part]])
+        )
+
+    everything = np.arange(len(row))
+    low, high = np.zeros(len(row)), pairs.end[row]
+    at_low, at_high = excess(low, everything), excess(high, everything)
+    place = np.where((at_low > 0.0) & (at_high >= 0.0), high, low)
+    middle = 0.5 * high  # a little farther than the observed distance: most roots are before it
+    at_middle = excess(middle, everything)
+    is_before = at_middle < 0.0
+    low, at_low = np.where(is_before, low, middle), np.where(is_before, at_low, at_middle)
+    high, at_high = np.where(is_before, middle, high), np.where(is_before, at_middle, at_high)
+    part = np.flatnonzero((at_low > 0.0) & (at_high < 0.0))
+    place[part] = _root(
+        lambda place, which: excess(place, part[which]),
+        *(x[part] for x in (low, high, at_low, at_high)),
+    )
+    return place
+
+
+def _root(
+    function: Callable[..., np.ndarray],
+    low: np.ndarray,
+    high: np.ndarray,
+    at_low: np.ndarray,
+    at_high: np.ndarray,
+) -> np.ndarray:
+    """Return roots of functions that fall from a positive to a negative value.
+
+    They are found to 1e-4 of the standard error of the root of T, which is about 1.
+
+    The excess is nearly linear in the distance: secants come close in a few steps. The value at an
+    end that stays is halved, so that both ends move (the Illinois method).
+    """
+    guess = np.empty_like(low)
+    active, side = np.arange(len(low)), np.zeros(len(low))
+    for _ in range(60):
+        a, b, fa, fb = low[active], high[active], at_low[active], at_high[active]
+        guess[active] = middle = a + (b - a) * fa / (fa - fb)
+        value = function(middle, active)
+        is_low = value > 0.0
+        rises, falls = active[is_low], active[~is_low]
+        at_high[rises[side[rises] > 0.0]] *= 0.5
+        at_low[falls[side[falls] < 0.0]] *= 0.5
+        low[rises], at_low[rises], side[rises] = middle[is_low], value[is_low], 1.0
+        high[falls], at_high[falls], side[falls] = middle[~is_low], value[~is_low], -1.0
+        active = active[(abs(value) > 1e-4) & (high[active] - low[active] > 1e-6)]
+        if not active.size:
+            break
+    return guess
+
+
+def _quantile(
+    probability: Any, mean: np.ndarray, variance: np.ndarray, largest: np.ndarray
+) -> np.ndarray:
+    """Return the quantile of T: a multiple of a beta variable with these moments.
+
+    T is at most `largest`; far below it the law is that of a multiple of a chi-square variable.
+    """
+    share = np.minimum(mean / largest, 1.0 - 1e-9)
+    mean = share * largest
+    total = np.maximum(mean * (largest - mean) / variance - 1.0, 1e-3)
+    return largest * betaincinv(share * total, (1.0 - share) * total, probability)
+
+
+def _moments(
+    slope: Any, factor: np.ndarray, constant: np.ndarray, cells: Cells, excess: Any, of_totals: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of T, a sum of constants + slope x - factor g over the cells.
+
+    The sum of all x, known to exceed its mean so much, is held fixed: what T has of its Hermite
+    polynomials of order 1 and 2 is taken out.
+    """
+    variance, total = cells.variance, np.maximum(cells.variance.sum(-1), 1e-12)
+    first = (slope * variance - factor * cells.g_x).sum(-1) / np.sqrt(total)
+    second = slope * cells.third - factor * (cells.g_xx - cells.g * variance)
+    second = second.sum(-1) / total
+    own = slope**2 * variance + factor**2 * (cells.g_g - cells.g**2)
+    own = (own - 2.0 * slope * factor * cells.g_x).sum(-1)
+    # A sum so far off its mean is far from where the pairs are those of the samples.
+    z = np.clip(excess / np.sqrt(total), -4.0, 4.0)
+    mean = constant - (factor * cells.g).sum(-1) + first * z + 0.5 * second * (z**2 - 1.0)
+    variance = own - first**2 - 0.5 * second**2 + of_totals
+    floor = 1e-12 * (1.0 + abs(constant))
+    return np.maximum(mean, floor), np.maximum(variance, floor)
+
+
+class _TwoSamples:
+    """Pairs of distributions at growing distance with the observed totals, and T between samples.
+
+    A cell's angle is asin(sqrt(share)), the share being that of the first sample in its total. All
+    angles leave that of equal distributions in proportion, as far as 0 and pi / 2, and are moved
+    together so that the shares add up to the sizes of the samples.
+    """
+
+    def __init__(self, x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray) -> None:
+        self.n, self.m, self.totals = n, m, x + y
+        self.scale = 1.0 / (1.0 / n + 1.0 / m)
+        self.plug_in, self.statistic = _observed(x / n, y / m, self.scale)
+        self.gaps = 8.0 * self.scale[:, 0] / np.sqrt(n * m)[:, 0] * _gaps(x, y)
+        self.end = np.ones(len(x))
+        is_seen = self.totals > 0.0
+        once = (self.totals == 1.0).sum(-1) * (~is_seen).any(-1)
+        self.unseen = np.minimum(once / (n + m)[:, 0], 0.9)
+        unseen, num_unseen = self.unseen[:, None], (~is_seen).sum(-1, keepdims=True)
+        spread = unseen * (n + m) / np.maximum(num_unseen, 1)
+        self.mass = np.where(is_seen, self.totals * (1.0 - unseen), spread)
+        size = 2.0 * self.mass / (n + m)
+        even = 2.0 / (n + m)  # what half an observation is to both
+        angle = _angles(x / n, y / m, even, self.scale, is_seen, size, self.statistic)
+        self.equal = np.arcsin(np.sqrt(n / (n + m)))
+        self.way = np.arctan2(np.sqrt(n) * np.cos(angle), np.sqrt(m) * np.sin(angle)) - self.equal
+        largest = abs(self.way).max(-1, keepdims=True)
+        alternating = np.where(np.arange(x.shape[-1]) % 2, 0.1, -0.1)
+        self.way = np.where(largest > 1e-9, self.way, alternating)
+        # Angles are about a quarter of the distance: the middle of the way is two standard errors
+        # farther than the observed distance.
+        square = (self.mass * self.way**2).sum(-1, keepdims=True) / (n + m)
+        far = (np.sqrt(self.statistic) + 2.0)[:, None] / np.sqrt(self.scale)
+        self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-12)))
+
+    def is_informed(self) -> np.ndarray:
+        """Whether T can differ between samples with these totals."""
+        return ((self.totals > 0.0).sum(-1) > 1) & (self.totals > 1.0).any(-1)
+
+    def shares(self, place: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Return the share of the first sample in each cell, at places from 0 to 1."""
+        way = np.tan(np.minimum(place, 1.0 - 1e-6) * (0.5 * np.pi))[:, None] * self.way[row]
+        equal, mass, n = self.equal[row], self.mass[row], self.n[row]
+        high = 0.5 * np.pi + abs(way).max(-1, keepdims=True)
+        low = -high
+        move = np.zeros_like(low)
+        for _ in range(60):
+            angle = np.clip(equal + way + move, 0.0, 0.5 * np.pi)
+            share = np.sin(angle) ** 2
+            excess = (mass * share).sum(-1, keepdims=True) - n
+            if (abs(excess) < 1e-7 * n).all():
+                break
+            low, high = np.where(excess < 0.0, move, low), np.where(excess > 0.0, move, high)
+            slope = (mass * np.sin(2.0 * angle)).sum(-1, keepdims=True)
+            step = move - excess / np.maximum(slope, 1e-300)
+            move = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+        return share
+
+    def at(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pair of each row at places from 0 to 1."""
+        share, mass = self.shares(place, row), self.mass[row]
+        p, q = mass * share, mass * (1.0 - share)
+        return p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+
+    def moments(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        share = self.shares(place, row)
+        n, m, totals, scale = self.n[row], self.m[row], self.totals[row], self.scale[row]
+        cells, mean = _cells_of(totals, share), totals * share
+        of_cell = (np.sqrt(share / n) - np.sqrt((1.0 - share) / m)) ** 2
+        weights = self.mass[row] / (n + m)
+        spread = (weights * of_cell**2).sum(-1) - (weights * of_cell).sum(-1) ** 2
+        return _moments(
+            slope=4.0 * scale * (1.0 / n - 1.0 / m),
+            factor=8.0 * scale / np.sqrt(n * m),
+            constant=(4.0 * scale * (mean / n + (totals - mean) / m)).sum(-1),
+            cells=cells,
+            excess=n[:, 0] - mean.sum(-1),
+            of_totals=16.0 * scale[:, 0] ** 2 * (n + m)[:, 0] * spread,
+        )
+
+
+class _OneSample:
+    """Distributions ever farther from one that is known, and T between it and samples of them."""
+
+    def __init__(self, x: np.ndarray, n: np.ndarray, q: np.ndarray, m: np.ndarray) -> None:
+        self.x, self.n, self.q, self.scale = x, n, q, n
+        self.plug_in, self.statistic = _observed(x / n, q, n)
+        self.unseen = np.zeros(len(x))
+        self.gaps = np.zeros((2, len(x)))
+        expected = n * q
+        mass = x + expected
+        angle = _angles(x / n, q, 1.0 / n, n, mass > 0.0, mass / n, self.statistic)
+        size = np.sqrt(np.maximum(mass, 0.0))
+        self.middle = np.sqrt(q)
+        self.way = _orthogonal(_unit(size * np.cos(angle)) - self.middle, self.middle)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(self.way > 0.0, self.way / self.middle, 0.0).max(-1)
+        # Beyond this angle no entry is positive; at it only the outcome with the largest ratio is.
+        self.end = (0.5 * np.pi + np.arctan(ratio)) * (1.0 - 1e-9)
+
+    def is_informed(self) -> np.ndarray:
+        return np.full(len(self.q), True)
+
+    def at(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pair of each row at a place on the way."""
+        middle = self.middle[row]
+        root = np.cos(place)[:, None] * middle + np.sin(place)[:, None] * self.way[row]
+        return _probabilities(root), self.q[row]
+
+    def moments(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p, q = self.at(place, row)
+        n = self.n[row]
+        mean = n * p
+        return _moments(
+            slope=4.0,
+            factor=8.0 * np.sqrt(n * q),
+            constant=(4.0 * (mean + n * q)).sum(-1),
+            cells=poisson_cells(mean),
+            excess=0.0,
+            of_totals=0.0,
+        )
+
+
+def _observed(p: np.ndarray, q: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the plug-in distance and the statistic T."""
+    chord = 4.0 * ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(-1)
+    return fisher_rao_distance(p, q, check=False), scale[:, 0] * chord
+
+
+def _gaps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the least steps by which one observation raises and lowers a sum of sqrt(x y).
+
+    The second is inf where no observation lowers it: no outcome is in both samples.
+    """
+    gaps = np.full((2, len(x)), np.inf)
+    for a, b in ((x, y), (y, x)):
+        step = np.sqrt(np.maximum(a - 1.0, 0.0) * (b + 1.0)) - np.sqrt(a * b)
+        step = np.where(a >= 1.0, step, 0.0)
+        for gap, size in zip(gaps, (step, -step), strict=True):
+            np.minimum(gap, np.where(size > 1e-9, size, np.inf).min(-1), out=gap)
+    return np.stack([np.where(np.isinf(gaps[0]), 0.0, gaps[0]), gaps[1]])
+
+
+def _cells_of(totals: np.ndarray, share: np.ndarray) -> Cells:
+    """Return the moments of cells; totals between whole numbers are mixtures of the two."""
+    low = np.floor(totals)
+    part = totals - low
+    cells = binomial_cells(low, share)
+    if not part.any():
+        return cells
+    high = binomial_cells(low + 1.0, share)
+    return Cells(
+        **{
+            name: (1.0 - part) * value + part * getattr(high, name)
+            for name, value in vars(cells).items()
+        }
+    )
+
+
+def _angles(
+    p: np.ndarray,
+    q: np.ndarray,
+    even: np.ndarray,
+    scale: np.ndarray,
+    is_seen: np.ndarray,
+    size: np.ndarray,
+    statistic: np.ndarray,
+) -> np.ndarray:
+    """Return the angle atan(sqrt(q / p)) of each cell, with differences of unbiased size.
+
+    An observed angle is off by its standard error, and the smoothing has made it smaller, most
+    where little was seen. Differences are taken to have the variance  a + b / size  over the cells,
+    which is fitted to the observed ones, and each is scaled so that the variance of what is
+    returned is that one; what was not seen gets differences of this size and alternating sign.
+    """
+    degrees = is_seen.sum(-1) - 1.0
+    level = np.maximum((statistic - degrees) / scale[:, 0], 1.0 / scale[:, 0])[:, None] / 16.0
+    error = 1.0 / (8.0 * scale * (p + q + even))
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-12)
+    squares = _deviations(p, q, even, error, 0.5) ** 2 - error
+    variance = _fitted(squares, error, inverse, size, is_seen & (error < 0.1), level)
+    # At the largest variance every outcome is in one sample only, and nothing is off.
+    inside = 1.0 - variance / _LARGEST_VARIANCE
+    deviation = _deviations(p, q, even, error, 0.5 * inside / (1.0 + 0.05 / error))
+    deviation = deviation * np.sqrt(variance / (variance + error * inside))
+    alternating = np.where(np.arange(p.shape[-1]) % 2, 1.0, -1.0) * np.sqrt(variance)
+    deviation = np.where(is_seen, deviation, alternating)
+    return np.clip(deviation, -0.25 * np.pi, 0.25 * np.pi) + 0.25 * np.pi
+
+
+def _deviations(
+    p: np.ndarray, q: np.ndarray, even: np.ndarray, error: np.ndarray, added: Any
+) -> np.ndarray:
+    """Return how far angles are from those of equal shares, with so much of an observation added.
+
+    What is added makes differences smaller; they are made as large again as they are on average.
+    """
+    angle = np.arctan2(np.sqrt(q + added * even), np.sqrt(p + added * even))
+    return (angle - 0.25 * np.pi) * (1.0 + 8.0 * added * np.minimum(error, 0.25))
+
+
+def _fitted(
+    observed: np.ndarray,
+    error: np.ndarray,
+    inverse: np.ndarray,
+    size: np.ndarray,
+    is_used: np.ndarray,
+    level: np.ndarray,
+) -> np.ndarray:
+    """Fit variances of angles to observed ones, by weighted least squares in each row.
+
+    A root probability that is off by sd times its size has the angle atan(sd) from the middle:
+    the variances are those of  a + b inverse  with a, b >= 0, bent to stay below the largest one.
+    """
+    most = _LARGEST_VARIANCE
+    total = (level * size).sum(-1, keepdims=True)
+    straight = np.broadcast_to(level * most / np.maximum(most - level, 0.05 * most), observed.shape)
+    for _ in range(5):
+        bend = most / (most + straight)
+        weight = np.where(is_used, (bend**2 / (straight * bend + error)) ** 2, 0.0)
+        seen = straight + (observed - straight * bend) / bend**2
+        aa, ab, bb = (
+            np.maximum((weight * inverse**k).sum(-1, keepdims=True), 1e-300) for k in (0, 1, 2)
+        )
+        a, b = ((weight * seen * inverse**k).sum(-1, keepdims=True) for k in (0, 1))
+        determinant = aa * bb - ab**2
+        is_regular = determinant > 1e-9 * aa * bb
+        slope = (b * aa - a * ab) / np.where(is_regular, determinant, np.inf)
+        slope = np.where(a < slope * ab, b / bb, slope)  # on the edge a = 0
+        slope = np.maximum(slope, 0.0)
+        straight = np.maximum(a - slope * ab, 0.0) / aa + slope * inverse
+        straight = np.clip(straight, level / 64.0, 1e3 * most)
+    for _ in range(3):  # in sum they are what the statistic says
+        variance = straight * most / (most + straight)
+        share = total / np.maximum((variance * size).sum(-1, keepdims=True), 1e-300)
+        straight = straight * np.clip(share, 0.5, 2.0)
+    return straight * most / (most + straight)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x**2).sum(-1, keepdims=True))
+
+
+def _orthogonal(x: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """Return the unit vectors of the parts that are orthogonal, any ones where there is none."""
+    other = np.where(np.arange(x.shape[-1]) % 2, 1.0, -1.0) * (to > 0.0)
+    other = other + np.where((to > 0.0).sum(-1, keepdims=True) < 2, 1.0 * (to == 0.0), 0.0)
+    parts = [v - (v * to).sum(-1, keepdims=True) * to for v in (x, other)]
+    is_none = (parts[0] ** 2).sum(-1, keepdims=True) < 1e-20
+    return _unit(np.where(is_none, parts[1], parts[0]))
+
+
+def _probabilities(roots: np.ndarray) -> np.ndarray:
+    squares = np.maximum(roots, 0.0) ** 2
+    return squares / squares.sum(-1, keepdims=True)

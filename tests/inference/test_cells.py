@@ -1,0 +1,43 @@
+"""Moments of cells against sums over all outcomes."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from infogeo.inference._cells import binomial_cells, poisson_cells
+
+
+def moments(x, weights, g):
+    """Return the moments of Cells, in its order, by sums."""
+    mean = (weights * x).sum()
+    d = x - mean
+    central = [(weights * d**k).sum() for k in (2, 3, 4)]
+    return [*central, *((weights * g * d**k).sum() for k in (0, 1, 2)), (weights * g**2).sum()]
+
+
+def check(cells, expected, index):
+    names = ("variance", "third", "fourth", "g", "g_x", "g_xx", "g_g")
+    found = [float(getattr(cells, name)[index]) for name in names]
+    sd = np.sqrt(max(expected[0], 1.0))
+    units = [sd**2, sd**3, sd**4, 1.0, sd, sd**2, 1.0 + expected[6]]
+    for name, a, b, unit in zip(names, found, expected, units, strict=True):
+        # 5e-4 of a count: what is measured of a cell is known to about one
+        assert abs(a - b) <= (5e-4 if name.startswith("g") and name != "g_g" else 1e-9) * unit, name
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 3, 7, 20, 90, 256, 257, 1000, 20_000])
+def test_binomial_cells(total, rng):
+    share = np.array([0.0, 1.0, 0.5, 1e-3, 1.0 - 1e-4, *rng.uniform(size=8)])
+    cells = binomial_cells(np.full(len(share), float(total)), share)
+    x = np.arange(total + 1.0)
+    for k, pi in enumerate(share):
+        expected = moments(x, stats.binom.pmf(x, total, pi), np.sqrt(x * (total - x)))
+        check(cells, expected, k)
+
+
+def test_poisson_cells(rng):
+    mean = np.array([0.0, 1e-3, 0.3, 2.0, 63.9, 64.1, 1000.0, *rng.uniform(0.0, 100.0, 8)])
+    cells = poisson_cells(mean)
+    x = np.arange(3000.0)
+    for k, rate in enumerate(mean):
+        check(cells, moments(x, stats.poisson.pmf(x, rate), np.sqrt(x)), k)

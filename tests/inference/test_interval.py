@@ -1,0 +1,172 @@
+"""Intervals of distances: they hold what they promise, and say nothing that the data do not."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import infogeo
+from infogeo import simplex
+from infogeo.inference import interval
+
+P = np.array([0.1, 0.2, 0.3, 0.4])
+
+
+def on_great_circle(middle, way, distance):
+    """Return two distributions whose root probabilities are at a distance, about the middle."""
+    way = way - (way @ middle) * middle
+    way /= np.linalg.norm(way)
+    roots = [math.cos(distance / 4) * middle + s * math.sin(distance / 4) * way for s in (1, -1)]
+    assert min(root.min() for root in roots) >= 0.0
+    return [root**2 for root in roots]
+
+
+@pytest.mark.parametrize(
+    ("num_outcomes", "n", "m", "distance"),
+    [
+        (2, 20, 20, 1.5),
+        (5, 200, 200, 0.0),
+        (5, 1000, 1000, 0.7),
+        (50, 200, 200, 0.2),
+        (50, 100, 1000, 0.7),
+        (200, 200, 200, 0.0),
+        (200, 200, 200, 1.2),
+    ],
+)
+def test_coverage(num_outcomes, n, m, distance, rng):
+    middle = np.full(num_outcomes, num_outcomes**-0.5)
+    way = np.where(np.arange(num_outcomes) % 2, 1.0, -1.0) * rng.uniform(0.8, 1.0, num_outcomes)
+    p, q = on_great_circle(middle, way, distance)
+    found = interval(rng.multinomial(n, p, size=400), rng.multinomial(m, q, size=400))
+    held = (found.lower <= distance + 1e-9) & (distance <= found.upper)
+    # Of 400 at .925, which is promised, fewer than this by chance once in 1,000.
+    assert held.mean() >= 0.885
+    assert (found.estimate >= found.lower).all()
+    assert (found.estimate <= found.upper).all()
+    if distance > 0.5:  # not as the plug-in distance, which is too large every time
+        assert 0.2 < (found.estimate > distance).mean() < 0.8
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5])
+def test_coverage_beside_a_known_distribution(distance, rng):
+    p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), distance)
+    counts = rng.multinomial(150, p, size=400)
+    found = interval(counts, q, size_b=math.inf)
+    held = (found.lower <= distance + 1e-9) & (distance <= found.upper)
+    assert held.mean() >= 0.885  # as above
+    swapped = interval(q, counts, size_a=math.inf)
+    np.testing.assert_allclose(swapped.upper, found.upper, atol=1e-9)
+
+
+def test_large_samples_agree_with_the_chi_square_law(rng):
+    """At n = 1e7 a distance of .5 is known to 1.96 / sqrt(N), to both sides."""
+    p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), 0.5)
+    n = 10_000_000
+    found = interval(np.round(n * p), np.round(n * q))
+    half = 1.959964 * math.sqrt(2.0 / n)
+    np.testing.assert_allclose(found.estimate, 0.5, atol=half / 50)
+    np.testing.assert_allclose([found.lower, found.upper], [0.5 - half, 0.5 + half], atol=half / 20)
+
+
+def test_the_plug_in_distance_is_that_of_the_shares(rng):
+    x, y = rng.integers(0, 9, size=(2, 7, 5)) + 1
+    found = interval(x, y)
+    expected = simplex.fisher_rao_distance(
+        x / x.sum(-1, keepdims=True), y / y.sum(-1, keepdims=True)
+    )
+    np.testing.assert_allclose(found.distance, expected, rtol=1e-13)
+
+
+def test_symmetry_order_and_batches(rng):
+    x, y = rng.multinomial(60, [0.5, 0.3, 0.2], 6), rng.multinomial(90, [0.2, 0.3, 0.5], 6)
+    found = interval(x, y)
+    for swapped in (interval(y, x), interval(x[:, ::-1], y[:, ::-1])):
+        for name in ("estimate", "lower", "upper"):
+            np.testing.assert_allclose(
+                getattr(swapped, name), getattr(found, name), atol=2e-3, err_msg=name
+            )
+    one = interval(x[2], y[2])
+    assert one.estimate.shape == ()
+    np.testing.assert_allclose(one.upper, found.upper[2], atol=1e-4)
+    table = interval(x.reshape(2, 3, 3), y[0])
+    assert table.lower.shape == (2, 3)
+    wide = interval(x, y, level=0.99)
+    assert (wide.upper > found.upper).all()
+    assert (wide.lower <= found.lower).all()
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "lower", "upper"),
+    [
+        ([1, 0], [0, 1], 0.0, math.pi),
+        ([1, 0, 0], [1, 0, 0], 0.0, math.pi),
+        ([10, 0, 0], [20, 0, 0], 0.0, math.pi),
+        ([5], [3], 0.0, 0.0),
+    ],
+)
+def test_data_that_say_nothing(x, y, lower, upper):
+    found = interval(x, y)
+    assert (float(found.lower), float(found.upper)) == (lower, upper)
+
+
+def test_samples_without_a_common_outcome():
+    found = interval([40, 0, 60, 0], [0, 50, 0, 50])
+    assert float(found.distance) == pytest.approx(math.pi)
+    assert float(found.upper) == math.pi
+    assert 2.0 < float(found.lower) < math.pi
+
+
+def test_unseen_mass():
+    """Of 15 observations 3 are of outcomes seen once: a fifth is expected to be unseen."""
+    found = interval([5, 1, 1, 0, 0, 0], [6, 0, 0, 1, 1, 0])
+    assert float(found.unseen) == pytest.approx(4 / 15)
+    assert float(interval([5, 1], [6, 3]).unseen) == 0.0
+
+
+def test_shares_with_their_size_are_counts():
+    x, y = np.array([20, 30, 50]), np.array([40, 40, 20])
+    found = interval(x / 100, y, size_a=100)
+    np.testing.assert_allclose(found.upper, interval(x, y).upper, atol=1e-4)
+    wider = interval(x / 100, y, size_a=33.3)  # a weighted sample
+    assert float(wider.lower) < float(found.lower)
+    assert float(wider.upper) > float(found.upper)
+
+
+def test_frames_series_and_tensors():
+    a = pd.Series({"x": 20, "y": 30, "z": 50})
+    b = pd.Series({"z": 20, "x": 40, "y": 40})
+    expected = interval([20, 30, 50], [40, 40, 20])
+    assert float(interval(a, b).upper) == float(expected.upper)
+    tensors = torch.tensor([20, 30, 50]), torch.tensor([40, 40, 20])
+    assert float(interval(*tensors).upper) == float(expected.upper)
+    with pytest.raises(ValueError, match="counts_b"):
+        interval(a, b.rename({"x": "w"}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([1, -1], [1, 1]), {}, "counts_a must hold counts.*entry -1"),
+        (([1, 2.5], [1, 1]), {}, r"counts_a must hold counts.*2\.5.*size_a="),
+        (([1, float("nan")], [1, 1]), {}, "counts_a must hold counts"),
+        (([1, 1], [0, 0]), {}, "counts_b must count something"),
+        (([1, 1], [1, 1, 1]), {}, "counts_a.*counts_b"),
+        (([0.5, 0.5], [0.5, 0.5]), {"size_a": math.inf, "size_b": math.inf}, "both are inf"),
+        (([0.5, 0.6], [1, 1]), {"size_a": 10}, "counts_a must hold probabilities"),
+        (([0.5, 0.5], [1, 1]), {"size_a": 0}, "size_a must be a number of observations"),
+        (([1, 1], [1, 1]), {"level": 1.0}, "level must lie between 0 and 1"),
+    ],
+)
+def test_bad_arguments(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        interval(*arguments, **options)
+
+
+def test_what_is_shown(tmp_path):
+    found = interval([53, 28, 12, 7], [20, 26, 27, 31])
+    assert str(found).startswith(f"{float(found.estimate):.4g} rad, from ")
+    assert "batch of shape (2,)" in str(interval([[1, 2], [3, 4]], [5, 6]))
+    infogeo.save(found, tmp_path / "interval.json")
+    assert infogeo.load(tmp_path / "interval.json").level == 0.95
