@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv, ndtri
 
 from infogeo._array import PROBABILITIES, Rule, bad_value, finite_number, gate, on_host
 from infogeo._system.registry import storable
+from infogeo.inference._bounds import one_sample_bounds, two_sample_bounds
 from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
 from infogeo.simplex import fisher_rao_distance
 
 _LARGEST_VARIANCE = (0.25 * math.pi) ** 2  # of angles between 0 and pi / 2
+_NORMAL = 1e6  # both parameters of a beta variable from which on it is as good as normal
 _BLOCK = 100_000  # cells at a time: what is computed for each fits into the cache
 
 
@@ -39,8 +41,11 @@ class Interval:
         The plug-in distance of the observed shares, which is too large.
     unseen : array, shape (...)
         Estimate of the probability of what neither sample has seen, from what was seen once
-        (Good and Turing). The distance there is not observed: it is taken to be as that of rare
-        outcomes that were seen.
+        (Good and Turing).
+    unresolved : array, shape (...)
+        By how much the ends were moved apart because outcomes were seen too rarely to tell small
+        probabilities from 0. Where this is most of the length, a coarser set of outcomes gives a
+        shorter interval, for the distance between coarser distributions, which is smaller.
     level : float
         The probability with which an interval holds the distance.
     """
@@ -50,6 +55,7 @@ class Interval:
     upper: np.ndarray
     distance: np.ndarray
     unseen: np.ndarray
+    unresolved: np.ndarray
     level: float
 
     def __str__(self) -> str:
@@ -104,10 +110,13 @@ def interval(
     growing distance. The pairs keep the direction of the observed difference, where the
     difference of rarely seen outcomes is brought to the size that those of often seen outcomes
     let expect, so that how often an outcome was seen does not decide how different it is. Where
-    T is below its median for equal distributions, the upper end is that of the median. Where the
-    distance lies mostly in rare outcomes of one distribution alone (hundreds of outcomes and more
-    than about 1.5 rad), the upper end can be too low: the page on estimated distributions has the
-    table.
+    T is below its median for equal distributions, the upper end is that of the median.
+
+    Rare outcomes are where such pairs can be wrong. Two sums over the outcomes bound the affinity
+    sum sqrt(p q) on average, for every pair of distributions: their tables are polynomials on one
+    side of the root, found by linear programs. The ends are moved apart to hold both, and
+    `unresolved` says by how much. The page on estimated distributions has a table of how often
+    the intervals hold the distance.
 
     Examples
     --------
@@ -116,7 +125,7 @@ def interval(
     >>> from infogeo.inference import interval
     >>> found = interval([53, 28, 12, 7], [46, 26, 17, 11])
     >>> print(found)
-    0 rad, from 0 to 0.4057 at the level 0.95 (plug-in distance 0.2164)
+    0 rad, from 0 to 0.438 at the level 0.95 (plug-in distance 0.2164)
     """
     x, n, y, m = _samples(counts_a, counts_b, size_a, size_b)
     level = finite_number("level", level)
@@ -124,11 +133,11 @@ def interval(
         raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
     batch = x.shape[:-1]
     x, n, y, m = (v.reshape(-1, v.shape[-1]) for v in (x, n, y, m))
-    found = np.zeros((5, len(x)))
+    found = np.zeros((6, len(x)))
     for part in _parts(*x.shape):
         found[:, part] = _solved(x[part], n[part], y[part], m[part], level)
-    estimate, lower, upper, distance, unseen = found.reshape(5, *batch)
-    return Interval(estimate, lower, upper, distance, unseen, level)
+    estimate, lower, upper, distance, unseen, unresolved = found.reshape(6, *batch)
+    return Interval(estimate, lower, upper, distance, unseen, unresolved, level)
 
 
 # ---------------------------------------------------------------- arguments
@@ -202,7 +211,7 @@ def _parts(num_rows: int, num_outcomes: int) -> Iterator[slice]:
 def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: float) -> np.ndarray:
     """Return estimate, lower and upper end, plug-in distance and unseen mass of each row."""
     if x.shape[-1] == 1:
-        return np.zeros((5, len(x)))
+        return np.zeros((6, len(x)))
     if np.isinf(n).all():
         x, n, y, m = y, m, x, n
     pairs = (_OneSample if np.isinf(m).all() else _TwoSamples)(x, n, y, m)
@@ -219,10 +228,33 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
     distances = np.where(place == 0.0, 0.0, distances)  # not what rounding leaves
     estimate, lower, upper = distances.reshape(3, -1)
     upper = np.where(place[2 * len(x) :] == pairs.end, np.pi, upper)  # no distance is too large
+    lower, upper, unresolved = _moved(estimate, lower, upper, pairs.bounds(), tail)
     informed = pairs.is_informed()
     estimate, lower = np.where(informed, estimate, 0.0), np.where(informed, lower, 0.0)
-    upper = np.where(informed, upper, np.pi)
-    return np.stack([estimate, lower, upper, pairs.plug_in, pairs.unseen])
+    upper = np.where(informed, upper, pairs.farthest(tail))
+    return np.stack([estimate, lower, upper, pairs.plug_in, pairs.unseen, unresolved])
+
+
+def _moved(
+    estimate: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    tail: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ends moved apart by what rare outcomes leave open, and by how much.
+
+    They are at least as far apart as the bounds on the affinity, each with its sampling error. That
+    is the one which the interval has itself, or the jackknife's if it is smaller: the jackknife
+    exaggerates where many outcomes are seen a few times.
+    """
+    (least, most), errors = bounds
+    own = np.cos(0.5 * np.stack([estimate, lower])) - np.cos(0.5 * np.stack([upper, estimate]))
+    low, high = np.minimum(own, ndtri(1.0 - tail) * errors)
+    farther = 2.0 * np.arccos(np.clip(least - low, 0.0, 1.0))
+    nearer = 2.0 * np.arccos(np.clip(most + high, 0.0, 1.0))
+    moved = np.minimum(lower, nearer), np.maximum(upper, farther)
+    return *moved, moved[1] - upper + lower - moved[0]
 
 
 def _place(
@@ -299,7 +331,10 @@ def _quantile(
     share = np.minimum(mean / largest, 1.0 - 1e-9)
     mean = share * largest
     total = np.maximum(mean * (largest - mean) / variance - 1.0, 1e-3)
-    return largest * betaincinv(share * total, (1.0 - share) * total, probability)
+    first, second = share * total, (1.0 - share) * total
+    is_normal = np.minimum(first, second) > _NORMAL
+    beta = betaincinv(*(np.where(is_normal, 1.0, v) for v in (first, second)), probability)
+    return np.where(is_normal, mean + ndtri(probability) * np.sqrt(variance), largest * beta)
 
 
 def _moments(
@@ -333,7 +368,7 @@ class _TwoSamples:
     """
 
     def __init__(self, x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray) -> None:
-        self.n, self.m, self.totals = n, m, x + y
+        self.x, self.n, self.y, self.m, self.totals = x, n, y, m, x + y
         self.scale = 1.0 / (1.0 / n + 1.0 / m)
         self.plug_in, self.statistic = _observed(x / n, y / m, self.scale)
         self.gaps = 8.0 * self.scale[:, 0] / np.sqrt(n * m)[:, 0] * _gaps(x, y)
@@ -357,6 +392,20 @@ class _TwoSamples:
         square = (self.mass * self.way**2).sum(-1, keepdims=True) / (n + m)
         far = (np.sqrt(self.statistic) + 2.0)[:, None] / np.sqrt(self.scale)
         self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-12)))
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds on the affinity and their standard errors."""
+        return two_sample_bounds(self.x, self.n, self.y, self.m)
+
+    def farthest(self, tail: float) -> np.ndarray:
+        """Return how far apart distributions may be where T is the same for all samples.
+
+        If one outcome alone was seen, the exact bounds on the probability of all others add up.
+        """
+        missed = [1.0 - (0.5 * tail) ** (1.0 / size[:, 0]) for size in (self.n, self.m)]
+        most = sum(2.0 * np.arcsin(np.sqrt(share)) for share in missed)
+        is_single = (self.totals > 0.0).sum(-1) == 1
+        return np.where(is_single, np.minimum(most, np.pi), np.pi)
 
     def is_informed(self) -> np.ndarray:
         """Whether T can differ between samples with these totals."""
@@ -422,6 +471,13 @@ class _OneSample:
             ratio = np.where(self.way > 0.0, self.way / self.middle, 0.0).max(-1)
         # Beyond this angle no entry is positive; at it only the outcome with the largest ratio is.
         self.end = (0.5 * np.pi + np.arctan(ratio)) * (1.0 - 1e-9)
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds on the affinity and their standard errors."""
+        return one_sample_bounds(self.x, self.n, self.q)
+
+    def farthest(self, tail: float) -> np.ndarray:
+        return np.full(len(self.q), np.pi)
 
     def is_informed(self) -> np.ndarray:
         return np.full(len(self.q), True)

@@ -49,6 +49,23 @@ def test_coverage(num_outcomes, n, m, distance, rng):
         assert 0.2 < (found.estimate > distance).mean() < 0.8
 
 
+def test_coverage_where_rare_outcomes_are_in_one_distribution_only(rng):
+    """Nobody can tell a small probability from 0: the interval is longer, says so, and holds."""
+    common, rare, none = np.full(4, 0.15), np.full(200, 0.4 / 200), np.zeros(200)
+    p, q = np.concatenate([common, rare, none]), np.concatenate([common, none, rare])
+    distance = 2.0 * math.acos(0.6)
+    found = interval(rng.multinomial(2000, p, size=60), rng.multinomial(2000, q, size=60))
+    assert ((found.lower <= distance) & (distance <= found.upper)).mean() >= 0.85
+    assert (found.unresolved > 0.05).all()
+    assert (found.unresolved < found.upper - found.lower).all()
+    coarse = interval(
+        np.add.reduceat(rng.multinomial(2000, p), [0, 1, 2, 3, 4, 204]),
+        np.add.reduceat(rng.multinomial(2000, q), [0, 1, 2, 3, 4, 204]),
+    )
+    assert float(coarse.lower) <= distance <= float(coarse.upper)
+    assert float(coarse.unresolved) < 0.05
+
+
 @pytest.mark.parametrize("distance", [0.0, 0.5])
 def test_coverage_beside_a_known_distribution(distance, rng):
     p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), distance)
@@ -102,13 +119,20 @@ def test_symmetry_order_and_batches(rng):
     [
         ([1, 0], [0, 1], 0.0, math.pi),
         ([1, 0, 0], [1, 0, 0], 0.0, math.pi),
-        ([10, 0, 0], [20, 0, 0], 0.0, math.pi),
         ([5], [3], 0.0, 0.0),
     ],
 )
 def test_data_that_say_nothing(x, y, lower, upper):
     found = interval(x, y)
     assert (float(found.lower), float(found.upper)) == (lower, upper)
+
+
+def test_one_outcome_alone():
+    """Others have at most 1 - .0125^(1/n) of the probability, in both samples at the level .95."""
+    found = interval([300, 0, 0], [500, 0, 0])
+    angles = [math.asin(math.sqrt(1.0 - 0.0125 ** (1.0 / size))) for size in (300, 500)]
+    assert float(found.lower) == 0.0
+    assert float(found.upper) == pytest.approx(2.0 * sum(angles))
 
 
 def test_samples_without_a_common_outcome():
