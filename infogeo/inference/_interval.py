@@ -91,6 +91,7 @@ def interval(
     Returns
     -------
     Interval
+        Estimate and ends, one for each row.
 
     Raises
     ------

@@ -100,6 +100,7 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     Returns
     -------
     Test
+        The statistic and its p-value, one for each row.
 
     Raises
     ------
@@ -149,6 +150,7 @@ def goodness_of_fit(counts: Any, p: Any, *, num_draws: int = 9999, seed: int = 0
     Returns
     -------
     Test
+        The statistic and its p-value, one for each row.
 
     Raises
     ------
@@ -188,6 +190,7 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     Returns
     -------
     KSampleTest
+        The statistic, its p-value, the mean, and the p-values of pairs.
 
     Raises
     ------
