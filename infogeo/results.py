@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to 
     from infogeo.pullback import Path as Path
     from infogeo.pullback import ScaledFactor as ScaledFactor
     from infogeo.pullback import Scan as Scan
+    from infogeo.pullback import SpectralDensity as SpectralDensity
     from infogeo.pullback import Spectrum as Spectrum
     from infogeo.pullback import TraceEstimate as TraceEstimate
+    from infogeo.pullback import WeightSolution as WeightSolution
     from infogeo.robustness import Attack as Attack
     from infogeo.testing import Report as Report
 
@@ -66,9 +68,11 @@ _HOMES = {
     "Scan": "infogeo.pullback",
     "Separation": "infogeo.maxent",
     "Smoothed": "infogeo.lipschitz.smoothing",
+    "SpectralDensity": "infogeo.pullback",
     "Spectrum": "infogeo.pullback",
     "Test": "infogeo.inference",
     "TraceEstimate": "infogeo.pullback",
+    "WeightSolution": "infogeo.pullback",
 }
 
 __all__ = [*_HOMES]

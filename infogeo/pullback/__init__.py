@@ -23,9 +23,12 @@ from infogeo.pullback.heads import Head
 from infogeo.pullback.input_metrics import InputMetric
 from infogeo.pullback.leaves import KernelWalk, LeafPath
 from infogeo.pullback.metric import PullbackMetric, Spectrum, TraceEstimate
+from infogeo.pullback.natural_gradient import NaturalGradient
 from infogeo.pullback.paths import Length, Path
 from infogeo.pullback.strategies import Batched, Loop, Operator
 from infogeo.pullback.temperature import Calibration, fit_temperature
+from infogeo.pullback.weight_systems import WeightSolution
+from infogeo.pullback.weights import SpectralDensity, WeightMetric
 
 __all__ = [
     "Batched",
@@ -37,13 +40,17 @@ __all__ = [
     "LeafPath",
     "Length",
     "Loop",
+    "NaturalGradient",
     "Operator",
     "Path",
     "PullbackMetric",
     "ScaledFactor",
     "Scan",
+    "SpectralDensity",
     "Spectrum",
     "TraceEstimate",
+    "WeightMetric",
+    "WeightSolution",
     "check_differentiable",
     "check_independent",
     "comparison",

@@ -118,15 +118,6 @@ class FactorProducts:
         log_weights = log_scales.double() - self._top.repeat_interleave(k)[:, None]
         return rows[..., 0], log_weights.exp().to(z.dtype)
 
-    def right_vectors(self, w):
-        """Return the images S'w of left singular vectors w, made orthonormal in their order."""
-        images = self.transposed(w).double()
-        lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True)
-        images = images / torch.where(lengths == 0.0, 1.0, lengths)
-        basis, triangle = torch.linalg.qr(images.mT)
-        signs = torch.where(triangle.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0)
-        return (signs[..., None] * basis.mT).to(self.dtype)
-
     def _cotangents(self, w):
         """Return A(z)'w, shape (batch, k, m), as the derivative of w'A(z) dz by dz."""
         batch, k, _ = w.shape
@@ -249,6 +240,16 @@ def _bounds(values, residuals):
     gaps.diagonal(dim1=1, dim2=2).fill_(math.inf)
     gap = gaps.amin(-1)
     return torch.where(gap > residuals, residuals**2 / gap, residuals)
+
+
+def right_vectors(products, w):
+    """Return the images S'w of left singular vectors w, made orthonormal in their order."""
+    images = products.transposed(w).double()
+    lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True)
+    images = images / torch.where(lengths == 0.0, 1.0, lengths)
+    basis, triangle = torch.linalg.qr(images.mT)
+    signs = torch.where(triangle.diagonal(dim1=1, dim2=2) < 0.0, -1.0, 1.0)
+    return (signs[..., None] * basis.mT).to(products.dtype)
 
 
 def squared_lengths(products, num_samples, size, generator):

@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    BatchSampler,
-    DistributedSampler,
-    RandomSampler,
-    SequentialSampler,
-    SubsetRandomSampler,
-    WeightedRandomSampler,
-)
 
 from infogeo._array import BadValueError, bad_value
 from infogeo._docs import finish
@@ -30,6 +21,7 @@ from infogeo.pullback import quantities as measures
 from infogeo.pullback._blocks import blocks
 from infogeo.pullback._checks import check_input
 from infogeo.pullback._fingerprint import describe, digest_of, structure_of, weights_of
+from infogeo.pullback._loaders import batches, check_loader, not_the_same
 from infogeo.pullback._memory import remembering
 from infogeo.pullback._network import Inputs, SampleInputs, network_of
 from infogeo.pullback.metric import PullbackMetric
@@ -116,7 +108,7 @@ def scan(
     """
     metric = model if isinstance(model, PullbackMetric) else PullbackMetric(model)
     quantities = _check_quantities(quantities)
-    total = _check_loader(loader)
+    total = check_loader(loader)
     _check_inputs(metric, inputs)
     numbers = range(total)[_check_shard(shard)]
     folder = Path(out)
@@ -125,7 +117,7 @@ def scan(
     done = set(_parts.existing_parts(folder)).intersection(numbers)
     with contextlib.nullcontext(progress) if progress else terminal_bar("scanning") as report:
         report(0, len(numbers))
-        for number, x, further in _batches(loader, numbers, inputs):
+        for number, x, further in batches(loader, numbers, inputs):
             digest = digest_of(x, *(part for _, part in further.items()))
             if number == 0:
                 settings["inputs"] = {"shape": list(x.shape[1:]), "first batch": digest}
@@ -311,7 +303,7 @@ def _measure_once(folder, number, x, digest, metric, quantities, settings, done)
         _parts.check_settings(folder, settings)
         _parts.write_part(folder, number, columns, digest)
     elif written != digest:
-        raise _not_the_same(f"batch {number} is not the one that {folder} has results for")
+        raise not_the_same("loader", f"batch {number} is not the one that {folder} has results for")
 
 
 def _measure(metric, quantities, x, number):
@@ -426,72 +418,6 @@ def _check_quantities(quantities):
     return dict(quantities)
 
 
-def _check_loader(loader):
-    if isinstance(loader, torch.Tensor | np.ndarray):
-        raise TypeError(
-            "loader must yield batches: got one array of inputs. Use x.split(64) for a tensor x."
-        )
-    try:
-        total = len(loader) if isinstance(loader, Sized) else None
-    except TypeError:  # a DataLoader of a data set without a length
-        total = None
-    if total is None:
-        raise TypeError(
-            f"loader must have a length: got {type(loader).__name__}. Use a list of batches, or "
-            "a DataLoader of a data set with a length."
-        )
-    if total == 0:
-        raise bad_value("loader", "yield at least one batch", "its length is 0")
-    _check_order(loader, total)
-    return total
-
-
-def _check_order(loader, total):
-    """Refuse a loader whose batches are in another order, or others, the next time."""
-    sampler = _sampler_of(loader)
-    if isinstance(sampler, _RANDOM_SAMPLERS):
-        raise _not_the_same(f"its sampler is a {type(sampler).__name__}")
-    if sampler is not None and not isinstance(sampler, SequentialSampler):
-        orders = [list(itertools.islice(sampler, total)) for _ in range(2)]
-        if str(orders[0]) != str(orders[1]):
-            raise _not_the_same(f"its {type(sampler).__name__} gives another order each time")
-    if isinstance(loader, Sequence) or iter(loader) is loader:
-        return
-    first, second = (next(iter(loader), None) for _ in range(2))
-    if not _are_equal(first, second):
-        raise _not_the_same("its first batch is another one the second time")
-
-
-_RANDOM_SAMPLERS = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
-
-
-def _sampler_of(loader):
-    """Return what decides the order of a loader: the sampler within its batch samplers."""
-    found = getattr(loader, "batch_sampler", None)
-    found = getattr(loader, "sampler", None) if found is None else found
-    while isinstance(found, BatchSampler):
-        found = found.sampler
-    return found if isinstance(found, Iterable) else None
-
-
-def _are_equal(first, second):
-    """Return whether two batches hold the same numbers."""
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
-        return first.shape == second.shape and digest_of(first) == digest_of(second)
-    if isinstance(first, tuple | list) and isinstance(second, tuple | list):
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    return True
-
-
-def _not_the_same(seen):
-    return bad_value(
-        "loader",
-        "yield the same batches in the same order each time",
-        seen,
-        "Use shuffle=False and no random augmentation; shard divides the work.",
-    )
-
-
 def _check_inputs(metric, inputs):
     """Refuse inputs that do not come with the batches."""
     if inputs is not None and not callable(inputs):
@@ -520,29 +446,6 @@ def _check_shard(shard):
     if not 0 <= index < count:
         raise bad_value("shard", "be (i, n) with i from 0 to n - 1", f"got {tuple(shard)}")
     return slice(index, None, count)
-
-
-def _batches(loader, numbers, inputs):
-    """Yield the number, x and the further inputs of batch 0 and of those asked for."""
-    if isinstance(loader, Sequence):
-        chosen = ((k, loader[k]) for k in sorted({0, *numbers}))
-    else:
-        chosen = ((k, batch) for k, batch in enumerate(loader) if k == 0 or k in numbers)
-    last = -1
-    for last, batch in chosen:
-        x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-        if not isinstance(x, torch.Tensor):
-            raise TypeError(
-                "loader must yield tensors, or tuples that begin with one: batch "
-                f"{last} is a {type(batch).__name__}."
-            )
-        yield last, x, SampleInputs.of(None if inputs is None else inputs(batch))
-    if last != max(numbers, default=0):
-        raise bad_value(
-            "loader",
-            f"yield as many batches as its length {len(loader)} says",
-            f"batch {max(numbers)} did not come",
-        )
 
 
 # ---------------------------------------------------------------- merging

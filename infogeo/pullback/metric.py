@@ -30,7 +30,7 @@ from infogeo.pullback._checks import (
 from infogeo.pullback._derivatives import NoForwardModeError, Tangent, apply_head
 from infogeo.pullback._memory import is_remembering
 from infogeo.pullback._network import Inputs, SampleInputs, network_of
-from infogeo.pullback._operator import FactorProducts, largest, squared_lengths
+from infogeo.pullback._operator import FactorProducts, largest, right_vectors, squared_lengths
 from infogeo.pullback._spectrum import (
     ScaledFactor,
     decompose,
@@ -758,7 +758,7 @@ def _spectrum_by_products(metric, x, gradients, num_values):
             products = _products(metric, x, gradients)
             _check_num_values(num_values, (products.num_rows, products.num_columns))
             ritz = largest(products, num_values, operator)
-            vectors = products.right_vectors(ritz.vectors)
+            vectors = right_vectors(products, ritz.vectors)
         except NoForwardModeError as error:
             if metric.strategy is None:
                 return None

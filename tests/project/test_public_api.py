@@ -359,7 +359,7 @@ REFERENCE = (Path(__file__).parent.parent.parent / "docs" / "api.rst").read_text
 
 # Commands, what they are made of, and functions that are documented as methods.
 NOT_IN_THE_REFERENCE = re.compile(
-    r"infogeo\.(cli|cli\.demo(\.\w+)?|plot\.report|pullback\.(leaves|paths))\.\w+"
+    r"infogeo\.(cli|cli\.demo(\.\w+)?|plot\.report|pullback\.(leaves|paths|weight_paths|weight_systems))\.\w+"
 )
 
 

@@ -1,0 +1,261 @@
+"""The parts of a metric on weights: the network, its samples, its products and its factor."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from infogeo._array import bad_value
+from infogeo._status import SolveError
+from infogeo.pullback._graph import read_graph
+from infogeo.pullback._network import Inputs, Network, SampleInputs
+from infogeo.pullback._operator import largest, right_vectors
+from infogeo.pullback._spectrum import MeasuredFactor
+from infogeo.pullback._weight_products import (
+    Transposed,
+    WeightProducts,
+    cotangents,
+    moves_along,
+    pulled_back,
+)
+from infogeo.pullback._weights import Layout, OfWeights, Samples, chosen_parameters
+from infogeo.pullback.heads import Head
+from infogeo.pullback.metric import Spectrum
+from infogeo.pullback.strategies import Operator
+
+Vector = Tensor | Mapping[str, Tensor]
+Weights = nn.Module | Mapping[str, Tensor]
+
+_EXACT_ROWS, _EXACT_NUMBERS = 4096, 2**27  # of a factor that is decomposed as a whole
+_ROWS_AT_ONCE = 2**25  # numbers of rows that are held at once
+
+
+@dataclass(frozen=True, eq=False)
+class WeightNetwork:
+    """A network, its samples and its head, as a metric on weights is given them."""
+
+    model: nn.Module
+    x: Any
+    head: Head
+    names: Sequence[str] | None
+    inputs: Any
+    temperature: float
+    chunk_size: int
+    check: bool
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the entries of the parameters stand in a vector."""
+        return Layout.of(chosen_parameters(self.model, self.names))
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The samples that the metric is the mean over."""
+        return Samples(self.x, self.inputs, self.chunk_size)
+
+    @cached_property
+    def vector(self) -> Tensor:
+        """The weights of the model."""
+        return self.layout.flatten(dict(self.model.named_parameters()))
+
+    @cached_property
+    def network(self) -> Network:
+        """The model as all results see it."""
+        none = SampleInputs.of(None)
+        return Network(self.model, self.head, self.temperature, none, None, None, self.check)
+
+    @cached_property
+    def function(self) -> OfWeights:
+        """The outputs as a function of the weights."""
+        return OfWeights(self.network, self.layout)
+
+    @cached_property
+    def push(self) -> object:
+        """The way to J v that agrees with gradients; models and gradients that are wrong raise."""
+        if self.check:
+            self.function.check_samples(self.samples)
+        verdict = self.function.verdict(self.vector, self.samples)
+        if self.check and verdict.complaint:
+            raise bad_value("model", *verdict.complaint)
+        return verdict.push
+
+    @cached_property
+    def eps(self) -> float:
+        """The epsilon of the precision in which the model computes."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = self.vector.clone().requires_grad_()
+            return read_graph(self.function.at(leaf, *self.samples.few()), leaf).eps
+
+    @property
+    def at(self) -> tuple[OfWeights, object, Tensor]:
+        """What derivatives are taken of, how, and where."""
+        return self.function, self.push, self.vector
+
+    @cached_property
+    def products(self) -> WeightProducts:
+        """The factor as an operator."""
+        return WeightProducts(*self.at, self.samples)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the factor of all samples has."""
+        return self.products.num_rows
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples there are."""
+        return self.products.num_samples
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the factor may be decomposed as a whole."""
+        numbers = self.num_rows * len(self.vector)
+        return self.num_rows <= _EXACT_ROWS and numbers <= _EXACT_NUMBERS
+
+    def needed(self, num_values: int | None) -> int:
+        """Return a number of eigenvalues; refuse all of them."""
+        if num_values is None:
+            raise bad_value(
+                "x",
+                f"make at most {_EXACT_ROWS} rows, of at most {_EXACT_NUMBERS} numbers, where all "
+                "eigenvalues are asked for",
+                f"{self.num_samples} samples make {self.num_rows} rows of {len(self.vector)}",
+                "Take fewer samples or parameters, spectrum(num_values=...) or spectral_density().",
+            )
+        return num_values
+
+    def as_given(self, vector: Tensor, is_named: bool) -> Vector:
+        """Return a vector in the form that the user gave another one in."""
+        return self.layout.unflatten(vector) if is_named else vector
+
+    def moves(self, name: str, v: Vector) -> Iterable[tuple[Tensor, Tensor]]:
+        """Yield A(z) J v of shape (n, r), and z, part by part."""
+        vector, _ = self.layout.vector(name, v, self.check)
+        for x, inputs in self.samples.parts():
+            z, moved, log_scales = moves_along(*self.at, vector, x, inputs)
+            yield log_scales.exp() * moved, z
+
+    def product(self, v: Tensor) -> Tensor:
+        """Return G v."""
+        total, count = torch.zeros_like(self.vector), 0
+        for x, inputs in self.samples.parts():
+            z, moved, log_scales = moves_along(*self.at, v, x, inputs)
+            weights = (2.0 * log_scales).exp() * moved
+            seeds = [cotangents(self.function, z.detach(), weights)]
+            total += pulled_back(self.function, self.vector, seeds, x, inputs)[0]
+            count += len(x)
+        return total / count
+
+    def pushed(self, v: Tensor, x: Tensor, inputs: SampleInputs) -> tuple[Tensor, Tensor]:
+        """Return z and J v at some samples."""
+        push = self.push
+        if push is None:
+            raise RuntimeError(
+                "The joint metric needs forward-mode derivatives of the model, or second ones, and "
+                "there are none."
+            )
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = self.vector.clone().requires_grad_()
+            return push(self.function.on(x, inputs), leaf, v.to(leaf.dtype))  # type: ignore[operator]
+
+    def factors(self) -> Iterable[MeasuredFactor]:
+        """Yield the factors of parts of the samples, shape (n, r, P)."""
+        self.examine()
+        per_sample = max(1, self.num_rows // self.num_samples) * len(self.vector)
+        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // per_sample))
+        for x, inputs in self.samples.parts(size):
+            yield self.function.rows(self.vector, x, inputs)
+
+    def whole_factor(self) -> MeasuredFactor:
+        """Return the factor of the metric itself, shape (1, N r, P)."""
+        parts = list(self.factors())
+        rows, scales, origin = (
+            torch.cat([getattr(part, name).flatten(0, 1) for part in parts])[None]
+            for name in ("rows", "log_scales", "origin")
+        )
+        scales = scales - 0.5 * math.log(self.num_samples)
+        return MeasuredFactor(rows, scales, self.temperature, origin, parts[0].eps)
+
+    def scaled_rows(self, x: Tensor, inputs: Inputs) -> Tensor:
+        """Return the factor at inputs with its weights, shape (n, r, P)."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor of inputs: got {type(x).__name__}.")
+        self.examine()
+        samples = Samples(x, inputs, self.chunk_size)
+        factors = [self.function.rows(self.vector, *part) for part in samples.parts()]
+        return torch.cat([f.rows * f.log_scales.exp()[..., None] for f in factors])
+
+    def spectrum_by_products(self, num_values: int) -> Spectrum:
+        """Return the largest eigenvalues by block Lanczos."""
+        products, operator = self.products, Operator()
+        is_wide = products.num_columns < products.num_rows
+        sides = Transposed(products) if is_wide else products
+        ritz = largest(sides, num_values, operator)
+        vectors = ritz.vectors.to(products.dtype) if is_wide else right_vectors(sides, ritz.vectors)
+        scale = (2.0 * products.log_scale).exp()
+        values, errors = ((scale * y[0]).to(products.dtype) for y in (ritz.values, ritz.errors))
+        spectrum = Spectrum(values, vectors[0], self.temperature, errors)
+        if ritz.is_converged:
+            return spectrum
+        raise SolveError(
+            f"The {num_values} largest eigenvalues did not converge in {ritz.steps} steps: the "
+            f"largest error relative to the value is {ritz.relative_error:.1e}. error.result holds "
+            "what was found.",
+            spectrum,
+        )
+
+    def random_signs(self, count: int, generator: torch.Generator | None) -> Tensor:
+        """Return random vectors of entries 1 and -1."""
+        device = self.layout.device if generator is None else generator.device
+        shape = count, len(self.vector)
+        signs = torch.randint(2, shape, generator=generator, device=device)
+        return (2.0 * signs - 1.0).to(self.layout.device, self.layout.dtype)
+
+    def state(self, name: str, weights: Weights) -> dict[str, Tensor]:
+        """Return all entries of the model with those that are given in their places."""
+        given = weights.state_dict() if isinstance(weights, nn.Module) else weights
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"{name} must be a module or a mapping of names to tensors: got "
+                f"{type(weights).__name__}."
+            )
+        own = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        tied = dict(self.model.named_parameters(remove_duplicate=False))
+        for key, value in given.items():
+            if key in tied and key not in own:  # the first of its names says what it is
+                continue
+            if key not in own:
+                raise bad_value(
+                    name, "hold weights of this model", f"it has no {key!r}",
+                    "Leave out prefixes such as module.; strip what wraps the state dict.",
+                )  # fmt: skip
+            if not isinstance(value, Tensor) or value.shape != own[key].shape:
+                seen = f"its shape is {tuple(getattr(value, 'shape', ()))}"
+                raise bad_value(f"{name}[{key!r}]", f"have shape {tuple(own[key].shape)}", seen)
+        return {k: given.get(k, v).detach().to(v.device, v.dtype) for k, v in own.items()}
+
+    def predictions(self, name: str, weights: Weights) -> Tensor:
+        """Return the outputs at all samples with other weights."""
+        state = self.state(name, weights)
+        function = OfWeights(self.network, Layout.of(_floating(state)), _others(state))
+        return function.everywhere(function.layout.flatten(state), self.samples)
+
+    def check_parts(self) -> None:
+        """Refuse parameters and samples that cannot be used."""
+        self.layout, self.samples  # noqa: B018
+
+    def examine(self) -> None:
+        """Refuse models and gradients that are wrong, once."""
+        self.push  # noqa: B018
+
+
+def _floating(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if value.is_floating_point()}
+
+
+def _others(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not value.is_floating_point()}

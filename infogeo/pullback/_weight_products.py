@@ -1,0 +1,125 @@
+"""Products of the metric on the weights with vectors, and the eigenvalues that they show."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
+from infogeo.pullback._network import SampleInputs
+from infogeo.pullback._weights import OfWeights, Samples
+
+
+def moves_along(
+    function: OfWeights, push: object, vector: Tensor, v: Tensor, x: Tensor, inputs: SampleInputs
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return z, and A(z) J v as entries and log_scales of shape (n, r), at some samples."""
+    if push is None:  # neither forward-mode derivatives nor second ones
+        factor = function.rows(vector, x, inputs)
+        z = function.at(vector, x, inputs).detach()
+        return z, factor.rows @ v.to(factor.rows.dtype), factor.log_scales
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = vector.clone().requires_grad_()
+        z, moved = push(function.on(x, inputs), leaf, v.to(leaf.dtype).clone())  # type: ignore[operator]
+    rows, log_scales = apply_head(function.network.head, z, Tangent(moved))
+    return z, rows[..., 0], log_scales
+
+
+def cotangents(function: OfWeights, z: Tensor, weights: Tensor) -> Tensor:
+    """Return A(z)' diag(exp(log_scales)) w as the derivative of what it is multiplied with."""
+    with torch.enable_grad():
+        moved = torch.zeros_like(z, requires_grad=True)
+        rows, _ = apply_head(function.network.head, z, Tangent(moved))
+        return torch.autograd.grad((weights * rows[..., 0]).sum(), moved)[0]
+
+
+def pulled_back(
+    function: OfWeights, vector: Tensor, seeds: list[Tensor], x: Tensor, inputs: SampleInputs
+) -> Tensor:
+    """Return J' seeds for each of several seeds of shape (n, m), from one forward pass."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = vector.clone().requires_grad_()
+        z = function.at(leaf, x, inputs)
+        return torch.stack([pull_back(z, leaf, seed) for seed in seeds])
+
+
+@dataclass(eq=False)
+class WeightProducts:
+    """Products of the scaled factor S of all samples, shape (1, N r, P), as `largest` asks for.
+
+    Parameters
+    ----------
+    function : OfWeights
+        The outputs as a function of the weights.
+    push : callable or None
+        How J v is taken.
+    vector : torch.Tensor, shape (P,)
+        The weights.
+    samples : Samples
+        Where the outputs are taken.
+    """
+
+    function: OfWeights
+    push: object
+    vector: Tensor
+    samples: Samples
+
+    def __post_init__(self) -> None:
+        tops, self.num_samples, self.num_rows = [], 0, 0
+        for x, inputs in self.samples.parts():
+            z = self.function.at(self.vector, x, inputs).detach()
+            head = self.function.network.head
+            rows, log_scales = apply_head(head, z, Tangent(torch.zeros_like(z)))
+            tops.append(log_scales.double().amax())
+            self.num_samples += len(z)
+            self.num_rows += rows.shape[0] * rows.shape[1]
+        self.dtype, self.eps = z.dtype, torch.finfo(z.dtype).eps
+        top = torch.stack(tops).amax()
+        self._top = torch.where(torch.isfinite(top), top, 0.0)
+        self.log_scale = (self._top - 0.5 * math.log(self.num_samples))[None]
+        self.num_columns = len(self.vector)
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Return S v, shape (1, k, N r), for v of shape (1, k, P)."""
+        images = []
+        for x, inputs in self.samples.parts():
+            found = [moves_along(*self._at, y, x, inputs) for y in v[0].to(self.vector.dtype)]
+            images.append(torch.stack([self._weights(s) * rows for _, rows, s in found]).flatten(1))
+        return torch.cat(images, dim=1)[None]
+
+    def transposed(self, w: Tensor) -> Tensor:
+        """Return S'w, shape (1, k, P), for w of shape (1, k, N r)."""
+        total, start = None, 0
+        for x, inputs in self.samples.parts():
+            z = self.function.at(self.vector, x, inputs).detach()
+            head = self.function.network.head
+            _, log_scales = apply_head(head, z, Tangent(torch.zeros_like(z)))
+            weights, stop = self._weights(log_scales), start + log_scales.numel()
+            seeds = [
+                cotangents(self.function, z, weights * y.reshape(weights.shape))
+                for y in w[0, :, start:stop].to(z.dtype)
+            ]
+            part = pulled_back(self.function, self.vector, seeds, x, inputs)
+            total, start = part if total is None else total + part, stop
+        return total[None]  # type: ignore[index]
+
+    @property
+    def _at(self) -> tuple[OfWeights, object, Tensor]:
+        return self.function, self.push, self.vector
+
+    def _weights(self, log_scales: Tensor) -> Tensor:
+        return (log_scales.double() - self._top).exp().to(log_scales.dtype)
+
+
+class Transposed:
+    """The products of S' in place of those of S: where there are fewer weights than rows."""
+
+    def __init__(self, products: WeightProducts):
+        self.transposed, self._call = products, products.transposed
+        self.log_scale, self.num_rows = products.log_scale, products.num_columns
+        self.dtype, self.eps = products.dtype, products.eps
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Return S'v."""
+        return self._call(v)

@@ -1,0 +1,276 @@
+"""Linear systems with the metric on weights, its kernel, and the uncertainty of predictions.
+
+The functions are methods of `WeightMetric`.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from infogeo._docs import finish
+from infogeo._status import SolveError, Status
+from infogeo._system.registry import storable
+from infogeo.pullback._checks import check_count, check_number
+from infogeo.pullback._network import Inputs
+from infogeo.pullback._weight_network import Vector, WeightNetwork
+from infogeo.pullback.metric import Spectrum
+
+if TYPE_CHECKING:
+    from infogeo.pullback.weights import WeightMetric
+
+__all__ = ["gram", "prediction_covariance", "prediction_std", "solve"]
+
+
+@storable("WeightSolution")
+@dataclass(frozen=True, eq=False)
+class WeightSolution:
+    """The solution of a linear system with a damped metric on weights.
+
+    Parameters
+    ----------
+    vector : array, shape (P,), or dict of str to array
+        As the right side was given.
+    residual : float
+        Length of what is left of the right side, relative to it.
+    steps : int
+        Products with the metric that it took.
+    status : Status
+        CONVERGED, or MAX_STEPS.
+    spectrum : Spectrum
+        What it was preconditioned with, to be used again nearby.
+    """
+
+    vector: Any
+    residual: float
+    steps: int
+    status: Status
+    spectrum: Spectrum
+
+
+def gram(
+    self: "WeightMetric", x1: Tensor, x2: Tensor | None = None, *, inputs: Inputs = None
+) -> Tensor:
+    r"""Return the tangent kernel of the predictions, A_1 J_1 J_2' A_2'.
+
+    Parameters
+    ----------
+    x1, x2 : torch.Tensor, shape (n, ...)
+        Inputs; x2 None for x1 itself.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+
+    Returns
+    -------
+    torch.Tensor, shape (n1, r, n2, r)
+        In orthonormal coordinates of each prediction. A step of the weights along the gradient
+        of a function of prediction 2 moves prediction 1 by it.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import WeightMetric, heads
+    >>> model = torch.nn.Linear(2, 1)
+    >>> metric = WeightMetric(model, torch.eye(2), heads.normal_fixed_std(1.0))
+    >>> metric.gram(torch.tensor([[3.0, 4.0]]))
+    tensor([[[[26.]]]])
+    """
+    first = self._parts.scaled_rows(x1, inputs)
+    second = first if x2 is None else self._parts.scaled_rows(x2, inputs)
+    return torch.einsum("irp,jsp->irjs", first, second)
+
+
+def solve(
+    self: "WeightMetric",
+    g: Vector,
+    damping: float,
+    *,
+    spectrum: Spectrum | None = None,
+    tol: float = 1e-6,
+    max_steps: int = 200,
+    throw: bool = True,
+) -> WeightSolution:
+    r"""Solve (G + damping) v = g by preconditioned conjugate gradients: a natural gradient.
+
+    Parameters
+    ----------
+    g : torch.Tensor, shape (P,), or mapping of str to torch.Tensor
+        For instance the gradient of a loss.
+    damping : float
+        Positive.
+    spectrum : Spectrum or None
+        Of this metric or of one nearby: its eigenvectors are the preconditioner, which
+        saturated networks need. None: all of them where the metric is small, else the largest 16.
+    tol : float
+        Of the residual, relative to g.
+    max_steps : int
+        The most products with the metric.
+    throw : bool
+
+    Returns
+    -------
+    WeightSolution
+        With the residual, the number of products and how it ended.
+
+    Raises
+    ------
+    TypeError, ValueError
+    SolveError
+        The steps did not suffice; `result` has what was found.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import WeightMetric, heads
+    >>> model = torch.nn.Linear(2, 1, bias=False)
+    >>> metric = WeightMetric(model, torch.eye(2), heads.normal_fixed_std(1.0))
+    >>> metric.solve(torch.tensor([1.0, 2.0]), 0.5).vector  # G = 1/2
+    tensor([1., 2.])
+    """
+    check_number("damping", damping)
+    check_number("tol", tol)
+    check_count("max_steps", max_steps)
+    right, is_named = self._parts.layout.vector("g", g, self.check)
+    if spectrum is None:
+        count = None if self._parts.is_small else min(16, self._parts.num_rows, len(right))
+        spectrum = self.spectrum(num_values=count)
+    found, residual, steps = _conjugate(self._parts, right, damping, spectrum, tol, max_steps)
+    status = Status.CONVERGED if residual <= tol else Status.MAX_STEPS
+    solution = WeightSolution(
+        self._parts.as_given(found, is_named), residual, steps, status, spectrum
+    )
+    if throw and status is not Status.CONVERGED:
+        raise SolveError(
+            f"The residual is {residual:.1e} of the right side after {steps} products. Raise "
+            "max_steps, damping or tol, or pass a spectrum with more values.",
+            solution,
+        )
+    return solution
+
+
+def _conjugate(
+    parts: WeightNetwork,
+    right: Tensor,
+    damping: float,
+    spectrum: Spectrum,
+    tol: float,
+    max_steps: int,
+) -> tuple[Tensor, float, int]:
+    vectors = torch.as_tensor(spectrum.vectors).to(parts.layout.device).double()
+    values = torch.as_tensor(spectrum.values).to(parts.layout.device).double()
+
+    def preconditioned(y: Tensor) -> Tensor:
+        along = vectors @ y
+        return (y - along @ vectors) / damping + (along / (values + damping)) @ vectors
+
+    size = float(right.double().norm())
+    if size == 0.0:
+        return torch.zeros_like(right), 0.0, 0
+    found, rest = torch.zeros_like(right, dtype=torch.float64), right.double() / size
+    better = direction = preconditioned(rest)
+    steps, residual = 0, 1.0
+    while residual > tol and steps < max_steps:
+        image = parts.product(direction.to(right.dtype)).double() + damping * direction
+        factor = (rest @ better) / (direction @ image)
+        found, rest_next = found + factor * direction, rest - factor * image
+        steps, residual = steps + 1, float(rest_next.norm())
+        improved = preconditioned(rest_next)
+        # Polak and Ribiere: products in the precision of the model are not quite linear.
+        beta = (rest_next - rest) @ improved / (rest @ better)
+        rest, better, direction = rest_next, improved, improved + beta * direction
+    return (size * found).to(right.dtype), residual, steps
+
+
+def prediction_covariance(
+    self: "WeightMetric", x: Tensor, prior_precision: float, *, inputs: Inputs = None
+) -> Tensor:
+    r"""Return how uncertain predictions are by the uncertainty of the weights.
+
+    .. math:: A J \, (N G + q)^{-1} J^\top A^\top
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (n, ...)
+        New inputs.
+    prior_precision : float
+        q, of a normal prior of the weights around their values.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+
+    Returns
+    -------
+    torch.Tensor, shape (n, r, r)
+        In orthonormal coordinates of each prediction, those of its factor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Inputs or a precision that cannot be used; a metric that is too large.
+
+    Notes
+    -----
+    The delta method, or Laplace's approximation for the linearised network. It holds if the
+    network is at an optimum and the model is right; a covariance from retrained networks can
+    be another one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import WeightMetric, heads
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> metric = WeightMetric(model, torch.ones(99, 1), heads.normal_fixed_std(1.0))
+    >>> metric.prediction_covariance(torch.tensor([[3.0]]), 1.0)  # 9 / (99 + 1)
+    tensor([[[0.0900]]])
+    """
+    check_number("prior_precision", prior_precision)
+    if not self._parts.is_small:
+        self._parts.needed(None)
+    spectrum = self.spectrum()
+    rows = self._parts.scaled_rows(x, inputs)
+    along = rows @ spectrum.vectors.mT
+    rest = rows - along @ spectrum.vectors
+    weights = 1.0 / (self._parts.num_samples * spectrum.values + prior_precision)
+    return (along * weights) @ along.mT + rest @ rest.mT / prior_precision
+
+
+def prediction_std(
+    self: "WeightMetric", x: Tensor, prior_precision: float, *, inputs: Inputs = None
+) -> Tensor:
+    r"""Return how far predictions may be off by the uncertainty of the weights.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (n, ...)
+        New inputs.
+    prior_precision : float
+        As for `prediction_covariance`.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+
+    Returns
+    -------
+    torch.Tensor, shape (n,)
+        Root mean square of the Fisher-Rao distance, to first order: the root of the trace of
+        `prediction_covariance`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Inputs or a precision that cannot be used; a metric that is too large.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import WeightMetric, heads
+    >>> model = torch.nn.Linear(1, 1, bias=False)
+    >>> metric = WeightMetric(model, torch.ones(99, 1), heads.normal_fixed_std(1.0))
+    >>> metric.prediction_std(torch.tensor([[3.0]]), 1.0)
+    tensor([0.3000])
+    """
+    covariance = self.prediction_covariance(x, prior_precision, inputs=inputs)
+    return covariance.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+
+
+finish(globals())

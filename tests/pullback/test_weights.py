@@ -1,0 +1,480 @@
+"""The metric on weights against dense matrices from Jacobians in float64, and what it refuses."""
+
+import copy
+import math
+import operator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import infogeo
+from infogeo.pullback import (
+    Head,
+    PullbackMetric,
+    WeightMetric,
+    _weight_network,
+    heads,
+)
+
+F32, F64 = torch.float32, torch.float64
+
+
+def mlp(num_outputs=4, *, gain=1.0, dtype=F64, seed=0):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, num_outputs)).to(F64)
+    with torch.no_grad():
+        net[-1].weight.mul_(gain)
+    return net.to(dtype)
+
+
+def conv_net(dtype=F64):
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(12, 5),
+    )
+    net[1].running_mean.uniform_(-0.5, 0.5)
+    return net.to(dtype).eval()
+
+
+class Recurrent(nn.Module):
+    """Neither forward-mode derivatives nor second ones."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.lstm, self.last = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.lstm(x)[0][:, -1])
+
+
+class Words(nn.Module):
+    """Token ids, with a mask of the tokens that count."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.embedding, self.last = nn.Embedding(7, 4), nn.Linear(4, 3)
+
+    def forward(self, ids, mask=None):
+        vectors = self.embedding(ids).tanh()
+        mask = torch.ones_like(ids) if mask is None else mask
+        weights = mask.to(vectors.dtype)[..., None]
+        return self.last((vectors * weights).sum(1) / weights.sum(1))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x).tanh())
+
+
+def samples(num=7, shape=(5,), dtype=F64):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(num, *shape, generator=generator, dtype=F64).to(dtype)
+
+
+def jacobian(net, x, *inputs):
+    """Return J of shape (n, m, P) in float64, sample by sample, and the outputs."""
+    net = copy.deepcopy(net).double()
+    parameters = dict(net.named_parameters())
+    rows, outputs = [], []
+    for k in range(len(x)):
+        one = x[k : k + 1].double() if x.is_floating_point() else x[k : k + 1]
+        z = net(one, *(value[k : k + 1] for value in inputs))[0]
+        found = [torch.autograd.grad(zi, parameters.values(), retain_graph=True) for zi in z]
+        rows.append(torch.stack([torch.cat([g.flatten() for g in part]) for part in found]))
+        outputs.append(z.detach())
+    return torch.stack(rows), torch.stack(outputs)
+
+
+def information(head, z):
+    """Return the Fisher information of the outputs by its textbook formula, shape (n, m, m)."""
+    if head is heads.categorical:
+        p = torch.softmax(z, -1)
+        return torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    if head is heads.bernoulli:
+        p = torch.sigmoid(z)
+        return torch.diag_embed(p * (1.0 - p))
+    if head is heads.poisson:
+        return torch.diag_embed(z.exp())
+    if head is heads.normal:  # means, then logarithms of deviations
+        half = z.shape[1] // 2
+        precision = (-2.0 * z[:, half:]).exp()
+        return torch.diag_embed(torch.cat([precision, 2.0 * torch.ones_like(precision)], 1))
+    return torch.eye(z.shape[1], dtype=F64).expand(len(z), -1, -1) / 0.25  # std 0.5
+
+
+def dense(net, x, head, *inputs):
+    J, z = jacobian(net, x, *inputs)
+    return (J.mT @ information(head, z) @ J).mean(0)
+
+
+FIXED = heads.normal_fixed_std(0.5)
+CASES = [
+    (mlp(), (5,), heads.categorical),
+    (mlp(gain=30.0), (5,), heads.categorical),
+    (mlp(), (5,), heads.bernoulli),
+    (mlp(), (5,), heads.poisson),
+    (mlp(), (5,), heads.normal),
+    (mlp(), (5,), FIXED),
+    (conv_net(), (2, 4, 4), heads.categorical),
+]
+
+
+@pytest.mark.parametrize(("net", "shape", "head"), CASES)
+@pytest.mark.parametrize(("dtype", "rtol"), [(F64, 1e-12), (F32, 3e-6)])
+def test_all_verbs_agree_with_the_dense_matrix(net, shape, head, dtype, rtol):
+    net, x = copy.deepcopy(net).to(dtype), samples(7, shape, dtype)
+    G = dense(net, x, head)
+    top = float(G.diagonal().sum())
+    metric = WeightMetric(net, x, head, chunk_size=3)
+    u, v = (samples(2, (len(G),), dtype)[k] for k in range(2))
+
+    def close(found, expected, size):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), expected, rtol=rtol, atol=rtol * size)
+
+    exact_norm = (v.double() @ G @ v.double()).sqrt()
+    close(metric.norm(v), exact_norm, float(exact_norm))
+    close(metric.inner_product(u, v), u.double() @ G @ v.double(), top)
+    close(metric.matvec(v), G @ v.double(), float((G @ v.double()).abs().max()))
+    close(metric.diagonal(), G.diagonal(), top)
+    close(metric.trace(), G.diagonal().sum(), top)
+    values = torch.linalg.eigvalsh(G).flip(0)
+    found = metric.spectrum()
+    close(found.values, values[: len(found.values)], float(values[0]))
+    V = found.vectors.double()
+    product = V @ G @ V.mT
+    atol = 10.0 * rtol * float(values[0])
+    torch.testing.assert_close(product, torch.diag(found.values.double()), rtol=0.0, atol=atol)
+    damping = 1e-2 * float(values[0])
+    dimension = (values.clamp(min=0.0) / (values.clamp(min=0.0) + damping)).sum()
+    close(metric.effective_dimension(damping), dimension, 10.0 * float(dimension))
+    solution = metric.solve(u, damping, tol=100.0 * rtol)
+    solved = torch.linalg.solve(G + damping * torch.eye(len(G), dtype=F64), u.double())
+    error = (solution.vector.double() - solved).norm() / solved.norm()
+    assert solution.status.is_solution
+    assert float(error) < 1e4 * rtol
+
+
+def test_parts_of_the_trace_and_vectors_by_name():
+    net, x = mlp(), samples()
+    metric = WeightMetric(net, x)
+    assert metric.shapes == {name: p.shape for name, p in net.named_parameters()}
+    v = {name: torch.randn_like(p) for name, p in net.named_parameters()}
+    found = metric.matvec(v)
+    assert list(found) == list(v)
+    torch.testing.assert_close(metric.flatten(found), metric.matvec(metric.flatten(v)))
+    G = dense(net, x, heads.categorical).diagonal()
+    parts = metric.trace_by_parameter()
+    assert list(parts) == list(v)
+    start = 0
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(parts[name], G[start : start + p.numel()].sum())
+        start += p.numel()
+
+
+def test_named_parameters_are_a_block_of_the_whole():
+    net, x = mlp(), samples()
+    size = net[0].weight.numel() + net[0].bias.numel()
+    G = dense(net, x, heads.categorical)
+    metric = WeightMetric(net, x, names=["2.bias"])
+    assert list(metric.shapes) == ["2.bias"]
+    block = G[-4:, -4:]
+    v = samples(1, (4,))[0]
+    torch.testing.assert_close(metric.matvec(v), block @ v)
+    net.requires_grad_(False)
+    net[0].requires_grad_(True)
+    torch.testing.assert_close(WeightMetric(net, x).diagonal(), G.diagonal()[:size])
+
+
+def test_a_saturated_prediction_keeps_its_digits_in_float32():
+    model = nn.Linear(1, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[60.0], [0.0]]))
+    metric = WeightMetric(model, torch.ones(1, 1))
+    # G = p (1 - p) (1, -1)(1, -1)' with p = 1 / (1 + exp(60)), which float32 rounds to 1 - p = 1
+    exact = math.exp(-60.0) / (1.0 + math.exp(-60.0)) ** 2
+    v = torch.tensor([1.0, 0.0])
+    assert math.isclose(float(metric.norm(v)), math.sqrt(exact), rel_tol=1e-5)
+    assert math.isclose(float(metric.trace()), 2.0 * exact, rel_tol=1e-5)
+    assert math.isclose(float(metric.spectrum().values[0]), 2.0 * exact, rel_tol=1e-5)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[400.0], [0.0]]))
+    assert math.isclose(float(metric.log_spectrum()[0]), math.log(2.0) - 60.0, rel_tol=1e-6)
+    later = WeightMetric(model, torch.ones(1, 1))
+    assert math.isclose(float(later.log_spectrum()[0]), math.log(2.0) - 400.0, rel_tol=1e-6)
+
+
+def test_batches_and_further_inputs():
+    net = Words().double()
+    ids = torch.tensor([[1, 2, 3], [4, 5, 6], [0, 0, 1], [6, 5, 1], [2, 2, 2]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 1, 1], [0, 1, 1]])
+    G = dense(net, ids, heads.categorical, mask)
+    v = samples(1, (len(G),))[0]
+    given = [
+        WeightMetric(net, ids, inputs=(mask,), chunk_size=2),
+        WeightMetric(net, ids, inputs={"mask": mask}),
+        WeightMetric(
+            net, list(zip(ids.split(2), mask.split(2), strict=True)), inputs=operator.itemgetter(1)
+        ),
+        WeightMetric(
+            net,
+            torch.utils.data.DataLoader(torch.utils.data.TensorDataset(ids, mask), batch_size=3),
+            inputs=operator.itemgetter(1),
+        ),
+    ]
+    for metric in given:
+        torch.testing.assert_close(metric.matvec(v), G @ v)
+        torch.testing.assert_close(metric.diagonal(), G.diagonal())
+
+
+def test_recurrent_networks_do_without_forward_mode():
+    net, x = Recurrent(), samples(4, (6, 3), F32)
+    G = dense(net, x, heads.categorical)
+    v = samples(1, (len(G),), F32)[0]
+    metric = WeightMetric(net, x)
+    torch.testing.assert_close(metric.matvec(v).double(), G @ v.double(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(metric.trace().double(), G.diagonal().sum(), rtol=1e-5, atol=0.0)
+
+
+def test_tied_parameters_move_together():
+    net, x = Tied().double(), samples(4, (3,))
+    metric = WeightMetric(net, x)
+    assert list(metric.shapes) == ["first.weight", "first.bias", "second.bias"]
+    torch.testing.assert_close(metric.diagonal(), dense(net, x, heads.categorical).diagonal())
+    state = net.state_dict()  # which holds both names
+    assert float(metric.distance(state, net)) == 0.0
+
+
+def test_products_find_what_the_factor_finds(monkeypatch):
+    net, x = mlp(), samples(40)
+    exact = WeightMetric(net, x).spectrum(num_values=3)
+    v = samples(1, (len(exact.vectors[0]),))[0]
+    solved = WeightMetric(net, x).solve(v, 1e-3)
+    monkeypatch.setattr(_weight_network, "_EXACT_ROWS", 10)
+    for metric in (WeightMetric(net, x), WeightMetric(net, x[:12], chunk_size=5)):
+        whole = exact if len(metric.x) == 40 else None
+        found = metric.spectrum(num_values=3)
+        assert found.vectors.shape == (3, len(v))
+        if whole is not None:
+            assert bool(((found.values - whole.values).abs() <= found.errors).all())
+        torch.testing.assert_close(found.vectors @ found.vectors.mT, torch.eye(3, dtype=F64))
+        images = torch.stack([metric.matvec(y) for y in found.vectors])
+        residual = (images - found.values[:, None] * found.vectors).norm(dim=1)
+        assert bool((residual < 1e-2 * found.values).all())
+    again = WeightMetric(net, x).solve(v, 1e-3)
+    torch.testing.assert_close(again.vector, solved.vector, rtol=1e-4, atol=1e-4 * float(v.norm()))
+    with pytest.raises(infogeo.SolveError, match="after 1 products") as raised:
+        WeightMetric(net, x).solve(v, 1e-9, max_steps=1)
+    assert raised.value.result.steps == 1
+    for call in (metric.spectrum, metric.log_spectrum, lambda: metric.effective_dimension(1.0)):
+        with pytest.raises(infogeo.BadValueError, match="spectral_density"):
+            call()
+
+
+def test_random_estimates_lie_within_their_errors():
+    metric = WeightMetric(mlp(), samples(20))
+    generator = torch.Generator().manual_seed(0)
+    trace = metric.hutchinson_trace(num_samples=64, generator=generator)
+    assert abs(float(trace.values - metric.trace())) < 4.0 * float(trace.standard_errors)
+    density = metric.spectral_density(num_samples=12, num_steps=64, generator=generator)
+    assert density.weights.shape[0] == 12
+    for damping in (1e-1, 1e-3, 1e-6):
+        found, exact = density.effective_dimension(damping), metric.effective_dimension(damping)
+        assert abs(float(found.values - exact)) < 4.0 * float(found.standard_errors)
+
+
+def test_kernel_and_covariance_of_predictions():
+    net, x, new = mlp(), samples(9), samples(3) + 0.5
+    G, q = dense(net, x, heads.categorical), 0.3
+    metric = WeightMetric(net, x)
+    J, z = jacobian(net, new)
+    F = information(heads.categorical, z)
+    gram = metric.gram(new)
+    traces = torch.einsum("irir->i", gram)
+    torch.testing.assert_close(traces, torch.einsum("iab,ibp,iap->i", F, J, J))
+    cross = metric.gram(new, x)
+    assert cross.shape == (3, 3, 9, 3)
+    torch.testing.assert_close(metric.gram(x, new), cross.permute(2, 3, 0, 1))
+    covariance = torch.linalg.inv(len(x) * G + q * torch.eye(len(G), dtype=F64))
+    expected = torch.einsum("iab,ibp,pr,iar->i", F, J, covariance, J)
+    torch.testing.assert_close(metric.prediction_std(new, q) ** 2, expected)
+    values = torch.linalg.eigvalsh(metric.prediction_covariance(new, q))
+    assert bool((values > 0.0).all())
+
+
+def test_networks_are_points_of_a_space_of_functions():
+    first, second, x = mlp(seed=0), mlp(seed=1), samples(11)
+    metric = WeightMetric(first, x, chunk_size=4)
+    d = infogeo.logits.fisher_rao_distance(first(x).detach(), second(x).detach())
+    expected = d.square().mean().sqrt()
+    torch.testing.assert_close(metric.distance(first, second), expected)
+    torch.testing.assert_close(metric.distance(second.state_dict(), first.state_dict()), expected)
+    third = mlp(seed=2)
+    total = sum(metric.distance(*pair) for pair in ((first, second), (second, third)))
+    torch.testing.assert_close(metric.length([first, second, third]), total)
+
+    def at(t):
+        ends = (dict(net.named_parameters()) for net in (first, second))
+        a, b = ends
+        return {name: torch.lerp(a[name].detach(), b[name].detach(), t) for name in a}
+
+    fine = [
+        metric.length([at(t) for t in torch.linspace(0, 1, n + 1, dtype=F64)]) for n in (64, 128)
+    ]
+    limit = fine[1] + (fine[1] - fine[0]) / 3.0
+    found = metric.segment_length(first, second)
+    assert found.status.is_solution
+    assert math.isclose(float(found.value), float(limit), rel_tol=1e-4)
+    assert float(found.value) > float(expected)
+
+
+def test_buffers_of_two_networks_count():
+    first = conv_net()
+    second = copy.deepcopy(first)
+    second[1].running_mean.add_(1.0)
+    x = samples(4, (2, 4, 4))
+    d = infogeo.logits.fisher_rao_distance(first(x).detach(), second(x).detach())
+    found = WeightMetric(first, x).distance(first, second)
+    torch.testing.assert_close(found, d.square().mean().sqrt())
+    assert float(WeightMetric(first, x).segment_length(first, second).value) >= 0.99 * float(found)
+
+
+def test_the_joint_metric_adds_both_moves():
+    net, x = mlp(), samples(6)
+    metric = WeightMetric(net, x, chunk_size=4)
+    J, z = jacobian(net, x)
+    dx, dw = samples(6) * 0.3, samples(1, (J.shape[2],))[0]
+    by_inputs = torch.func.jvp(net, (x,), (dx,))[1]
+    move = by_inputs + J @ dw
+    F = information(heads.categorical, z)
+    expected = torch.einsum("ia,iab,ib->i", move, F, move).sqrt()
+    torch.testing.assert_close(metric.joint_norm(dx, dw), expected)
+    alone = PullbackMetric(net).norm(x, dx)
+    torch.testing.assert_close(metric.joint_norm(dx, 0.0 * dw), alone)
+
+
+def test_temperature_and_masked_classes():
+    net, x = mlp(), samples(5)
+    hot = WeightMetric(net, x, temperature=2.0)
+    scaled = mlp()
+    with torch.no_grad():
+        scaled[-1].weight.mul_(0.5), scaled[-1].bias.mul_(0.5)
+    # z / 2: the first layer moves the same outputs in both
+    part = WeightMetric(scaled, x).diagonal()[:36]
+    torch.testing.assert_close(hot.diagonal()[:36], part)
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            return self.net(x).index_fill(1, torch.tensor([3]), -math.inf)
+
+    masked, three = WeightMetric(Masked(), x), mlp()
+    three[-1] = nn.Linear(6, 3).double()
+    with torch.no_grad():
+        three[-1].weight.copy_(mlp()[-1].weight[:3]), three[-1].bias.copy_(mlp()[-1].bias[:3])
+    torch.testing.assert_close(masked.trace(), WeightMetric(three, x).trace())
+
+
+def test_the_model_stays_as_it_is(tmp_path):
+    net, x = mlp(), samples()
+    before = copy.deepcopy(net.state_dict())
+    metric = WeightMetric(net, x)
+    metric.matvec(torch.ones(len(metric.diagonal()), dtype=F64))
+    metric.segment_length(mlp(seed=3), net)
+    assert all(p.grad is None for p in net.parameters())
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+    spectrum = metric.spectrum(num_values=2)
+    infogeo.save(spectrum, tmp_path / "spectrum.npz")
+    restored = infogeo.load(tmp_path / "spectrum.npz")
+    np.testing.assert_array_equal(restored.values, spectrum.values.numpy())
+
+
+class Detached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 4).double(), nn.Linear(4, 3).double()
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.last(h.tanh()) + h.detach()[:, :3]
+
+
+class Mixing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(5, 3).double()
+
+    def forward(self, x):
+        return self.last(x - x.mean(0))
+
+
+def _frozen():
+    net = mlp()
+    net[0].weight.requires_grad_(False)
+    return net
+
+
+BAD = [
+    (lambda: WeightMetric(mlp(), samples(), names=["0.wieght"]), "Did you mean '0.weight'"),
+    (lambda: WeightMetric(conv_net(), samples(3, (2, 4, 4)), names=["1.running_mean"]), "buffer"),
+    (
+        lambda: WeightMetric(Tied(), samples(3, (3,)), names=["second.weight"]),
+        "tied to 'first.weight'",
+    ),
+    (lambda: WeightMetric(_frozen(), samples(), names=["0.weight"]), "frozen"),
+    (lambda: WeightMetric(mlp().requires_grad_(False), samples()), "all of them are frozen"),
+    (lambda: WeightMetric(nn.ReLU(), samples()), "it has none"),
+    (lambda: WeightMetric(mlp(), samples(), names=[]), "at least one"),
+    (lambda: WeightMetric(mlp(), samples(0)), "at least one sample"),
+    (lambda: WeightMetric(mlp(), []), "at least one batch"),
+    (lambda: WeightMetric(conv_net().train(), samples(3, (2, 4, 4))).trace(), "eval"),
+    (lambda: WeightMetric(Mixing(), samples()).trace(), "by itself"),
+    (lambda: WeightMetric(Detached(), samples()).trace(), "gradients"),
+    (lambda: WeightMetric(mlp(), samples()).norm(torch.zeros(3)), "one entry for each"),
+    (lambda: WeightMetric(mlp(), samples()).norm({"0.weight": torch.zeros(6, 5)}), "is missing"),
+    (lambda: WeightMetric(mlp(), samples()).norm(torch.full((64,), math.nan, dtype=F64)), "finite"),
+    (lambda: WeightMetric(mlp(), samples()).spectrum(num_values=999), "at most"),
+    (lambda: WeightMetric(mlp(), samples()).effective_dimension(0.0), "positive"),
+    (lambda: WeightMetric(mlp(), samples()).distance({"module.0.weight": 1}, {}), "module."),
+    (lambda: WeightMetric(mlp(), samples()).distance({"0.bias": torch.ones(2)}, {}), "shape"),
+    (lambda: WeightMetric(mlp(), samples()).length([mlp()]), "two points"),
+]
+
+
+@pytest.mark.parametrize(("call", "word"), BAD)
+def test_bad_input_is_named(call, word):
+    with pytest.raises(infogeo.BadValueError, match=word):
+        call()
+
+
+def test_wrong_types_are_named():
+    with pytest.raises(TypeError, match="Module"):
+        WeightMetric(lambda x: x, samples())
+    with pytest.raises(TypeError, match=r"torch\.jit"):
+        WeightMetric(torch.jit.script(mlp()), samples())
+    with pytest.raises(TypeError, match="Head"):
+        WeightMetric(mlp(), samples(), "categorical")
+    with pytest.raises(TypeError, match="one tensor"):
+        WeightMetric(mlp(), [samples()]).joint_norm(samples(), torch.zeros(64, dtype=F64))
+    with pytest.raises(ValueError, match="distance"):
+        WeightMetric(mlp(), samples(), Head(lambda z: torch.eye(4).expand(len(z), 4, 4))).distance(
+            {}, {}
+        )
