@@ -30,6 +30,22 @@ def apply_head(head, z, derivative):
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """The outputs as functions of themselves: their derivatives are rows of the identity."""
+
+    z: torch.Tensor
+
+    def outputs(self, i):
+        return torch.nn.functional.one_hot(i, self.z.shape[1]).to(self.z)
+
+    def differences(self, i, j):
+        return self.outputs(i) - self.outputs(j)
+
+    def combinations(self, weights):
+        return weights
+
+
+@dataclass(frozen=True)
 class Tangent:
     """The derivative of the outputs along one direction, shape (batch, m)."""
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +12,18 @@ from torch import Tensor, nn
 from infogeo._array import bad_value
 from infogeo._status import SolveError
 from infogeo.pullback._graph import read_graph
+from infogeo.pullback._linear_layers import LinearLayers
 from infogeo.pullback._network import Inputs, Network, SampleInputs
 from infogeo.pullback._operator import largest, right_vectors
 from infogeo.pullback._spectrum import MeasuredFactor
 from infogeo.pullback._weight_products import (
+    ProductsInHand,
     Transposed,
     WeightProducts,
     cotangents,
     moves_along,
     pulled_back,
+    weighted_seeds,
 )
 from infogeo.pullback._weights import Layout, OfWeights, Samples, chosen_parameters
 from infogeo.pullback.heads import Head
@@ -170,6 +173,28 @@ class WeightNetwork:
         for x, inputs in self.samples.parts(size):
             yield self.function.rows(self.vector, x, inputs)
 
+    def diagonal(self) -> Tensor:
+        """Return the diagonal of the metric: of linear layers without their rows."""
+        self.examine()
+        cheap = LinearLayers(self.function)
+        others = {n: s for n, s in self.layout.shapes.items() if n not in cheap.names}
+        total = {n: torch.zeros(s, dtype=torch.float64) for n, s in self.layout.shapes.items()}
+        rest = OfWeights(self.network, replace(self.layout, shapes=others))
+        vector = rest.layout.flatten(self.layout.unflatten(self.vector)) if others else None
+        per_sample = max(1, self.num_rows // self.num_samples) * max(1, sum(rest.layout.sizes))
+        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // per_sample))
+        for x, inputs in self.samples.parts(size):
+            seeds = weighted_seeds(self.function, self.vector, x, inputs)
+            for name, part in cheap.squares(self.vector, seeds, x, inputs).items():
+                total[name] = total[name].to(part.device) + part
+            if vector is None:
+                continue
+            rows = rest.gradients(vector, seeds, x, inputs)
+            found = rest.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
+            for name, part in found.items():
+                total[name] = total[name].to(part.device) + part
+        return self.layout.flatten(total) / self.num_samples
+
     def whole_factor(self) -> MeasuredFactor:
         """Return the factor of the metric itself, shape (1, N r, P)."""
         parts = list(self.factors())
@@ -191,9 +216,13 @@ class WeightNetwork:
 
     def spectrum_by_products(self, num_values: int) -> Spectrum:
         """Return the largest eigenvalues by block Lanczos."""
-        products, operator = self.products, Operator()
-        is_wide = products.num_columns < products.num_rows
-        sides = Transposed(products) if is_wide else products
+        products: Any = self.products
+        sides, operator = products, Operator()
+        is_wide = not self.is_small and products.num_columns < products.num_rows
+        if self.is_small:
+            products = sides = ProductsInHand(self.whole_factor())
+        elif is_wide:
+            sides = Transposed(products)
         ritz = largest(sides, num_values, operator)
         vectors = ritz.vectors.to(products.dtype) if is_wide else right_vectors(sides, ritz.vectors)
         scale = (2.0 * products.log_scale).exp()

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
+from infogeo.pullback._derivatives import Outputs, Tangent, apply_head, pull_back
 from infogeo.pullback._network import SampleInputs
+from infogeo.pullback._spectrum import MeasuredFactor
 from infogeo.pullback._weights import OfWeights, Samples
 
 
@@ -32,6 +33,13 @@ def cotangents(function: OfWeights, z: Tensor, weights: Tensor) -> Tensor:
         moved = torch.zeros_like(z, requires_grad=True)
         rows, _ = apply_head(function.network.head, z, Tangent(moved))
         return torch.autograd.grad((weights * rows[..., 0]).sum(), moved)[0]
+
+
+def weighted_seeds(function: OfWeights, vector: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
+    """Return A(z), shape (n, r, m): its rows pulled back are those of the factor."""
+    z = function.at(vector, x, inputs).detach()
+    rows, log_scales = apply_head(function.network.head, z, Outputs(z))
+    return rows * log_scales.exp()[..., None]
 
 
 def pulled_back(
@@ -110,6 +118,31 @@ class WeightProducts:
 
     def _weights(self, log_scales: Tensor) -> Tensor:
         return (log_scales.double() - self._top).exp().to(log_scales.dtype)
+
+
+class ProductsInHand:
+    """Products of a factor whose rows are at hand, of one metric.
+
+    Parameters
+    ----------
+    factor : MeasuredFactor
+        Rows of shape (1, r, P).
+    """
+
+    def __init__(self, factor: MeasuredFactor):
+        top = factor.log_scales.amax()
+        self.log_scale = torch.where(torch.isfinite(top), top, 0.0).double()[None]
+        scales = (factor.log_scales - self.log_scale).exp().to(factor.rows.dtype)
+        self._rows = factor.rows[0] * scales[0, :, None]
+        self.num_rows, self.dtype, self.eps = len(self._rows), self._rows.dtype, factor.eps
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """Return S v."""
+        return v.to(self.dtype) @ self._rows.mT
+
+    def transposed(self, w: Tensor) -> Tensor:
+        """Return S'w."""
+        return w.to(self.dtype) @ self._rows
 
 
 class Transposed:

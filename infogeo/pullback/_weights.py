@@ -297,6 +297,14 @@ class OfWeights:
 
         once(check_samples, self.network.model, outputs, numbers)
 
+    def gradients(self, vector: Tensor, seeds: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
+        """Return the gradients of seeds of shape (n, r, m) times the outputs, shape (n, r, P)."""
+        with torch.inference_mode(False), torch.enable_grad():
+            rows = _Gradients(self, vector, x, inputs, seeds[:, 0]).combinations(seeds)
+        if self.network.check:
+            check_gradients(rows)
+        return rows
+
     def rows(self, vector: Tensor, x: Tensor, inputs: SampleInputs) -> MeasuredFactor:
         """Return the factor of each sample: rows of shape (n, r, P)."""
         with torch.inference_mode(False), torch.enable_grad():
@@ -330,9 +338,9 @@ class _Gradients:
     def combinations(self, weights: Tensor) -> Tensor:
         """Return the gradients of sum_j weights_ij z_j, shape (n, r, P)."""
         try:
-            return self._together(weights).to(self.z.dtype)
+            return self._together(weights).to(self.z.dtype).detach()
         except RuntimeError:  # an operation without a batching rule
-            return self._one_by_one(weights).to(self.z.dtype)
+            return self._one_by_one(weights).to(self.z.dtype).detach()
 
     def _one_hot(self, i: Tensor) -> Tensor:
         return nn.functional.one_hot(i, self.z.shape[1]).to(self.z.dtype)

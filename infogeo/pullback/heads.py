@@ -31,7 +31,7 @@ from infogeo._array import bad_value
 from infogeo._docs import finish
 from infogeo._points import Points, fields, make
 from infogeo.manifolds import poisson as poissons
-from infogeo.pullback._derivatives import apply_head
+from infogeo.pullback._derivatives import Outputs, apply_head
 from infogeo.typing import Array
 
 __all__ = [
@@ -108,25 +108,9 @@ class Head:
                 raise TypeError(f"{name} must be a function: got {type(value).__name__}.")
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """The outputs as functions of themselves: their derivatives are rows of the identity."""
-
-    z: torch.Tensor
-
-    def outputs(self, i):
-        return torch.nn.functional.one_hot(i, self.z.shape[1]).to(self.z)
-
-    def differences(self, i, j):
-        return self.outputs(i) - self.outputs(j)
-
-    def combinations(self, weights):
-        return weights
-
-
 def _factor(scaled_factor, z):
     """Return A(z), shape (batch, r, m), from the factor of a network."""
-    rows, log_scales = scaled_factor(z, _Outputs(z))
+    rows, log_scales = scaled_factor(z, Outputs(z))
     return log_scales.exp()[..., None] * rows
 
 

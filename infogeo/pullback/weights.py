@@ -28,6 +28,9 @@ from infogeo.pullback.metric import Spectrum, TraceEstimate
 __all__ = ["WeightMetric"]
 
 
+_ROWS_PER_VALUE = 32  # from so many rows for each value on, block Lanczos is faster
+
+
 @storable("SpectralDensity")
 @dataclass(frozen=True, eq=False)
 class SpectralDensity:
@@ -369,12 +372,7 @@ class WeightMetric:
         >>> metric.diagonal()
         tensor([ 9., 16.])
         """
-        total, count = torch.zeros_like(self._parts.vector, dtype=torch.float64), 0
-        for factor in self._parts.factors():
-            scaled = factor.rows * factor.log_scales.exp()[..., None]
-            total += scaled.square().sum((0, 1), dtype=torch.float64)
-            count += len(scaled)
-        return (total / count).to(self._parts.vector.dtype)
+        return self._parts.diagonal()
 
     def trace(self) -> Tensor:
         r"""Return the trace of G, exactly: the sum of its eigenvalues.
@@ -484,7 +482,7 @@ class WeightMetric:
         -----
         While there are at most 4096 rows (samples times classes but one) and they fit into memory,
         from a singular value decomposition of the factor: small eigenvalues keep their relative
-        accuracy. Beyond, by block Lanczos on products, from the side that is smaller.
+        accuracy. Few values of many, and those of larger metrics, by block Lanczos on products.
 
         Examples
         --------
@@ -500,7 +498,8 @@ class WeightMetric:
         limit = min(self._parts.num_rows, len(self._parts.vector))
         if num_values is not None and num_values > limit:
             raise bad_value("num_values", f"be at most {limit} here", f"got {num_values}")
-        if not self._parts.is_small:
+        has_few = num_values is not None and _ROWS_PER_VALUE * num_values < limit
+        if has_few or not self._parts.is_small:
             return self._parts.spectrum_by_products(self._parts.needed(num_values))
         basis, triangle = triangle_of(self._parts.whole_factor())
         log_values, vectors = decompose(triangle)
