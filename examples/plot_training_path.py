@@ -8,6 +8,7 @@ and how many directions of the weights the images see. Draws training_path.png.
 """
 
 import copy
+import itertools
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def losses(net, states, images, labels):
 def draw_path(ax, metric, states):
     """Draw the length of the path and the distance from its start, and print both."""
     steps = np.arange(len(states)) * EVERY
-    pieces = [float(metric.distance(*pair)) for pair in zip(states, states[1:], strict=False)]
+    pieces = [float(metric.distance(*pair)) for pair in itertools.pairwise(states)]
     length = np.concatenate([[0.0], np.cumsum(pieces)])
     distance = [float(metric.distance(states[0], state)) for state in states]
     ax.plot(steps, length, color=ORANGE, label="length of the path")
@@ -74,7 +75,7 @@ def draw_line(ax, metric, net, ends, images, labels):
     states = along(*ends, shares)
     speed = [
         float(metric.distance(*pair)) / (shares[1] - shares[0])
-        for pair in zip(states, states[1:], strict=False)
+        for pair in itertools.pairwise(states)
     ]
     ax.plot(0.5 * (shares[1:] + shares[:-1]), speed, color=BLUE)
     ax.set(xlabel="share of the way between the seeds", title="The straight line between two seeds")
