@@ -48,6 +48,8 @@ _MODULES = {
     "normal": "infogeo.normal",
     "multivariate_normal": "infogeo.multivariate_normal",
     "poisson": "infogeo.manifolds.poisson",
+    "dirichlet": "infogeo.manifolds.dirichlet",
+    "beta": "infogeo.manifolds.beta",
 }
 
 

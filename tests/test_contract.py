@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex, testing
-from infogeo.manifolds import poisson
+from infogeo.manifolds import beta, dirichlet, poisson
 
 
 def simplex_vector(rng, p):
@@ -47,6 +47,16 @@ SPACES = {
         lambda rng, a: poisson.Tangent(rng.normal()),
         {"dimension": 1},
     ),
+    "dirichlet": (
+        lambda rng: dirichlet.Dirichlet(np.exp(rng.normal(size=3))),
+        lambda rng, a: dirichlet.Tangent(rng.normal(size=3)),
+        {"dimension": 3, "slack": 30.0},
+    ),
+    "beta": (
+        lambda rng: beta.Beta(*np.exp(rng.normal(size=2))),
+        lambda rng, a: beta.Tangent(*rng.normal(size=2)),
+        {"dimension": 2, "slack": 30.0},
+    ),
 }
 # What a space lacks for a law.
 ABSENT = {
@@ -54,7 +64,10 @@ ABSENT = {
         "transport_is_an_isometry_along_the_geodesic": "parallel_transport",
         "curvature_is_what_is_said": "a constant curvature of planes",
     },
-    "poisson": {"curvature_is_what_is_said": "a constant curvature of planes"},
+    **{
+        name: {"curvature_is_what_is_said": "a constant curvature of planes"}
+        for name in ("poisson", "dirichlet", "beta")
+    },
 }
 
 

@@ -26,7 +26,7 @@ from infogeo import (
     simplex,
 )
 from infogeo.lipschitz import certificates, smoothing
-from infogeo.manifolds import poisson
+from infogeo.manifolds import beta
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.simplex import fisher_rao_distance
@@ -66,8 +66,8 @@ def _normals(rng):
     return {"mean": _column(rng.standard_normal(4)), "std": _positive(rng)}
 
 
-def _rates(rng):
-    return {"rate": _positive(rng)}
+def _concentrations(rng):
+    return {"concentration1": _positive(rng), "concentration0": _positive(rng)}
 
 
 def _velocities(rng):
@@ -114,8 +114,8 @@ ARGUMENTS = {
         "weights": _positive,
     },
     manifolds: {
-        **dict.fromkeys(("a", "b", "points"), (manifolds.Poisson, _rates)),
-        **dict.fromkeys(("u", "v"), (poisson.Tangent, _rates)),
+        **dict.fromkeys(("a", "b", "points"), (manifolds.Beta, _concentrations)),
+        **dict.fromkeys(("u", "v"), (beta.Tangent, _concentrations)),
         "weights": _positive,
     },
     mean: {"points": _probabilities, "weights": _positive},

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from infogeo._array import Array, Namespace, overflowing
 
 # Where the series begins, and its Bernoulli numbers B_2, B_4, ...
-_START = 10
-_BERNOULLI = (
+START = 10
+BERNOULLI = (
     *(1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510),
     *(43867 / 798, -174611 / 330, 854513 / 138),
 )
@@ -25,7 +25,7 @@ _BERNOULLI = (
 
 def binet(x: Array, xp: Namespace) -> Array:
     """Return Binet's function of positive numbers, right to a few units beside 1."""
-    terms = [b / (2 * n * (2 * n - 1)) for n, b in enumerate(_BERNOULLI, 1)]
+    terms = [b / (2 * n * (2 * n - 1)) for n, b in enumerate(BERNOULLI, 1)]
     return _remainder(
         x,
         lambda x, y: (y + 0.5) * _log1p_of_inverse(y, xp) - 1.0,
@@ -36,7 +36,7 @@ def binet(x: Array, xp: Namespace) -> Array:
 
 def binet_slope(x: Array, xp: Namespace) -> Array:
     """Return the derivative of Binet's function, psi(x) - log x + 1 / 2x."""
-    terms = [-b / (2 * n) for n, b in enumerate(_BERNOULLI, 1)]
+    terms = [-b / (2 * n) for n, b in enumerate(BERNOULLI, 1)]
     return _remainder(
         x,
         lambda x, y: _log1p_of_inverse(y, xp) - (0.5 / y + 0.5 / (y + 1.0)),
@@ -80,14 +80,14 @@ def _scaled_curvature(x: Array, xp: Namespace) -> Array:
     return _remainder(
         x,
         lambda x, y: 0.5 * (x / y / (y + 1.0)) ** 2,
-        lambda x, y: (x / y) ** 2 * (_series(_BERNOULLI, y) / y),
+        lambda x, y: (x / y) ** 2 * (_series(BERNOULLI, y) / y),
         xp,
     )
 
 
 def _scaled_third(x: Array, xp: Namespace) -> Array:
     """Return -x^3 times the third derivative of Binet's function."""
-    terms = [(2 * n + 1) * b for n, b in enumerate(_BERNOULLI, 1)]
+    terms = [(2 * n + 1) * b for n, b in enumerate(BERNOULLI, 1)]
     return _remainder(
         x,
         lambda x, y: (x / y / (y + 1.0)) ** 3 * (2.0 * y + 1.0),
@@ -103,12 +103,12 @@ def _remainder(
     xp: Namespace,
 ) -> Array:
     """Return series(x, x); for small x the steps(x, y) to y = x + 10, and series(x, y) there."""
-    is_small = x < _START
+    is_small = x < START
     near = xp.where(is_small, x, xp.ones_like(x))
     total = step(near, near)
-    for i in range(1, _START):
+    for i in range(1, START):
         total = total + step(near, near + i)
-    rest = series(x, xp.where(is_small, near + _START, x))
+    rest = series(x, xp.where(is_small, near + START, x))
     return rest + xp.where(is_small, total, xp.zeros_like(total))
 
 

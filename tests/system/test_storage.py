@@ -63,6 +63,13 @@ def scanned():
 RESULTS = {
     "Poisson": lambda: Poisson(np.array([0.0, 2.5])),
     "velocity of Poisson": lambda: manifolds.poisson.Tangent(np.array([-1.0, 2.5])),
+    "Beta": lambda: manifolds.Beta([1.0, 2.0], 3.0),
+    "velocity of Beta": lambda: manifolds.beta.Tangent([1.0, 2.0], 3.0),
+    "Dirichlet": lambda: manifolds.Dirichlet(np.array([[1.0, 2.5]])),
+    "velocity of Dirichlet": lambda: manifolds.dirichlet.Tangent(np.array([-1.0, 2.5])),
+    "connection of Dirichlet": lambda: manifolds.connect(
+        manifolds.Dirichlet([1.0, 2.0]), manifolds.Dirichlet([[2.0, 1.0]])
+    ),
     "contract": lambda: testing.check_space(
         "poisson",
         lambda rng: Poisson(1.0 + rng.random()),
