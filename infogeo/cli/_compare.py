@@ -18,7 +18,7 @@ from infogeo.cli._common import (
     say,
     writable_folder,
 )
-from infogeo.cli._comparison import predictions, statistics
+from infogeo.cli._comparison import counts, predictions
 from infogeo.cli._comparison.words import Part, as_markdown, as_text
 
 _EXAMPLES = """\
@@ -32,11 +32,14 @@ npy, npz, parquet, feather, or - for standard input. Columns are matched by name
   infogeo compare old.csv new.csv --fail-above 0.5                  no prediction may move further
   infogeo compare old.csv new.csv --fail-above 0.5 --quantile 0.99  one in a hundred may
   infogeo compare old.csv new.csv --tolerance 0.05                  the mean of all inputs to come
+  infogeo compare may.csv june.csv --counts --tolerance 0.1         a column for each class
+  infogeo compare may.csv june.csv --counts --id class              a row for each class
+  infogeo compare may.csv june.csv --counts --label-column class    a row for each observation
 
 Distances are in radians of the sphere of radius 2: 0 for equal predictions, pi for disjoint ones.
 Rows are taken for independent draws; a tolerance is about the inputs that they were drawn from.
-Exit status: 0; 1 if a limit is passed (--fail-...) or the mean is above --tolerance; 2 if a file is
-wrong; 3 if there are not enough data to tell whether it is below.
+Exit status: 0; 1 if a limit is passed (--fail-...) or the distance is above --tolerance; 2 if a
+file is wrong; 3 if there are not enough data to tell whether it is below.
 """
 
 
@@ -70,6 +73,11 @@ def add(commands: Commands) -> None:
 
 def _add_tables(group: Any) -> None:
     group.add_argument(
+        "--counts",
+        action="store_true",
+        help="the tables hold counts of classes, or with --label-column an observation in each row",
+    )
+    group.add_argument(
         "--logits", action="store_true", help="the tables hold logits instead of probabilities"
     )
     group.add_argument(
@@ -89,7 +97,9 @@ def _add_tables(group: Any) -> None:
         "goes by --id where that is given",
     )
     labels.add_argument(
-        "--label-column", metavar="COLUMN", help="the column of OLD with the true classes"
+        "--label-column",
+        metavar="COLUMN",
+        help="the column of OLD with the true classes; with --counts: of both, what is counted",
     )
     group.add_argument(
         "--format",
@@ -104,8 +114,8 @@ def _add_gates(group: Any) -> None:
         "--tolerance",
         metavar="D",
         type=_distance,
-        help="the mean distance that does not matter: 0 if it is below this with certainty, 1 if "
-        "it is above, 3 if the rows cannot tell",
+        help="the distance that does not matter, of --counts or on average: exit with status 0 if "
+        "the interval is below it, 1 if it is above, 3 if it is on both sides",
     )
     group.add_argument(
         "--level",
@@ -133,8 +143,8 @@ def _add_gates(group: Any) -> None:
         "--fail-p-below",
         metavar="P",
         type=_level,
-        help="exit with status 1 if the p-value is smaller: that of equal accuracies (McNemar's "
-        "exact test), which needs labels",
+        help="exit with status 1 if the p-value is smaller: of equal accuracies (McNemar's exact "
+        "test), which needs labels, or with --counts of equal distributions",
     )
 
 
@@ -175,34 +185,47 @@ def _run(options: argparse.Namespace) -> int:
     _check(options)
     if options.output is not None:
         require("infogeo compare -o", matplotlib="plot")
+    kind: Any = counts if options.counts else predictions
     try:
         with bar_for_people() as progress:
-            rows = predictions.measure(options, progress)
-        summary = _head(options) | predictions.summary(rows)
-        gates = _gates(rows, summary, options)
+            measured = kind.measure(options, progress)
+        summary = _head(options) | kind.summary(measured, options)
+        outcomes = kind.outcomes(measured, summary, options)
+        decided = [outcome.passed for outcome in outcomes if outcome.passed is not None]
+        if decided:
+            summary["passed"] = all(decided)
         if options.output is not None:
             with writable_folder(options.output) as folder:
-                predictions.write(folder, rows, summary)
+                kind.write(folder, measured, summary, options)
     except UsageError as error:
         said = str(error).removeprefix("infogeo: ")
         raise UsageError(f"infogeo compare: {said}") from None
-    parts = [*predictions.words(summary)]
+    parts = kind.words(summary)
     if options.output is not None:
-        parts.append(f"written to {options.output}: summary.json, distances.csv, drift.png")
-    _say(options, summary, [*parts, *gates])
-    return _status(summary)
+        parts.append(f"written to {options.output}: {kind.FILES}")
+    _say(options, summary, [*parts, *(outcome.words for outcome in outcomes)])
+    if not all(decided):
+        return 1
+    return 0 if len(decided) == len(outcomes) else 3
 
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that do nothing, or contradict each other."""
     has_labels = options.labels is not None or options.label_column is not None
+    without_counts = ("logits", "normalize", "labels", "quantile", "fail_changed_above")
+    useless = next((name for name in without_counts if getattr(options, name)), None)
     for is_wrong, words in (
+        (
+            options.counts and useless is not None,
+            f"--counts goes without --{(useless or '').replace('_', '-')}, which is about "
+            "predictions",
+        ),
         (
             options.quantile is not None and options.fail_above is None,
             "--quantile needs --fail-above: alone nothing can fail",
         ),
         (
-            options.fail_p_below is not None and not has_labels,
+            options.fail_p_below is not None and not has_labels and not options.counts,
             "--fail-p-below needs labels: it is about equal accuracies",
         ),
         (options.common and options.id is None, "--common needs --id: rows go by their names"),
@@ -224,73 +247,6 @@ def _head(options: argparse.Namespace) -> dict[str, Any]:
     return {"version": __version__, "files": files, "unit": "radians"}
 
 
-def _gates(
-    rows: predictions.Rows, summary: dict[str, Any], options: argparse.Namespace
-) -> list[Part]:
-    """Add what the limits decide to the summary, and return it in words."""
-    import numpy as np
-
-    said: list[Part] = []
-    outcomes = []
-    if options.fail_above is not None:
-        quantile = 1.0 if options.quantile is None else options.quantile
-        reached = float(np.quantile(rows.distances, quantile, method="inverted_cdf"))
-        summary["threshold"] = {
-            "quantile": quantile,
-            "distance": reached,
-            "fail_above": options.fail_above,
-        }
-        outcomes.append(reached <= options.fail_above)
-        share = "all rows" if quantile == 1.0 else f"{quantile:.4g} of the rows"
-        said.append(
-            f"{_word(outcomes[-1])}: {share} within {reached:.4g}, allowed {options.fail_above:.4g}"
-        )
-    if options.fail_changed_above is not None:
-        share, limit = summary["changed_share"], options.fail_changed_above
-        summary["changed_limit"] = limit
-        outcomes.append(share <= limit)
-        said.append(f"{_word(outcomes[-1])}: {share:.2%} of decisions changed, allowed {limit:.2%}")
-    if options.fail_p_below is not None:
-        p, limit = summary["p_value"], options.fail_p_below
-        summary["p_limit"] = limit
-        outcomes.append(p >= limit)
-        said.append(f"{_word(outcomes[-1])}: p = {p:.3g}, at least {limit:.3g} required")
-    if options.tolerance is not None:
-        found = statistics.verdict(
-            *statistics.mean_interval(rows.distances, options.level),
-            len(rows.ids),
-            tolerance=options.tolerance,
-            level=options.level,
-        )
-        summary["tolerance"] = found
-        said.append(_verdict_in_words(found))
-        if found["verdict"] != statistics.UNDECIDED:
-            outcomes.append(found["verdict"] == statistics.PASS)
-    if outcomes:
-        summary["passed"] = all(outcomes)
-    return said
-
-
-def _word(passed: bool) -> str:
-    return "passed" if passed else "FAILED"
-
-
-def _verdict_in_words(found: dict[str, Any]) -> str:
-    words = (
-        f"{found['verdict'].upper()}: mean distance {found['estimate']:.4g}, from "
-        f"{found['lower']:.4g} to {found['upper']:.4g} at the level {found['level']:g}, tolerance "
-        f"{found['tolerance']:.4g}"
-    )
-    if found["verdict"] != statistics.UNDECIDED:
-        return words
-    rows = found["rows_that_would_decide"]
-    return f"{words}: " + (
-        "the mean is too near to it for any number of rows"
-        if rows is None
-        else f"about {rows} rows would decide"
-    )
-
-
 def _say(options: argparse.Namespace, summary: dict[str, Any], parts: list[Part]) -> None:
     if options.json:
         say(json.dumps(summary, indent=2))
@@ -298,9 +254,3 @@ def _say(options: argparse.Namespace, summary: dict[str, Any], parts: list[Part]
         say(as_markdown(f"infogeo compare {options.old} {options.new}", parts))
     else:
         say(as_text(parts))
-
-
-def _status(summary: dict[str, Any]) -> int:
-    if summary.get("passed") is False:
-        return 1
-    return 3 if summary.get("tolerance", {}).get("verdict") == statistics.UNDECIDED else 0

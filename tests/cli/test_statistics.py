@@ -108,8 +108,8 @@ def test_a_tolerance_has_three_answers(two, capsys):
     d = simplex.fisher_rao_distance(*two[:2])
     mean, low, high = statistics.mean_interval(d, 0.95)
     for tolerance, status, word in (
-        (high * 1.01, 0, "PASS"),
-        (low * 0.99, 1, "DRIFT"),
+        (high * 1.01, 0, "passed"),
+        (low * 0.99, 1, "FAILED"),
         (0.5 * (mean + high), 3, "NOT ENOUGH DATA"),
     ):
         found, out = run(capsys, "--tolerance", str(tolerance))

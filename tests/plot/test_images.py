@@ -7,6 +7,7 @@ baselines anew: look at each before it is committed.
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,6 +130,23 @@ def draw_distances(ax):
 def draw_distances_by_class(ax):
     d = np.linspace(0.0, 1.0, 90) ** 2 * np.tile([0.5, 1.0, 0.8], 30)
     plot.distances_by_class(d, ["a", "b", "c"] * 30, ax=ax)
+
+
+FOUND = SimpleNamespace(
+    estimate=np.array([0.1, 0.2, 0.5, 0.7]),
+    lower=np.array([0.0, 0.1, 0.4, 0.3]),
+    upper=np.array([0.25, 0.45, 0.8, 1.0]),
+    distance=np.array([0.19, 0.27, 0.6, 0.85]),
+    level=0.95,
+)
+
+
+def draw_intervals(ax):
+    plot.intervals(FOUND, tolerance=0.35, ax=ax)
+
+
+def draw_drift_over_time(ax):
+    plot.drift_over_time(FOUND, times=[0, 1, 2, 4], tolerance=0.35, ax=ax)
 
 
 DRAWN = {

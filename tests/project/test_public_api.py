@@ -265,6 +265,8 @@ SIGNATURES = {
     "plot.balls": "center, radii, *, ax, colors",
     "plot.distances": "d, *, quantiles, ax",
     "plot.distances_by_class": "d, classes, *, ax",
+    "plot.drift_over_time": "found, *, times, tolerance, ax",
+    "plot.intervals": "found, *, names, tolerance, ax",
     "plot.family": "member, *, ax",
     "plot.geodesics": "p, q, *, ax",
     "plot.half_plane": "ax",

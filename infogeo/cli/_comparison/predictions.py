@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from infogeo._system.progress import Progress
 from infogeo.cli._common import UsageError, replacing, warnings_in_a_line
 from infogeo.cli._comparison import statistics
+from infogeo.cli._comparison.statistics import Outcome
 from infogeo.cli._comparison.words import Part, TableOf, shown_share, shown_with_error
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
 _QUANTILE_NAMES = {"0.5": "median", "1": "largest"}
 _MOST_CHANGED = 10
+FILES = "summary.json, distances.csv, drift.png"
 
 
 # ---------------------------------------------------------------- measuring
@@ -163,7 +165,7 @@ def _numbers_of(path: str, names: list[str], classes: list[str]) -> np.ndarray:
 # ---------------------------------------------------------------- summary
 
 
-def summary(rows: Rows) -> dict[str, Any]:
+def summary(rows: Rows, options: argparse.Namespace) -> dict[str, Any]:
     """Return what the rows say together, each figure beside its standard error."""
     import numpy as np
 
@@ -232,6 +234,47 @@ def _most_changed(rows: Rows) -> list[dict[str, Any]]:
     ]
 
 
+def outcomes(rows: Rows, found: dict[str, Any], options: argparse.Namespace) -> list[Outcome]:
+    """Return what the limits decide, and add it to the summary."""
+    import numpy as np
+
+    results = []
+    if options.fail_above is not None:
+        quantile = 1.0 if options.quantile is None else options.quantile
+        reached = float(np.quantile(rows.distances, quantile, method="inverted_cdf"))
+        found["threshold"] = {
+            "quantile": quantile,
+            "distance": reached,
+            "fail_above": options.fail_above,
+        }
+        share = "all rows" if quantile == 1.0 else f"{quantile:.4g} of the rows"
+        results.append(
+            Outcome(
+                reached <= options.fail_above,
+                f"{share} within {reached:.4g}, allowed {options.fail_above:.4g}",
+            )
+        )
+    if options.fail_changed_above is not None:
+        changed, limit = found["changed_share"], options.fail_changed_above
+        found["changed_limit"] = {"share": changed, "fail_above": limit}
+        text = f"{changed:.2%} of the decisions changed, allowed {limit:.2%}"
+        results.append(Outcome(changed <= limit, text))
+    if options.fail_p_below is not None:
+        p = found["p_value"]
+        found["p_limit"] = {"p_value": p, "fail_below": options.fail_p_below}
+        results.append(statistics.of_p_value(p, options.fail_p_below))
+    if options.tolerance is not None:
+        verdict = statistics.verdict(
+            *statistics.mean_interval(rows.distances, options.level),
+            len(rows.ids),
+            tolerance=options.tolerance,
+            level=options.level,
+        )
+        found["tolerance"] = verdict
+        results.append(statistics.of_verdict(verdict, "mean distance", "rows"))
+    return results
+
+
 def words(found: dict[str, Any]) -> list[Part]:
     """Return the summary for people."""
     quantiles = ", ".join(
@@ -277,7 +320,7 @@ def _change(found: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- files
 
 
-def write(folder: Path, rows: Rows, found: dict[str, Any]) -> None:
+def write(folder: Path, rows: Rows, found: dict[str, Any], options: argparse.Namespace) -> None:
     """Write the summary, the distances and the figure."""
     with replacing(folder / "distances.csv") as partial:
         _write_distances(partial, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -106,3 +107,36 @@ def _rows_to_decide(
     rows = max(num_rows + 1.0, factor * num_rows)
     digits = 1 - math.floor(math.log10(rows))
     return int(math.ceil(rows * 10.0**digits) / 10.0**digits)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a limit decides: passed, failed, or (None) nothing; and the words for it."""
+
+    passed: bool | None
+    text: str
+
+    @property
+    def words(self) -> str:
+        if self.passed is None:
+            return f"NOT ENOUGH DATA: {self.text}"
+        return f"{'passed' if self.passed else 'FAILED'}: {self.text}"
+
+
+def of_p_value(p: float, limit: float) -> Outcome:
+    """Return what a limit on a p-value decides."""
+    return Outcome(p >= limit, f"p = {p:.3g}, at least {limit:.3g} required")
+
+
+def of_verdict(found: dict[str, Any], what: str, rows: str) -> Outcome:
+    """Return what a verdict decides, in words about rows or observations."""
+    text = (
+        f"{what} {found['estimate']:.4g}, from {found['lower']:.4g} to {found['upper']:.4g} at "
+        f"the level {found['level']:g}, tolerance {found['tolerance']:.4g}"
+    )
+    if found["verdict"] != UNDECIDED:
+        return Outcome(found["verdict"] == PASS, text)
+    needed = found["rows_that_would_decide"]
+    if needed is None:
+        return Outcome(None, f"{text}: it is too near to it for any number of {rows}")
+    return Outcome(None, f"{text}: about {needed} {rows} would decide")
