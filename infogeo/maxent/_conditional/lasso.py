@@ -19,9 +19,9 @@ from infogeo.maxent._conditional.softmax import (
     hessian_of,
     out_of_span,
     reach_of,
-    step_length,
 )
 from infogeo.maxent._dual.linear import power_of_two
+from infogeo.maxent._dual.newton import line_search
 
 # Coordinates that depend on others leave no more of themselves, squared, beside them.
 DEPENDENT = 1e-9
@@ -171,7 +171,7 @@ def _minimise(model, u, v, chosen, max_steps):
         best = _of_quadratic(hessian_of(task, state), state.gradient, x, price, u.size)
         step = best - x
         direction = out_of_span(task, step)
-        along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
+        along = task.along(direction)
         reach = reach_of(task, along)
 
         def slope(length, x=x, step=step, price=price):
@@ -180,7 +180,7 @@ def _minimise(model, u, v, chosen, max_steps):
 
         if not float(state.gradient @ step) + slope(0.0) < 0.0:  # to rounding it is flat
             return u, v, steps + 1, True
-        length = step_length(task, state, direction, along, reach, slope)
+        length = line_search(task.line(state, direction, along, slope), reach)
         u, v = model.scatter(best if length >= 1.0 else x + length * step, chosen)
         # The reach of rounding, which does not shrink any more, is all that is left.
         if reach < _CLOSE or 0.5 * last < reach < _NEAR:

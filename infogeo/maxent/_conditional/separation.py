@@ -17,18 +17,17 @@ from infogeo._status import Status
 from infogeo.maxent._conditional.design import Design, design_of
 from infogeo.maxent._conditional.lasso import columns_of
 from infogeo.maxent._conditional.softmax import (
-    Ending,
     Task,
     evaluate,
     make_task,
-    newton,
     out_of_span,
     rounding_of_logs,
     theta_of,
     tied_direction,
 )
 from infogeo.maxent._conditional.zeros import select
-from infogeo.maxent._dual.problem import EPS
+from infogeo.maxent._dual.newton import minimised
+from infogeo.maxent._dual.problem import EPS, Controls, Outcome
 
 # The largest linear program, in entries of its matrix: beyond, minutes go by.
 _LARGEST_PROGRAM = 4_000_000
@@ -121,16 +120,17 @@ def _solve(samples, tol, max_steps):
     if size == 0:
         state = evaluate(task, start)
         bound = float(rounding_of_logs(task, state).max())
-        ending = Ending(Status.CONVERGED, state, 0, bound, 0.0)
+        ending = Outcome(Status.CONVERGED, state, 0, bound, 0.0)
     else:
-        ending = newton(task, start, tol, max_steps, watch)
+        controls = Controls(tol, max_steps)
+        ending, _ = minimised(task, evaluate(task, start), controls, watch)
         if not ending.status.is_solution and watch.direction is None:
-            watch.search(ending.state, True)
+            watch.search(ending.point, True)
     if watch.direction is not None:
         return _on_face(samples, active, watch.direction, ending.steps, tol, max_steps)
-    coef, intercept = design.to_user(theta_of(task, ending.state.t))
+    coef, intercept = design.to_user(theta_of(task, ending.point.t))
     log_p = decided.log_p.copy()
-    log_p[active] = ending.state.log_p
+    log_p[active] = ending.point.log_p
     decided.coef[:, is_smooth] = coef
     found = replace(
         decided,
@@ -158,7 +158,7 @@ def _with_prices(found, samples, active, design, task, ending, tol, max_steps):
         samples.penalty[priced],
         samples.has_intercept,
     )
-    inner = select(task, columns, ending.state.t, tol, max_steps - ending.steps)
+    inner = select(task, columns, ending.point.t, tol, max_steps - ending.steps)
     coef, log_p = np.zeros_like(found.coef), found.log_p.copy()
     coef[:, is_smooth], intercept = design.to_user(theta_of(task, inner.t @ task.contrasts))
     coef[:, priced] = (inner.v / columns.unit[:, None]).T
@@ -249,15 +249,15 @@ class _Watch:
             self.task = make_task(rows, task.base, task.targets, task.weights)
         self.is_inseparable = self.task.rows.shape[1] == 0
 
-    def __call__(self, state, step, reach):
-        """Return whether to give up: a direction of separation is known."""
+    def __call__(self, state, step, steps):
+        """Return how the search ends if a direction of separation is known, else None."""
         if self.is_inseparable:
-            return False
-        if not self.has_penalty and step > 0 and self._all_labels_win(state):
+            return None
+        if not self.has_penalty and steps > 0 and self._all_labels_win(state):
             self._propose(self._free(state))
-        if self.direction is None and step in _CHECKPOINTS and reach > 0.5:
-            self.search(state, _CHECKPOINTS[step])
-        return self.direction is not None
+        if self.direction is None and steps in _CHECKPOINTS and step.reach > 0.5:
+            self.search(state, _CHECKPOINTS[steps])
+        return None if self.direction is None else Outcome(Status.UNDECIDED, state, steps)
 
     def search(self, state, with_program):
         """Look for a direction among those that the iterates suggest, then by a linear program."""

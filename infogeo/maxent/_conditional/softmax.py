@@ -6,16 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from infogeo._status import Status
-from infogeo.maxent._dual.problem import EPS
-from infogeo.maxent._dual.proofs import growth_of
+from infogeo.maxent._dual.problem import EPS, Curvature, Step
 
-# Bounds are proved for x < 1; only x up to here is called a solution.
-LARGEST_CERTIFIED = 0.1
-# From here on re-using the Hessian gains two digits or more a step.
-_CLOSE = 0.01
-# The squares of longer steps overflow.
-_LARGEST_REACH = 1e100
 _BLOCK_ENTRIES = 1 << 18
 _CHUNK = 128  # rows whose products are added one after the other
 
@@ -41,10 +33,79 @@ class Task:
     idle: np.ndarray | None  # (r q, j): orthonormal directions that change nothing; None: none
     tilt: np.ndarray | None = None  # (k,): a linear price of the coordinates
 
+    has_many_proofs = True  # a proof that fails costs little more than a step
+
     @property
     def is_hard(self):
         """Whether each row has one label."""
         return bool((self.targets.max(axis=1) == 1.0).all())
+
+    def along(self, direction):
+        """Return the change of the logits, (n, c), by a change of t; 0 where ruled out."""
+        return np.where(self.allowed, self.rows @ (direction @ self.contrasts.T), 0.0)
+
+    def step(self, point):
+        """Return the Newton step from a point."""
+        factor = factor_of(self, point)
+        with np.errstate(over="ignore", invalid="ignore"):  # where the model is saturated
+            change = -factor.solve(point.gradient)
+            direction = out_of_span(self, change)
+            along = self.along(direction)
+            reach = reach_of(self, along)
+            decrement = math.sqrt(max(0.0, -float(change @ point.gradient)))
+        return Step(direction, along, decrement, reach, factor, factor.is_reliable)
+
+    def moved(self, point, step, length):
+        """Return the point after a step of some length."""
+        return evaluate(self, point.t + length * step.direction)
+
+    def shifted(self, point, change, *, accurate):
+        """Return the point after a change of the coordinates."""
+        return evaluate(self, point.t + out_of_span(self, change), accurate=accurate)
+
+    def line(self, point, direction, along, extra=None):
+        """Return the first two derivatives of the dual on a line, as a function of the length.
+
+        ``extra(length)`` is the slope of what else there is to pay.
+        """
+        pull, bend = -float((self.weights[:, None] * self.targets * along).sum()), 0.0
+        if self.penalty is not None:
+            pull += float((direction * (self.penalty @ point.t)).sum())
+            bend = float((direction * (self.penalty @ direction)).sum())
+
+        def derivatives(length):
+            p = point.log_p + length * along
+            p = np.exp(p - p.max(axis=1, keepdims=True))
+            p /= p.sum(axis=1, keepdims=True)
+            means = (p * along).sum(axis=1)
+            variances = (p * np.square(along - means[:, None])).sum(axis=1)
+            slope = float(self.weights @ means) + pull + length * bend
+            slope += 0.0 if extra is None else extra(length)
+            return slope, float(self.weights @ variances) + bend
+
+        return derivatives
+
+    def curvature(self, point, factor):
+        """Return the Hessian at a point, for a proof, from its factor.
+
+        Along a direction the third derivative of the dual is at most R times the second, R the
+        largest range of the change of logits within a row, and R is at most the lever times the
+        length in the norm of the Hessian, as for a single distribution.
+        """
+        whitener, is_known = factor.whitener()
+        return Curvature(point, whitener, lever_of(self, whitener) if is_known else math.inf)
+
+    def errors(self, curvature, point):
+        """Bound the drift, and the rounding errors of the whitened gradient and of all log p."""
+        of_logs = rounding_of_logs(self, point)
+        of_gradient = rounding_of_gradient(self, point, of_logs)
+        rounding = float(np.linalg.norm(np.abs(curvature.whitener) @ of_gradient))
+        drift = reach_of(self, self.along(point.t - curvature.origin.t))
+        return drift, rounding, float(of_logs.max(initial=0.0))
+
+    def are_met(self, curvature, point, size):
+        """Whether targets hold that a proof leaves out: there are none."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -57,17 +118,6 @@ class State:
     p: np.ndarray  # (n, c)
     excess: np.ndarray  # (n, c): p - targets
     gradient: np.ndarray  # (k,), in the coordinates of the span
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the search ended."""
-
-    status: Status
-    state: State
-    steps: int
-    error_bound: float = math.inf
-    dual_gap: float = math.inf
 
 
 def contrasts_of(num_classes):
@@ -328,36 +378,6 @@ def factor_of(task, state):
     return Factor(upper.T, scale, False)
 
 
-def newton(task, start, tol, max_steps, give_up):
-    """Minimise the dual from `start`; ``give_up(state, step)`` tells when the optimum recedes."""
-    state = evaluate(task, start)
-    for steps in range(max_steps + 1):
-        factor = factor_of(task, state)
-        with np.errstate(over="ignore", invalid="ignore"):  # where the model is saturated
-            direction = out_of_span(task, -factor.solve(state.gradient))
-            along = np.where(task.allowed, task.rows @ (direction @ task.contrasts.T), 0.0)
-            reach = reach_of(task, along)
-        if _LARGEST_REACH < reach < math.inf:
-            shrink = _LARGEST_REACH / reach
-            direction, along, reach = shrink * direction, shrink * along, _LARGEST_REACH
-        if factor.is_reliable and reach < _CLOSE and steps < max_steps:
-            ending = _certify(task, state, factor, tol, max_steps - steps)
-            if ending is not None:
-                return Ending(
-                    ending.status,
-                    ending.state,
-                    steps + ending.steps,
-                    ending.error_bound,
-                    ending.dual_gap,
-                )
-        is_over = not math.isfinite(reach) or reach == 0.0
-        if is_over or steps == max_steps or give_up(state, steps, reach):
-            break
-        length = step_length(task, state, direction, along, reach)
-        state = evaluate(task, state.t + length * direction)
-    return Ending(Status.MAX_STEPS if steps == max_steps else Status.UNDECIDED, state, steps)
-
-
 def reach_of(task, along):
     """Return the largest range of a change of logits within a row."""
     if task.span is None:
@@ -365,103 +385,6 @@ def reach_of(task, along):
     high = np.where(task.allowed, along, -math.inf).max(axis=1)
     low = np.where(task.allowed, along, math.inf).min(axis=1)
     return float((high - low).max())
-
-
-def step_length(task, state, direction, along, reach, extra=None):
-    """Return how far to go: all the way where that is safe, else about to the minimum on the line.
-
-    ``extra(length)`` is the slope of what else there is to pay.
-
-    The third derivative along the line is at most `reach` times the second, so that the full
-    step descends if reach < 0.7, and log(1 + reach) / reach never goes beyond the minimum.
-    """
-    if reach < 0.7:
-        return 1.0
-    own = float((task.weights[:, None] * task.targets * along).sum())
-    pull, bend = 0.0, 0.0
-    if task.penalty is not None:
-        pull = float((direction * (task.penalty @ state.t)).sum())
-        bend = float((direction * (task.penalty @ direction)).sum())
-
-    def derivatives(length):
-        z = state.log_p + length * along
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        means = (p * along).sum(axis=1)
-        variances = (p * np.square(along - means[:, None])).sum(axis=1)
-        slope = float(task.weights @ means) - own + pull + length * bend
-        slope += 0.0 if extra is None else extra(length)
-        return slope, float(task.weights @ variances) + bend
-
-    steepest = abs(derivatives(0.0)[0])
-    low, high = 0.0, math.inf
-    length = 1.0 if reach < 3.0 else math.log1p(reach) / reach
-    for _ in range(60):
-        slope, curvature = derivatives(length)
-        if abs(slope) <= 0.5 * steepest:
-            return length
-        low, high = (low, length) if slope > 0.0 else (length, high)
-        newton_length = length - slope / curvature if curvature > 0.0 else math.inf
-        if high == math.inf:
-            length = min(newton_length, 8.0 * length)
-        else:
-            length = newton_length if low < newton_length < high else 0.5 * (low + high)
-    return low if low > 0.0 else length
-
-
-# ---------------------------------------------------------------- the certificate
-
-
-def _certify(task, origin, factor, tol, max_steps):
-    """Finish from a point close to the optimum; None if it is not close enough.
-
-    Along a direction the third derivative of the dual is at most R times the second, R the
-    largest range of the change of logits within a row, and R is at most `lever` times the length
-    in the norm of the Hessian. If x = decrement lever < 1, the optimum exists, and R on the way
-    to it is at most -log(1 - x): that bounds the change of every log-probability.
-    """
-    whitener, is_known = factor.whitener()
-    if not is_known:
-        return None
-    lever = lever_of(task, whitener)
-    decrement = float(np.linalg.norm(whitener @ origin.gradient))
-    if not decrement * lever <= LARGEST_CERTIFIED:
-        return None
-    state, decrement, steps = refined(task, origin, whitener, 1e-4 * tol / lever, max_steps)
-    # What the logits have moved since changes Hessians by at most exp(drift).
-    moved = np.where(task.allowed, task.rows @ ((state.t - origin.t) @ task.contrasts.T), 0.0)
-    drift = reach_of(task, moved)
-    rounding, rounding_of_logs = _rounding(task, state, whitener)
-    # 1.01: the whitener itself is known to four digits.
-    growth = float(growth_of(drift))
-    size = 1.01 * growth * (decrement + rounding)
-    x = size * growth * lever
-    if not x <= LARGEST_CERTIFIED:
-        return None
-    bound = rounding_of_logs - math.log1p(-x)
-    is_best = decrement <= rounding or decrement * lever <= 0.01 * tol
-    if bound > tol and not is_best:
-        if steps < max_steps:
-            return None
-        return Ending(Status.MAX_STEPS, state, steps, bound, size**2)
-    return Ending(Status.CONVERGED, state, steps, bound, size**2)
-
-
-def refined(task, state, whitener, goal, max_steps):
-    """Take Newton steps with one Hessian while they help; return the state and its decrement.
-
-    `goal` is a decrement that is small enough. At least one step is taken; the last value is their
-    number.
-    """
-    decrement, steps = math.inf, 0
-    while steps < max_steps and decrement > goal:
-        step = out_of_span(task, whitener.T @ (whitener @ state.gradient))
-        trial = evaluate(task, state.t - step, accurate=True)
-        trial_decrement = float(np.linalg.norm(whitener @ trial.gradient))
-        if steps > 0 and trial_decrement > 0.5 * decrement:
-            break
-        state, decrement, steps = trial, trial_decrement, steps + 1
-    return state, decrement, steps
 
 
 def lever_of(task, whitener):
@@ -495,13 +418,6 @@ def rounding_of_logs(task, state):
     log_p = np.where(task.allowed, np.abs(state.log_p), 0.0).max(axis=1)
     of_logits = 4.0 + base + (r + num_classes + 2) * size
     return EPS * (2.0 * of_logits + num_classes + 4.0 + log_p)
-
-
-def _rounding(task, state, whitener):
-    """Bound the rounding errors: of the whitened gradient, and of every log-probability."""
-    of_logs = rounding_of_logs(task, state)
-    flat = rounding_of_gradient(task, state, of_logs)
-    return float(np.linalg.norm(np.abs(whitener) @ flat)), float(of_logs.max(initial=0.0))
 
 
 def rounding_of_gradient(task, state, of_logs):

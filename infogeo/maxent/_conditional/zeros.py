@@ -22,7 +22,6 @@ import numpy as np
 from infogeo._status import Status
 from infogeo.maxent._conditional.lasso import DEPENDENT, model_of, search
 from infogeo.maxent._conditional.softmax import (
-    LARGEST_CERTIFIED,
     Factor,
     evaluate,
     factor_of,
@@ -30,11 +29,11 @@ from infogeo.maxent._conditional.softmax import (
     lever_of,
     out_of_span,
     reach_of,
-    refined,
     rounding_of_gradient,
     rounding_of_logs,
 )
-from infogeo.maxent._dual.problem import EPS
+from infogeo.maxent._dual.problem import EPS, Controls
+from infogeo.maxent._dual.proofs import LARGEST_CERTIFIED, refined
 
 # What is exact: a dependence of columns, or that of the classes of one feature, whose constant
 # changes nothing.
@@ -70,11 +69,10 @@ def _proved(model, u, v, steps, tol, max_steps):
         chosen, signs = v != 0.0, np.sign(v)
         task = model.task(chosen, signs)
         origin = evaluate(task, model.parameters(u, v, chosen), accurate=True)
-        whitener, is_known = factor_of(task, origin).whitener()
-        if not is_known:
+        curvature = task.curvature(origin, factor_of(task, origin))
+        if curvature.lever == math.inf:
             break
-        state, _, taken = refined(task, origin, whitener, 0.0, max_steps - steps)
-        steps += taken
+        state, steps = refined(task, curvature, steps, Controls(tol, max_steps), 0.0)
         u, v = np.linalg.lstsq(model.span, state.t[:r].ravel())[0], np.zeros(v.shape)
         v[chosen.any(axis=1)] = state.t[r:].reshape(-1, q)
         is_turned = v * signs < 0.0
@@ -276,8 +274,7 @@ def _leftovers(task, basis, dependent, mixture):
         x[i] = 1.0
         x[basis] = -mixture[:, k]
         rounding = EPS * (size + 4.0) * np.abs(x).sum() * np.abs(task.rows).max()
-        logits = task.rows @ (out_of_span(task, x) @ task.contrasts.T)
-        ranges[k] = reach_of(task, np.where(task.allowed, logits, 0.0)) + 4.0 * rounding
+        ranges[k] = reach_of(task, task.along(out_of_span(task, x))) + 4.0 * rounding
     return ranges
 
 

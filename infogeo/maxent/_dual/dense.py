@@ -8,12 +8,42 @@ import scipy.linalg
 
 from infogeo.maxent._dual.features import violations
 from infogeo.maxent._dual.linear import mean_of, norms_of, sizes_of, solve_lower, whitener_of
+from infogeo.maxent._dual.newton import on_line
 from infogeo.maxent._dual.problem import EPS, Curvature, Point, Step
 from infogeo.maxent._dual.proofs import growth_of
 
 
+class Family:
+    """What dense, sparse and large features have in common: their logits are one distribution."""
+
+    ridge: np.ndarray | float
+
+    def line(self, point, direction, along):
+        """Return the first two derivatives of the dual on a line."""
+        pull = float((self.ridge * point.t) @ direction)
+        return on_line(point.logits, along, pull, float((self.ridge * direction) @ direction))
+
+    def shifted(self, point, change, *, accurate):
+        """Return the point after a change of the parameters."""
+        return self.evaluate(point.t + change, accurate=accurate)
+
+    def errors(self, curvature, point):
+        """Bound the drift, and the rounding errors of the whitened gradient and of all log p."""
+        drift = float(np.ptp(point.logits - curvature.origin.logits)) + curvature.doubt
+        rounding, of_logits = self.rounding(curvature, point, drift)
+        return drift, rounding, float(of_logits.max() + point.p @ of_logits)
+
+    def are_met(self, curvature, point, size):
+        """Whether targets hold that a proof leaves out: there are none."""
+        return True
+
+    def finished(self, problem, outcome, tol):
+        """Return the outcome: what contradicts each other was seen before the first step."""
+        return outcome
+
+
 @dataclass(frozen=True)
-class Reduced:
+class Reduced(Family):
     """A problem in independent features of spread about 1 whose targets are 0."""
 
     rows: np.ndarray  # (r, c): combinations of F - b
@@ -71,21 +101,14 @@ class Reduced:
         whitener, is_reliable = whitener_of(self, point)
         whitened = whitener @ point.gradient
         direction = -whitener.T @ whitened
+        along = direction @ self.rows
         decrement = float(np.linalg.norm(whitened))
-        return Step(direction, direction @ self.rows, decrement, whitener, is_reliable)
+        return Step(direction, along, decrement, float(np.ptp(along)), whitener, is_reliable)
 
     def curvature(self, point, whitener):
         """Return the Hessian at a point for a proof, whose whitener is known."""
         norms = norms_of(whitener, self.rows, point.mean)
         return Curvature(point, whitener, 2.0 * float(norms.max()), norms=norms)
-
-    def are_met(self, curvature, point, size):
-        """Whether targets hold that a proof leaves out: there are none."""
-        return True
-
-    def finished(self, problem, outcome, tol):
-        """Return the outcome: what contradicts each other was seen before the first step."""
-        return outcome
 
     def rounding(self, curvature, point, drift):
         """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""

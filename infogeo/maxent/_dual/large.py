@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infogeo.maxent._dual.dense import of_mean
+from infogeo.maxent._dual.dense import Family, of_mean
 from infogeo.maxent._dual.features import is_sparse
 from infogeo.maxent._dual.linear import covariance_of
-from infogeo.maxent._dual.newton import step_length
+from infogeo.maxent._dual.newton import line_search, on_line
 from infogeo.maxent._dual.problem import EPS, Curvature, Point
 from infogeo.maxent._dual.proofs import growth_of, proved
 from infogeo.maxent._dual.sparse import SparseReduced
@@ -44,7 +44,7 @@ _SMALLEST_PIVOT = 0.01
 
 
 @dataclass(frozen=True)
-class Large:
+class Large(Family):
     """Dense features of spread about 1, of which no copy is made unless digits ask for one."""
 
     rows: np.ndarray  # (m, c): the features
@@ -171,10 +171,6 @@ class Large:
         of_logits *= EPS
         return float(np.linalg.norm(of_gradient)) + of_mean(of_logits, point, drift), of_logits
 
-    def are_met(self, curvature, point, size):
-        """Whether targets hold that a proof leaves out: there are none."""
-        return True
-
 
 def solve_large(problem, controls):
     """Return what a Found says of a large problem, or None if it needs special care."""
@@ -252,7 +248,7 @@ def _step(large, point, inverse, *, accurate=False):
     after = large.evaluate(point.t + change, point.value, accurate=accurate)
     along = after.logits - point.logits
     reach = float(np.ptp(along))
-    length = step_length(point.logits, along, reach) if reach < math.inf else 1.0
+    length = line_search(on_line(point.logits, along), reach) if reach < math.inf else 1.0
     if length != 1.0:
         change *= length
         after = large.evaluate(point.t + change, point.value, accurate=accurate)

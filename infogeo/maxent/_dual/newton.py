@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,15 +12,31 @@ from infogeo.maxent._dual.proofs import certify, farkas_certificate, is_stuck
 
 # From here on re-using the covariance gains two digits or more a step.
 CLOSE = 0.01
+# The squares of longer steps, as they come out of a singular covariance, overflow.
+_LARGEST_REACH = 1e100
 
 
 def newton(problem, system, controls):
     """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
-    return system.finished(problem, _minimised(problem, system, controls), controls.tol)
+
+    def look(point, step, steps):
+        certificate = farkas_certificate(problem, system, point, step)
+        if certificate is not None:
+            return Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
+        is_over = is_stuck(system, point, step.reach)
+        return Outcome(Status.UNDECIDED, point, steps) if is_over else None
+
+    outcome, last = minimised(system, _first_point(problem, system), controls, look)
+    if outcome.certificate is None and outcome.error_bound == math.inf:
+        outcome = replace(outcome, vanishing=_vanishing(outcome.point, last))
+    return system.finished(problem, outcome, controls.tol)
 
 
-def _minimised(problem, system, controls):
-    point = _first_point(problem, system)
+def minimised(system, point, controls, look):
+    """Take Newton steps from a point to a proof; return also the last step that was looked at.
+
+    ``look(point, step, steps)`` returns an outcome if it shows another end, else None.
+    """
     for steps in itertools.count():
         step = system.step(point)
         controls.report(steps, step.decrement)
@@ -28,16 +45,19 @@ def _minimised(problem, system, controls):
             curvature = system.curvature(point, step.hessian)
             outcome = certify(system, curvature, steps, controls)
             if outcome is not None:
-                return outcome
+                return outcome, step
             has_failed = not system.has_many_proofs
-        certificate = farkas_certificate(problem, system, point, step)
-        if certificate is not None:
-            return Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
-        is_over = has_failed or not math.isfinite(step.reach) or is_stuck(system, point, step.reach)
-        if is_over or steps == controls.max_steps:
-            status = Status.UNDECIDED if is_over else Status.MAX_STEPS
-            return Outcome(status, point, steps, vanishing=_vanishing(point, step))
-        point = system.moved(point, step, _length(system, point, step))
+        outcome = look(point, step, steps)
+        if outcome is not None:
+            return outcome, step
+        if has_failed or not 0.0 < step.reach < math.inf:
+            return Outcome(Status.UNDECIDED, point, steps), step
+        if steps == controls.max_steps:
+            return Outcome(Status.MAX_STEPS, point, steps), step
+        if step.reach > _LARGEST_REACH:
+            step = step.shortened(_LARGEST_REACH / step.reach)
+        length = line_search(system.line(point, step.direction, step.along), step.reach)
+        point = system.moved(point, step, length)
 
 
 def _vanishing(point, step):
@@ -45,17 +65,6 @@ def _vanishing(point, step):
     falling = (step.along < step.along.max() - 0.5) | (not step.is_reliable)
     share = point.p / point.p.max()
     return (falling & (share < 1e-6)) | (share < 1e-12)
-
-
-def _length(system, point, step):
-    """Return how far to follow a step."""
-    # Out of a singular covariance come steps whose squares overflow.
-    scale = min(1.0, 1e100 / step.reach) if step.reach > 0.0 else 1.0
-    ridge = (
-        float((system.ridge * point.t) @ step.direction) * scale,
-        float((system.ridge * step.direction) @ step.direction) * scale**2,
-    )
-    return scale * step_length(point.logits, scale * step.along, scale * step.reach, ridge)
 
 
 def _first_point(problem, system):
@@ -69,22 +78,21 @@ def _first_point(problem, system):
     return start if values[0] < values[1] else origin
 
 
-def step_length(logits, along, reach, ridge=(0.0, 0.0)):
-    """Return how far to go along a line of the dual.
+def on_line(logits, along, slope=0.0, curvature=0.0):
+    """Return the first two derivatives of log sum exp on a line, as a function of the length.
 
-    `ridge` is the slope and the curvature that a ridge adds.
+    A quadratic function with a slope and a curvature may be added.
     """
 
     def derivatives(length):
-        """Return the mean and the variance of `along`, as the outcomes are weighted there."""
-        z = logits + length * along
-        weights = np.exp(z - z.max())
+        weights = logits + length * along
+        weights = np.exp(weights - weights.max())
         weights /= weights.sum()
-        slope = float(weights @ along)
-        curvature = float(weights @ np.square(along - slope))
-        return slope + ridge[0] + length * ridge[1], curvature + ridge[1]
+        mean = float(weights @ along)
+        variance = float(weights @ np.square(along - mean))
+        return mean + slope + length * curvature, variance + curvature
 
-    return line_search(derivatives, reach)
+    return derivatives
 
 
 def line_search(derivatives, reach):

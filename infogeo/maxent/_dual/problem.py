@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,20 +91,21 @@ class Step:
     direction: np.ndarray  # (r,)
     along: np.ndarray  # (c,): the change of the logits
     decrement: float
-    hessian: np.ndarray  # what `curvature` of the features makes a proof from
+    reach: float  # the largest range of the change of the logits of one distribution
+    hessian: Any  # what `curvature` makes a proof from
     is_reliable: bool = True  # whether a proof can be built on the Hessian
 
-    @functools.cached_property
-    def reach(self):
-        """The range of the change of the logits."""
-        return float(np.ptp(self.along))
+    def shortened(self, share):
+        """Return a share of the step."""
+        direction, along = share * self.direction, share * self.along
+        return replace(self, direction=direction, along=along, reach=share * self.reach)
 
 
 @dataclass(frozen=True)
 class Curvature:
     """The Hessian at a point, and what follows from it."""
 
-    origin: Point
+    origin: Any  # as the points of the features are
     whitener: np.ndarray  # (k, r): W with W'W close to the inverse; 0 for dependent features
     lever: float  # no two rows are further apart, in the norm of W
     doubt: float = 0.0  # the Hessian and its approximation are at most exp(doubt) times each other
@@ -122,7 +123,7 @@ class Outcome:
     """How the solve in reduced coordinates ended."""
 
     status: Status
-    point: Point
+    point: Any  # a Point, or as the features have them
     steps: int
     error_bound: float = math.inf
     dual_gap: float = math.inf
@@ -136,27 +137,17 @@ class Provable(Protocol):
     """Features of which a point near the optimum can be proved to be near.
 
     Dense ones are a `dense.Reduced`, or a `large.Large` if they are many; sparse ones are a
-    `sparse.SparseReduced`. Each has parameters t of its own.
+    `sparse.SparseReduced`; those of samples are a `softmax.Task`. Each has parameters t of its own,
+    and a kind of points, with a gradient.
     """
 
-    is_open: bool  # whether a dependence of features was neither refuted nor confirmed
+    def errors(self, curvature: Curvature, point: Any) -> tuple[float, float, float]:
+        """Bound the drift, and the rounding errors of the whitened gradient and of all log p.
 
-    @property
-    def transform(self) -> np.ndarray:
-        """The matrix, (m, r), of theta = transform @ t, for gradients; empty if they need none."""
+        Covariances changed by a factor of at most exp(drift) since the curvature was found.
+        """
 
-    def theta(self, t: np.ndarray) -> np.ndarray:
-        """Return the natural parameters of the user's features."""
-
-    def residual(self, problem: Problem, point: Point) -> float:
-        """Return the largest violation of the targets, in the units of the user."""
-
-    def rounding(
-        self, curvature: Curvature, point: Point, drift: float
-    ) -> tuple[float, np.ndarray]:
-        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""
-
-    def are_met(self, curvature: Curvature, point: Point, size: float) -> bool:
+    def are_met(self, curvature: Curvature, point: Any, size: float) -> bool:
         """Whether the targets hold of those features that the whitener leaves out.
 
         `size` is the certified decrement of the others.
@@ -164,27 +155,48 @@ class Provable(Protocol):
 
 
 class System(Provable, Protocol):
-    """Features with all that Newton's method and the search for a face ask of them."""
+    """What Newton's method asks of features."""
+
+    has_many_proofs: bool  # whether to go on after a proof that failed
+
+    def step(self, point: Any) -> Step:
+        """Return the Newton step from a point."""
+
+    def line(
+        self, point: Any, direction: np.ndarray, along: np.ndarray
+    ) -> Callable[[float], tuple[float, float]]:
+        """Return the first two derivatives of the dual on a line, as a function of the length."""
+
+    def moved(self, point: Any, step: Step, length: float) -> Any:
+        """Return the point after a step of some length."""
+
+    def shifted(self, point: Any, change: np.ndarray, *, accurate: bool) -> Any:
+        """Return the point after a change in the coordinates of the gradient."""
+
+    def curvature(self, point: Any, hessian: Any) -> Curvature:
+        """Return the Hessian at a point, for a proof, from what the step there knows of it."""
+
+
+class Constraints(System, Protocol):
+    """Features with targets, with what the search for a proof or for a face asks of them."""
 
     base: np.ndarray  # (c,)
     blur: np.ndarray  # (r,): how well targets are known
     ridge: np.ndarray | float  # (r,): the dual has ridge t^2 / 2 added for each t
-    has_many_proofs: bool  # whether to go on after a proof that failed
+    is_open: bool  # whether a dependence of features was neither refuted nor confirmed
+    transform: np.ndarray  # (m, r): theta = transform @ t, for gradients; empty if they need none
+
+    def theta(self, t: np.ndarray) -> np.ndarray:
+        """Return the natural parameters of the user's features."""
 
     def parameters(self, theta: np.ndarray) -> np.ndarray:
         """Return the t of natural parameters of the user's features."""
 
+    def residual(self, problem: Problem, point: Point) -> float:
+        """Return the largest violation of the targets, in the units of the user."""
+
     def evaluate(self, t: np.ndarray, *, accurate: bool = False) -> Point:
         """Return the member of the family with parameters t."""
-
-    def step(self, point: Point) -> Step:
-        """Return the Newton step from a point."""
-
-    def moved(self, point: Point, step: Step, length: float) -> Point:
-        """Return the point after a step of some length."""
-
-    def curvature(self, point: Point, hessian: np.ndarray) -> Curvature:
-        """Return the Hessian at a point, for a proof, from what the step there knows of it."""
 
     def finished(self, problem: Problem, outcome: Outcome, tol: float) -> Outcome:
         """Return the outcome, or the proof of a contradiction that only the end brings to light."""
@@ -210,7 +222,7 @@ class Found:
     """What was found, on the outcomes of a face."""
 
     problem: Problem  # on the outcomes of the face
-    reduced: Provable
+    reduced: Any  # Constraints, or a `large.Large`
     outcome: Outcome
     support: np.ndarray  # bool, over the outcomes that were given
     direction: np.ndarray | None = None  # (m,): exposes the face

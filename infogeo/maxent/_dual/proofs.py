@@ -21,18 +21,26 @@ def certify(system, curvature, steps, controls):
 
     `steps` were taken so far; those to come re-use the covariance at the origin.
     """
+    is_near = curvature.decrement(curvature.origin) * curvature.lever <= LARGEST_CERTIFIED
+    if system.has_many_proofs and not is_near:
+        return None
+    point, steps = refined(system, curvature, steps, controls, 1e-4 * controls.tol)
+    return proved(system, curvature, point, steps, controls)
+
+
+def refined(system, curvature, steps, controls, enough):
+    """Take steps with one Hessian while they help; return the point, and how many they are.
+
+    The change of log-probabilities that is left may be `enough`. One step at least is taken.
+    """
     whitener, lever, point = curvature.whitener, curvature.lever, curvature.origin
     decrement = curvature.decrement(point)
-    if system.has_many_proofs and not decrement * lever <= LARGEST_CERTIFIED:
-        return None
     is_first, is_accurate, is_noise = True, False, False
-    while steps < controls.max_steps and not (
-        is_accurate and decrement * lever <= 1e-4 * controls.tol
-    ):
-        change = whitener.T @ (whitener @ point.gradient)
+    while steps < controls.max_steps and not (is_accurate and decrement * lever <= enough):
+        change = -(whitener.T @ (whitener @ point.gradient))
         # The last point has to be accurate, those before only as far as they are from it.
         is_last = is_noise or decrement * lever <= _ACCURATE_FROM or steps + 1 == controls.max_steps
-        trial = system.evaluate(point.t - change, accurate=is_last)
+        trial = system.shifted(point, change, accurate=is_last)
         before, after = decrement, curvature.decrement(trial)
         is_noise = not is_first and after > 0.5 * before
         if is_noise and is_accurate:
@@ -40,7 +48,7 @@ def certify(system, curvature, steps, controls):
         point, decrement, steps, is_accurate = trial, after, steps + 1, is_last
         controls.report(steps, decrement)
         is_first = False
-    return proved(system, curvature, point, steps, controls)
+    return point, steps
 
 
 def proved(system, curvature, point, steps, controls):
@@ -50,9 +58,7 @@ def proved(system, curvature, point, steps, controls):
     the bound holds at the point. A doubt about the covariance counts as a drift too.
     """
     decrement, lever = curvature.decrement(point), curvature.lever
-    drift = float(np.ptp(point.logits - curvature.origin.logits)) + curvature.doubt
-    rounding, of_logits = system.rounding(curvature, point, drift)
-    of_logs = float(of_logits.max() + point.p @ of_logits)
+    drift, rounding, of_logs = system.errors(curvature, point)
     size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
     if x > LARGEST_CERTIFIED or not system.are_met(curvature, point, float(size)):
         return None

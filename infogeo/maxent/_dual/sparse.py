@@ -15,7 +15,7 @@ import scipy.sparse
 
 from infogeo._array import bad_value
 from infogeo._status import Status
-from infogeo.maxent._dual.dense import of_mean
+from infogeo.maxent._dual.dense import Family, of_mean
 from infogeo.maxent._dual.features import heights
 from infogeo.maxent._dual.linear import power_of_two
 from infogeo.maxent._dual.problem import CAUTION, EPS, Curvature, Outcome, Point, Step
@@ -55,7 +55,7 @@ def with_entries(matrix, entries):
 
 
 @dataclass(frozen=True)
-class SparseReduced:
+class SparseReduced(Family):
     """Sparse features in units of their ranges, stored by outcomes; dependent ones included.
 
     Products with the features, and with their transpose, then read the entries one after the other.
@@ -153,7 +153,7 @@ class SparseReduced:
         variances = np.where(variances > noise, variances, 0.0) + self.ridge
         direction, along = _solve_inexactly(self, point, variances)
         decrement = math.sqrt(max(0.0, -float(direction @ point.gradient)))
-        return Step(direction, along, decrement, variances)
+        return Step(direction, along, decrement, float(np.ptp(along)), variances)
 
     def curvature(self, point, variances=None):
         """Return the Hessian at a point, for a proof; of independent features.
