@@ -66,8 +66,10 @@ def check_controls(tol, max_steps):
 
 
 def check_sizes(problem, check):
-    """Refuse features whose differences or whose reciprocals may overflow."""
+    """Refuse features that are not finite, or whose differences or reciprocals may overflow."""
     low, high = problem.ranges
+    if check and not (np.isfinite(low) & np.isfinite(high)).all():
+        FEATURES.explain("features", problem.features, 0.0)
     size = np.maximum(np.maximum(np.abs(low), np.abs(high)), np.abs(problem.targets))
     wrong = (size > _LARGEST) | ((size < _SMALLEST) & (size > 0.0))
     if check and wrong.any():

@@ -175,7 +175,7 @@ def c_maximize(
     if scipy.sparse.issparse(features):
         sparse, features = check_sparse(features, check), np.broadcast_to(0.0, features.shape)
     given = {
-        "features": (FEATURES if sparse is None else UNREAD_FEATURES, features),
+        "features": (UNREAD_FEATURES, features),  # `check_sizes` looks at them
         "targets": (OF_FEATURES, targets),
         "log_base": (LOG_BASE, 0.0 if log_base is None else log_base),
     }

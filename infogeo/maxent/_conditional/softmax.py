@@ -93,7 +93,8 @@ class Task:
         length in the norm of the Hessian, as for a single distribution.
         """
         whitener, is_known = factor.whitener()
-        return Curvature(point, whitener, lever_of(self, whitener) if is_known else math.inf)
+        lever = lever_of(self, whitener) if is_known else math.inf
+        return Curvature(point, whitener, lever, is_centred=False)
 
     def errors(self, curvature, point):
         """Bound the drift, and the rounding errors of the whitened gradient and of all log p."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from infogeo.maxent._dual.linear import power_of_two
+from infogeo.maxent._dual.linear import power_of_two, sums
 from infogeo.maxent._dual.problem import CAUTION, EPS
 from infogeo.maxent._dual.proofs import (
     LARGEST_CERTIFIED,
@@ -215,7 +215,7 @@ def _described(block, point, bound, size, steps, first, b, top):
     theta = point.t / block.scale
     log_p = point.logits - point.value
     has_mass = point.p > 0.0
-    entropy = -_sums(point.p * np.where(has_mass, log_p, 0.0))
+    entropy = -sums(point.p * np.where(has_mass, log_p, 0.0))
     top = top[block.index]
     return Members(
         index=first + block.index,
@@ -223,7 +223,7 @@ def _described(block, point, bound, size, steps, first, b, top):
         log_probabilities=log_p.T,
         theta=theta.T,
         log_partition=point.value + top + (theta * b[:, block.index]).sum(axis=0),
-        value=entropy + _sums(point.p * np.where(has_mass, block.base, 0.0)) + top,
+        value=entropy + sums(point.p * np.where(has_mass, block.base, 0.0)) + top,
         entropy=np.maximum(0.0, entropy),
         residual=np.abs(point.gradient * block.scale).max(axis=0, initial=0.0),
         error_bound=bound,
@@ -243,7 +243,7 @@ def _reduce(F, b, base, is_allowed, rounding):
     rows = F - b[:, None]
     rows *= (1.0 / unit)[:, None]
     weights = np.exp(base)
-    weights /= _sums(weights)
+    weights /= sums(weights)
     weights = 0.5 * (weights + is_allowed / is_allowed.sum(axis=0))
     covariance, is_accurate = _covariances(rows, weights, _means(rows, weights))
     spread = np.sqrt(_diagonals(covariance))
@@ -337,9 +337,10 @@ def _certify(block, origin, whiteners, max_steps, tol):
     is_finite = np.isfinite(block.base)
     change = np.where(is_finite, point.logits - origin.logits, 0.0)
     drift = np.ptp(change, axis=0)
-    norms += _norms(_apply(whiteners, point.gradient - origin.gradient))
+    moved = _norms(_apply(whiteners, point.gradient - origin.gradient))
+    norms += moved
     rounding, rounding_of_logs = _rounding(block, point, whiteners, norms, drift, is_finite)
-    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift)
+    size, x, bound = bound_of(decrement, rounding, rounding_of_logs, lever, drift, moved)
     is_proved = is_near & (x <= LARGEST_CERTIFIED)
     is_proved &= (bound <= tol) | is_best_possible(decrement, rounding, lever, tol)
     return is_proved, point, bound, size, steps
@@ -362,9 +363,9 @@ def _rounding(block, point, whiteners, norms, drift, is_finite):
     of_logs = EPS * np.where(is_finite, terms + _combine(weights, size), 0.0)
     of_gradient = _apply(np.abs(whiteners), block.blur + 48.0 * EPS * _means(size, point.p))
     weighted = point.p * of_logs
-    of_mean = 1.02 * growth_of(drift) * np.sqrt(_sums(weighted * of_logs))
-    rounding = _norms(of_gradient) + np.fmin(of_mean, 2.0 * _sums(norms * weighted))
-    return rounding, of_logs.max(axis=0) + _sums(weighted)
+    of_mean = 1.02 * growth_of(drift) * np.sqrt(sums(weighted * of_logs))
+    rounding = _norms(of_gradient) + np.fmin(of_mean, 2.0 * sums(norms * weighted))
+    return rounding, of_logs.max(axis=0) + sums(weighted)
 
 
 # ---------------------------------------------------------------- small linear algebra
@@ -379,7 +380,7 @@ def _points_at(block, t, logits):
     top = logits.max(axis=0)
     p = logits - top
     np.exp(p, out=p)
-    total = _sums(p)
+    total = sums(p)
     p *= 1.0 / total
     return _Points(t, logits, top + np.log(total), p, _means(block.rows, p))
 
@@ -412,17 +413,6 @@ def _whiteners(covariance):
         inverse[j, j] = 1.0 / lower[j, j]
         inverse[j, :j] = -(left[:, None] * inverse[:j, :j]).sum(axis=0) / lower[j, j]
     return inverse
-
-
-def _sums(x):
-    """Return the sums over outcomes, (c, n): of many by halves, which keeps rounding small."""
-    while len(x) > 8:
-        half, is_odd = divmod(len(x), 2)
-        folded = x[:half] + x[half : 2 * half]
-        if is_odd:
-            folded[0] += x[-1]
-        x = folded
-    return x.sum(axis=0)
 
 
 def _means(rows, p):

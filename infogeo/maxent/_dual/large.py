@@ -16,7 +16,7 @@ import numpy as np
 
 from infogeo.maxent._dual.dense import Family, of_mean
 from infogeo.maxent._dual.features import is_sparse
-from infogeo.maxent._dual.linear import covariance_of
+from infogeo.maxent._dual.linear import covariance_of, depth_of_sums, sums
 from infogeo.maxent._dual.newton import line_search, on_line
 from infogeo.maxent._dual.problem import EPS, Curvature, Point
 from infogeo.maxent._dual.proofs import growth_of, proved
@@ -28,15 +28,14 @@ _FEWEST_OUTCOMES, _FEWEST_NUMBERS = 4096, 100_000
 _SAMPLE, _SAMPLE_OF_FEATURE = 2048, 48
 # The numbers of a block of outcomes, which stays in the cache.
 _BLOCK_SIZE = 131_072
+_FEWEST_IN_BLOCK = 512
 # Outcomes whose squares are added in single precision; sums of more are in double precision.
-_BLOCK = 512
-# What a sum of the squares of so many products loses, relative to the trace.
-_LOSS = (_BLOCK + 8) * 2.0**-24
+_MOST_IN_SINGLE = 4096
 _MAX_STEPS = 30
 # The reach of a step after which a sample has done what it can.
-_NEAR_IN_SAMPLE = 0.1
-# The next step from so near the optimum, as a change of log-probabilities, is to be the last.
-_ACCURATE_FROM = 1e-7
+_NEAR_IN_SAMPLE = 0.5
+# A step that leaves no more, as a change of log-probabilities, is to be the last.
+_LAST = 1e-12
 # Targets of up to so many spreads need not be subtracted from the features to keep the digits.
 _LARGEST_OFFSET = 4.0
 # A Hessian of the sample with smaller pivots shows features that may be dependent.
@@ -85,91 +84,116 @@ class Large(Family):
         size = math.isqrt(self.unit.size - 1) + 1
         return [slice(first, first + size) for first in range(0, self.unit.size, size)]
 
+    def _blocks(self, share=1, most=math.inf):
+        """Return slices of a power of two of outcomes, whose rows take a share of the cache."""
+        size = max(_FEWEST_IN_BLOCK, _BLOCK_SIZE // (share * self.unit.size))
+        size = min(most, 1 << (size.bit_length() - 1))
+        return [slice(first, first + size) for first in range(0, self.base.size, size)]
+
     def evaluate(self, t, level, *, accurate=False):
         """Return the member of the family with parameters t, whose value is about `level`.
 
-        Each block of outcomes is read once. Sums are pairwise, or of few terms, if asked for.
+        Each block of outcomes is read once.
         """
         theta = t / self.unit
-        shift = float(theta @ self.offset)
-        logits, p = self.base - shift, np.empty(self.base.size)
-        size = max(_BLOCK, (_BLOCK_SIZE // 2 if accurate else _BLOCK_SIZE) // t.size)
-        buffer = np.empty((t.size, min(size, p.size))) if accurate else None
-        totals, means = [], []
-        for first in range(0, p.size, size):
-            block = slice(first, first + size)
-            rows = self.rows[:, block]
-            if accurate:
-                logits[block] += sum(theta[group] @ rows[group] for group in self._groups)
-            else:
+        logits, p = self.base - float(theta @ self.offset), np.empty(self.base.size)
+        if accurate:
+            mean = self._accurate_sums(theta, level, logits, p)
+        else:
+            mean = np.zeros(t.size)
+            for block in self._blocks():
+                rows = self.rows[:, block]
                 logits[block] += theta @ rows
-            weights = np.exp(logits[block] - level, out=p[block])
-            totals.append(weights.sum())
-            if accurate:
-                terms = np.multiply(rows, weights, out=buffer[:, : weights.size])
-                means.append(terms.sum(axis=-1))
-            else:
-                means.append(rows @ weights)
-        total = np.sum(totals)
+                mean += rows @ np.exp(logits[block] - level, out=p[block])
+        total = p.sum()
         p *= 1.0 / total
-        mean = (np.stack(means, axis=-1).sum(axis=-1) / total - self.offset) / self.unit
+        mean = (mean / total - self.offset) / self.unit
         return Point(t, logits, float(level + np.log(total)), p, mean, mean)
 
-    def curvature(self, point):
+    def _accurate_sums(self, theta, level, logits, p):
+        """Complete the logits and p but for its total; return the weighted sums of the rows.
+
+        Sums are of few terms, or by halves. The rounding of that is bounded by `rounding`.
+        """
+        blocks = self._blocks(2)
+        buffer, parts = np.empty((theta.size, blocks[0].stop)), []
+        for block in blocks:
+            rows = self.rows[:, block]
+            logits[block] += sums([theta[group] @ rows[group] for group in self._groups])
+            weights = np.exp(logits[block] - level, out=p[block])
+            np.multiply(rows, weights, out=buffer[:, : weights.size])
+            buffer[:, weights.size :] = 0.0  # whole blocks have the shortest sums
+            parts.append(buffer.sum(axis=-1))
+        return sums(parts)
+
+    def curvature(self, point, most=_MOST_IN_SINGLE):
         """Return the Hessian at a point; None if single precision does not tell it.
 
         Its entries are sums of products of (F - b) sqrt(p). A product has a relative error of 8
         roundings, a sum of n such one of n more: the matrix of second moments is off by at most
-        (n + 8) 2^-24 of its trace, in the spectral norm, and the trace is at most the square of
-        the longest row. The subtraction of the targets adds 2^-24 (|F| + |b|) to each entry.
+        (n + 8) 2^-24 of its trace, in the spectral norm. The subtraction of the targets adds
+        2^-24 (|F| + |b|) to each entry.
         """
         roots = np.sqrt(point.p.astype(np.float32))
+        lengths, second = np.empty(roots.size, np.float32), np.zeros((point.t.size, point.t.size))
         offset = self.offset.astype(np.float32)[:, None]
         inverse_unit = (1.0 / self.unit).astype(np.float32)[:, None]
-        second, longest = np.zeros((point.t.size, point.t.size)), 0.0
-        buffer = np.empty((point.t.size, _BLOCK), dtype=np.float32)
-        for first in range(0, roots.size, _BLOCK):
-            inside = self.rows[:, first : first + _BLOCK]
-            block = buffer[:, : inside.shape[1]]
-            np.copyto(block, inside, casting="same_kind")
-            block -= offset
-            block *= inverse_unit
-            longest = max(longest, float(np.einsum("ij,ij->j", block, block).max()))
-            block *= roots[first : first + _BLOCK]
-            second += block @ block.T
-        longest = 1.001 * math.sqrt(longest)
-        length_of_offset = float(np.linalg.norm(self.offset / self.unit))
+        blocks = self._blocks(most=most)
+        buffer = np.empty((point.t.size, blocks[0].stop), dtype=np.float32)
+        for block in blocks:
+            rows = buffer[:, : roots[block].size]
+            np.copyto(rows, self.rows[:, block], casting="same_kind")
+            rows -= offset
+            rows *= inverse_unit
+            np.einsum("ij,ij->j", rows, rows, out=lengths[block])
+            rows *= roots[block]
+            second += rows @ rows.T
+        lengths = 1.001 * np.sqrt(lengths, dtype=np.float64)
         hessian = second - np.outer(point.mean, point.mean)
         if not np.isfinite(hessian).all():
             return None
         smallest, *_ = np.linalg.eigvalsh(hessian)
-        lost = _LOSS * longest**2 + 4.0 * 2.0**-24 * longest * (longest + 2.0 * length_of_offset)
+        root = math.sqrt(1.01 * np.trace(second))
+        of_offset = root + 2.0 * float(np.linalg.norm(self.offset / self.unit))
+        lost = 2.0**-24 * root * ((blocks[0].stop + 8) * root + 4.0 * of_offset)
         lost *= 1.1 / smallest
         if not (smallest > 0.0 and lost < 0.5):
-            return None
+            return self.curvature(point, _FEWEST_IN_BLOCK) if most > _FEWEST_IN_BLOCK else None
+        largest = 1.001 / math.sqrt(smallest)
         return Curvature(
             point,
             np.linalg.inv(np.linalg.cholesky(hessian)),
-            lever=2.0 * 1.001 / math.sqrt(smallest) * longest,
+            lever=2.0 * largest * float(lengths.max()),
             doubt=-math.log1p(-lost),
-            longest=longest,
+            largest=largest,
+            lengths=lengths,
             sizes=1.01 * np.sqrt(np.diagonal(second)),
         )
 
     def rounding(self, curvature, point, drift):
-        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,)."""
-        growth = float(growth_of(drift))
-        offset = np.abs(self.offset / self.unit)
-        # The sums are pairwise, and pairwise again over blocks: a factor of 48 is plenty.
-        of_sums = 48.0 * EPS * (growth * curvature.sizes + 2.0 * offset)
-        of_gradient = np.abs(curvature.whitener) @ (self.blur + of_sums)
-        num_terms = self._groups[0].stop + len(self._groups) + 4
-        length = curvature.longest + float(np.linalg.norm(offset))
-        of_logits = np.abs(self.base) + np.abs(point.logits)
-        of_logits += 2.0 * np.abs(point.logits - point.value)
-        of_logits += 48.0 + num_terms * float(np.linalg.norm(point.t)) * length
+        """Bound the rounding errors: of the whitened gradient, and of every logit, (c,).
+
+        One rounding is half of EPS.
+        """
+        offset, blocks, groups = np.abs(self.offset / self.unit), self._blocks(2), self._groups
+        sizes = float(growth_of(drift)) * curvature.sizes + 2.0 * offset
+        # Sums of numpy are pairwise, of 128 numbers in eight parts. With exp, 20 is plenty.
+        of_total = 20.0 + 0.5 * math.log2(self.base.size)
+        depth = 20.0 + math.log2(blocks[0].stop / 64) + depth_of_sums(len(blocks)) + 4.0
+        of_gradient = self.blur + EPS * 0.5 * depth * sizes
+        of_gradient += EPS * of_total * (np.abs(point.mean) + offset)
+        depth = groups[0].stop + depth_of_sums(len(groups)) + 4
+        of_logits = curvature.lengths + float(np.linalg.norm(offset))
+        of_logits *= 0.5 * depth * float(np.linalg.norm(point.t))
+        of_logits += np.abs(self.base) + np.abs(point.logits) + np.abs(point.logits - point.value)
+        of_logits += 4.0
         of_logits *= EPS
-        return float(np.linalg.norm(of_gradient)) + of_mean(of_logits, point, drift), of_logits
+        of_value = EPS * (of_total + abs(point.value))  # which is the same for all p
+        whitened = min(
+            float(np.linalg.norm(np.abs(curvature.whitener) @ of_gradient)),
+            curvature.largest * float(np.linalg.norm(of_gradient)),
+        )
+        return whitened + of_mean(of_logits, point, drift), of_logits + of_value
 
 
 def solve_large(problem, controls):
@@ -264,10 +288,11 @@ def _step(large, point, inverse, *, accurate=False):
 
 def _descend(large, point, inverse, controls):
     """Return a certified Outcome, or None if the steps do not lead to one."""
-    curvature = None
+    curvature, before = None, math.inf
     for steps in range(min(_MAX_STEPS, controls.max_steps)):
-        before = math.inf if curvature is None else curvature.decrement(point)
-        is_last = curvature is not None and before * curvature.lever <= _ACCURATE_FROM
+        earlier, before = before, math.inf if curvature is None else curvature.decrement(point)
+        gain = before / earlier if earlier < math.inf else 1.0  # the next is hardly less
+        is_last = before < math.inf and before * gain * curvature.lever <= _LAST
         controls.report(steps, math.sqrt(max(0.0, point.gradient @ inverse @ point.gradient)))
         point, inverse, reach = _step(large, point, inverse, accurate=is_last)
         if not reach < math.inf:
@@ -278,7 +303,7 @@ def _descend(large, point, inverse, controls):
             if outcome is None and after > 0.5 * before:
                 return None
             # Enough: what is left is not to be seen in the bound, or far below the tolerance.
-            enough = 0.0 if outcome is None else max(0.1 * outcome.error_bound, 0.01 * controls.tol)
+            enough = 0.0 if outcome is None else max(0.5 * outcome.error_bound, 0.01 * controls.tol)
             if after * curvature.lever <= enough or after > 0.5 * before:
                 return outcome
         if curvature is None and reach < large.near:

@@ -72,6 +72,26 @@ def blocks(rows):
         yield slice(first, last), buffer[:, : last - first]
 
 
+def sums(x):
+    """Return the sums along the first axis: of many by halves, which keeps rounding small."""
+    x = np.asarray(x)
+    while len(x) > 8:
+        half, is_odd = divmod(len(x), 2)
+        folded = x[:half] + x[half : 2 * half]
+        if is_odd:
+            folded[0] += x[-1]
+        x = folded
+    return x.sum(axis=0)
+
+
+def depth_of_sums(count):
+    """Return in how many additions of `sums` one of so many terms takes part at most."""
+    depth = 0
+    while count > 8:
+        depth, count = depth + 1 + count % 2, count // 2
+    return depth + count - 1
+
+
 def mean_of(rows, weights):
     """Return the weighted sums of the rows, added pairwise: accurate where they nearly cancel."""
     parts = [

@@ -108,14 +108,22 @@ class Curvature:
     origin: Any  # as the points of the features are
     whitener: np.ndarray  # (k, r): W with W'W close to the inverse; 0 for dependent features
     lever: float  # no two rows are further apart, in the norm of W
+    is_centred: bool = True  # whether no row is further than half of that from the mean
     doubt: float = 0.0  # the Hessian and its approximation are at most exp(doubt) times each other
     sizes: np.ndarray | float = 0.0  # (r,): the spread of each feature
     norms: np.ndarray | float = math.inf  # (c,): how far rows are from the mean, in the norm of W
-    longest: float = 0.0  # of large dense features: no row is longer
+    lengths: np.ndarray | float = 0.0  # (c,): of large dense features, of their rows
+    largest: float = math.inf  # of large dense features, bounds the singular values of W
 
     def decrement(self, point):
         """Return the Newton decrement of a point nearby."""
         return float(np.linalg.norm(self.whitener @ point.gradient))
+
+    def moved(self, point):
+        """Return how far the gradient has moved to a point nearby; inf if that is of no use."""
+        if not self.is_centred:
+            return math.inf
+        return float(np.linalg.norm(self.whitener @ (point.gradient - self.origin.gradient)))
 
 
 @dataclass(frozen=True)

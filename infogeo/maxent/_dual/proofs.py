@@ -59,7 +59,8 @@ def proved(system, curvature, point, steps, controls):
     """
     decrement, lever = curvature.decrement(point), curvature.lever
     drift, rounding, of_logs = system.errors(curvature, point)
-    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift)
+    moved = curvature.moved(point)
+    size, x, bound = bound_of(decrement, rounding, of_logs, lever, drift, moved)
     if x > LARGEST_CERTIFIED or not system.are_met(curvature, point, float(size)):
         return None
     is_best = is_best_possible(decrement, rounding, lever, controls.tol)
@@ -71,8 +72,11 @@ def proved(system, curvature, point, steps, controls):
     return Outcome(status, point, steps, float(bound), float(size**2), rank=rank)
 
 
-def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
-    """Return the certified Newton decrement, x = decrement * S, and the bound -log(1 - x).
+def bound_of(decrement, rounding, rounding_of_logs, lever, drift, moved=np.inf):
+    """Return the certified Newton decrement, x = decrement * S, and the bound on all log p.
+
+    That is -log(1 - x), which bounds the range of the change of the logits, and nearly half of it
+    where a row is known to be no further than S / 2 from the mean.
 
     Parameters
     ----------
@@ -83,14 +87,19 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, drift):
     lever, drift : float or array
         S at the origin, twice the largest distance of a row from any fixed point, so that no
         difference of two rows is longer; and by how much the logits changed since.
+    moved : float or array
+        How far the gradient moved since in the same norm, if the fixed point is the mean at the
+        origin or at the optimum.
     """
     # 1.01: the whitener itself is known to at least four digits.
     growth = growth_of(drift)
     with np.errstate(over="ignore", invalid="ignore"):
         size = 1.01 * growth * (decrement + rounding)
         x = size * growth * lever
+        # The mean moves with the gradient, and once more with the parameters if there is a ridge.
+        share = np.fmin(1.0, 0.5 + 2.5 * growth * (moved + size) / np.maximum(lever, 1e-300))
     x = np.where(np.isnan(x), np.inf, x)[()]  # inf times 0 proves nothing
-    return size, x, rounding_of_logs - np.log1p(-np.minimum(x, 0.5))
+    return size, x, rounding_of_logs - share * np.log1p(-np.minimum(x, 0.5))
 
 
 def growth_of(drift):
