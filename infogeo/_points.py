@@ -137,7 +137,8 @@ class Container:
         first = arrays[0]
         library = type(first).__module__.partition(".")[0]
         dtype = str(first.dtype).rpartition(".")[2]
-        return f"{name}(batch shape {self.shape}, {dtype}, {library})"
+        size = f", dimension {first.shape[-1]}" if self._has_events else ""
+        return f"{name}(batch shape {self.shape}{size}, {dtype}, {library})"
 
     @final
     def __getstate__(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from infogeo._array import (
 )
 from infogeo._docs import finish
 from infogeo._names import Named, numbered
+from infogeo._result import Result
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
 from infogeo.maxent import Projection
@@ -58,8 +59,8 @@ _RULES_HELD = {
 
 
 @storable("ExponentialFamily")
-@dataclass(frozen=True, eq=False)
-class ExponentialFamily:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExponentialFamily(Result):
     r"""The exponential family E_C: straight lines and planes in log-probabilities.
 
     .. math:: p_\theta(y) = \exp(C_y + \theta' F_y - \psi(\theta)), \qquad
@@ -659,8 +660,8 @@ class ExponentialFamily:
 
 
 @storable("MixtureFamily")
-@dataclass(frozen=True, eq=False)
-class MixtureFamily:
+@dataclass(frozen=True, eq=False, repr=False)
+class MixtureFamily(Result):
     r"""The mixture family M_D: all distributions with given expectations.
 
     .. math:: M = \{p : p_y \ge 0, \; \textstyle\sum_y p_y = 1, \; E_p[F_i] = b_i\}

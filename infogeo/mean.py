@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from infogeo import _array, _points, _spaces, _sphere, simplex
+from infogeo import _array, _points, _spaces, _sphere
 from infogeo._array import REAL, Array, Namespace, bad_value, gate
 from infogeo._docs import finish
+from infogeo._result import Result
 from infogeo._spaces import SphereChart
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
@@ -30,8 +31,8 @@ _T = TypeVar("_T")
 
 
 @storable("Mean")
-@dataclass(frozen=True, eq=False)
-class Mean:
+@dataclass(frozen=True, eq=False, repr=False)
+class Mean(Result):
     """A Frechet mean, with the gradient that it leaves.
 
     Parameters
@@ -56,7 +57,7 @@ class Mean:
 def frechet_mean(
     points: Any,
     *,
-    space: Any = simplex,
+    space: Any = "simplex",
     weights: Array | None = None,
     axis: int = 0,
     tol: float = 1e-12,

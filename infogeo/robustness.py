@@ -7,9 +7,11 @@ fastest are attacks, and how fast it moves can be penalised in training.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from infogeo._array import Array
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -43,8 +45,8 @@ __all__ = [
 
 
 @storable("Attack")
-@dataclass(frozen=True, eq=False)
-class Attack:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attack(Table):
     """Inputs moved to where a model may no longer predict the same class.
 
     Parameters
@@ -59,6 +61,8 @@ class Attack:
     temperature : float
         The softmax temperature the metric was taken at.
     """
+
+    axes: ClassVar = {"sample": None}
 
     points: Array
     success: Array

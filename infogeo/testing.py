@@ -14,14 +14,15 @@ from infogeo import _spaces
 from infogeo._array import bad_value
 from infogeo._docs import finish
 from infogeo._points import fields
+from infogeo._result import Result
 from infogeo._system.registry import storable
 
 __all__ = ["LAWS", "Report", "check_space"]
 
 
 @storable("testing.Report")
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """What `check_space` has found.
 
     Parameters

@@ -85,7 +85,7 @@ def test_means_have_weights_of_batch_shape(batch):
 
 def test_small_points_show_their_numbers_and_others_their_shape():
     assert repr_of(2) == "Point(mean=[0.0, 0.0], cov=[[0.0, 0.0], [0.0, 0.0]])"
-    assert repr_of(9) == "Point(batch shape (), float64, numpy)"
+    assert repr_of(9) == "Point(batch shape (), dimension 9, float64, numpy)"
 
 
 def repr_of(dim):

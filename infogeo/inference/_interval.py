@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import betaincinv, ndtri
 
 from infogeo._array import PROBABILITIES, Rule, bad_value, finite_number, gate, on_host
+from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.inference._bounds import one_sample_bounds, two_sample_bounds
 from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
@@ -27,8 +28,8 @@ _BLOCK = 100_000  # cells at a time: what is computed for each fits into the cac
 
 
 @storable("Interval")
-@dataclass(frozen=True, eq=False)
-class Interval:
+@dataclass(frozen=True, eq=False, repr=False)
+class Interval(Result):
     """An interval for the distance of two distributions that were estimated.
 
     Parameters

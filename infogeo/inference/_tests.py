@@ -15,6 +15,7 @@ from scipy.stats import random_table
 
 from infogeo import mean
 from infogeo._array import PROBABILITIES, bad_value, gate, on_host
+from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.inference._interval import COUNTS
 
@@ -22,8 +23,8 @@ _BLOCK = 1_000_000  # drawn counts at a time
 
 
 @storable("Test")
-@dataclass(frozen=True, eq=False)
-class Test:
+@dataclass(frozen=True, eq=False, repr=False)
+class Test(Result):
     """A test of equality.
 
     Parameters
@@ -50,8 +51,8 @@ class Test:
 
 
 @storable("KSampleTest")
-@dataclass(frozen=True, eq=False)
-class KSampleTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class KSampleTest(Result):
     """A test whether several samples are of one distribution.
 
     Parameters

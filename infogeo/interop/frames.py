@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from infogeo import neighbors, simplex
+from infogeo import neighbors
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
 from infogeo._names import (
@@ -197,7 +197,7 @@ def pairwise_distance(
     a: Any,
     b: Any = None,
     *,
-    space: Any = simplex,
+    space: Any = "simplex",
     block_size: int | None = None,
     check: bool = True,
 ) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from infogeo import _spaces, logits, robustness, simplex
+from infogeo import _spaces, logits, robustness
 from infogeo._array import bad_value, is_readable
 from infogeo._docs import finish
+from infogeo._result import Result
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -40,7 +41,7 @@ class _Loss(torch.nn.Module):
     def __init__(
         self,
         *,
-        target_space: Any = simplex,
+        target_space: Any = "simplex",
         reduce: Callable[[torch.Tensor], torch.Tensor] = torch.mean,
         check: bool = True,
     ) -> None:
@@ -298,8 +299,8 @@ class TracePenalty(torch.nn.Module):
 
 
 @storable("DistanceSummary")
-@dataclass(frozen=True)
-class DistanceSummary:
+@dataclass(frozen=True, repr=False)
+class DistanceSummary(Result):
     """What a `DistanceMeter` has seen.
 
     Parameters
@@ -348,7 +349,7 @@ class DistanceMeter(torch.nn.Module):
     DistanceSummary(count=12, mean=0.0, root_mean_square=0.0, largest=0.0)
     """
 
-    def __init__(self, *, space: Any = logits) -> None:
+    def __init__(self, *, space: Any = "logits") -> None:
         super().__init__()
         _spaces.with_distance(space)
         self.space = _spaces.name_of(space)

@@ -7,6 +7,7 @@ given; `infogeo.lipschitz.layers.lipschitz_bound` computes a bound on the consta
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from array_api_compat import device as device_of
 
@@ -24,6 +25,7 @@ from infogeo._array import (
     top_two,
 )
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.registry import storable
 
 __all__ = [
@@ -43,8 +45,8 @@ __all__ = [
 
 
 @storable("Coverage")
-@dataclass(frozen=True, eq=False)
-class Coverage:
+@dataclass(frozen=True, eq=False, repr=False)
+class Coverage(Table):
     """What is left of a classifier that rejects inputs without a certificate.
 
     Parameters
@@ -58,6 +60,8 @@ class Coverage:
     certified_accuracy : array, shape (r,)
         Share of all inputs that are accepted and classified right.
     """
+
+    axes: ClassVar = {"radius": "radii"}
 
     radii: Array
     coverage: Array

@@ -9,12 +9,14 @@ under which no Fisher-Rao distance grows (Chentsov).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import special
 
 from infogeo._array import NON_NEGATIVE, POSITIVE, Array, Rule, bad_value, finite_number, gate
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.extras import missing
 from infogeo._system.registry import storable
 
@@ -32,8 +34,8 @@ __all__ = ["Smoothed", "certify", "drift_bound", "sampling_bound", "votes"]
 
 
 @storable("Smoothed")
-@dataclass(frozen=True, eq=False)
-class Smoothed:
+@dataclass(frozen=True, eq=False, repr=False)
+class Smoothed(Table):
     """What votes prove about a smoothed classifier.
 
     Parameters
@@ -45,6 +47,8 @@ class Smoothed:
     radius : array, shape (...)
         The l2 radius within which the smoothed classifier predicts that class: 0 abstains.
     """
+
+    axes: ClassVar = {"sample": None}
 
     predicted: Array
     probability: Array

@@ -15,6 +15,7 @@ from infogeo import _array, _divergence, _points
 from infogeo._array import UNIT_INTERVAL, Array, Namespace, bad_value
 from infogeo._docs import finish
 from infogeo._points import make
+from infogeo._result import Result
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.manifolds import _differences, _dirichlet, _envelope, _special, _spectral
@@ -25,8 +26,8 @@ _EPS = float(np.finfo(np.float64).eps)
 
 
 @storable("manifolds.Connection")
-@dataclass(frozen=True, eq=False)
-class Connection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Connection(Result):
     """The geodesic between two points, and a bracket that proves its length.
 
     Parameters

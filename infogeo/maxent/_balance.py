@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -15,6 +15,7 @@ from infogeo import _array
 from infogeo._array import NON_NEGATIVE, REAL, WEIGHTS, along, bad_value, gate, matched
 from infogeo._docs import finish
 from infogeo._names import computed, is_missing, matched_rows, numbered, numbers
+from infogeo._result import Table
 from infogeo._status import SolveError, Status, worst
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, roundoff_of, to_host
@@ -46,12 +47,12 @@ from infogeo.maxent._wording import (
 Array = Any
 
 # Lines of a table that a summary shows.
-_MANY_LINES = 10
+_MANY_LINES = 9
 
 
 @storable("BalanceDiagnostics")
-@dataclass(frozen=True, eq=False)
-class BalanceDiagnostics:
+@dataclass(frozen=True, eq=False, repr=False)
+class BalanceDiagnostics(Table):
     """What balancing did to the means and to the weights.
 
     Parameters
@@ -74,6 +75,8 @@ class BalanceDiagnostics:
     largest_weight_ratio : array, shape ()
         The largest factor by which a row's share of the total weight grew.
     """
+
+    axes: ClassVar = {"constraint": "names"}
 
     names: tuple[str, ...]
     targets: Array
@@ -128,8 +131,8 @@ def _most_changed(means):
 
 
 @storable("Balance")
-@dataclass(frozen=True, eq=False)
-class Balance:
+@dataclass(frozen=True, eq=False, repr=False)
+class Balance(Table):
     """Weights under which the means of covariates are what they have to be.
 
     Parameters
@@ -145,6 +148,8 @@ class Balance:
     groups : numpy array, shape (g,), or None
         The labels of the groups, in the order of the tuples.
     """
+
+    axes: ClassVar = {"row": None}
 
     weights: Array
     projection: Projection | tuple[Projection, ...]

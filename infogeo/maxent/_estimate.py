@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 from array_api_compat import array_namespace, is_dask_array
 
-from infogeo import _array, _spaces, simplex
+from infogeo import _array, _spaces
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
 from infogeo._docs import finish
 from infogeo._names import numbered
+from infogeo._result import Table
 from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import check_controls, to_host
@@ -29,8 +30,8 @@ _MOST_HALVINGS = 40
 
 
 @storable("FrequencyEstimate")
-@dataclass(frozen=True, eq=False)
-class FrequencyEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class FrequencyEstimate(Table):
     """Estimate class frequencies of new rows under label shift, by maximum likelihood.
 
     Parameters
@@ -52,6 +53,8 @@ class FrequencyEstimate:
     steps : int array, shape ()
         Passes over the rows.
     """
+
+    axes: ClassVar = {"class": None}
 
     frequencies: Array
     standard_errors: Array
@@ -78,7 +81,7 @@ def estimate_frequencies(
     *,
     confusion: Array | None = None,
     weights: Array | None = None,
-    space: Any = simplex,
+    space: Any = "simplex",
     tol: float = 1e-10,
     max_steps: int = 200,
     throw: bool = True,

@@ -12,10 +12,11 @@ import scipy.linalg
 import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
-from infogeo import _array, _spaces, simplex
+from infogeo import _array, _spaces
 from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
 from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
+from infogeo._result import Result
 from infogeo._spaces import SphereChart
 from infogeo._status import Status, worst
 from infogeo._system.registry import storable
@@ -28,8 +29,8 @@ Array = Any
 
 
 @storable("FrequencyMatch")
-@dataclass(frozen=True, eq=False)
-class FrequencyMatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class FrequencyMatch(Result):
     """Predictions with given class frequencies, nearest to those that a model made.
 
     Parameters
@@ -73,7 +74,7 @@ def match_frequencies(
     *,
     groups: Any = None,
     weights: Array | None = None,
-    space: Any = simplex,
+    space: Any = "simplex",
     tol: float = 1e-10,
     max_steps: int = 100,
     throw: bool = True,

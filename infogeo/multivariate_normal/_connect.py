@@ -12,6 +12,7 @@ from array_api_compat import array_namespace
 from infogeo import _array
 from infogeo._array import UNIT_INTERVAL, Array, Namespace, bad_value
 from infogeo._points import make
+from infogeo._result import Result
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.multivariate_normal import _fibre
@@ -32,8 +33,8 @@ from infogeo.multivariate_normal._point import (
 
 
 @storable("Connection")
-@dataclass(frozen=True, eq=False)
-class Connection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Connection(Result):
     """The geodesic between two normals, with what its solve left over.
 
     Parameters
@@ -62,8 +63,8 @@ class Connection:
 
 
 @storable("Bounds")
-@dataclass(frozen=True, eq=False)
-class Bounds:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bounds(Result):
     """A certified bracket.
 
     Parameters

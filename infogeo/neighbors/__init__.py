@@ -10,14 +10,15 @@ import functools
 import math
 import operator
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from array_api_compat import is_dask_array
 
-from infogeo import _names, _spaces, simplex
+from infogeo import _names, _spaces
 from infogeo._array import Array, Rule, bad_value, gate
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.registry import storable
 from infogeo.neighbors._any_space import all_distances_with, searched_with
 from infogeo.neighbors._blocks import length_of
@@ -30,8 +31,8 @@ __all__ = ["nearest", "pairwise_distance"]
 
 
 @storable("Neighbors")
-@dataclass(frozen=True, eq=False)
-class Neighbors:
+@dataclass(frozen=True, eq=False, repr=False)
+class Neighbors(Table):
     """The nearest points of each query, nearest first.
 
     Parameters
@@ -42,6 +43,8 @@ class Neighbors:
         Fisher-Rao distances, ascending.
     """
 
+    axes: ClassVar = {"query": None, "neighbor": None}
+
     indices: Array
     distances: Array
 
@@ -51,7 +54,7 @@ def pairwise_distance(
     a: ArrayLike[A],
     b: ArrayLike[A] | None = None,
     *,
-    space: Any = simplex,
+    space: Any = "simplex",
     block_size: int | None = None,
     check: bool = True,
 ) -> A: ...
@@ -72,7 +75,7 @@ def pairwise_distance(
     a: Any,
     b: Any = None,
     *,
-    space: Any = simplex,
+    space: Any = "simplex",
     block_size: int | None = None,
     check: bool = True,
 ) -> Array:
@@ -143,7 +146,7 @@ def nearest(
     points: Any = None,
     *,
     num_neighbors: int,
-    space: Any = simplex,
+    space: Any = "simplex",
     check: bool = True,
 ) -> Neighbors:
     r"""Find the points nearest to each query, in Fisher-Rao distance.

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogeo._array import Array, on_host
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_input, check_model, check_number
 from infogeo.pullback._network import (
@@ -26,8 +28,8 @@ __all__ = ["check_differentiable"]
 
 
 @storable("Kinks")
-@dataclass(frozen=True, eq=False)
-class Kinks:
+@dataclass(frozen=True, eq=False, repr=False)
+class Kinks(Table):
     """Where a network is not differentiable at its inputs.
 
     Parameters
@@ -40,6 +42,8 @@ class Kinks:
         How many entries of their results are at a kink.
     """
 
+    axes: ClassVar = {"sample": None, "operation": "operations"}
+
     is_differentiable: Array
     operations: tuple[str, ...]
     counts: Array
@@ -47,10 +51,15 @@ class Kinks:
     def __str__(self) -> str:
         is_smooth, counts = on_host(self.is_differentiable), on_host(self.counts)
         lines = [f"Kinks: {int((~is_smooth).sum())} of {_counted(len(is_smooth), 'input')} at one"]
-        for name, column in zip(self.operations, counts.T, strict=True):
+        for name, column in list(zip(self.operations, counts.T, strict=True))[:_MANY]:
             entries = _counted(int(column.sum()), "entry", "entries")
             lines.append(f"{name}: {entries} of {_counted(int((column > 0).sum()), 'input')}")
+        if len(self.operations) > _MANY:
+            lines.append(f"and {_counted(len(self.operations) - _MANY, 'operation')} more")
         return "\n  ".join(lines)
+
+
+_MANY = 12  # operations that are shown
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

@@ -5,19 +5,21 @@ for: kinks and turning points are found by bisection.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from infogeo._array import Array
+from infogeo._result import Table
 from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.pullback._graph import read_graph
 
 
 @storable("Length")
-@dataclass(frozen=True, eq=False)
-class Length:
+@dataclass(frozen=True, eq=False, repr=False)
+class Length(Table):
     """The length of curves, measured until it no longer changed.
 
     Parameters
@@ -34,6 +36,8 @@ class Length:
         CONVERGED where `error` is small enough, ROUNDING where the precision of the model does not
         allow that, MAX_STEPS where the pieces ran out.
     """
+
+    axes: ClassVar = {"sample": None}
 
     value: Array
     error: Array

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from infogeo._array import BadValueError, bad_value
 from infogeo._docs import finish
+from infogeo._result import Result
 from infogeo._system.progress import terminal_bar
 from infogeo._system.registry import storable
 from infogeo._system.version import __version__
@@ -216,8 +217,8 @@ def merge_scans(folders: Sequence[str | Path], out: str | Path) -> "Scan":
 
 
 @storable("Scan")
-@dataclass(frozen=True, eq=False)
-class Scan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan(Result):
     """The results of a scan, in its folder.
 
     Parameters

@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 
 from infogeo import _array
 from infogeo._array import Array
+from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_gradients, check_input
 from infogeo.pullback._derivatives import apply_head
@@ -18,8 +19,8 @@ from infogeo.pullback._network import network_of
 
 
 @storable("ScaledFactor")
-@dataclass(frozen=True, eq=False)
-class ScaledFactor:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScaledFactor(Result):
     """The factor A = diag(exp(log_scales)) rows of a pullback metric, before it can underflow.
 
     Parameters

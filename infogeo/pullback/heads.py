@@ -30,6 +30,7 @@ from infogeo import normal as normals
 from infogeo._array import bad_value
 from infogeo._docs import finish
 from infogeo._points import Points, fields, make
+from infogeo._result import Shown
 from infogeo.manifolds import poisson as poissons
 from infogeo.pullback._derivatives import Outputs, apply_head
 from infogeo.typing import Array
@@ -46,8 +47,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Head:
+@dataclass(frozen=True, repr=False)
+class Head(Shown):
     r"""The family of distributions that the raw outputs of a network parametrise.
 
     Parameters

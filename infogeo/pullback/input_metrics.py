@@ -26,6 +26,7 @@ from infogeo import _array, _points, _spaces, simplex
 from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
 from infogeo._docs import finish
+from infogeo._result import Shown
 from infogeo.pullback._checks import check_input
 from infogeo.typing import Array
 
@@ -41,8 +42,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class InputMetric:
+@dataclass(frozen=True, repr=False)
+class InputMetric(Shown):
     r"""A Riemannian metric of inputs, by frames: matrices B(x) with B B' = h(x)^-1.
 
     The n columns of B(x), shape (d, n), are orthonormal tangent vectors at x; n is d, or less

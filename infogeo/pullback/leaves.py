@@ -12,7 +12,7 @@ SIAM J. Imaging Sci. 15, 2022.
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_count, check_input, check_pair, require_distance
 from infogeo.pullback._lift import move_to_output
@@ -34,8 +35,8 @@ __all__ = ["horizontal", "kernel_walk", "leaf_curvature", "leaf_path", "vertical
 
 
 @storable("KernelWalk")
-@dataclass(frozen=True, eq=False)
-class KernelWalk:
+@dataclass(frozen=True, eq=False, repr=False)
+class KernelWalk(Table):
     """Walks among inputs that the network cannot tell apart.
 
     Parameters
@@ -46,13 +47,15 @@ class KernelWalk:
         Fisher-Rao distance of their predictions from the first one, in radians.
     """
 
+    axes: ClassVar = {"step": None, "sample": None}
+
     points: Array
     drift: Array
 
 
 @storable("LeafPath")
-@dataclass(frozen=True, eq=False)
-class LeafPath:
+@dataclass(frozen=True, eq=False, repr=False)
+class LeafPath(Table):
     """Paths that move only where the prediction moves, from one input towards another.
 
     Parameters
@@ -69,6 +72,8 @@ class LeafPath:
         The horizontal part of what is left to the target, in units of the input: 0 where the path
         ends as near to the target as its leaf goes.
     """
+
+    axes: ClassVar = {"step": None, "sample": None}
 
     points: Array
     outputs: Array

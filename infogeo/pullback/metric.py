@@ -7,6 +7,7 @@ of their weights, so that a saturated prediction keeps what float32 probabilitie
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from infogeo import _array
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
+from infogeo._result import Shown, Table
 from infogeo._status import SolveError
 from infogeo._system.registry import storable
 from infogeo.pullback import heads, input_metrics, leaves, paths
@@ -51,8 +53,8 @@ __all__ = ["PullbackMetric"]
 
 
 @storable("Spectrum")
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Table):
     """Eigenvalues and eigenvectors of a pullback metric, relative to the input's own metric.
 
     Parameters
@@ -68,6 +70,8 @@ class Spectrum:
         large by more than rounding. None for values that are exact to rounding.
     """
 
+    axes: ClassVar = {"sample": None, "rank": None}
+
     values: Array
     vectors: Array
     temperature: float
@@ -75,8 +79,8 @@ class Spectrum:
 
 
 @storable("TraceEstimate")
-@dataclass(frozen=True, eq=False)
-class TraceEstimate:
+@dataclass(frozen=True, eq=False, repr=False)
+class TraceEstimate(Table):
     """The trace of a pullback metric from random directions of the output.
 
     Parameters
@@ -91,14 +95,16 @@ class TraceEstimate:
         The softmax temperature the metric was taken at.
     """
 
+    axes: ClassVar = {"sample": None}
+
     values: Array
     standard_errors: Array
     num_samples: int
     temperature: float
 
 
-@dataclass(frozen=True, eq=False)
-class PullbackMetric:
+@dataclass(frozen=True, eq=False, repr=False)
+class PullbackMetric(Shown):
     r"""How a network measures its inputs: the Fisher metric of its predictions, pulled back.
 
     .. math:: G(x) = J(x)^\top F(z) \, J(x), \qquad z = \mathrm{model}(x) / T, \quad

@@ -5,7 +5,7 @@ and that is measured by exact output distances. The functions are methods of `Pu
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from infogeo import _array
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
+from infogeo._result import Table
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import (
@@ -47,8 +48,8 @@ __all__ = ["distance", "energy", "length", "segment_length"]
 
 
 @storable("Path")
-@dataclass(frozen=True, eq=False)
-class Path:
+@dataclass(frozen=True, eq=False, repr=False)
+class Path(Table):
     """Short paths between inputs, as polygons, with a bracket of the distance.
 
     Parameters
@@ -72,6 +73,8 @@ class Path:
     member_status : numpy array of Status, shape (batch,)
         How each member of the batch ended.
     """
+
+    axes: ClassVar = {"sample": None}
 
     points: Array
     length: Array

@@ -11,6 +11,7 @@ import numpy as np
 from infogeo._array import MODEL_LOGITS, Array, bad_value, gate
 from infogeo._docs import finish
 from infogeo._names import matched_rows
+from infogeo._result import Result
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 
@@ -18,8 +19,8 @@ __all__ = ["Calibration", "fit_temperature"]
 
 
 @storable("Calibration")
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
     """The temperature that fits held-out labels best.
 
     Parameters

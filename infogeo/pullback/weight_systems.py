@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infogeo._docs import finish
+from infogeo._result import Result
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.pullback._checks import check_count, check_number
@@ -24,8 +25,8 @@ __all__ = ["gram", "prediction_covariance", "prediction_std", "solve"]
 
 
 @storable("WeightSolution")
-@dataclass(frozen=True, eq=False)
-class WeightSolution:
+@dataclass(frozen=True, eq=False, repr=False)
+class WeightSolution(Result):
     """The solution of a linear system with a damped metric on weights.
 
     Parameters

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from infogeo._array import Array, bad_value
 from infogeo._docs import finish
+from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.pullback import heads, weight_paths, weight_systems
 from infogeo.pullback._checks import check_count, check_number
@@ -32,8 +33,8 @@ _ROWS_PER_VALUE = 32  # from so many rows for each value on, block Lanczos is fa
 
 
 @storable("SpectralDensity")
-@dataclass(frozen=True, eq=False)
-class SpectralDensity:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectralDensity(Result):
     r"""The distribution of the eigenvalues of a metric, from random vectors.
 
     Each random vector gives a quadrature rule whose sums estimate traces of functions of the

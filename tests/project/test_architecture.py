@@ -19,6 +19,7 @@ LAYERS = (
     {"_system"},
     {"_array"},
     {"_divergence", "_geodesic", "_points", "_spaces", "_sphere"},
+    {"_result"},
     {"simplex", "normal"},
     {"logits", "multivariate_normal"},
     {"manifolds"},

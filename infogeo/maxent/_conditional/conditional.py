@@ -23,6 +23,7 @@ from infogeo._array import (
 )
 from infogeo._docs import finish
 from infogeo._names import is_nameless, numbered
+from infogeo._result import Result
 from infogeo._status import Status
 from infogeo._system.registry import storable
 from infogeo.maxent._arguments import LOG_BASE, check_controls, to_host
@@ -40,8 +41,8 @@ _NUMBERING = "numpy.unique(labels, return_inverse=True) numbers any labels."
 
 
 @storable("Separation")
-@dataclass(frozen=True, eq=False)
-class Separation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Separation(Result):
     """A proof that classes can be told apart without error, so that no finite theta is optimal.
 
     The scores of a sample x are coef x + intercept. No class that `log_base` allows has a higher
@@ -73,8 +74,8 @@ class Separation:
 
 
 @storable("ConditionalProjection")
-@dataclass(frozen=True, eq=False)
-class ConditionalProjection:
+@dataclass(frozen=True, eq=False, repr=False)
+class ConditionalProjection(Result):
     """The conditional distribution that feature-label moments single out, with its accuracy.
 
     Parameters

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from infogeo._array import Array, on_host
+from infogeo._result import Result
 from infogeo._status import Status
 from infogeo._system.registry import storable
 
 
 @storable("Projection")
-@dataclass(frozen=True, eq=False)
-class Projection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Projection(Result):
     """The distribution that constraints single out, with the proof of its accuracy.
 
     Parameters
