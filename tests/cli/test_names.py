@@ -10,6 +10,7 @@ from infogeo.cli._tables import Table, paired_blocks
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
+feather = pytest.importorskip("pyarrow.feather")
 
 P = pd.DataFrame({"cat": [1.0, 0.5, 0.2], "dog": [0.0, 0.5, 0.8]})
 FILES = ["a.png", "b.png", "c.png"]
@@ -60,6 +61,21 @@ def test_a_column_that_is_named_goes_before_the_index():
     P.assign(file=FILES).set_index(pd.Index([4, 5, 6], name="k")).to_parquet("a.parquet")
     table = Table("a.parquet", id_column="file")
     assert (table.columns, table.whole().ids) == (["cat", "dog"], FILES)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_an_index_is_no_class_whichever_column_names_the_rows(name):
+    frame = P.assign(file=FILES, truth=["cat", "dog", "dog"])
+    frame = frame.set_index(pd.Index([4, 9, 6], name="k"))
+    table = pa.Table.from_pandas(frame)
+    (parquet.write_table if name.endswith("parquet") else feather.write_feather)(table, name)
+    for options, ids in (
+        ({"id_column": "file", "label_column": "truth"}, FILES),
+        ({"id_column": "k", "ignored": ("file", "truth")}, ["4", "9", "6"]),
+        ({"label_column": "truth", "ignored": ("file",)}, ["4", "9", "6"]),
+    ):
+        table = Table(name, **options)
+        assert (table.columns, table.whole().ids) == (["cat", "dog"], ids)
 
 
 def test_lists_have_an_index_too():

@@ -388,6 +388,14 @@ def test_columns_that_are_not_there(name, frame, capsys):
     assert (status, "an array has no columns by name, so none is cat" in err) == (2, True)
 
 
+def test_distance_takes_such_tables(two, capsys):
+    options = ["--id", "file", "--ignore", "meta_*,truth"]
+    assert cli.main(["distance", "old.csv", "old.csv", *options, "--nearest", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("im0,1,im0,0.0")
+    assert cli.main(["distance", "old.csv", "new.tsv", *options]) == 2  # row by row
+    assert "sort both by the names of their rows" in capsys.readouterr().err
+
+
 def test_counts_and_percentages_are_normalized(frame, capsys):
     write_csv(frame, "old.csv")
     write_csv(frame.assign(**{name: 100.0 * frame[name] for name in CLASSES}), "new.csv")

@@ -127,7 +127,6 @@ class _Columns:
         names, lists = self.schema.names, None if selection.columns is None else file.part
         require_distinct(names)
         index, numbers = _index_of_pandas(self.stored, names)
-        index = index if selection.ids is None else []
         if lists is not None and lists not in names:
             raise ValueError(f"it has no column {lists}: its columns are {', '.join(names[:8])}")
         columns = selection.numbers_among(names, index)
@@ -136,7 +135,7 @@ class _Columns:
             selection.ids is None and numbers is not None and self.num_rows in (len(numbers), None)
         )
         rows = _RowNames(
-            [selection.ids] if selection.ids else index,
+            index if selection.ids is None else [selection.ids],
             numbers if is_numbered else None,
             selection.labels,
         )
