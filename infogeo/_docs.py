@@ -15,6 +15,9 @@ from typing import Any
 SHARED = {
     "check : bool": "Verify the values. Shapes and dtypes are always verified.",
     "x : torch.Tensor, shape (batch, ...)": "The inputs.",
+    "loc : array, shape (...)": "Locations, finite.",
+    "scale : array, shape (...)": "Scales, positive and finite.",
+    "loc, scale : array, shape (...)": "Of one shape, library, dtype and device.",
     "p : array, shape (..., c)": "Probabilities along the last axis.",
     "a, b : MultivariateNormal": "Of one dimension; batches broadcast.",
     "a : MultivariateNormal": "The point, or a batch.",

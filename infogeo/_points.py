@@ -21,10 +21,16 @@ axes, the last axes of the field. All axes before them are batch axes. Shape, le
 iteration, stacking, representation, copies, and the arithmetic of vectors are inherited. They are
 final: no class overrides them.
 
+Fields that a class names in ``constants`` are no coordinates: the number of trials of a binomial
+distribution. Points of one call have to agree in them, and tangent vectors have no such field. The
+class of the tangent vectors follows from that of the points: `tangents` makes it.
+
 A point that was built from numbers and lists alone is weak, as these are everywhere: beside arrays
 of another library, dtype or device it adopts theirs. What is computed from it is not weak.
 """
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from operator import mul, truediv
 from typing import Any, ClassVar, Self, TypeVar, final
@@ -41,6 +47,7 @@ class Container:
 
     rules: ClassVar[dict[str, Rule]]  # by field, in the order of the constructor
     event_axes: ClassVar[dict[str, int]]  # by field: how many axes at the end are not batch axes
+    constants: ClassVar[tuple[str, ...]] = ()  # fields in which points of one call have to agree
     __array_ufunc__ = None  # numpy leaves the products of its numbers and a vector to the vector
     _has_events: ClassVar[bool]
     _is_weak = False
@@ -237,6 +244,87 @@ def fill(made: Container, check: bool, **given: Any) -> None:
         _mark(made, _array.names_along(**_with_rules(cls, given)), False)
 
 
+def tangents(kind: type[Points]) -> Any:
+    """Return the class of the tangent vectors at points of a class: a velocity of each parameter.
+
+    Parameters
+    ----------
+    kind : type
+        The class of the points. The vectors have its fields, without the constants, as real
+        numbers.
+
+    Returns
+    -------
+    type
+        A class derived from `Vectors`, called Tangent, for the module of the points. That module
+        registers it with `infogeo.save`, in one line::
+
+            Tangent = storable("poisson.Tangent")(tangents(Poisson))
+    """
+    rules = {
+        field: _array.along(REAL, *_events(rule)) if _events(rule) else REAL
+        for field, rule in kind.rules.items()
+        if field not in kind.constants
+    }
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    known = inspect.Signature(
+        [inspect.Parameter(field, either, annotation=Any) for field in rules]
+        + [inspect.Parameter("check", inspect.Parameter.KEYWORD_ONLY, default=True)]
+    )
+
+    def __init__(self: Vectors, *given: Any, **named: Any) -> None:  # noqa: N807
+        bound = known.bind(*given, **named).arguments
+        fill(self, bound.pop("check", True), **bound)
+
+    names = ", ".join(rules)
+    entries = "".join(
+        f"{field} : array, shape (...)\n    Velocities of ``{field}``.\n" for field in rules
+    )
+    made = dataclasses.make_dataclass(
+        "Tangent",
+        [(field, Any) for field in rules],
+        bases=(Vectors,),
+        namespace={
+            "rules": rules,
+            "__init__": __init__,
+            "__signature__": known,
+            "__module__": kind.__module__,
+            "__doc__": _ABOUT_TANGENTS.format(name=kind.__name__, entries=entries, names=names),
+        },
+        init=False,
+        repr=False,
+        eq=False,
+        frozen=True,
+    )
+    return made
+
+
+_ABOUT_TANGENTS = """A batch of tangent vectors: velocities of points of `{name}`.
+
+They can be added, subtracted, and multiplied or divided by numbers and by arrays over the batch.
+
+Parameters
+----------
+{entries}check : bool
+
+Attributes
+----------
+{names} : array, shape (...)
+    Of one batch shape, library, dtype and device.
+
+Raises
+------
+TypeError, ValueError
+"""
+
+
+def recast(point: Any, cls: type[Class]) -> Class:
+    """Return the object of another class with the same fields, in the same order."""
+    made = make(cls, *fields(point))
+    _mark(made, point._names, point._is_weak)
+    return made
+
+
 def gate_fields(cls: type[Container], check: bool, **given: Any) -> tuple[Any, ...]:
     """Check what takes the place of the fields of a class, under names of its own.
 
@@ -382,7 +470,10 @@ def gate(check: bool, **arguments: tuple[Any, Any]) -> tuple[Any, ...]:
         tuple(next(given) for _ in kind.rules) if name in points else next(given)
         for name, (kind, _) in arguments.items()
     )
-    return (xp, *grouped)
+    fields = dict(zip(arguments, grouped, strict=True))
+    if check:
+        _require_one_family({name: (type(x), fields[name]) for name, x in points.items()}, xp)
+    return (xp, *fields.values())
 
 
 def _flat(arguments: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Rule, Any]]:
@@ -405,13 +496,31 @@ def _flat(arguments: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Rule, Any]]:
     return flat
 
 
+def _require_one_family(points: dict[str, tuple[Any, tuple[Array, ...]]], xp: Namespace) -> None:
+    """Raise unless all points have the constants of the first."""
+    first, known = "", {}
+    for name, (kind, arrays) in points.items():
+        for field, array in zip(kind.rules, arrays, strict=True) if kind.constants else ():
+            if field not in kind.constants or not _array.is_readable(array):
+                continue
+            if field not in known:
+                first, known[field] = name, array
+            elif not bool(xp.all(known[field] == array)):
+                raise bad_value(
+                    name,
+                    f"have the {field} of {first}",
+                    "it has another one",
+                    f"Distributions of different {field} are no points of one family.",
+                )
+
+
 def _is_float64(value: Any) -> bool:
     """Whether this is an array as weak points have it, so that none of them has to adapt."""
     return type(value) is np.ndarray and value.dtype == np.float64
 
 
 def gate_mean(
-    check: bool, kind: type, points: Any, weights: Any, axis: int
+    check: bool, kind: Any, points: Any, weights: Any, axis: int
 ) -> tuple[Namespace, tuple[Array, ...], Array]:
     """Gate the arguments of a mean; the weights come back in batch shape with sum 1 over the axis.
 
@@ -434,6 +543,10 @@ def gate_mean(
     if weights is None:
         first_axes = next(iter(points.event_axes.values()))
         weights = xp.ones_like(arrays[0][(..., *(0,) * first_axes)])
+    if check and kind.constants:
+        others = [xp.take(x, xp.asarray([0]), axis=int(axis)) for x in arrays]
+        of_first, of_all = ((kind, tuple(x)) for x in (others, arrays))
+        _require_one_family({"the first of the points": of_first, "points": of_all}, xp)
     return xp, arrays, _array.normalised_weights(weights, batch, axis, check, xp)
 
 

@@ -11,15 +11,19 @@ Declared:
 - ``TANGENTS``: the class of the tangent vectors, beside points that are objects.
 - ``SPHERE``: the `SphereChart` of a space whose points are distributions over outcomes.
 - ``DISTRIBUTIONS``: which distributions of torch and scipy are points, by the names of the
-  parameters that make the point: ``{"scipy.stats.poisson": ("mu",)}``.
+  parameters that make the point: ``{"scipy.stats.poisson": ("mu",)}``; or a `Foreign`.
 - ``RAW``: the `RawParameters` that a network may put out, for a head.
 - ``ORTHOGONAL``: True if the fields of points are orthogonal coordinates of the Fisher metric.
+- ``REFUSED``: verbs that the space lacks for a reason, with the reason.
+- ``SAMPLES``, ``estimate``: the rule for samples, and the parameters that are most likely after
+  them, ``estimate(samples, xp, *constants)``.
 - ``AFFINE``: ``AFFINE(point, shift, factor, check=True)`` is the distribution of shift + factor X,
   in a space that has it.
 
 Required verbs: ``fisher_rao_distance``, and ``inner_product`` or ``norm``. Optional ones:
 ``dimension``, ``exp_map``, ``log_map``, ``parallel_transport``, ``e_transport``, ``m_transport``,
-``kl_divergence``, ``log_density``, ``window``. Derived from these where a space has none of its
+``kl_divergence``, ``log_density``, ``window``, ``christoffel_symbols``, ``sectional_curvature``.
+Derived from these where a space has none of its
 own (`verb`): the other one of ``inner_product`` and ``norm``, ``fisher_rao_squared_distance``,
 ``fisher_rao_geodesic``, ``jeffreys_divergence``.
 
@@ -30,8 +34,8 @@ space is first asked for.
 import functools
 import importlib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +54,26 @@ _MODULES = {
     "poisson": "infogeo.manifolds.poisson",
     "dirichlet": "infogeo.manifolds.dirichlet",
     "beta": "infogeo.manifolds.beta",
+    "exponential": "infogeo.manifolds.exponential",
+    "laplace": "infogeo.manifolds.laplace",
+    "bernoulli": "infogeo.manifolds.bernoulli",
+    "binomial": "infogeo.manifolds.binomial",
+    "cauchy": "infogeo.manifolds.cauchy",
+    "frechet": "infogeo.manifolds.frechet",
+    "generalized_normal": "infogeo.manifolds.generalized_normal",
+    "geometric": "infogeo.manifolds.geometric",
+    "gumbel": "infogeo.manifolds.gumbel",
+    "gumbel_min": "infogeo.manifolds.gumbel_min",
+    "half_normal": "infogeo.manifolds.half_normal",
+    "inverse_gaussian": "infogeo.manifolds.inverse_gaussian",
+    "log_normal": "infogeo.manifolds.log_normal",
+    "logistic": "infogeo.manifolds.logistic",
+    "maxwell": "infogeo.manifolds.maxwell",
+    "negative_binomial": "infogeo.manifolds.negative_binomial",
+    "pareto": "infogeo.manifolds.pareto",
+    "rayleigh": "infogeo.manifolds.rayleigh",
+    "student_t": "infogeo.manifolds.student_t",
+    "weibull": "infogeo.manifolds.weibull",
 }
 
 
@@ -112,6 +136,35 @@ class RawParameters:
     log_lengths: Callable[[Any, Namespace], tuple[Array, ...]]
     distance: Callable[[Any, Any, Namespace], Array]
     geodesic: Callable[[Any, Any, Array, Namespace], tuple[Array, ...]]
+
+
+def _as_they_are(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """How another library writes the parameters of a distribution.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What it calls them.
+    to_fields, from_fields : callable
+        The fields of the point from their values, and the way back; both return tuples.
+    neutral : dict of float
+        What ``loc`` and ``scale`` have to be, where they are none of the names.
+    """
+
+    names: tuple[str, ...]
+    to_fields: Callable[..., tuple[Any, ...]] = _as_they_are
+    from_fields: Callable[..., tuple[Any, ...]] = _as_they_are
+    neutral: Mapping[str, float] = field(default_factory=dict)
+
+
+def foreign(declared: Any) -> Foreign:
+    """Return an entry of ``DISTRIBUTIONS`` in full."""
+    return declared if isinstance(declared, Foreign) else Foreign(declared)
 
 
 # ---------------------------------------------------------------- names and objects
@@ -224,8 +277,11 @@ def verb(space: Any, name: str) -> Callable[..., Any]:
     if own is not None:
         return own
     for needed, derive in _DERIVED.get(name, ()):
-        if all(hasattr(space, part) for part in needed):
+        if all(getattr(space, part, None) is not None for part in needed):
             return functools.partial(derive, space)
+    reason = getattr(space, "REFUSED", {}).get(name)
+    if reason is not None:
+        raise TypeError(f"{name} is not known for {title_of(space)}: {reason}")
     ways = [" and ".join(needed) for needed, _ in _DERIVED.get(name, ())]
     raise TypeError(f"space must have {' or '.join([name, *ways])}: got {space!r}.")
 

@@ -460,18 +460,20 @@ class _OnArrays:
     point_class: type
     tangent_class: type
     event_shapes: list[tuple[int, ...]]
+    tangent_shapes: list[tuple[int, ...]]
     xp: Any
 
     @classmethod
     def of(cls, space: Any, points: Any, xp: Namespace) -> _OnArrays:
         tangent = space.log_map(points, points, check=False)
-        return cls(space, type(points), type(tangent), _points.event_shapes(points), xp)
+        of_points, of_vectors = (_points.event_shapes(x) for x in (points, tangent))
+        return cls(space, type(points), type(tangent), of_points, of_vectors, xp)
 
     def unpacked(self, p: Array) -> Array:
         return _points.unpack(self.point_class, p, self.event_shapes, self.xp)
 
     def _tangent(self, v: Array) -> Array:
-        return _points.unpack(self.tangent_class, v, self.event_shapes, self.xp)
+        return _points.unpack(self.tangent_class, v, self.tangent_shapes, self.xp)
 
     def exp_map(self, p: Array, v: Array) -> Array:
         with np.errstate(all="ignore"):

@@ -7,6 +7,7 @@ import pytest
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex, testing
 from infogeo.manifolds import beta, dirichlet, poisson
+from infogeo.manifolds._family import Family
 
 
 def simplex_vector(rng, p):
@@ -72,7 +73,9 @@ ABSENT = {
 
 
 def test_every_space_of_the_registry_is_here():
-    assert set(SPACES) == set(_spaces.names())
+    others = {n for n, s in _spaces.registered().items() if n not in SPACES}
+    # Those of `infogeo.manifolds` are in tests/manifolds/test_families.py.
+    assert all(issubclass(_spaces.resolve(name).POINTS, Family) for name in others)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -80,7 +83,7 @@ def test_contract(name):
     draw_point, draw_vector, known = SPACES[name]
     report = testing.check_space(name, draw_point, draw_vector, num_draws=5, **known)
     assert report.absent == ABSENT.get(name, {})
-    assert set(report.held) == set(testing.LAWS) - set(report.absent)
+    assert set(report.held) == set(testing.LAWS) - set(report.absent) - set(report.skipped)
 
 
 # ---------------------------------------------------------------- broken spaces

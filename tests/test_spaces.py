@@ -152,34 +152,35 @@ def newcomer(monkeypatch, kinds_of_its_own):
     """Add the space of the page "Adding a space": its file, and its line in the table."""
     page = Path(infogeo.__file__).parent.parent / "docs" / "adding_a_space.md"
     code = re.search(r"```python\n(.*?)```", page.read_text(), re.DOTALL)[1]
-    name = "infogeo.manifolds.exponential"
+    name = "infogeo.manifolds.power"
     module = types.ModuleType(name)
     monkeypatch.setitem(sys.modules, name, module)
     exec(code, vars(module))
-    monkeypatch.setitem(_spaces._MODULES, "exponential", name)
+    monkeypatch.setitem(_spaces._MODULES, "power", name)
     distributions._declared.cache_clear()
     yield module
     distributions._declared.cache_clear()
 
 
 def test_a_space_is_one_file_and_one_line(newcomer, tmp_path):
-    a, b = newcomer.Exponential(2.0), newcomer.Exponential([4.0, 8.0, 16.0])
+    a, b = newcomer.Power(2.0), newcomer.Power([4.0, 8.0, 16.0])
     expected = np.log([2.0, 4.0, 8.0])
     np.testing.assert_allclose(infogeo.fisher_rao_distance(a, b), expected, rtol=1e-15)
     np.testing.assert_allclose(infogeo.manifolds.fisher_rao_distance(a, b), expected, rtol=1e-15)
-    given = scipy.stats.expon(scale=2.0), scipy.stats.expon(0.0, 4.0)
+    given = scipy.stats.powerlaw(a=2.0), scipy.stats.powerlaw(4.0)
     np.testing.assert_allclose(infogeo.fisher_rao_distance(*given), np.log(2.0), rtol=1e-15)
-    assert from_distribution(given[0], space="exponential").scale == 2.0
+    assert from_distribution(given[0], space="power").exponent == 2.0
     with pytest.raises(TypeError, match="a shift has no place in the space"):
-        from_distribution(scipy.stats.expon(1.0, 2.0))
-    assert nearest(b, space="exponential", num_neighbors=1).indices[0, 0] == 1
-    assert frechet_mean(b, space="exponential").point.scale == pytest.approx(8.0, rel=1e-14)
+        from_distribution(scipy.stats.powerlaw(1.0, 2.0))
+    assert nearest(b, space="power", num_neighbors=1).indices[0, 0] == 1
+    assert frechet_mean(b, space="power").point.exponent == pytest.approx(8.0, rel=1e-14)
     infogeo.save(b, tmp_path / "b.json")
-    np.testing.assert_array_equal(infogeo.load(tmp_path / "b.json").scale, b.scale)
+    np.testing.assert_array_equal(infogeo.load(tmp_path / "b.json").exponent, b.exponent)
     meter = DistanceMeter(space=newcomer)
-    assert meter.space == "exponential"
+    assert meter.space == "power"
     middle = infogeo.manifolds.fisher_rao_geodesic(a, b[1], 0.5)
-    np.testing.assert_allclose(middle.scale, 4.0, rtol=1e-15)
+    np.testing.assert_allclose(middle.exponent, 4.0, rtol=1e-15)
+    assert newcomer.Power.fit(np.exp([-0.5, -1.5])).exponent == pytest.approx(1.0, rel=1e-14)
 
 
 def page_tables():

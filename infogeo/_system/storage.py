@@ -246,6 +246,10 @@ def _kind_of(value: Any) -> str | None:
     return next((kind for kind, cls in STORABLE.items() if type(value) is cls), None)
 
 
+# A class below a line of its own, or one that a function makes.
+_REGISTERED = re.compile(r'^(?:@|\w+ = )storable\("(.+?)"\)', re.MULTILINE)
+
+
 @functools.cache
 def _homes() -> dict[str, str]:
     """Return the module that registers each kind.
@@ -256,7 +260,7 @@ def _homes() -> dict[str, str]:
     homes = {}
     for path in package.rglob("*.py"):
         module = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
-        for kind in re.findall(r'^@storable\("(.+)"\)$', path.read_text("utf-8"), re.MULTILINE):
+        for kind in _REGISTERED.findall(path.read_text("utf-8")):
             homes[kind] = module.removesuffix(".__init__")
     return dict(sorted(homes.items()))
 

@@ -7,7 +7,7 @@ are its points (``DISTRIBUTIONS``); what takes more than the names of the parame
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from infogeo._array import (
     is_readable,
 )
 from infogeo._docs import finish
+from infogeo._spaces import Foreign
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -44,7 +45,8 @@ def from_distribution(
     ----------
     distribution : torch.distributions.Distribution, or distribution of scipy.stats
         A normal or lognormal one of one or more dimensions, a categorical one, a Bernoulli one, or
-        one of a family of `infogeo.manifolds`. Those of scipy are frozen, or of its newer kind
+        one of a family of `infogeo.manifolds` (whose `infogeo.manifolds.to_distribution` leads
+        back). Those of scipy are frozen, or of its newer kind
         (`scipy.stats.Normal`).
     space : module, object, name or None
         The space that the point has to be of: `infogeo.simplex` or `infogeo.logits` for
@@ -87,10 +89,11 @@ def from_distribution(
     >>> from_distribution(scipy.stats.bernoulli(0.25))
     array([0.75, 0.25])
     """
-    read = reading(distribution, check)
-    if space is None:
-        space = read.space if _spaces.chart_of(read.space) is None else simplex
-    return in_space(read, _spaces.resolve(space), check).point
+    wanted = None if space is None else _spaces.resolve(space)
+    read = reading(distribution, check, wanted)
+    if wanted is None:
+        wanted = read.space if _spaces.chart_of(read.space) is None else simplex
+    return in_space(read, wanted, check).point
 
 
 @dataclass(frozen=True)
@@ -123,46 +126,63 @@ def is_distribution(value: object) -> bool:
     return type(value).__module__.split(".")[:2] == ["scipy", "stats"]
 
 
-def reading(distribution: Any, check: bool) -> Reading:
-    """Read a distribution in the space that knows most of it."""
+def reading(distribution: Any, check: bool, space: Any = None) -> Reading:
+    """Read a distribution in a space that declares it, else in the one that knows most of it."""
     cls: Any
     for cls in type(distribution).__mro__:
-        read = _TORCH.get(cls.__name__) or _by_parameters("torch.distributions", cls.__name__)
+        read = _reader("torch.distributions", cls.__name__, space)
         if read is not None and cls.__module__.startswith("torch.distributions."):
             if type(distribution).log_prob is not cls.log_prob:
                 raise _refused(distribution, f"Its log_prob is not that of {cls.__name__}.")
             return read(distribution, check)
     cls = type(distribution)
     if cls.__module__.startswith("scipy.stats."):
-        name = cls.__name__.removesuffix("_frozen")
-        read = _SCIPY.get(cls.__name__) or _by_parameters("scipy.stats", name)
+        name = cls.__name__
+        if name in _SCIPY_FROZEN:
+            return _SCIPY_FROZEN[name](distribution, check, space)
+        read = _reader("scipy.stats", name.removesuffix("_frozen"), space)
         if read is not None:
             return read(distribution, check)
     raise _refused(distribution)
 
 
 @functools.cache
-def _declared(library: str) -> dict[str, tuple[Any, tuple[str, ...]]]:
+def _declared(library: str) -> dict[str, tuple[Any, Foreign]]:
     """Return the space of each distribution of a library that one declares, and its parameters."""
     return {
-        name.removeprefix(f"{library}."): (space, parameters)
+        name: declared
         for space in _spaces.registered().values()
+        for name, declared in _declared_by(space, library).items()
+    }
+
+
+def _declared_by(space: Any, library: str) -> dict[str, tuple[Any, Foreign]]:
+    return {
+        name.removeprefix(f"{library}."): (space, _spaces.foreign(parameters))
         for name, parameters in getattr(space, "DISTRIBUTIONS", {}).items()
         if name.startswith(f"{library}.")
     }
 
 
-def _by_parameters(library: str, name: str) -> _Reader | None:
-    """Return what reads a distribution by its parameters, None if no space declares it."""
-    if name not in _declared(library):
-        return None
-    space, parameters = _declared(library)[name]
+def _reader(library: str, name: str, space: Any) -> _Reader | None:
+    """Return what reads a distribution: the space's own names, a function below, or any space's."""
+    own = _declared_by(space, library).get(name)
+    special = _TORCH if library.startswith("torch") else _SCIPY
+    if own is None and name in special:
+        return special[name]
+    declared = own or _declared(library).get(name)
+    return None if declared is None else functools.partial(_by_parameters, *declared)
 
-    def read(distribution: Any, check: bool) -> Reading:
-        values = (getattr(distribution, parameter) for parameter in parameters)
-        return Reading(space, space.POINTS(*values, check=check))
 
-    return read
+def _by_parameters(space: Any, parameters: Foreign, distribution: Any, check: bool) -> Reading:
+    """Read a distribution that has its parameters as attributes."""
+    values = (getattr(distribution, parameter) for parameter in parameters.names)
+    return _of_values(space, parameters, values, check)
+
+
+def _of_values(space: Any, parameters: Foreign, values: Iterable[Any], check: bool) -> Reading:
+    arrays = (np.asarray(x) if isinstance(x, list | tuple) else x for x in values)
+    return Reading(space, space.POINTS(*parameters.to_fields(*arrays), check=check))
 
 
 def in_space(read: Reading, space: Any, check: bool) -> Reading:
@@ -318,6 +338,9 @@ def _is_made_from_logits(distribution: Any) -> bool:
 def _torch_of_one_trial(read: _Reader) -> _Reader:
     def read_one(distribution: Any, check: bool) -> Reading:
         if not bool(np.all(np.asarray(distribution.total_count) == 1)):
+            several = _declared("torch.distributions").get(type(distribution).__name__)
+            if several is not None:
+                return _by_parameters(*several, distribution, check)
             raise _refused(
                 distribution,
                 "With more than one trial the distances are sqrt(total_count) times those of one: "
@@ -342,8 +365,8 @@ _TORCH = {
 # ---------------------------------------------------------------- scipy
 
 
-def _scipy_frozen(distribution: Any, check: bool) -> Reading:
-    read = _family(distribution, distribution.dist)
+def _scipy_frozen(distribution: Any, check: bool, space: Any) -> Reading:
+    read = _family(distribution, distribution.dist, space)
     shapes = distribution.dist.shapes
     names = [*(shapes.split(", ") if shapes else ()), "loc", "scale"]
     # The parameters that it was given by position or by name.
@@ -351,24 +374,29 @@ def _scipy_frozen(distribution: Any, check: bool) -> Reading:
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
 
 
-def _family(distribution: Any, family: Any) -> Callable[[Any, dict[str, Any], bool], Reading]:
+def _family(
+    distribution: Any, family: Any, space: Any
+) -> Callable[[Any, dict[str, Any], bool], Reading]:
     """Return what reads one of scipy's families from its parameters."""
-    for name in (*_FAMILIES, *_declared("scipy.stats")):
+    own = _declared_by(space, "scipy.stats")
+    for name in (*own, *_FAMILIES, *_declared("scipy.stats")):
         usual: Any = getattr(sys.modules["scipy.stats"], name, None)
         # An instance of one's own may have another support.
         if type(family) is type(usual) and (family.a, family.b) == (usual.a, usual.b):
-            return _FAMILIES.get(name) or functools.partial(
-                _scipy_declared, *_declared("scipy.stats")[name]
+            if name in _FAMILIES and name not in own:
+                return _FAMILIES[name]
+            return functools.partial(
+                _scipy_declared, *(own.get(name) or _declared("scipy.stats")[name])
             )
     raise _refused(distribution)
 
 
 def _scipy_declared(
-    space: Any, parameters: tuple[str, ...], distribution: Any, given: dict[str, Any], check: bool
+    space: Any, parameters: Foreign, distribution: Any, given: dict[str, Any], check: bool
 ) -> Reading:
-    _require_neutral(distribution, given, {"loc": 0.0, "scale": 1.0}.keys() - set(parameters))
-    values = (given[name] for name in parameters)
-    return Reading(space, space.POINTS(*values, check=check))
+    neutral = {"loc": 0.0, "scale": 1.0} | dict(parameters.neutral)
+    _require_neutral(distribution, given, neutral.keys() - set(parameters.names), neutral)
+    return _of_values(space, parameters, (given[name] for name in parameters.names), check)
 
 
 def _scipy_lognormal(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
@@ -379,7 +407,8 @@ def _scipy_lognormal(distribution: Any, given: dict[str, Any], check: bool) -> R
 
 def _scipy_bernoulli(distribution: Any, given: dict[str, Any], check: bool) -> Reading:
     _require_neutral(distribution, given, {"loc"})
-    _require_one_trial(distribution, given.get("n", 1))
+    if np.any(np.asarray(given.get("n", 1)) != 1):
+        return _scipy_declared(*_declared("scipy.stats")["binom"], distribution, given, check)
     return _of_success(given["p"], check)
 
 
@@ -390,13 +419,19 @@ _FAMILIES = {
 }
 
 
-def _require_neutral(distribution: Any, given: dict[str, Any], names: Iterable[str]) -> None:
+def _require_neutral(
+    distribution: Any,
+    given: dict[str, Any],
+    names: Iterable[str],
+    neutral: Mapping[str, float] = {"loc": 0.0, "scale": 1.0},
+) -> None:
     """Raise unless the distribution is neither shifted nor scaled, as far as names say."""
-    for name, neutral, change in (("loc", 0.0, "shift"), ("scale", 1.0, "scale")):
-        if name in names and np.any(np.asarray(given[name]) != neutral):
+    for name, change in (("loc", "shift"), ("scale", "scale")):
+        if name in names and np.any(np.asarray(given[name]) != neutral[name]):
+            unless = f" other than {neutral[name]:g}" if name == "loc" and neutral[name] else ""
             raise _refused(
                 distribution,
-                f"Its {name} is {given[name]!r}: a {change} has no place in the space.",
+                f"Its {name} is {given[name]!r}: a {change}{unless} has no place in the space.",
             )
 
 
@@ -415,7 +450,8 @@ def _scipy_multinomial(distribution: Any, check: bool) -> Reading:
 
 
 def _scipy_new_binomial(distribution: Any, check: bool) -> Reading:
-    _require_one_trial(distribution, distribution.n)
+    if np.any(np.asarray(distribution.n) != 1):
+        return _by_parameters(*_declared("scipy.stats")["Binomial"], distribution, check)
     return _of_success(distribution.p, check)
 
 
@@ -430,25 +466,27 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
     )
 
 
-def _scipy_made(distribution: Any, check: bool) -> Reading:
+def _scipy_made(distribution: Any, check: bool, space: Any) -> Reading:
     """Read what make_distribution has made of an older family, whose formulas it holds."""
     cls = type(distribution)
     formulas: Iterable[Any] = (
         getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula")
     )
     owners = [x.__self__ for x in formulas if hasattr(x, "__self__")]  # they are its methods
-    read = _family(distribution, owners[0] if owners else None)
+    read = _family(distribution, owners[0] if owners else None, space)
     given = {name: getattr(distribution, name) for name in distribution._parameters}
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
 
 
-_SCIPY = {
+_SCIPY_FROZEN = {  # which hold an instance of one of scipy's families
     "rv_continuous_frozen": _scipy_frozen,
     "rv_discrete_frozen": _scipy_frozen,
-    "multinomial_frozen": _scipy_multinomial,
+    "CustomDistribution": _scipy_made,
+}
+_SCIPY = {
+    "multinomial": _scipy_multinomial,
     "Binomial": _scipy_new_binomial,
     "ShiftedScaledDistribution": _scipy_shifted,
-    "CustomDistribution": _scipy_made,
 }
 
 

@@ -1,8 +1,9 @@
 r"""Statistical manifolds beyond predictions and normals, one file for each family.
 
-A point of a family is an object: `Poisson`. The functions of this module take points of any family
-that infogeo knows, those of `infogeo.normal` and `infogeo.multivariate_normal` among them, and ask
-the space of the point. ``docs/spaces.md`` says how to add a family.
+A point of a family is an object: `Poisson`, `Exponential`, `Laplace`. The functions of this module
+take points of any family that infogeo knows, those of `infogeo.normal` and
+`infogeo.multivariate_normal` among them, and ask the space of the point.
+``docs/spaces.md`` says how to add a family.
 """
 
 from typing import Any
@@ -10,14 +11,57 @@ from typing import Any
 from infogeo import _spaces
 from infogeo._array import Array
 from infogeo._docs import finish
+from infogeo.manifolds import _family
+from infogeo.manifolds.bernoulli import Bernoulli
 from infogeo.manifolds.beta import Beta
+from infogeo.manifolds.binomial import Binomial
+from infogeo.manifolds.cauchy import Cauchy
 from infogeo.manifolds.dirichlet import Dirichlet
+from infogeo.manifolds.exponential import Exponential
+from infogeo.manifolds.frechet import Frechet
+from infogeo.manifolds.generalized_normal import GeneralizedNormal
+from infogeo.manifolds.geometric import Geometric
+from infogeo.manifolds.gumbel import Gumbel
+from infogeo.manifolds.gumbel_min import GumbelMin
+from infogeo.manifolds.half_normal import HalfNormal
+from infogeo.manifolds.inverse_gaussian import InverseGaussian
+from infogeo.manifolds.laplace import Laplace
+from infogeo.manifolds.log_normal import LogNormal
+from infogeo.manifolds.logistic import Logistic
+from infogeo.manifolds.maxwell import Maxwell
+from infogeo.manifolds.negative_binomial import NegativeBinomial
+from infogeo.manifolds.pareto import Pareto
 from infogeo.manifolds.poisson import Poisson
+from infogeo.manifolds.rayleigh import Rayleigh
+from infogeo.manifolds.student_t import StudentT
+from infogeo.manifolds.weibull import Weibull
 
 __all__ = [
+    "Bernoulli",
     "Beta",
+    "Binomial",
+    "Cauchy",
     "Dirichlet",
+    "Exponential",
+    "Frechet",
+    "GeneralizedNormal",
+    "Geometric",
+    "Gumbel",
+    "GumbelMin",
+    "HalfNormal",
+    "InverseGaussian",
+    "Laplace",
+    "LogNormal",
+    "Logistic",
+    "Maxwell",
+    "NegativeBinomial",
+    "Pareto",
     "Poisson",
+    "Rayleigh",
+    "StudentT",
+    "Weibull",
+    "bhattacharyya_coefficient",
+    "christoffel_symbols",
     "connect",
     "dimension",
     "e_geodesic",
@@ -41,11 +85,14 @@ __all__ = [
     "norm",
     "parallel_transport",
     "renyi_divergence",
+    "sample",
+    "sectional_curvature",
+    "to_distribution",
 ]
 
 
-def _verb(point: Any, name: str, argument: str = "a") -> Any:
-    """Return a verb of the space of a point."""
+def _space(point: Any, argument: str = "a") -> Any:
+    """Return the space of a point."""
     space = _spaces.of_point(point)
     if space is None:
         kinds = (space.POINTS for space in _spaces.registered().values())
@@ -54,7 +101,12 @@ def _verb(point: Any, name: str, argument: str = "a") -> Any:
             f"{argument} must be a point of a family ({known}): got {type(point).__name__}. "
             "For arrays of predictions use infogeo.simplex or infogeo.logits."
         )
-    return _spaces.verb(space, name)
+    return space
+
+
+def _verb(point: Any, name: str, argument: str = "a") -> Any:
+    """Return a verb of the space of a point."""
+    return _spaces.verb(_space(point, argument), name)
 
 
 def dimension(a: Any, *, check: bool = True) -> int:
@@ -63,7 +115,6 @@ def dimension(a: Any, *, check: bool = True) -> int:
     Parameters
     ----------
     a : point
-        Of any family.
     check : bool
 
     Returns
@@ -463,7 +514,6 @@ def fisher_information(a: Any, *, check: bool = True) -> Array:
     Parameters
     ----------
     a : point
-        Of any family.
     check : bool
 
     Returns
@@ -483,13 +533,69 @@ def fisher_information(a: Any, *, check: bool = True) -> Array:
     return _verb(a, "fisher_information")(a, check=check)
 
 
+def christoffel_symbols(a: Any, *, check: bool = True) -> Array:
+    r"""Return the Christoffel symbols of the Levi-Civita connection.
+
+    Parameters
+    ----------
+    a : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (..., d, d, d)
+        In the parameters of the class of the point, in their order; the upper index first.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> christoffel_symbols(Laplace(0.0, 2.0))
+    array([[[ 0. , -0.5],
+            [-0.5,  0. ]],
+           [[ 0.5,  0. ],
+            [ 0. , -0.5]]])
+    """
+    return _verb(a, "christoffel_symbols")(a, check=check)
+
+
+def sectional_curvature(a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+    r"""Return the sectional curvature of the plane of two tangent vectors.
+
+    Parameters
+    ----------
+    a : point
+        Where the vectors are attached.
+    u, v : tangent vector
+        All batch axes broadcast.
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        -1/2 for normals, 1/4 for probabilities of three outcomes and more.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> from infogeo.manifolds.laplace import Tangent
+    >>> float(sectional_curvature(Laplace(0.0, 2.0), Tangent(1.0, 0.0), Tangent(0.0, 1.0)))
+    -1.0
+    """
+    return _verb(a, "sectional_curvature")(a, u, v, check=check)
+
+
 def natural_parameters(a: Any, *, check: bool = True) -> Array:
     r"""Return the natural parameters (e-coordinates).
 
     Parameters
     ----------
     a : point
-        Of any family.
     check : bool
 
     Returns
@@ -515,7 +621,6 @@ def expectation_parameters(a: Any, *, check: bool = True) -> Array:
     Parameters
     ----------
     a : point
-        Of any family.
     check : bool
 
     Returns
@@ -646,6 +751,33 @@ def hellinger_distance(a: Any, b: Any, *, check: bool = True) -> Array:
     return _verb(a, "hellinger_distance")(a, b, check=check)
 
 
+def bhattacharyya_coefficient(a: Any, b: Any, *, check: bool = True) -> Array:
+    r"""Return the Bhattacharyya coefficient, in [0, 1].
+
+    .. math:: \int \sqrt{a \, b}
+
+    Parameters
+    ----------
+    a, b : point
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        1 for equal distributions, 0 for those without a common outcome.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> round(float(bhattacharyya_coefficient(Poisson(1.0), Poisson(4.0))), 6)
+    0.606531
+    """
+    return _verb(a, "bhattacharyya_coefficient")(a, b, check=check)
+
+
 def e_mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
     r"""Return the mean in the natural parameters.
 
@@ -704,9 +836,70 @@ def m_mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = Tru
     return _verb(points, "m_mean", "points")(points, weights=weights, axis=axis, check=check)
 
 
+def to_distribution(a: Any, *, check: bool = True) -> Any:
+    r"""Return the distribution of another library that a point is, the way back of reading it.
+
+    Parameters
+    ----------
+    a : point
+    check : bool
+
+    Returns
+    -------
+    torch.distributions.Distribution, or frozen distribution of scipy.stats
+        Of torch for tensors, if torch has the family, and of scipy for arrays of numpy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A family that the library does not have.
+
+    See Also
+    --------
+    infogeo.interop.distributions.from_distribution : The way from there.
+
+    Examples
+    --------
+    >>> float(to_distribution(Exponential(0.5)).mean())
+    2.0
+    """
+    return _family.to_distribution(_space(a), a, check)
+
+
+def sample(a: Any, shape: tuple[int, ...] = (), *, rng: Any = None, check: bool = True) -> Array:
+    r"""Draw samples, by the library of the distribution.
+
+    Parameters
+    ----------
+    a : point
+    shape : tuple of int
+        How many for each distribution of the batch.
+    rng : numpy.random.Generator, int or None
+        The generator, or its seed. None for tensors of families that torch has: torch draws from
+        its own generator, ``torch.manual_seed``.
+    check : bool
+
+    Returns
+    -------
+    array, shape (*shape, ...)
+        Of the library and dtype of the point, without gradients.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Examples
+    --------
+    >>> sample(Poisson([2.0, 200.0]), (10000,), rng=0).mean(axis=0).round()
+    array([  2., 200.])
+    """
+    return _family.sample(_space(a), a, shape, rng, check)
+
+
 finish(
     globals(),
     {
+        "a : point": "Of any family.",
         "a, b : point": "Two of one family; their batch axes broadcast.",
         "v : tangent vector": "Its batch axes broadcast with those of the points.",
         "TypeError, ValueError": "Points of two families; values that no point has.",

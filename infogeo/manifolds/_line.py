@@ -7,15 +7,18 @@ expectation parameter. A family declares its three coordinates by formulas in wh
 cancels, and everything else is derived from them here.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from infogeo import _array, _points
-from infogeo._array import REAL, UNIT_INTERVAL, Array, Namespace, bad_value
+from infogeo import _array, _divergence
+from infogeo._array import REAL, UNIT_INTERVAL, Array, Namespace, Rule, bad_value
 from infogeo._points import make
 from infogeo._spaces import RawParameters
+from infogeo.manifolds import _family
+from infogeo.manifolds._family import Estimate, excess, log_cosh
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Coordinate:
         there is none.
     slope : callable
         ``slope(a, xp)``: the derivative of the coordinate by the parameter.
+    bend : callable or None
+        ``bend(a, xp)``: the derivative of the logarithm of the slope, for Christoffel symbols.
     """
 
     value: Callable[[Array, Namespace], Array]
@@ -44,6 +49,7 @@ class Coordinate:
     difference: Callable[[Array, Array, Namespace], Array]
     moved: Callable[[Array, Array, Namespace], Array]
     slope: Callable[[Array, Namespace], Array]
+    bend: Any = None
 
 
 # The parameter itself.
@@ -53,6 +59,7 @@ IDENTITY = Coordinate(
     difference=lambda a, b, xp: b - a,
     moved=lambda a, step, xp: a + step,
     slope=lambda a, xp: xp.ones_like(a),
+    bend=lambda a, xp: xp.zeros_like(a),
 )
 
 
@@ -63,7 +70,8 @@ class Line:
     Parameters
     ----------
     POINTS, TANGENTS : type
-        The classes of points and of tangent vectors, each with one field: the parameter.
+        The classes of points and of tangent vectors, each with one field, the parameter, beside
+        the constants of points.
     flat : Coordinate
         The coordinate in which the Fisher metric is 1.
     natural, expectation : Coordinate
@@ -78,22 +86,37 @@ class Line:
         ``log_density(point, x)``: the logarithm of the density at x, for plots; with numpy.
     window : callable
         ``window(point)``: the x to show, for plots; integers if the distribution is discrete.
+    SAMPLES : Rule
+        What samples have to be.
+    estimate : callable
+        ``estimate(samples, xp, *constants)``: the most likely parameter after samples along the
+        first axis, in a tuple.
+    copies : str or None
+        The constant that says how many independent copies an observation consists of, as the
+        trials of a binomial distribution. All formulas are those of one copy.
     RAW : RawParameters or None
         The parameters that a network may put out.
     """
 
-    POINTS: type
-    TANGENTS: type
+    POINTS: Any
+    TANGENTS: Any
     flat: Coordinate
     natural: Coordinate
     expectation: Coordinate
     kl: Callable[[Array, Array, Namespace], Array]
     log_affinity: Callable[[Array, Array, Namespace], Array]
-    DISTRIBUTIONS: dict[str, tuple[str, ...]]
+    DISTRIBUTIONS: dict[str, Any]
     log_density: Callable[[Any, Any], Any]
     window: Callable[[Any], Any]
+    SAMPLES: Rule | None = None
+    estimate: Estimate | None = None
+    copies: str | None = None
     RAW: RawParameters | None = None
-    ORTHOGONAL: ClassVar[bool] = True
+
+    @property
+    def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
+        """Whether all fields are coordinates."""
+        return not self.POINTS.constants
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""
@@ -104,46 +127,44 @@ class Line:
 
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return |x(b) - x(a)| in the flat coordinate x."""
-        xp, a, b = self._gate(check, a=a, b=b)
-        return _array.as_number(xp.abs(self.flat.difference(a, b, xp)))
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        return _array.as_number(copies**0.5 * xp.abs(self.flat.difference(a, b, xp)))
 
     def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the squared distance, smooth at a = b."""
-        xp, a, b = self._gate(check, a=a, b=b)
-        return self.flat.difference(a, b, xp) ** 2
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        return copies * self.flat.difference(a, b, xp) ** 2
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the product of the speeds in the flat coordinate."""
-        xp, a, u, v = self._gate(check, a=a, u=u, v=v)
-        return _array.as_number(self._speed(a, u, xp) * self._speed(a, v, xp))
+        xp, _, copies, a, u, v = self._gate(check, a=a, u=u, v=v)
+        return _array.as_number(copies * self._speed(a, u, xp) * self._speed(a, v, xp))
 
     def norm(self, a: Any, v: Any, *, check: bool = True) -> Array:
         """Return the absolute speed in the flat coordinate."""
-        xp, a, v = self._gate(check, a=a, v=v)
-        return _array.as_number(xp.abs(self._speed(a, v, xp)))
+        xp, _, copies, a, v = self._gate(check, a=a, v=v)
+        return _array.as_number(copies**0.5 * xp.abs(self._speed(a, v, xp)))
 
     def fisher_information(self, a: Any, *, check: bool = True) -> Array:
         """Return the squared slope of the flat coordinate, shape (..., 1, 1)."""
-        xp, a = self._gate(check, a=a)
-        return self.flat.slope(a, xp)[..., None, None] ** 2
+        xp, _, copies, a = self._gate(check, a=a)
+        return (copies * self.flat.slope(a, xp) ** 2)[..., None, None]
+
+    def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
+        """Return the derivative of the logarithm of the slope, shape (..., 1, 1, 1)."""
+        xp, _, _, a = self._gate(check, a=a)
+        return self.flat.bend(a, xp)[..., None, None, None]
 
     def exp_map(self, a: Any, v: Any, *, check: bool = True) -> Any:
         """Return the point whose flat coordinate is that of a plus the speed of v."""
-        xp, a, v = self._gate(check, a=a, v=v)
+        xp, constants, _, a, v = self._gate(check, a=a, v=v)
         reached = self.flat.moved(a, self._speed(a, v, xp), xp)
-        is_inside = xp.isfinite(reached)
-        if check and _array.is_readable(is_inside) and not bool(xp.all(is_inside)):
-            raise bad_value(
-                "v",
-                "keep the geodesic inside the family up to time 1",
-                "one leaves it before",
-                "Scale v down.",
-            )
-        return make(self.POINTS, reached)
+        _family.require_inside(xp.isfinite(reached), check, xp)
+        return _family.point_of(self, (reached,), constants, xp)
 
     def log_map(self, a: Any, b: Any, *, check: bool = True) -> Any:
         """Return the velocity at a whose speed is the difference of the flat coordinates."""
-        xp, a, b = self._gate(check, a=a, b=b)
+        xp, _, _, a, b = self._gate(check, a=a, b=b)
         difference, slope = self.flat.difference(a, b, xp), self.flat.slope(a, xp)
         is_stuck = xp.isinf(slope) & (difference != 0.0)
         if check and _array.is_readable(is_stuck) and bool(xp.any(is_stuck)):
@@ -185,76 +206,89 @@ class Line:
         self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True
     ) -> tuple[Any, Array]:
         """Return the mean in the flat coordinate, and the rounding of the gradient there."""
-        xp, (a,), weights = _points.gate_mean(check, self.POINTS, points, weights, axis)
+        xp, constants, (a,), weights = _family.gated_mean(self, check, points, weights, axis)
         mean = self.flat.inverse(_mean(self.flat.value(a, xp), weights, axis, xp), xp)
         pulls = self.flat.difference(xp.expand_dims(mean, axis=axis), a, xp)
-        return make(self.POINTS, mean), xp.abs(_mean(pulls, weights, axis, xp))
+        gradient = self._copies(constants) ** 0.5 * xp.abs(_mean(pulls, weights, axis, xp))
+        return _family.point_of(self, (mean,), constants, xp), gradient
 
     def e_mean(self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         """Return the mean in the natural parameter."""
-        xp, (a,), weights = _points.gate_mean(check, self.POINTS, points, weights, axis)
+        xp, constants, (a,), weights = _family.gated_mean(self, check, points, weights, axis)
         # Differences from the largest point: logarithms of large numbers have lost digits.
         largest = xp.max(a, axis=axis, keepdims=True)
         step = _mean(self.natural.difference(largest, a, xp), weights, axis, xp)
-        return make(self.POINTS, self.natural.moved(xp.squeeze(largest, axis=axis), step, xp))
+        mean = self.natural.moved(xp.squeeze(largest, axis=axis), step, xp)
+        return _family.point_of(self, (mean,), constants, xp)
 
     def m_mean(self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         """Return the mean in the expectation parameter."""
-        xp, (a,), weights = _points.gate_mean(check, self.POINTS, points, weights, axis)
+        xp, constants, (a,), weights = _family.gated_mean(self, check, points, weights, axis)
         mean = _mean(self.expectation.value(a, xp), weights, axis, xp)
-        return make(self.POINTS, self.expectation.inverse(mean, xp))
+        return _family.point_of(self, (self.expectation.inverse(mean, xp),), constants, xp)
 
     def natural_parameters(self, a: Any, *, check: bool = True) -> Array:
         """Return the natural parameter."""
-        xp, a = self._gate(check, a=a)
+        xp, _, _, a = self._gate(check, a=a)
         return _array.as_number(self.natural.value(a, xp))
 
-    def from_natural_parameters(self, theta: Any, *, check: bool = True) -> Any:
-        """Return the point of a natural parameter."""
+    def from_natural_parameters(self, theta: Any, *, check: bool = True, **constants: Any) -> Any:
+        """Return the point of a natural parameter, and of constants by their names."""
         xp, theta = _array.gate(check, theta=(REAL, theta))
-        return self.POINTS(self.natural.inverse(theta, xp), check=check)
+        return self._point(self.natural.inverse(theta, xp), constants, check)
 
     def expectation_parameters(self, a: Any, *, check: bool = True) -> Array:
         """Return the expectation parameter."""
-        xp, a = self._gate(check, a=a)
-        return _array.as_number(self.expectation.value(a, xp))
+        xp, _, copies, a = self._gate(check, a=a)
+        return _array.as_number(copies * self.expectation.value(a, xp))
 
-    def from_expectation_parameters(self, eta: Any, *, check: bool = True) -> Any:
-        """Return the point of an expectation parameter."""
+    def from_expectation_parameters(self, eta: Any, *, check: bool = True, **constants: Any) -> Any:
+        """Return the point of an expectation parameter, and of constants by their names."""
         xp, eta = _array.gate(check, eta=(REAL, eta))
-        return self.POINTS(self.expectation.inverse(eta, xp), check=check)
+        eta = eta / constants[self.copies] if self.copies else eta
+        return self._point(self.expectation.inverse(eta, xp), constants, check)
 
     # ------------------------------------------------------------ divergences
 
     def kl_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the Kullback-Leibler divergence."""
-        xp, a, b = self._gate(check, a=a, b=b)
-        return _array.as_number(self.kl(a, b, xp))
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        return _array.as_number(copies * self.kl(a, b, xp))
 
     def jeffreys_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the product of the differences of the two parameters."""
-        xp, a, b = self._gate(check, a=a, b=b)
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
         eta = self.expectation.difference(a, b, xp)
         theta = self.natural.difference(a, b, xp)
-        return _array.as_number(eta * xp.where(eta == 0.0, eta, theta))
+        return _array.as_number(copies * eta * xp.where(eta == 0.0, eta, theta))
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""
-        xp, a, b = self._gate(check, a=a, b=b)
-        return xp.exp(-self.log_affinity(a, b, xp))
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        return xp.exp(-copies * self.log_affinity(a, b, xp))
 
     def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of 1 minus the Bhattacharyya coefficient."""
-        xp, a, b = self._gate(check, a=a, b=b)
-        return _array.safe_sqrt(-_array.expm1(-self.log_affinity(a, b, xp), xp), xp)
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        log_affinity = copies * self.log_affinity(a, b, xp)
+        return _array.safe_sqrt(-_array.expm1(-log_affinity, xp), xp)
 
     # ------------------------------------------------------------ shared
 
     def _gate(self, check: bool, **arguments: Any) -> tuple[Any, ...]:
-        """Return the namespace and the parameters of points and vectors."""
-        kinds = {n: self.TANGENTS if n in ("u", "v") else self.POINTS for n in arguments}
-        xp, *fields = _points.gate(check, **{n: (kinds[n], x) for n, x in arguments.items()})
-        return (xp, *(parameter for (parameter,) in fields))
+        """Return the namespace, constants, copies, and the parameters of points and vectors."""
+        xp, constants, *fields = _family.gated(self, check, **arguments)
+        parameters = (parameter for (parameter,) in fields)
+        return (xp, constants, self._copies(constants), *parameters)
+
+    def _copies(self, constants: Any) -> Any:
+        if self.copies is None:
+            return 1.0
+        return constants[self.POINTS.constants.index(self.copies)]
+
+    def _point(self, parameter: Array, constants: dict[str, Any], check: bool) -> Any:
+        (name,) = _family.parameters_of(self.POINTS)
+        return self.POINTS(**{name: parameter}, **constants, check=check)
 
     def _speed(self, a: Array, v: Array, xp: Namespace) -> Array:
         """Return the speed of a vector in the flat coordinate, 0 for 0 at an edge, too."""
@@ -263,17 +297,16 @@ class Line:
 
     def _geodesic(self, x: Coordinate, a: Any, b: Any, t: Any, check: bool) -> Any:
         """Return the point on the straight line of a coordinate, from its nearer end."""
-        kinds = {"a": (self.POINTS, a), "b": (self.POINTS, b), "t": (UNIT_INTERVAL, t)}
-        xp, (a,), (b,), t = _points.gate(check, **kinds)
+        xp, constants, (a,), (b,), t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
         difference = x.difference(a, b, xp)
         t = _array.as_leading(t, difference, xp)
         zero = xp.zeros_like(t * a)
         from_a = x.moved(a, t * xp.where(t == 0.0, zero, difference), xp)
         from_b = x.moved(b, (t - 1.0) * xp.where(t == 1.0, zero, difference), xp)
-        return make(self.POINTS, xp.where(t < 0.5, from_a, from_b))
+        return _family.point_of(self, (xp.where(t < 0.5, from_a, from_b),), constants, xp)
 
     def _transported(self, x: Coordinate, a: Any, b: Any, v: Any, check: bool) -> Any:
-        xp, a, b, v = self._gate(check, a=a, b=b, v=v)
+        xp, _, _, a, b, v = self._gate(check, a=a, b=b, v=v)
         return make(self.TANGENTS, v * (x.slope(a, xp) / x.slope(b, xp)))
 
 
@@ -285,13 +318,17 @@ def _mean(x: Array, weights: Array, axis: int, xp: Namespace) -> Array:
 # ---------------------------------------------------------------- formulas that families share
 
 
-def log_ratio(a: Array, b: Array, xp: Namespace) -> Array:
-    """Return log(b / a) of numbers that are not negative, to full relative precision."""
+def log_ratio(a: Array, b: Array, xp: Namespace, difference: Array | None = None) -> Array:
+    """Return log(b / a) of numbers that are not negative, to full relative precision.
+
+    The difference b - a, if the caller knows more digits of it than a and b have.
+    """
+    difference = b - a if difference is None else difference
     one = xp.ones_like(a + b)
     is_edge = (a == 0.0) | (b == 0.0)
     x, y = xp.where(is_edge, one, a), xp.where(is_edge, one, b)
-    is_near = xp.abs(y - x) < 0.5 * x
-    near = xp.log1p(xp.where(is_near, y - x, 0.0 * one) / x)
+    is_near = (xp.abs(difference) < 0.5 * x) & ~is_edge
+    near = xp.log1p(xp.where(is_near, difference, 0.0 * one) / x)
     # Where the quotient is no number any more, the difference of the logarithms has all digits.
     by_logs = xp.log(y) - xp.log(x)
     is_number = xp.abs(by_logs) < 0.9 * math.log(float(xp.finfo(one.dtype).max))
@@ -299,3 +336,118 @@ def log_ratio(a: Array, b: Array, xp: Namespace) -> Array:
     inside = xp.where(is_near, near, xp.where(is_number, by_quotient, by_logs))
     edge = xp.where(a == b, 0.0 * one, xp.where(a == 0.0, one * math.inf, -one * math.inf))
     return xp.where(is_edge, edge, inside)
+
+
+def relative_entropy(a: Array, b: Array, xp: Namespace, difference: Array | None = None) -> Array:
+    r"""Return :math:`b - a - a \log(b / a)`, as a (e^y - 1 - y) with y = log(b / a).
+
+    The difference b - a, if the caller knows more digits of it than a and b have.
+    """
+    is_edge = (a == 0.0) | (b == 0.0)
+    one, zero = xp.ones_like(a + b), xp.zeros_like(a + b)
+    difference = b - a if difference is None else difference
+    way = xp.where(is_edge, zero, difference)
+    y = log_ratio(xp.where(is_edge, one, a), xp.where(is_edge, one, b), xp, difference=way)
+    is_near = xp.abs(y) < 1.0
+    near = a * _divergence.expm1_minus(xp.where(is_near, y, zero), xp)
+    far = difference - a * xp.where(is_near, zero, y)
+    edge = xp.where(a == 0.0, b, one * math.inf)  # a has outcomes that b excludes
+    return xp.where(is_edge, edge, xp.where(is_near, near, far))
+
+
+def power(exponent: float, factor: float = 1.0) -> Coordinate:
+    """Return the coordinate factor a^exponent of a positive parameter a."""
+
+    def moved(a: Array, step: Array, xp: Namespace) -> Array:
+        growth = 1.0 + step / factor * a**-exponent
+        return a * xp.where(growth > 0.0, growth, xp.nan) ** (1.0 / exponent)
+
+    return Coordinate(
+        value=lambda a, xp: factor * a**exponent,
+        inverse=lambda x, xp: (x / factor) ** (1.0 / exponent),
+        difference=lambda a, b, xp: (
+            factor * a**exponent * _array.expm1(exponent * log_ratio(a, b, xp), xp)
+        ),
+        moved=moved,
+        slope=lambda a, xp: factor * exponent * a ** (exponent - 1.0),
+        bend=lambda a, xp: (exponent - 1.0) / a,
+    )
+
+
+# The logarithm of a positive parameter.
+LOGARITHM = Coordinate(
+    value=lambda a, xp: xp.log(a),
+    inverse=lambda x, xp: xp.exp(x),
+    difference=log_ratio,
+    moved=_array.times_exp,
+    slope=lambda a, xp: 1.0 / a,
+    bend=lambda a, xp: -1.0 / a,
+)
+
+
+def scale_family(
+    POINTS: Any,
+    TANGENTS: Any,
+    *,
+    shape: float,
+    exponent: float,
+    factor: float = 1.0,
+    **declared: Any,
+) -> Line:
+    r"""Return the space of a family in which a statistic has a gamma distribution.
+
+    The statistic has the fixed shape k and the rate :math:`\lambda = c \, a^e`, a power of the
+    parameter. The metric is :math:`k \, (d \log \lambda)^2`.
+
+    Parameters
+    ----------
+    POINTS, TANGENTS : type
+        As in `Line`.
+    shape, exponent, factor : float
+        k, e and c.
+    **declared
+        What else a `Line` declares.
+    """
+    speed = shape**0.5 * exponent
+    rate = power(exponent, -factor)
+    (name,) = _family.parameters_of(POINTS)
+    raw = (functools.partial(function, speed) for function in _RAW_OF_SCALES)
+    return Line(
+        POINTS=POINTS,
+        TANGENTS=TANGENTS,
+        flat=scaled(LOGARITHM, speed),
+        natural=rate,
+        expectation=power(-exponent, shape / factor),
+        kl=lambda a, b, xp: shape * excess(exponent * log_ratio(a, b, xp), xp),
+        log_affinity=lambda a, b, xp: shape * log_cosh(0.5 * exponent * log_ratio(a, b, xp), xp),
+        RAW=RawParameters((f"logarithms of {name}s",), *raw),
+        **declared,
+    )
+
+
+def _log_lengths(speed, z, xp):
+    return (xp.full_like(z[0], math.log(abs(speed))),)
+
+
+def _raw_distance(speed, z, w, xp):
+    return abs(speed) * xp.abs(z[0] - w[0])
+
+
+def _raw_geodesic(speed, z, w, t, xp):
+    t = _array.as_leading(t, z[0], xp)
+    return ((1.0 - t) * z[0] + t * w[0],)
+
+
+_RAW_OF_SCALES = (_log_lengths, _raw_distance, _raw_geodesic)
+
+
+def scaled(x: Coordinate, factor: float) -> Coordinate:
+    """Return a multiple of a coordinate."""
+    return Coordinate(
+        value=lambda a, xp: factor * x.value(a, xp),
+        inverse=lambda y, xp: x.inverse(y / factor, xp),
+        difference=lambda a, b, xp: factor * x.difference(a, b, xp),
+        moved=lambda a, step, xp: x.moved(a, step / factor, xp),
+        slope=lambda a, xp: factor * x.slope(a, xp),
+        bend=x.bend,
+    )

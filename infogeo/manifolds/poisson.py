@@ -10,20 +10,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from infogeo import _array, _divergence
-from infogeo._array import REAL, WEIGHTS, Array
+from infogeo import _array
+from infogeo._array import WEIGHTS, Array
 from infogeo._docs import finish
-from infogeo._points import Points, Vectors, fill
+from infogeo._points import fill, tangents
 from infogeo._spaces import RawParameters
 from infogeo._system.registry import storable
-from infogeo.manifolds._line import IDENTITY, Coordinate, Line, log_ratio
+from infogeo.manifolds._counts import COUNTS
+from infogeo.manifolds._family import Family
+from infogeo.manifolds._line import IDENTITY, Coordinate, Line, log_ratio, relative_entropy
 
 __all__ = ["Poisson", "Tangent"]
 
 
 @storable("Poisson")
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Poisson(Points):
+class Poisson(Family):
     """A batch of Poisson distributions.
 
     Parameters
@@ -62,42 +64,7 @@ class Poisson(Points):
         fill(self, check, rate=rate)
 
 
-@storable("poisson.Tangent")
-@dataclass(frozen=True, eq=False, init=False, repr=False)
-class Tangent(Vectors):
-    """A batch of tangent vectors: velocities of Poisson distributions.
-
-    They can be added, subtracted, and multiplied or divided by numbers and by arrays over the
-    batch.
-
-    Parameters
-    ----------
-    rate : array, shape (...)
-        Velocities of the rates.
-    check : bool
-
-    Attributes
-    ----------
-    rate : array, shape (...)
-        As given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Something else than finite real numbers.
-
-    Examples
-    --------
-    >>> 2.0 * Tangent(3.0)
-    Tangent(rate=6.0)
-    """
-
-    rate: Array
-
-    rules: ClassVar = {"rate": REAL}
-
-    def __init__(self, rate: Any, *, check: bool = True):
-        fill(self, check, rate=rate)
+Tangent = storable("poisson.Tangent")(tangents(Poisson))
 
 
 # ---------------------------------------------------------------- the coordinates
@@ -135,6 +102,7 @@ _FLAT = Coordinate(
     difference=_difference,
     moved=_moved,
     slope=_slope,
+    bend=lambda a, xp: -0.5 * _inverse_rate(a, xp),
 )
 _LOGARITHM = Coordinate(
     value=_array.safe_log,
@@ -146,18 +114,6 @@ _LOGARITHM = Coordinate(
 
 
 # ---------------------------------------------------------------- divergences and densities
-
-
-def _kl(a, b, xp):
-    r"""Return :math:`b - a - a \log(b / a)`, as a (e^y - 1 - y) with y = log(b / a)."""
-    is_edge = (a == 0.0) | (b == 0.0)
-    one = xp.ones_like(a + b)
-    y = log_ratio(xp.where(is_edge, one, a), xp.where(is_edge, one, b), xp)
-    is_near = xp.abs(y) < 1.0
-    near = a * _divergence.expm1_minus(xp.where(is_near, y, 0.0 * one), xp)
-    far = b - a - a * xp.where(is_near, 0.0 * one, y)
-    edge = xp.where(a == 0.0, b, one * math.inf)  # all of b's counts but 0 are new to a
-    return xp.where(is_edge, edge, xp.where(is_near, near, far))
 
 
 def _log_density(point, x):
@@ -204,11 +160,13 @@ SPACE = Line(
     flat=_FLAT,
     natural=_LOGARITHM,
     expectation=IDENTITY,
-    kl=_kl,
+    kl=relative_entropy,
     log_affinity=lambda a, b, xp: 0.125 * _difference(a, b, xp) ** 2,
     DISTRIBUTIONS={"torch.distributions.Poisson": ("rate",), "scipy.stats.poisson": ("mu",)},
     log_density=_log_density,
     window=_window,
+    SAMPLES=COUNTS,
+    estimate=lambda x, xp: (xp.mean(x, axis=0),),
     RAW=RawParameters(("logarithms of rates",), _log_lengths, _raw_distance, _raw_geodesic),
 )
 

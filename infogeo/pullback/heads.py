@@ -29,7 +29,7 @@ from infogeo import _array, _spaces, _sphere, logits
 from infogeo import normal as normals
 from infogeo._array import bad_value
 from infogeo._docs import finish
-from infogeo._points import Points, fields, make
+from infogeo._points import Points, make
 from infogeo._result import Shown
 from infogeo.manifolds import poisson as poissons
 from infogeo.pullback._derivatives import Outputs, apply_head
@@ -307,7 +307,8 @@ def _factor_of_points(name, to_point, z):
         raise TypeError("space must declare TANGENTS, the class of its tangent vectors.")
 
     def arrays(y):
-        return tuple(fields(to_point(y))) if is_object else (to_point(y),)
+        moving = to_point(y)  # its constants do not move, and vectors have no such field
+        return tuple(getattr(moving, f) for f in space.TANGENTS.rules) if is_object else (moving,)
 
     def along(direction):
         return torch.func.jvp(arrays, (z,), (direction.expand_as(z),))[1]

@@ -15,6 +15,7 @@ from torch import distributions
 
 import infogeo
 from infogeo import logits, multivariate_normal, normal, simplex
+from infogeo._points import Points, fields
 from infogeo.interop.distributions import from_distribution, reading
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
@@ -227,9 +228,9 @@ def test_scipy_bernoulli():
 @pytest.mark.parametrize(
     ("given", "seen"),
     [
-        (distributions.Beta(1.0, 1.0), "Beta"),
+        (distributions.Kumaraswamy(1.0, 1.0), "Kumaraswamy"),
         (distributions.Independent(distributions.Bernoulli(torch.full((3,), 0.5)), 1), "Independ"),
-        (scipy.stats.beta(1.0, 1.0), "rv_continuous_frozen"),
+        (scipy.stats.arcsine(), "rv_continuous_frozen"),
         (scipy.stats.norm, "norm_gen"),
         (scipy.stats.multivariate_normal, "multivariate_normal_gen"),
         (np.array([0.5, 0.5]), "numpy.ndarray"),
@@ -316,12 +317,12 @@ TORCH = {
     ),
 }
 OF_TORCH = {
-    "Bernoulli", "Categorical", "Independent", "LogNormal", "LowRankMultivariateNormal",
-    "MultivariateNormal", "Normal", "OneHotCategorical", "OneHotCategoricalStraightThrough",
-    "Poisson",
+    "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Dirichlet", "Exponential",
+    "Geometric", "Gumbel",
+    "HalfNormal", "Independent", "Laplace", "LogNormal", "LowRankMultivariateNormal",
+    "MultivariateNormal", "NegativeBinomial", "Normal", "OneHotCategorical",
+    "OneHotCategoricalStraightThrough", "Pareto", "Poisson", "StudentT", "Weibull",
 }  # fmt: skip
-# The log-densities of the other manifolds, by scipy.
-DENSITIES = {"Poisson": lambda x, point: scipy.stats.poisson.logpmf(x, point.rate)}
 
 
 def log_density(given, x):
@@ -339,8 +340,9 @@ def log_density(given, x):
     if isinstance(point, MultivariateNormal):
         normals = scipy.stats.multivariate_normal(point.mean, point.cov)
         return normals.logpdf(x)
-    if type(point).__name__ in DENSITIES:
-        return DENSITIES[type(point).__name__](x, point)
+    if isinstance(point, Points):
+        on_host = type(point)(*(np.asarray(value) for value in fields(point)))
+        return read.space.log_density(on_host, x)
     log_p = np.log(np.asarray(point))
     if x.shape[-1:] == log_p.shape[-1:] and (x.sum(-1) == 1.0).all():  # one-hot
         return (x * log_p).sum(-1)
@@ -386,7 +388,11 @@ def test_distributions_of_scipy_are_read_whole_or_refused(loc, scale):
         x = given.ppf([0.1, 0.4, 0.95])
         expected = given.logpmf(x) if is_discrete else given.logpdf(x)
         np.testing.assert_allclose(log_density(given, x), expected, rtol=1e-12)
-    assert read == ({"norm", "lognorm", "bernoulli", "poisson"} if loc == 0.0 else {"norm"})
+    shifted = {"norm", "laplace", "cauchy", "gumbel_l", "gumbel_r", "logistic", "t", "gennorm"}
+    fixed = {"lognorm", "bernoulli", "poisson", "expon", "rayleigh", "halfnorm", "maxwell"}
+    fixed |= {"beta"} if scale == 1.0 else set()
+    fixed |= {"pareto", "weibull_min", "invweibull", "invgauss", "binom", "nbinom"}
+    assert read == (shifted | fixed if loc == 0.0 else shifted)
 
 
 X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)
@@ -425,17 +431,15 @@ class OtherSupport(type(scipy.stats.norm)):
         (scipy.stats.abs(X), "FoldedDistribution"),
         (scipy.stats.order_statistic(X, r=1, n=2), "OrderStatisticDistribution"),
         (scipy.stats.Mixture([scipy.stats.Normal(), scipy.stats.Normal(mu=1.0)]), "Mixture"),
-        (scipy.stats.Binomial(n=2, p=0.3), "sqrt(n) times"),
         (scipy.stats.make_distribution(scipy.stats.gamma)(a=2.0), "Gamma"),
         (scipy.stats.make_distribution(scipy.stats.lognorm)(s=0.5) + 1.0, "Only of a normal"),
         (scipy.stats.bernoulli(0.3, loc=2), "Its loc is 2"),
         (scipy.stats.lognorm(0.5, 1.0), "Its loc is 1.0"),
-        (scipy.stats.binom(2, 0.3), "sqrt(n) times"),
+        (scipy.stats.geom(0.3), "a shift other than -1"),
         (scipy.stats.multinomial(2, [0.2, 0.8]), "sqrt(n) times"),
         (scipy.stats.rv_discrete(values=([1, 2], [0.5, 0.5])), "rv_sample"),
         (type(scipy.stats.norm)(a=0.0, name="half")(), "rv_continuous_frozen"),
         (OtherSupport(name="other")(), "rv_continuous_frozen"),
-        (distributions.Binomial(2, t(0.3)), "sqrt(total_count) times"),
         (distributions.Multinomial(2, P3), "sqrt(total_count) times"),
         (distributions.Independent(distributions.Categorical(torch.eye(3)), 1), "add up"),
     ],
@@ -456,6 +460,22 @@ def test_one_trial_is_one_trial():
         scipy.stats.multinomial(1, expected),
     ):
         np.testing.assert_allclose(from_distribution(given), expected, rtol=1e-14)
+
+
+def test_several_trials_are_binomial_distributions():
+    for given in (
+        distributions.Binomial(4, t(0.3)),
+        scipy.stats.binom(4, 0.3),
+        scipy.stats.Binomial(n=4, p=0.3),
+    ):
+        point = from_distribution(given)
+        assert (type(point).__name__, float(point.total_count)) == ("Binomial", 4.0)
+        np.testing.assert_allclose(point.probs, 0.3, rtol=1e-15)
+    assert (
+        float(from_distribution(distributions.Binomial(1, t(0.3)), space="binomial").probs) == 0.3
+    )
+    point = from_distribution(scipy.stats.bernoulli(0.3), space="bernoulli")
+    assert float(point.probs) == 0.3
 
 
 class Truncated(distributions.Normal):

@@ -19,6 +19,7 @@ import torch
 import infogeo
 from infogeo import (
     Status,
+    _spaces,
     inference,
     manifolds,
     maxent,
@@ -36,6 +37,8 @@ from infogeo.family import ExponentialFamily, MixtureFamily
 from infogeo.interop.torch import DistanceMeter
 from infogeo.lipschitz import certificates, smoothing
 from infogeo.manifolds import Poisson
+from infogeo.manifolds._half_plane import HalfPlane
+from infogeo.manifolds._line import Line
 from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
 from infogeo.normal import Normal
 
@@ -60,7 +63,18 @@ def scanned():
     return pullback.Scan(Path("results"), (1, 2), {"quantities": ["trace"], "batches": 3})
 
 
+def of_family(kind):
+    """Return a batch of points or vectors of a family of one or two parameters."""
+    values = [2.0 if field in kind.constants else 0.5 for field in kind.rules]
+    return lambda: kind(*(np.array([x, x]) for x in values))
+
+
+FAMILIES = [s for s in _spaces.registered().values() if isinstance(s, Line | HalfPlane)]
+KINDS = [kind for space in FAMILIES for kind in (space.POINTS, space.TANGENTS)]
+
+
 RESULTS = {
+    **{f"{kind.__module__}.{kind.__name__}": of_family(kind) for kind in KINDS},
     "Poisson": lambda: Poisson(np.array([0.0, 2.5])),
     "velocity of Poisson": lambda: manifolds.poisson.Tangent(np.array([-1.0, 2.5])),
     "Beta": lambda: manifolds.Beta([1.0, 2.0], 3.0),

@@ -1,0 +1,355 @@
+r"""Families whose Fisher metric is that of the hyperbolic half-plane, by way of `infogeo.normal`.
+
+In a coordinate u of the location and a positive one s of the scale the metric is
+
+.. math:: ds^2 = \frac{a \, du^2 + 2 b \, du \, ds + c \, ds^2}{s^2}
+
+with constants a, b and c. With :math:`h = b / a`, :math:`C = c - b^2 / a` and
+:math:`m = \sqrt{2 a / C} \, (u + h s)` that is :math:`C / 2` times the metric of the normal of mean
+m and standard deviation s. So the geometry is that of `infogeo.normal`, and the curvature is
+:math:`-1 / C`. Means of normals are measured from that of the first point, so that differences
+keep their digits.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from infogeo import _array, normal
+from infogeo._array import UNIT_INTERVAL, Array, Namespace, Rule
+from infogeo._points import make
+from infogeo._spaces import RawParameters
+from infogeo.manifolds import _family
+from infogeo.manifolds._family import Estimate
+from infogeo.manifolds._line import IDENTITY, Coordinate
+
+Fields = tuple[Array, Array]
+_NO_INTEGRAL = "its integral has no closed form. Integrate the densities, by scipy.integrate.quad."
+# Why families lack verbs: Bhattacharyya coefficients alone, or all divergences.
+NO_AFFINITY = dict.fromkeys(("bhattacharyya_coefficient", "hellinger_distance"), _NO_INTEGRAL)
+NO_DIVERGENCES = NO_AFFINITY | dict.fromkeys(("kl_divergence", "jeffreys_divergence"), _NO_INTEGRAL)
+
+
+@dataclass(frozen=True)
+class HalfPlane:
+    """The space of a family with a location and a scale, derived from three constants.
+
+    Verbs for which the family gives no formula are None.
+
+    Parameters
+    ----------
+    POINTS, TANGENTS : type
+        The classes of points and of tangent vectors. The parameters are two fields, of the location
+        and of the scale, in this order; the constants of points are fields, too.
+    metric : callable
+        ``metric(xp, *constants)``: the numbers a, b and c.
+    DISTRIBUTIONS : dict
+        As in `infogeo._spaces`.
+    log_density : callable
+        ``log_density(point, x)``: the logarithm of the density at x, for plots; with numpy.
+    window : callable
+        ``window(point)``: the x to show, for plots.
+    location, scale : Coordinate
+        The coordinates u and s, as functions of the two fields.
+    SAMPLES : Rule
+        What samples have to be.
+    estimate : callable
+        ``estimate(samples, xp, *constants)``: the most likely parameters after samples along the
+        first axis.
+    kl, log_affinity : callable or None
+        ``kl(p, q, xp, *constants)``: the Kullback-Leibler divergence of pairs of fields; minus the
+        logarithm of the Bhattacharyya coefficient.
+    REFUSED : dict
+        Why verbs are lacking.
+    RAW : RawParameters or None
+        The parameters that a network may put out. None: location and logarithm of the scale, where
+        these are orthogonal.
+    more : dict of callable
+        Verbs by their names: those of exponential families.
+    """
+
+    POINTS: Any
+    TANGENTS: Any
+    metric: Callable[..., tuple[Any, Any, Any]]
+    DISTRIBUTIONS: dict[str, Any]
+    log_density: Callable[[Any, Any], Any]
+    window: Callable[[Any], Any]
+    location: Coordinate = IDENTITY
+    scale: Coordinate = IDENTITY
+    SAMPLES: Rule | None = None
+    estimate: Estimate | None = None
+    kl: Any = None
+    log_affinity: Any = None
+    REFUSED: Mapping[str, str] = field(default_factory=dict)
+    RAW: RawParameters | None = None
+    more: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.RAW is None and self.ORTHOGONAL and self.location is self.scale is IDENTITY:
+            object.__setattr__(self, "RAW", _raw(*self.metric(None)))
+        for verb, formula in _NEEDED.items():
+            if getattr(self, formula) is None:
+                object.__setattr__(self, verb, None)
+        for verb, function in self.more.items():
+            object.__setattr__(self, verb, function)
+
+    @property
+    def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
+        """Whether all fields are coordinates, and location and scale are at right angles."""
+        return not self.POINTS.constants and self.metric(None)[1] == 0.0
+
+    def dimension(self, a: Any, *, check: bool = True) -> int:
+        """Return the number of parameters."""
+        _family.gated(self, check, a=a)
+        return 2
+
+    # ------------------------------------------------------------ distance and metric
+
+    def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the multiple of the distance of the two normals."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        radius, x, y = self._chord(p, q, constants, xp)
+        is_zero = (x == 0.0) & (y == 0.0)
+        length = xp.hypot(xp.where(is_zero, xp.ones_like(x), x), y)  # whose slope at 0 is no number
+        return _array.as_number(
+            2.0 * radius * xp.asinh(xp.where(is_zero, xp.zeros_like(length), length))
+        )
+
+    def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the squared distance, smooth at a = b."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        radius, x, y = self._chord(p, q, constants, xp)
+        is_near, zero = (xp.abs(x) < 0.1) & (xp.abs(y) < 0.1), xp.zeros_like(x)
+        near = xp.where(is_near, x, zero) ** 2 + xp.where(is_near, y, zero) ** 2
+        series = zero
+        for coefficient in reversed(_SQUARED_ARSINH):
+            series = series * near + coefficient
+        far = xp.asinh(xp.hypot(xp.where(is_near, zero + 1.0, x), xp.where(is_near, zero, y)))
+        return 4.0 * radius * radius * xp.where(is_near, near * series, far * far)
+
+    def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+        """Return the Fisher metric of two tangent vectors."""
+        xp, constants, p, u, v = _family.gated(self, check, a=a, u=u, v=v)
+        first, second = (self._as_normal_vector(p, x, constants, xp) for x in (u, v))
+        size = self._shape(constants, xp)[0]
+        at = self._at_origin(p, xp)
+        return _array.as_number(size * size * normal.inner_product(at, first, second, check=False))
+
+    def norm(self, a: Any, v: Any, *, check: bool = True) -> Array:
+        """Return the Fisher norm of a tangent vector."""
+        xp, constants, p, v = _family.gated(self, check, a=a, v=v)
+        vector = self._as_normal_vector(p, v, constants, xp)
+        size = self._shape(constants, xp)[0]
+        return _array.as_number(size * normal.norm(self._at_origin(p, xp), vector, check=False))
+
+    def fisher_information(self, a: Any, *, check: bool = True) -> Array:
+        """Return the Fisher information in the two fields, shape (..., 2, 2)."""
+        xp, constants, p = _family.gated(self, check, a=a)
+        a, b, c = self.metric(xp, *constants)
+        s = self.scale.value(p[1], xp)
+        slopes = self.location.slope(p[0], xp) / s, self.scale.slope(p[1], xp) / s
+        entries = [[a, b], [b, c]]
+        rows = [
+            xp.stack([entries[i][j] * slopes[i] * slopes[j] for j in range(2)], axis=-1)
+            for i in range(2)
+        ]
+        return xp.stack(rows, axis=-2)
+
+    def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
+        """Return the Christoffel symbols, shape (..., 2, 2, 2): the upper index first."""
+        xp, constants, p = _family.gated(self, check, a=a)
+        _, k, h = self._shape(constants, xp)
+        s = self.scale.value(p[1], xp)
+        slopes = self.location.slope(p[0], xp), self.scale.slope(p[1], xp)
+        bends = self.location.bend(p[0], xp), self.scale.bend(p[1], xp)
+        one, zero = xp.ones_like(s), xp.zeros_like(s)
+        units = ((slopes[0], zero), (zero, slopes[1]))  # unit vectors of the fields, in u and s
+
+        def entry(i: int, j: int) -> tuple[Array, Array]:
+            m, n = (k * (x[0] + h * x[1]) for x in (units[i], units[j]))
+            along = 0.5 * m * n / s - units[i][1] * units[j][1] / s
+            across = -(m * units[j][1] + n * units[i][1]) / s / k - h * along
+            found = [across / slopes[0] * one, along / slopes[1] * one]
+            if i == j:
+                found[i] = found[i] + bends[i]
+            return found[0], found[1]
+
+        table = [[entry(i, j) for j in range(2)] for i in range(2)]
+        upper = [
+            xp.stack([xp.stack([x[n] for x in row], axis=-1) for row in table], axis=-2)
+            for n in range(2)
+        ]
+        return xp.stack(upper, axis=-3)
+
+    def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+        """Return -1 / C, of whatever plane."""
+        xp, constants, p, u, v = _family.gated(self, check, a=a, u=u, v=v)
+        a, b, c = self.metric(xp, *constants)
+        return _array.as_number(-1.0 / (c - b * b / a) + xp.zeros_like(p[0] + u[0] + v[0]))
+
+    # ------------------------------------------------------------ geodesics
+
+    def exp_map(self, a: Any, v: Any, *, check: bool = True) -> Any:
+        """Return the point that the geodesic with velocity v reaches at time 1."""
+        xp, constants, p, v = _family.gated(self, check, a=a, v=v)
+        vector = self._as_normal_vector(p, v, constants, xp)
+        reached = normal.exp_map(self._at_origin(p, xp), vector, check=False)
+        fields = self._back(p, reached.mean, reached.std, constants, xp)
+        _family.require_inside(xp.isfinite(fields[0]) & xp.isfinite(fields[1]), check, xp)
+        return _family.point_of(self, fields, constants, xp)
+
+    def log_map(self, a: Any, b: Any, *, check: bool = True) -> Any:
+        """Return the velocity at a of the geodesic that reaches b at time 1."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        start, end = self._ends(p, q, constants, xp)
+        v = normal.log_map(start, end, check=False)
+        return self._as_vector(p, v, constants, xp)
+
+    def fisher_rao_geodesic(self, a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
+        """Return the point at t of the shortest path from a (t = 0) to b (t = 1)."""
+        xp, constants, p, q, t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
+        start, end = self._ends(p, q, constants, xp)
+        path = normal.fisher_rao_geodesic(start, end, t, check=False)
+        from_a = self._back(p, path.mean, path.std, constants, xp)
+        from_b = self._back(q, path.mean - end.mean, path.std, constants, xp)
+        is_first = _array.as_leading(t, end.mean, xp) < 0.5
+        fields = (xp.where(is_first, x, y) for x, y in zip(from_a, from_b, strict=True))
+        return _family.point_of(self, fields, constants, xp)
+
+    def parallel_transport(self, a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+        """Return a tangent vector at a, carried to b along the shortest path."""
+        xp, constants, p, q, v = _family.gated(self, check, a=a, b=b, v=v)
+        start, end = self._ends(p, q, constants, xp)
+        vector = self._as_normal_vector(p, v, constants, xp)
+        moved = normal.parallel_transport(start, end, vector, check=False)
+        return self._as_vector(q, moved, constants, xp)
+
+    # ------------------------------------------------------------ divergences
+
+    def kl_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the Kullback-Leibler divergence."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        return _array.as_number(self.kl(p, q, xp, *constants))
+
+    def jeffreys_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the sum of the two Kullback-Leibler divergences."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        return _array.as_number(self.kl(p, q, xp, *constants) + self.kl(q, p, xp, *constants))
+
+    def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the integral of the root of the product of the densities."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        return _array.as_number(xp.exp(-self.log_affinity(p, q, xp, *constants)))
+
+    def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the root of 1 minus the Bhattacharyya coefficient."""
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        squared = -_array.expm1(-self.log_affinity(p, q, xp, *constants), xp)
+        return _array.as_number(_array.safe_sqrt(squared, xp))
+
+    # ------------------------------------------------------------ the normals
+
+    def _shape(self, constants: Any, xp: Namespace) -> tuple[Any, Any, Any]:
+        """Return sqrt(C / 2), sqrt(2 a / C) and h."""
+        a, b, c = self.metric(xp, *constants)
+        size = 0.5 * (c - b * b / a)
+        return size**0.5, (a / size) ** 0.5, b / a
+
+    def _chord(
+        self, p: Fields, q: Fields, constants: Any, xp: Namespace
+    ) -> tuple[Any, Array, Array]:
+        r"""Return sqrt C and the two parts of the chord, over twice the root of both scales.
+
+        The distance is :math:`2 \sqrt C` arsinh of the length of these. Differences of the
+        coordinates have all their digits here, which those of normals need not have.
+        """
+        a, b, c = self.metric(xp, *constants)
+        rest = c - b * b / a
+        s, r = self.scale.value(p[1], xp), self.scale.value(q[1], xp)
+        root = 2.0 * xp.sqrt(s) * xp.sqrt(r)
+        rise = self.scale.difference(p[1], q[1], xp)
+        way = self.location.difference(p[0], q[0], xp) + b / a * rise
+        return rest**0.5, (a / rest) ** 0.5 * (way / root), rise / root + 0.0 * way
+
+    def _at_origin(self, p: Fields, xp: Namespace) -> normal.Normal:
+        """Return the normal of a point, its mean moved to 0."""
+        s = self.scale.value(p[1], xp)
+        return make(normal.Normal, xp.zeros_like(s), s)
+
+    def _ends(self, p: Fields, q: Fields, constants: Any, xp: Namespace) -> tuple[Any, ...]:
+        """Return the normals of two points, moved so that the first has mean 0."""
+        _, k, h = self._shape(constants, xp)
+        way = self.location.difference(p[0], q[0], xp)
+        if not (isinstance(h, float) and h == 0.0):
+            way = way + h * self.scale.difference(p[1], q[1], xp)
+        to = make(normal.Normal, k * way, self.scale.value(q[1], xp), xp=xp)
+        return self._at_origin(p, xp), to
+
+    def _back(
+        self, p: Fields, way: Array, s: Array, constants: Any, xp: Namespace
+    ) -> tuple[Array, Array]:
+        """Return the fields of the normal whose mean is a way from that of a point."""
+        _, k, h = self._shape(constants, xp)
+        step = way / k - h * (s - self.scale.value(p[1], xp))
+        return self.location.moved(p[0], step, xp), self.scale.inverse(s, xp)
+
+    def _as_normal_vector(
+        self, p: Fields, v: Fields, constants: Any, xp: Namespace
+    ) -> normal.Tangent:
+        _, k, h = self._shape(constants, xp)
+        u, s = v[0] * self.location.slope(p[0], xp), v[1] * self.scale.slope(p[1], xp)
+        return make(normal.Tangent, k * (u + h * s), s, xp=xp)
+
+    def _as_vector(self, p: Fields, v: normal.Tangent, constants: Any, xp: Namespace) -> Any:
+        _, k, h = self._shape(constants, xp)
+        u = v.mean / k - h * v.std
+        fields = u / self.location.slope(p[0], xp), v.std / self.scale.slope(p[1], xp)
+        return make(self.TANGENTS, *fields, xp=xp)
+
+
+# Coefficients of arsinh(x)^2 / x^2 in x^2.
+_SQUARED_ARSINH = [
+    (-1) ** n * 2.0 * 4**n / ((n + 1) ** 2 * math.comb(2 * n + 2, n + 1)) for n in range(11)
+]
+
+
+# ---------------------------------------------------------------- parameters of a network
+
+
+def _raw(a: float, _: float, c: float) -> RawParameters:
+    """Return the parameters of a network: those of normals, whose metric has a = 1 and c = 2."""
+    functions = (_log_lengths, _raw_distance, _raw_geodesic)
+    return RawParameters(
+        ("locations", "logarithms of scales"), *(functools.partial(f, a, c) for f in functions)
+    )
+
+
+def _log_lengths(a, c, z, xp):
+    _, log_scale = z
+    return 0.5 * math.log(a) - log_scale, xp.full_like(log_scale, 0.5 * math.log(c))
+
+
+def _as_normals(a, c, z):
+    return (2.0 * a / c) ** 0.5 * z[0], z[1]
+
+
+def _raw_distance(a, c, z, w, xp):
+    ends = (_as_normals(a, c, x) for x in (z, w))
+    return (0.5 * c) ** 0.5 * normal.RAW.distance(*ends, xp)
+
+
+def _raw_geodesic(a, c, z, w, t, xp):
+    ends = (_as_normals(a, c, x) for x in (z, w))
+    mean, log_scale = normal.RAW.geodesic(*ends, t, xp)
+    return (0.5 * c / a) ** 0.5 * mean, log_scale
+
+
+# The formula that a verb needs.
+_NEEDED = {
+    "kl_divergence": "kl",
+    "jeffreys_divergence": "kl",
+    "bhattacharyya_coefficient": "log_affinity",
+    "hellinger_distance": "log_affinity",
+}

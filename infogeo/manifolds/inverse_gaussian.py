@@ -1,0 +1,220 @@
+r"""Inverse Gaussian distributions with the Fisher metric: one side of a half-plane.
+
+A point is an `InverseGaussian`, of a mean and a concentration. The metric is
+
+.. math:: ds^2 = \frac{\lambda}{\mu^3} d\mu^2 + \frac{d\lambda^2}{2 \lambda^2}
+
+that of the normals of mean :math:`2 / \sqrt \mu` and standard deviation
+:math:`1 / \sqrt \lambda`: those of positive mean, so that some geodesics leave the family.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from infogeo import _array
+from infogeo._array import NEGATIVE, POSITIVE, UNIT_INTERVAL, Array, Namespace
+from infogeo._docs import finish
+from infogeo._points import fill, make, tangents
+from infogeo._spaces import Foreign
+from infogeo._system.registry import storable
+from infogeo.manifolds import _family
+from infogeo.manifolds._family import Family, excess, log_cosh
+from infogeo.manifolds._half_plane import Fields, HalfPlane
+from infogeo.manifolds._line import log_ratio, power
+
+__all__ = ["InverseGaussian", "Tangent"]
+
+
+@storable("InverseGaussian")
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class InverseGaussian(Family):
+    r"""A batch of inverse Gaussian distributions.
+
+    .. math:: p(x) = \sqrt{\frac{\lambda}{2 \pi x^3}}
+              e^{-\lambda (x - \mu)^2 / 2 \mu^2 x}, \qquad x > 0
+
+    Parameters
+    ----------
+    mean : array, shape (...)
+        Means, positive and finite.
+    concentration : array, shape (...)
+        Positive and finite; the variance is mean^3 / concentration.
+    check : bool
+
+    Attributes
+    ----------
+    mean, concentration : array, shape (...)
+        Of one shape, library, dtype and device.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Notes
+    -----
+    It says when a Brownian motion with drift first reaches a level. scipy's
+    ``invgauss(mu, scale=s)`` is that of mean mu s and concentration s.
+
+    Examples
+    --------
+    >>> from infogeo import manifolds
+    >>> a, b = InverseGaussian(1.0, 2.0), InverseGaussian(5.0, 0.7)
+    >>> round(float(manifolds.fisher_rao_distance(a, b)), 12)
+    1.364251396325
+    """
+
+    mean: Array
+    concentration: Array
+
+    rules: ClassVar = {"mean": POSITIVE, "concentration": POSITIVE}
+
+    def __init__(self, mean: Any, concentration: Any, *, check: bool = True):
+        fill(self, check, mean=mean, concentration=concentration)
+
+
+Tangent = storable("inverse_gaussian.Tangent")(tangents(InverseGaussian))
+
+
+# ---------------------------------------------------------------- divergences
+
+
+def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
+    """Return that of the concentrations, and lambda' (mu - mu')^2 / 2 mu mu'^2."""
+    root = xp.sqrt(q[1] / p[0]) * ((q[0] - p[0]) / q[0])
+    return 0.5 * (excess(log_ratio(p[1], q[1], xp), xp) + root * root)
+
+
+def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
+    """Return minus the logarithm of the Bhattacharyya coefficient: two terms, none negative."""
+    (m, k), (n, h) = p, q
+    across = xp.sqrt(k) * xp.sqrt(h) * ((n - m) / m / n)
+    middle = 0.5 * xp.sqrt(k + h) * xp.hypot(xp.sqrt(k) / m, xp.sqrt(h) / n)
+    by_mean = 0.25 * across * across / (middle + 0.5 * (k / m + h / n))
+    return 0.5 * log_cosh(0.5 * log_ratio(k, h, xp), xp) + by_mean
+
+
+# ---------------------------------------------------------------- e- and m-geometry
+
+
+def _e_mix(p: Any, weights: Any, total: Any, xp: Namespace) -> tuple[Array, Array]:
+    """Return the fields of weighted means of the natural parameters, by a function that sums."""
+    concentration = total(weights, p[1])
+    return xp.sqrt(concentration / total(weights, p[1] / p[0] / p[0])), concentration
+
+
+def _m_mix(p: Any, weights: Any, total: Any, xp: Namespace) -> tuple[Array, Array]:
+    """Return the fields of weighted means of x and 1 / x."""
+    mean, whole = total(weights, p[0]), total(weights, 1.0 / p[1])
+    return mean, 1.0 / (whole + total(weights, ((mean - p[0]) / mean) ** 2 / p[0]))
+
+
+def _geodesic(mix: Any) -> Any:
+    def geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
+        xp, _, p, q, t = _family.gated(SPACE, check, a=a, b=b, t=(UNIT_INTERVAL, t))
+        pairs = [xp.stack(xp.broadcast_arrays(x, y)) for x, y in zip(p, q, strict=True)]
+        pairs = [x[:, *(None,) * t.ndim, ...] for x in pairs]
+        t = _array.as_leading(t, pairs[0][0, *(0,) * t.ndim, ...], xp)
+        weights = xp.stack([1.0 - t, t])
+        fields = mix(pairs, weights, lambda w, x: xp.sum(w * x, axis=0), xp)
+        return make(InverseGaussian, *fields, xp=xp)
+
+    return geodesic
+
+
+def _mean(mix: Any) -> Any:
+    def mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
+        xp, _, p, weights = _family.gated_mean(SPACE, check, points, weights, axis)
+        p = tuple(xp.moveaxis(x, int(axis), 0) for x in p)
+        weights = xp.moveaxis(weights, int(axis), 0)
+        fields = mix(p, weights, lambda w, x: xp.sum(w * x, axis=0), xp)
+        return make(InverseGaussian, *fields, xp=xp)
+
+    return mean
+
+
+def _e_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+    """Keep the velocities of the natural parameters, of lambda and of lambda / mu^2."""
+    _, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
+    slope = v[1] / m / m - 2.0 * (k / m / m) * (v[0] / m)
+    return make(Tangent, 0.5 * (n / h) * (v[1] - slope * n * n), v[1] + 0.0 * (n + h))
+
+
+def _m_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
+    """Keep the velocities of the means of x and of 1 / x."""
+    _, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
+    whole = v[0] * (1.0 / n - 1.0 / m) * (1.0 / n + 1.0 / m)
+    return make(Tangent, v[0] + 0.0 * (n + h), h * h * (v[1] / k / k - whole))
+
+
+def _natural_parameters(a: Any, *, check: bool = True) -> tuple[Array, Array]:
+    """Return the factors of x and of 1 / x in the logarithm of the density."""
+    _, _, (mean, concentration) = _family.gated(SPACE, check, a=a)
+    return -0.5 * concentration / mean / mean, -0.5 * concentration
+
+
+def _from_natural_parameters(theta_1: Any, theta_2: Any, *, check: bool = True) -> Any:
+    xp, theta_1, theta_2 = _array.gate(
+        check, theta_1=(NEGATIVE, theta_1), theta_2=(NEGATIVE, theta_2)
+    )
+    return InverseGaussian(xp.sqrt(theta_2 / theta_1), -2.0 * theta_2, check=check)
+
+
+def _expectation_parameters(a: Any, *, check: bool = True) -> tuple[Array, Array]:
+    """Return the means of x and of 1 / x."""
+    _, _, (mean, concentration) = _family.gated(SPACE, check, a=a)
+    return mean, 1.0 / mean + 1.0 / concentration
+
+
+def _from_expectation_parameters(eta_1: Any, eta_2: Any, *, check: bool = True) -> Any:
+    _, eta_1, eta_2 = _array.gate(check, eta_1=(POSITIVE, eta_1), eta_2=(POSITIVE, eta_2))
+    return InverseGaussian(eta_1, 1.0 / (eta_2 - 1.0 / eta_1), check=check)
+
+
+# ---------------------------------------------------------------- the space
+
+
+def _log_density(a: InverseGaussian, x: Any) -> Any:
+    z = (x - a.mean) / a.mean
+    return 0.5 * np.log(a.concentration / (2.0 * np.pi * x**3)) - 0.5 * a.concentration * z * z / x
+
+
+def _estimate(x: Array, xp: Namespace) -> tuple[Array, Array]:
+    mean = xp.mean(x, axis=0)
+    return mean, 1.0 / xp.mean(((x - mean) / mean) ** 2 / x, axis=0)
+
+
+SPACE = HalfPlane(
+    POINTS=InverseGaussian,
+    TANGENTS=Tangent,
+    metric=lambda xp: (1.0, 0.0, 2.0),
+    location=power(-0.5, 2.0),
+    scale=power(-0.5),
+    DISTRIBUTIONS={
+        "scipy.stats.invgauss": Foreign(
+            ("mu", "scale"), lambda mu, s: (mu * s, s), lambda mean, k: (mean / k, k)
+        ),
+    },
+    log_density=_log_density,
+    window=lambda a: np.linspace(0.01, 4.0, 400) * float(np.max(a.mean)),
+    SAMPLES=POSITIVE,
+    estimate=_estimate,
+    kl=_kl,
+    log_affinity=_log_affinity,
+    more={
+        "e_geodesic": _geodesic(_e_mix),
+        "m_geodesic": _geodesic(_m_mix),
+        "e_mean": _mean(_e_mix),
+        "m_mean": _mean(_m_mix),
+        "e_transport": _e_transport,
+        "m_transport": _m_transport,
+        "natural_parameters": _natural_parameters,
+        "from_natural_parameters": _from_natural_parameters,
+        "expectation_parameters": _expectation_parameters,
+        "from_expectation_parameters": _from_expectation_parameters,
+    },
+)
+
+
+finish(globals())

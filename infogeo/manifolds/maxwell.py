@@ -1,0 +1,83 @@
+r"""Maxwell distributions with the Fisher metric: a line, :math:`ds^2 = 6 \, d\sigma^2 / \sigma^2`.
+
+A point is a `Maxwell`, of a scale.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from infogeo._array import NON_NEGATIVE, POSITIVE, Array
+from infogeo._docs import finish
+from infogeo._points import fill, tangents
+from infogeo._system.registry import storable
+from infogeo.manifolds._family import Family, root_mean_square
+from infogeo.manifolds._line import scale_family
+
+__all__ = ["Maxwell", "Tangent"]
+
+
+@storable("Maxwell")
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Maxwell(Family):
+    r"""A batch of Maxwell distributions.
+
+    .. math:: p(x) = \sqrt{\frac{2}{\pi}} \frac{x^2}{\sigma^3} e^{-x^2 / 2 \sigma^2}, \qquad x \ge 0
+
+    Parameters
+    ----------
+    scale : array, shape (...)
+    check : bool
+
+    Attributes
+    ----------
+    scale : array, shape (...)
+        As given.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Notes
+    -----
+    The distance is :math:`\sqrt{6}` times the absolute logarithm of the ratio of the scales.
+
+    Examples
+    --------
+    >>> from infogeo import manifolds
+    >>> d = manifolds.fisher_rao_distance(Maxwell(1.0), Maxwell(np.e))
+    >>> round(float(d), 12)
+    2.449489742783
+    """
+
+    scale: Array
+
+    rules: ClassVar = {"scale": POSITIVE}
+
+    def __init__(self, scale: Any, *, check: bool = True):
+        fill(self, check, scale=scale)
+
+
+Tangent = storable("maxwell.Tangent")(tangents(Maxwell))
+
+SPACE = scale_family(
+    Maxwell,
+    Tangent,
+    shape=1.5,
+    exponent=-2.0,
+    factor=0.5,
+    DISTRIBUTIONS={"scipy.stats.maxwell": ("scale",)},
+    log_density=lambda a, x: (
+        0.5 * np.log(2.0 / np.pi)
+        + 2.0 * np.log(x)
+        - 3.0 * np.log(a.scale)
+        - 0.5 * (x / a.scale) ** 2
+    ),
+    window=lambda a: np.linspace(1e-3 * float(np.min(a.scale)), 5.0 * float(np.max(a.scale)), 400),
+    SAMPLES=NON_NEGATIVE,
+    estimate=lambda x, xp: (root_mean_square(x, xp) / 3.0**0.5,),
+)
+
+
+finish(globals())
