@@ -1,5 +1,7 @@
 """Features, dense or sparse: what the proofs need of them."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse
 
@@ -8,16 +10,16 @@ _EPS = float(np.finfo(np.float64).eps)
 _BLOCK = 8192
 
 
-def is_sparse(features):
+def is_sparse(features: Any) -> bool:
     return scipy.sparse.issparse(features)
 
 
-def is_whole(row):
+def is_whole(row: np.ndarray) -> bool:
     """Whether all entries are whole numbers, which are taken as exact."""
     return bool((row == np.rint(row)).all())
 
 
-def on_outcomes(features, outcomes):
+def on_outcomes(features: Any, outcomes: np.ndarray) -> Any:
     """Return the features on some of their outcomes only, bool (c,)."""
     if is_sparse(features):
         return features if outcomes.all() else features[:, np.flatnonzero(outcomes)]
@@ -25,7 +27,7 @@ def on_outcomes(features, outcomes):
     return np.ascontiguousarray(features if outcomes.all() else features[:, outcomes])
 
 
-def ranges(features):
+def ranges(features: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest and the largest value of every feature, each (m,)."""
     if not is_sparse(features):
         return features.min(axis=-1), features.max(axis=-1)
@@ -42,7 +44,7 @@ def ranges(features):
     return low, np.where(is_full, high, np.maximum(high, 0.0))
 
 
-def heights(eta, features, targets):
+def heights(eta: np.ndarray, features: Any, targets: np.ndarray) -> tuple[np.ndarray, Any]:
     """Return eta'(F_y - b) for every outcome y, and the size of the terms it is a sum of."""
     size = np.abs(eta)
     if is_sparse(features):
@@ -52,7 +54,9 @@ def heights(eta, features, targets):
     return eta @ above, size @ np.abs(above)
 
 
-def exact_heights(eta, features, targets, outcomes):
+def exact_heights(
+    eta: np.ndarray, features: Any, targets: np.ndarray, outcomes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return eta'(F_y - b) for some outcomes in twice the working precision, and error bounds.
 
     Every difference, product and sum is followed by its rounding error, which is added up beside
@@ -76,14 +80,14 @@ def exact_heights(eta, features, targets, outcomes):
     return values, slack
 
 
-def _two_sum(x, y):
+def _two_sum(x: Any, y: Any) -> tuple[Any, Any]:
     """Return x + y rounded, and its rounding error (Knuth)."""
     total = x + y
     part = total - x
     return total, (x - (total - part)) + (y - part)
 
 
-def _two_product(x, y):
+def _two_product(x: Any, y: Any) -> tuple[Any, Any]:
     """Return x y rounded, and its rounding error (Dekker)."""
     product = x * y
     x_high, x_low = _halves(x)
@@ -93,13 +97,13 @@ def _two_product(x, y):
     )
 
 
-def _halves(x):
+def _halves(x: Any) -> tuple[Any, Any]:
     """Return two numbers of 26 bits that add up to x (Veltkamp)."""
     scaled = 134217729.0 * x  # 2^27 + 1
     high = scaled - (scaled - x)
     return high, x - high
 
 
-def violations(features, targets, p):
+def violations(features: Any, targets: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Return E_p[F] - b."""
     return features @ p - targets * p.sum()

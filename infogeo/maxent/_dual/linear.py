@@ -1,6 +1,8 @@
 """Linear algebra that keeps its digits."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -9,23 +11,23 @@ import scipy.linalg
 _BLOCK = 4096
 
 
-def power_of_two(x):
+def power_of_two(x: Any) -> Any:
     """Return powers of two of the size of x, by which scaling is exact; 1 where x is 0."""
     return np.ldexp(1.0, np.frexp(x)[1])
 
 
-def is_identity(lower):
+def is_identity(lower: np.ndarray) -> bool:
     return np.array_equal(lower, np.eye(lower.shape[0]))
 
 
-def solve_lower(lower, right, *, transposed=False):
+def solve_lower(lower: np.ndarray, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
     """Solve lower @ x = right (or lower.T @ x = right) for a lower triangular matrix."""
     if is_identity(lower):
         return right
     return scipy.linalg.solve_triangular(lower, right, lower=True, trans=int(transposed))
 
 
-def combined(inverse, F, b, scale):
+def combined(inverse: np.ndarray, F: np.ndarray, b: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return inverse @ ((F - b) / scale) as if it were computed exactly and then rounded.
 
     The combinations of nearly dependent rows cancel: of monomials up to the 12th power, all but
@@ -52,7 +54,7 @@ def combined(inverse, F, b, scale):
     return total + carry
 
 
-def _split(x, bits, num_parts, axis):
+def _split(x: np.ndarray, bits: int, num_parts: int, axis: int) -> list[np.ndarray]:
     """Split x into parts of few leading bits, relative to the largest entries along an axis."""
     parts = []
     for _ in range(num_parts):
@@ -62,7 +64,7 @@ def _split(x, bits, num_parts, axis):
     return parts
 
 
-def blocks(rows):
+def blocks(rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of outcomes, and an array to fill of the shape of the rows there."""
     num_outcomes = rows.shape[1]
     size = num_outcomes if num_outcomes < 2 * _BLOCK else _BLOCK
@@ -72,7 +74,7 @@ def blocks(rows):
         yield slice(first, last), buffer[:, : last - first]
 
 
-def sums(x):
+def sums(x: Any) -> np.ndarray:
     """Return the sums along the first axis: of many by halves, which keeps rounding small."""
     x = np.asarray(x)
     while len(x) > 8:
@@ -84,7 +86,7 @@ def sums(x):
     return x.sum(axis=0)
 
 
-def depth_of_sums(count):
+def depth_of_sums(count: int) -> int:
     """Return in how many additions of `sums` one of so many terms takes part at most."""
     depth = 0
     while count > 8:
@@ -92,7 +94,7 @@ def depth_of_sums(count):
     return depth + count - 1
 
 
-def mean_of(rows, weights):
+def mean_of(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the weighted sums of the rows, added pairwise: accurate where they nearly cancel."""
     parts = [
         np.multiply(rows[:, block], weights[block], out=terms).sum(axis=-1)
@@ -101,7 +103,7 @@ def mean_of(rows, weights):
     return parts[0] if len(parts) == 1 else np.stack(parts, axis=-1).sum(axis=-1)
 
 
-def covariance_of(rows, weights, mean):
+def covariance_of(rows: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return the covariance of the rows, without letting it cancel."""
     roots = np.sqrt(weights)
     second = np.zeros((mean.size, mean.size))
@@ -115,7 +117,7 @@ def covariance_of(rows, weights, mean):
     return centred @ centred.T
 
 
-def norms_of(whitener, rows, mean):
+def norms_of(whitener: np.ndarray, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return the norms of whitener @ (rows - mean) for every outcome."""
     squares = np.empty(rows.shape[1])
     centre = (whitener @ mean)[:, None]
@@ -126,7 +128,9 @@ def norms_of(whitener, rows, mean):
     return np.sqrt(squares)
 
 
-def sizes_of(rows, left, right):
+def sizes_of(
+    rows: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return left @ |rows| and |rows| @ right."""
     combined_sizes, sums = np.empty(rows.shape[1]), np.zeros(rows.shape[0])
     left, right = left.astype(rows.dtype, copy=False), right.astype(rows.dtype, copy=False)
@@ -137,7 +141,7 @@ def sizes_of(rows, left, right):
     return combined_sizes, sums
 
 
-def whitener_of(reduced, point):
+def whitener_of(reduced: Any, point: Any) -> tuple[np.ndarray, bool]:
     """Return W with W'W the inverse of the Hessian, and whether it is known well enough."""
     rows, ridge = reduced.rows, np.broadcast_to(reduced.ridge, point.t.shape)
     try:
@@ -160,16 +164,16 @@ def whitener_of(reduced, point):
     return inverse, is_reliable
 
 
-def _orthogonal_factor(roots):
+def _orthogonal_factor(roots: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return L with LL' the covariance, without squaring its condition as Cholesky does.
 
     Directions in which it vanishes to working precision get a small variance: enough for a
     direction of descent, and the second value says that no bound can be built on it.
     """
-    upper = np.linalg.qr(roots.T, mode="r")
+    upper = np.asarray(np.linalg.qr(roots.T, mode="r"))
     diagonal = np.abs(np.diagonal(upper))
     if diagonal.min() > 1e-12 * diagonal.max():
         return upper.T, True
     smallest = max(1e-7 * diagonal.max(), 1e-40)
     padded = np.vstack([upper, smallest * np.eye(upper.shape[0])])
-    return np.linalg.qr(padded, mode="r").T, False
+    return np.asarray(np.linalg.qr(padded, mode="r")).T, False

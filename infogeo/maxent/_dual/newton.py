@@ -1,13 +1,14 @@
 """Newton's method on the dual log sum exp(C + theta'(F - b))."""
 
-import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from infogeo._status import Status
-from infogeo.maxent._dual.problem import Outcome
+from infogeo.maxent._dual.problem import Constraints, Controls, Outcome, Problem, Step, System
 from infogeo.maxent._dual.proofs import certify, farkas_certificate, is_stuck
 
 # From here on re-using the covariance gains two digits or more a step.
@@ -16,10 +17,10 @@ CLOSE = 0.01
 _LARGEST_REACH = 1e100
 
 
-def newton(problem, system, controls):
+def newton(problem: Problem, system: Constraints, controls: Controls) -> Outcome:
     """Minimise log sum exp(C + t'(F - b)) + ridge t^2 / 2 and say what was found."""
 
-    def look(point, step, steps):
+    def look(point: Any, step: Step, steps: int) -> Outcome | None:
         certificate = farkas_certificate(problem, system, point, step)
         if certificate is not None:
             return Outcome(Status.INFEASIBLE, point, steps, certificate=certificate)
@@ -32,12 +33,15 @@ def newton(problem, system, controls):
     return system.finished(problem, outcome, controls.tol)
 
 
-def minimised(system, point, controls, look):
+def minimised(
+    system: System, point: Any, controls: Controls, look: Callable[[Any, Step, int], Outcome | None]
+) -> tuple[Outcome, Step]:
     """Take Newton steps from a point to a proof; return also the last step that was looked at.
 
     ``look(point, step, steps)`` returns an outcome if it shows another end, else None.
     """
-    for steps in itertools.count():
+    steps = 0
+    while True:
         step = system.step(point)
         controls.report(steps, step.decrement)
         has_failed = False
@@ -58,16 +62,17 @@ def minimised(system, point, controls, look):
             step = step.shortened(_LARGEST_REACH / step.reach)
         length = line_search(system.line(point, step.direction, step.along), step.reach)
         point = system.moved(point, step, length)
+        steps += 1
 
 
-def _vanishing(point, step):
+def _vanishing(point: Any, step: Step) -> np.ndarray:
     """Return which outcomes lose their mass: those that fall further, or have next to none."""
     falling = (step.along < step.along.max() - 0.5) | (not step.is_reliable)
     share = point.p / point.p.max()
     return (falling & (share < 1e-6)) | (share < 1e-12)
 
 
-def _first_point(problem, system):
+def _first_point(problem: Problem, system: Constraints) -> Any:
     """Return where to start: at the parameters that were given, if they are better than 0."""
     origin = system.evaluate(np.zeros(system.blur.size))
     if problem.start is None:
@@ -78,13 +83,15 @@ def _first_point(problem, system):
     return start if values[0] < values[1] else origin
 
 
-def on_line(logits, along, slope=0.0, curvature=0.0):
+def on_line(
+    logits: np.ndarray, along: np.ndarray, slope: float = 0.0, curvature: float = 0.0
+) -> Callable[[float], tuple[float, float]]:
     """Return the first two derivatives of log sum exp on a line, as a function of the length.
 
     A quadratic function with a slope and a curvature may be added.
     """
 
-    def derivatives(length):
+    def derivatives(length: float) -> tuple[float, float]:
         weights = logits + length * along
         weights = np.exp(weights - weights.max())
         weights /= weights.sum()
@@ -95,7 +102,7 @@ def on_line(logits, along, slope=0.0, curvature=0.0):
     return derivatives
 
 
-def line_search(derivatives, reach):
+def line_search(derivatives: Callable[[float], tuple[float, float]], reach: float) -> float:
     """Return how far to go: all the way where that is safe, else about to the minimum on the line.
 
     ``derivatives(length)`` are the first and the second on the line.

@@ -25,7 +25,7 @@ class Controls:
     max_steps: int
     callback: Callable[[int, float], object] | None = None
 
-    def report(self, step, decrement):
+    def report(self, step: int, decrement: float) -> None:
         """Tell the user's callback how far the search has come."""
         if self.callback is not None:
             self.callback(step, float(decrement))
@@ -35,7 +35,7 @@ class Controls:
 class Problem:
     """One problem in float64, or a batch of them with leading axes."""
 
-    features: np.ndarray  # (m, c); a scipy.sparse array for the solve of sparse features
+    features: Any  # (m, c): an array, or a scipy.sparse one for the solve of sparse features
     targets: np.ndarray  # (m,)
     log_base: np.ndarray  # (c,), as the user gave it
     roundoff: float  # relative, of the targets
@@ -44,7 +44,7 @@ class Problem:
     noise: np.ndarray | None = None  # (m,): how far targets may be off beyond their rounding
 
     @functools.cached_property
-    def base(self):
+    def base(self) -> np.ndarray:
         """The log_base of one problem, shifted so that the largest entry is 0.
 
         The shift is by the largest entry of these outcomes: one that a face leaves behind may be
@@ -53,17 +53,17 @@ class Problem:
         return self.log_base - self.log_base.max()
 
     @property
-    def blur(self):
+    def blur(self) -> np.ndarray:
         """How far the targets that were meant may be from those that are given, (m,)."""
         rounding = self.roundoff * np.abs(self.targets)
         return rounding if self.noise is None else rounding + self.noise
 
     @functools.cached_property
-    def ranges(self):
+    def ranges(self) -> tuple[np.ndarray, np.ndarray]:
         """The smallest and the largest value of every feature, each (m,)."""
         return ranges(self.features)
 
-    def member(self, k):
+    def member(self, k: Any) -> "Problem":
         """Return a member, or a slice, of a batch."""
         start = None if self.start is None else self.start[k]
         penalty = None if self.penalty is None else self.penalty[k]
@@ -95,7 +95,7 @@ class Step:
     hessian: Any  # what `curvature` makes a proof from
     is_reliable: bool = True  # whether a proof can be built on the Hessian
 
-    def shortened(self, share):
+    def shortened(self, share: float) -> "Step":
         """Return a share of the step."""
         direction, along = share * self.direction, share * self.along
         return replace(self, direction=direction, along=along, reach=share * self.reach)
@@ -115,11 +115,11 @@ class Curvature:
     lengths: np.ndarray | float = 0.0  # (c,): of large dense features, of their rows
     largest: float = math.inf  # of large dense features, bounds the singular values of W
 
-    def decrement(self, point):
+    def decrement(self, point: Any) -> float:
         """Return the Newton decrement of a point nearby."""
         return float(np.linalg.norm(self.whitener @ point.gradient))
 
-    def moved(self, point):
+    def moved(self, point: Any) -> float:
         """Return how far the gradient has moved to a point nearby; inf if that is of no use."""
         if not self.is_centred:
             return math.inf

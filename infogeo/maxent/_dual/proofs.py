@@ -1,10 +1,22 @@
 """Proofs: the bound on the error of every log-probability, and Farkas' vectors."""
 
+from typing import Any
+
 import numpy as np
 
 from infogeo._status import Status
 from infogeo.maxent._dual.features import exact_heights, heights, is_sparse, is_whole
-from infogeo.maxent._dual.problem import CAUTION, EPS, Outcome
+from infogeo.maxent._dual.problem import (
+    CAUTION,
+    EPS,
+    Constraints,
+    Controls,
+    Curvature,
+    Outcome,
+    Problem,
+    Step,
+    System,
+)
 
 # The bound -log(1 - x) is proved for x < 1; only x up to here is called a solution.
 LARGEST_CERTIFIED = 0.1
@@ -16,7 +28,7 @@ _LARGEST_SIMPLIFICATION = 100_000_000
 _LARGEST_REVIEW = 5_000_000
 
 
-def certify(system, curvature, steps, controls):
+def certify(system: System, curvature: Curvature, steps: int, controls: Controls) -> Outcome | None:
     """Finish the solve from a point close to the optimum; None if it is not close enough.
 
     `steps` were taken so far; those to come re-use the covariance at the origin.
@@ -28,7 +40,9 @@ def certify(system, curvature, steps, controls):
     return proved(system, curvature, point, steps, controls)
 
 
-def refined(system, curvature, steps, controls, enough):
+def refined(
+    system: System, curvature: Curvature, steps: int, controls: Controls, enough: float
+) -> tuple[Any, int]:
     """Take steps with one Hessian while they help; return the point, and how many they are.
 
     The change of log-probabilities that is left may be `enough`. One step at least is taken.
@@ -51,7 +65,9 @@ def refined(system, curvature, steps, controls, enough):
     return point, steps
 
 
-def proved(system, curvature, point, steps, controls):
+def proved(
+    system: System, curvature: Curvature, point: Any, steps: int, controls: Controls
+) -> Outcome | None:
     """Return the certified Outcome at a point near the origin of the curvature; None if it is none.
 
     A change of all log-probabilities by at most `drift` changes covariances by at most exp(drift):
@@ -72,7 +88,14 @@ def proved(system, curvature, point, steps, controls):
     return Outcome(status, point, steps, float(bound), float(size**2), rank=rank)
 
 
-def bound_of(decrement, rounding, rounding_of_logs, lever, drift, moved=np.inf):
+def bound_of(
+    decrement: Any,
+    rounding: Any,
+    rounding_of_logs: Any,
+    lever: Any,
+    drift: Any,
+    moved: Any = np.inf,
+) -> tuple[Any, Any, Any]:
     """Return the certified Newton decrement, x = decrement * S, and the bound on all log p.
 
     That is -log(1 - x), which bounds the range of the change of the logits, and nearly half of it
@@ -102,18 +125,18 @@ def bound_of(decrement, rounding, rounding_of_logs, lever, drift, moved=np.inf):
     return size, x, rounding_of_logs - share * np.log1p(-np.minimum(x, 0.5))
 
 
-def growth_of(drift):
+def growth_of(drift: Any) -> Any:
     """Return by what lengths in the covariance at the origin may have grown, inf if by too much."""
     with np.errstate(over="ignore"):
         return np.exp(0.5 * drift)
 
 
-def is_best_possible(decrement, rounding, lever, tol):
+def is_best_possible(decrement: Any, rounding: Any, lever: Any, tol: float) -> Any:
     """Whether what is left of the decrement is rounding, or far below the tolerance."""
     return (decrement <= rounding) | (decrement * lever <= 0.01 * tol)
 
 
-def is_stuck(system, point, reach):
+def is_stuck(system: Constraints, point: Any, reach: float) -> bool:
     """Whether the constraints hold up to rounding, so that further steps would follow only noise.
 
     Near the optimum steps are short. Outcomes that vanish make steps of about 1, and what calls
@@ -126,7 +149,9 @@ def is_stuck(system, point, reach):
     return bool((violation <= caution * system.rounding_of_violations(point)).all())
 
 
-def range_certificate(problem, low, high, blur):
+def range_certificate(
+    problem: Problem, low: np.ndarray, high: np.ndarray, blur: np.ndarray
+) -> np.ndarray | None:
     """Return a unit vector if a target is outside the range of its feature."""
     above, below = problem.targets - high, low - problem.targets
     excess = np.maximum(above, below) / np.where(blur > 0.0, blur, 1.0)
@@ -138,7 +163,9 @@ def range_certificate(problem, low, high, blur):
     return eta
 
 
-def affine_certificate(problem, reduced, disagreement):
+def affine_certificate(
+    problem: Problem, reduced: Any, disagreement: np.ndarray
+) -> np.ndarray | None:
     """Return a combination eta with eta'F constant and different from eta'b, if it is proved."""
     size = problem.blur @ np.abs(reduced.combinations)
     for k in np.flatnonzero(reduced.unmet | (np.abs(disagreement) > CAUTION * size)):
@@ -155,7 +182,7 @@ def affine_certificate(problem, reduced, disagreement):
     return None
 
 
-def in_whole_numbers(features, eta):
+def in_whole_numbers(features: Any, eta: np.ndarray) -> np.ndarray | None:
     """Return a multiple of eta in whole numbers if eta and its features have one, else None.
 
     Then eta'F is computed without rounding.
@@ -170,7 +197,9 @@ def in_whole_numbers(features, eta):
     return None
 
 
-def farkas_certificate(problem, system, point, step):
+def farkas_certificate(
+    problem: Problem, system: Constraints, point: Any, step: Step
+) -> np.ndarray | None:
     """Return eta with eta'(F_y - b) > 0 for all outcomes, if the search came across one."""
     if np.any(system.ridge):
         return None  # a penalty can always be paid
@@ -182,7 +211,7 @@ def farkas_certificate(problem, system, point, step):
     return None
 
 
-def is_proof(problem, eta):
+def is_proof(problem: Problem, eta: np.ndarray) -> bool:
     """Whether eta'(F_y - b) > 0 for all outcomes and for all targets that round to b.
 
     Then the expectation of eta'F is above eta'b whatever the distribution (Farkas' lemma). The
@@ -200,14 +229,14 @@ def is_proof(problem, eta):
     return bool((values > slack).all())
 
 
-def farkas_values(problem, eta):
+def farkas_values(problem: Problem, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eta'(F_y - b), and a bound on its rounding errors and on those of the targets."""
     values, size = heights(eta, problem.features, problem.targets)
     slack = (np.count_nonzero(eta) + 4) * EPS * size
     return values, slack + float(np.abs(eta) @ problem.blur)
 
 
-def simplified(problem, eta):
+def simplified(problem: Problem, eta: np.ndarray) -> np.ndarray:
     """Drop the features that the proof does without, and scale its largest entry to 1."""
     F, b = problem.features, problem.targets
     if is_sparse(F):
@@ -226,7 +255,7 @@ def simplified(problem, eta):
     return kept if is_proof(problem, kept) else eta
 
 
-def _without_dust(problem, eta):
+def _without_dust(problem: Problem, eta: np.ndarray) -> np.ndarray:
     """Drop at once what contributes next to nothing, if the proof holds without."""
     for share in (1e-3, 1e-6):
         kept = np.where(np.abs(eta) > share * np.abs(eta).max(), eta, 0.0)

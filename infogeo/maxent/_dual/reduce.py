@@ -51,27 +51,26 @@ def reduce_features(problem):
     F, b = problem.features, problem.targets
     low, high = problem.ranges
     rounding = problem.blur
-    blur = rounding + rounding_of_features(F, low, high)
+    entries = rounding_of_features(F, low, high)
+    blur = rounding + entries
     # A target at the end of its range may be exact (0, of a feature that is never negative), but
     # the outcomes that it rules out keep some mass to the end of the search.
     at_end = np.minimum(high - b, b - low) <= CAUTION * rounding
     unit = power_of_two(np.maximum(high - b, b - low))
     weights = reference_weights(problem.base)
-    least = CAUTION * rounding_of_features(F, low, high)
     rows = F - b[:, None]
     rows *= 1.0 / unit[:, None]
     centre = rows @ weights
     covariance = covariance_of(rows, weights, centre)
     spread = np.sqrt(np.diagonal(covariance))
-    varying = np.flatnonzero(spread * unit > least)
+    varying = np.flatnonzero(spread * unit > CAUTION * entries)
     scale = unit * power_of_two(spread)
     rescale = (unit / scale)[varying]
     rows = rows if varying.size == b.size else rows[varying]
     rows *= rescale[:, None]
     covariance = covariance[np.ix_(varying, varying)] * np.outer(rescale, rescale)
-    basis, dependent, mixture, lower = _independent(
-        rows, weights, covariance, (rounding_of_features(F, low, high) / scale)[varying]
-    )
+    of_rows = (entries / scale)[varying]
+    basis, dependent, mixture, lower = _independent(rows, weights, covariance, of_rows)
     kept = varying[basis]
     others = np.concatenate([varying[dependent], np.setdiff1d(np.arange(b.size), varying)])
     combinations = np.zeros((b.size, others.size))
