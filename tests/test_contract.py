@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex, testing
-from infogeo.manifolds import beta, dirichlet, poisson
+from infogeo.manifolds import (
+    beta,
+    centered_normal,
+    dirichlet,
+    gamma,
+    inverse_wishart,
+    poisson,
+    von_mises,
+    von_mises_fisher,
+    wishart,
+)
 from infogeo.manifolds._family import Family
 
 
@@ -23,6 +33,25 @@ def multivariate_point(rng):
 def multivariate_vector(rng, p):
     change = rng.normal(size=(3, 3))
     return multivariate_normal.Tangent(rng.normal(size=3), change + change.T)
+
+
+def matrix_point(rng, kind, *constants):
+    return kind(*constants, multivariate_point(rng).cov)
+
+
+def matrix_vector(rng, module):
+    return module.Tangent(multivariate_vector(rng, None).cov)
+
+
+def direction_point(rng):
+    x = rng.normal(size=3)
+    return von_mises_fisher.VonMisesFisher(x / np.linalg.norm(x), np.exp(rng.normal()))
+
+
+def direction_vector(rng, a):
+    x = rng.normal(size=3)
+    m = a.mean_direction
+    return von_mises_fisher.Tangent(x - (m @ x) * m, rng.normal())
 
 
 # For each space its points, its tangent vectors, and what the contract is told of it.
@@ -43,6 +72,32 @@ SPACES = {
         {"dimension": 2, "curvature": -0.5},
     ),
     "multivariate_normal": (multivariate_point, multivariate_vector, {"dimension": 9}),
+    "centered_normal": (
+        lambda rng: matrix_point(rng, centered_normal.CenteredNormal),
+        lambda rng, a: matrix_vector(rng, centered_normal),
+        {"dimension": 6},
+    ),
+    "wishart": (
+        lambda rng: matrix_point(rng, wishart.Wishart, 5.0),
+        lambda rng, a: matrix_vector(rng, wishart),
+        {"dimension": 6},
+    ),
+    "inverse_wishart": (
+        lambda rng: matrix_point(rng, inverse_wishart.InverseWishart, 5.0),
+        lambda rng, a: matrix_vector(rng, inverse_wishart),
+        {"dimension": 6},
+    ),
+    "von_mises": (
+        lambda rng: von_mises.VonMises(rng.uniform(-1.5, 1.5), np.exp(rng.normal())),
+        lambda rng, a: von_mises.Tangent(*rng.normal(size=2)),
+        {"dimension": 2},
+    ),
+    "von_mises_fisher": (direction_point, direction_vector, {"dimension": 3}),
+    "gamma": (
+        lambda rng: gamma.Gamma(*np.exp(rng.normal(size=2))),
+        lambda rng, a: gamma.Tangent(*rng.normal(size=2)),
+        {"dimension": 2},
+    ),
     "poisson": (
         lambda rng: poisson.Poisson(np.exp(rng.normal())),
         lambda rng, a: poisson.Tangent(rng.normal()),
@@ -67,7 +122,17 @@ ABSENT = {
     },
     **{
         name: {"curvature_is_what_is_said": "a constant curvature of planes"}
-        for name in ("poisson", "dirichlet", "beta")
+        for name in (
+            "poisson",
+            "dirichlet",
+            "beta",
+            "gamma",
+            "centered_normal",
+            "wishart",
+            "inverse_wishart",
+            "von_mises",
+            "von_mises_fisher",
+        )
     },
 }
 

@@ -382,7 +382,8 @@ def _family(
     for name in (*own, *_FAMILIES, *_declared("scipy.stats")):
         usual: Any = getattr(sys.modules["scipy.stats"], name, None)
         # An instance of one's own may have another support.
-        if type(family) is type(usual) and (family.a, family.b) == (usual.a, usual.b):
+        is_usual = usual is not None and type(family) is type(usual)
+        if is_usual and (family.a, family.b) == (usual.a, usual.b):
             if name in _FAMILIES and name not in own:
                 return _FAMILIES[name]
             return functools.partial(

@@ -16,15 +16,18 @@ from infogeo.manifolds.bernoulli import Bernoulli
 from infogeo.manifolds.beta import Beta
 from infogeo.manifolds.binomial import Binomial
 from infogeo.manifolds.cauchy import Cauchy
+from infogeo.manifolds.centered_normal import CenteredNormal
 from infogeo.manifolds.dirichlet import Dirichlet
 from infogeo.manifolds.exponential import Exponential
 from infogeo.manifolds.frechet import Frechet
+from infogeo.manifolds.gamma import Gamma
 from infogeo.manifolds.generalized_normal import GeneralizedNormal
 from infogeo.manifolds.geometric import Geometric
 from infogeo.manifolds.gumbel import Gumbel
 from infogeo.manifolds.gumbel_min import GumbelMin
 from infogeo.manifolds.half_normal import HalfNormal
 from infogeo.manifolds.inverse_gaussian import InverseGaussian
+from infogeo.manifolds.inverse_wishart import InverseWishart
 from infogeo.manifolds.laplace import Laplace
 from infogeo.manifolds.log_normal import LogNormal
 from infogeo.manifolds.logistic import Logistic
@@ -34,22 +37,28 @@ from infogeo.manifolds.pareto import Pareto
 from infogeo.manifolds.poisson import Poisson
 from infogeo.manifolds.rayleigh import Rayleigh
 from infogeo.manifolds.student_t import StudentT
+from infogeo.manifolds.von_mises import VonMises
+from infogeo.manifolds.von_mises_fisher import VonMisesFisher
 from infogeo.manifolds.weibull import Weibull
+from infogeo.manifolds.wishart import Wishart
 
 __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
     "Cauchy",
+    "CenteredNormal",
     "Dirichlet",
     "Exponential",
     "Frechet",
+    "Gamma",
     "GeneralizedNormal",
     "Geometric",
     "Gumbel",
     "GumbelMin",
     "HalfNormal",
     "InverseGaussian",
+    "InverseWishart",
     "Laplace",
     "LogNormal",
     "Logistic",
@@ -59,7 +68,10 @@ __all__ = [
     "Poisson",
     "Rayleigh",
     "StudentT",
+    "VonMises",
+    "VonMisesFisher",
     "Weibull",
+    "Wishart",
     "bhattacharyya_coefficient",
     "christoffel_symbols",
     "connect",

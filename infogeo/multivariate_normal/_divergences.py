@@ -273,11 +273,17 @@ def log_ratios(a: MultivariateNormal, b: MultivariateNormal, xp: Namespace) -> A
     L_a = factor_of(a, xp)
     difference = wide(b.cov, xp) - wide(a.cov, xp)
     excess = whitened(L_a, difference, xp)
-    is_near = xp.sum(excess * excess, axis=(-2, -1), keepdims=True) < 0.25
+    is_near = is_small(excess, xp)
     near = xp.log1p(xp.linalg.eigvalsh(xp.where(is_near, excess, xp.zeros_like(excess))))
     ratio = solve_lower(L_a, factor_of(b, xp) + xp.zeros_like(excess), xp)
     far = 2.0 * xp.log(xp.linalg.svdvals(ratio))
     return xp.where(is_near[..., 0], near, far)
+
+
+def is_small(excess: Array, xp: Namespace) -> Array:
+    """Return whether matrices have a norm below 1/2, shape (..., 1, 1); none of them overflows."""
+    bounded = _array.clip(excess, xp, min=-1.0, max=1.0)
+    return xp.sum(bounded * bounded, axis=(-2, -1), keepdims=True) < 0.25
 
 
 def _mahalanobis(

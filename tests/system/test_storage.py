@@ -39,6 +39,7 @@ from infogeo.lipschitz import certificates, smoothing
 from infogeo.manifolds import Poisson
 from infogeo.manifolds._half_plane import HalfPlane
 from infogeo.manifolds._line import Line
+from infogeo.manifolds._rotational import Rotational
 from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
 from infogeo.normal import Normal
 
@@ -69,12 +70,27 @@ def of_family(kind):
     return lambda: kind(*(np.array([x, x]) for x in values))
 
 
-FAMILIES = [s for s in _spaces.registered().values() if isinstance(s, Line | HalfPlane)]
-KINDS = [kind for space in FAMILIES for kind in (space.POINTS, space.TANGENTS)]
+FAMILIES = [
+    s for s in _spaces.registered().values() if isinstance(s, Line | HalfPlane | Rotational)
+]
+KINDS = [
+    kind
+    for space in FAMILIES
+    for kind in (space.POINTS, space.TANGENTS)
+    if not any(kind.event_axes.values())
+]
 
 
 RESULTS = {
     **{f"{kind.__module__}.{kind.__name__}": of_family(kind) for kind in KINDS},
+    "CenteredNormal": lambda: manifolds.CenteredNormal(np.eye(2)),
+    "velocity of CenteredNormal": lambda: manifolds.centered_normal.Tangent(np.eye(2)),
+    "VonMisesFisher": lambda: manifolds.VonMisesFisher([[0.6, 0.8]], 2.0),
+    "velocity of VonMisesFisher": lambda: manifolds.von_mises_fisher.Tangent([0.6, 0.8], 2.0),
+    "Wishart": lambda: manifolds.Wishart(3.0, np.eye(2)),
+    "velocity of Wishart": lambda: manifolds.wishart.Tangent(np.eye(2)),
+    "InverseWishart": lambda: manifolds.InverseWishart(3.0, np.eye(2)),
+    "velocity of InverseWishart": lambda: manifolds.inverse_wishart.Tangent(np.eye(2)),
     "Poisson": lambda: Poisson(np.array([0.0, 2.5])),
     "velocity of Poisson": lambda: manifolds.poisson.Tangent(np.array([-1.0, 2.5])),
     "Beta": lambda: manifolds.Beta([1.0, 2.0], 3.0),

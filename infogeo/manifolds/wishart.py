@@ -1,0 +1,136 @@
+r"""Wishart distributions of fixed degrees of freedom with the Fisher metric.
+
+A point is a `Wishart`, of n degrees of freedom and a scale matrix S. The metric is
+
+.. math:: ds^2 = \tfrac{n}{2} \operatorname{tr}\bigl((S^{-1} dS)^2\bigr)
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from infogeo._array import POSITIVE, Array
+from infogeo._docs import finish
+from infogeo._points import Points, fill, tangents
+from infogeo._system.registry import storable
+from infogeo.manifolds._positive import (
+    MATRIX,
+    Positive,
+    fit_matrices,
+    log_determinant,
+    log_normalizer,
+    require_degrees,
+    require_positive_definite,
+    standard_wishart,
+    trace_of_ratio,
+)
+
+__all__ = ["Tangent", "Wishart"]
+
+
+@storable("Wishart")
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Wishart(Points):
+    r"""A batch of Wishart distributions.
+
+    Parameters
+    ----------
+    df : array, shape (...)
+        Degrees of freedom n, above d - 1: a constant, in which points of one call agree.
+    scale : array, shape (..., d, d)
+        Scale matrices: symmetric, positive definite. The mean is n S.
+    check : bool
+
+    Attributes
+    ----------
+    df, scale : array, shape (...) and (..., d, d)
+        Of one batch shape, library, dtype and device.
+
+    Raises
+    ------
+    TypeError, ValueError
+
+    Notes
+    -----
+    All distances are sqrt(n) times those of the normals of mean 0 whose covariances are the scale
+    matrices, and divergences n times theirs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infogeo import manifolds
+    >>> a, b = Wishart(4.0, np.eye(2)), Wishart(4.0, np.diag([np.e, 1 / np.e]))
+    >>> round(float(manifolds.fisher_rao_distance(a, b)), 12)
+    2.0
+    """
+
+    df: Array
+    scale: Array
+
+    rules: ClassVar = {"df": POSITIVE, "scale": MATRIX}
+    constants: ClassVar = ("df",)
+
+    def __init__(self, df: Any, scale: Any, *, check: bool = True):
+        fill(self, check, df=df, scale=scale)
+        if check:
+            require_positive_definite("scale", self.scale)
+            require_degrees(self.df, self.scale)
+
+    @staticmethod
+    def fit(samples: Array, df: float, *, check: bool = True) -> "Wishart":
+        """Estimate the scale matrix by maximum likelihood.
+
+        Parameters
+        ----------
+        samples : array, shape (n, d, d)
+            Symmetric positive definite matrices.
+        df : float
+            Degrees of freedom.
+        check : bool
+
+        Returns
+        -------
+        Wishart
+            Of scale mean(X) / df.
+
+        Raises
+        ------
+        TypeError, ValueError
+
+        Examples
+        --------
+        >>> Wishart.fit([[[2.0]], [[6.0]]], 2.0).scale
+        array([[2.]])
+        """
+        xp, samples = fit_matrices(samples, check, ndim=3, shape="(n, d, d)")
+        if check:
+            require_positive_definite("samples", samples)
+        return Wishart(df, xp.mean(samples, axis=0) / df, check=check)
+
+
+Tangent = storable("wishart.Tangent")(tangents(Wishart))
+
+
+def _draw(a: Wishart, size: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    A = standard_wishart(a.df, a.scale.shape[-1], size, rng)
+    half = np.linalg.cholesky(a.scale) @ A
+    return half @ np.swapaxes(half, -1, -2)
+
+
+def _log_density(a: Wishart, x: Any) -> Any:
+    power = 0.5 * (a.df - x.shape[-1] - 1.0)
+    size = power * log_determinant(x) - 0.5 * trace_of_ratio(a.scale, x)
+    return size - log_normalizer(a.df, a.scale)
+
+
+SPACE = Positive(
+    POINTS=Wishart,
+    TANGENTS=Tangent,
+    DISTRIBUTIONS={"torch.distributions.Wishart": ("df", "covariance_matrix")},
+    log_density=_log_density,
+    draw=_draw,
+)
+
+
+finish(globals())
