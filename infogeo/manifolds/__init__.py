@@ -712,7 +712,7 @@ def renyi_divergence(a: Any, b: Any, *, order: float, check: bool = True) -> Arr
     Parameters
     ----------
     a, b : point
-        Of Dirichlet or beta distributions.
+        Of Dirichlet, beta, gamma, von Mises-Fisher or Wishart distributions, or normals of mean 0.
     order : float
         Not negative and finite: 1 gives KL(a, b).
     check : bool
