@@ -1,6 +1,6 @@
 """How often the intervals of `infogeo.inference` hold the distance, printed as a table.
 
-python benchmarks/interval_coverage.py          some ten minutes
+python benchmarks/interval_coverage.py          some fifteen minutes
 python benchmarks/interval_coverage.py 0.1      a tenth of the samples
 
 A pair of distributions starts at a uniform or a Zipf distribution and leaves it on a great circle
@@ -93,7 +93,7 @@ def main(share=1.0):
             for n, m in SIZES:
                 if n == 20 and num_outcomes > 50:
                     continue
-                num_samples = max(40, int(share * min(1000, 100_000 // num_outcomes)))
+                num_samples = max(50, int(share * min(1000, 100_000 // num_outcomes)))
                 found = [measure(kind, num_outcomes, n, m, d, num_samples, rng) for d in DISTANCES]
                 held = np.array([cell[0] for cell in found])
                 lengths = np.mean([cell[1] for cell in found], axis=0)

@@ -23,6 +23,7 @@ from scipy.stats import binom, poisson
 _LARGEST = 32  # totals that have a table of their own
 _ANGLES = 9  # tables differ by the sizes of the samples: asin sqrt(n / (n + m)) in so many steps
 _COUNTS = 60  # of the tables for Poisson variables; beyond, the root has next to no bias
+_RARE = 4.0  # an outcome is rare that fewer observations than these have in one of the samples
 _ROOT_STEP = 0.5  # tables beside a known distribution differ by the root of what it expects
 # How much smaller a mean distance from the root has to become for each unit by which a table is
 # changed. Tables that follow the root more closely vary more from sample to sample.
@@ -32,10 +33,11 @@ _ROUGHNESS = {-1: 0.3, 1: 0.1}
 def two_sample_bounds(
     x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return bounds on the affinity and their standard errors, each of shape (2, rows).
+    """Return bounds on the affinity (2, rows) and their standard errors (2, 2, rows).
 
-    The first of the two is the lower one. The standard errors are those of the jackknife over the
-    observations, which are too large rather than too small.
+    The lower bound is the first. The standard errors are those of the jackknife over the
+    observations, which are too large rather than too small: of all outcomes, and the largest part
+    that a rare one has.
     """
     angle = np.arcsin(np.sqrt(n / (n + m)))
     step = np.minimum((angle * (2.0 / np.pi) * _ANGLES).astype(int), _ANGLES - 1)
@@ -43,17 +45,19 @@ def two_sample_bounds(
     bounds, errors = [], []
     for sign in (-1, 1):
         here = _of_cells(x, y, which, sign)
-        square = np.zeros(len(x))
-        for count, size, less in ((x, n, (1.0, 0.0)), (y, m, (0.0, 1.0))):
-            below = _of_cells(
-                np.maximum(x - less[0], 0.0), np.maximum(y - less[1], 0.0), which, sign
-            )
-            square = square + _jackknife(here - below, count, size)
+        rare = np.minimum(x, y) < _RARE
+        square = np.zeros((2, len(x)))
+        for count, size, one, expected in ((x, n, (1.0, 0.0), y / m), (y, m, (0.0, 1.0), x / n)):
+            below = _of_cells(np.maximum(x - one[0], 0.0), np.maximum(y - one[1], 0.0), which, sign)
+            square = square + _jackknife(here - below, count, size, rare)
+            if sign > 0:
+                above = _of_cells(x + one[0], y + one[1], which, sign)
+                square = square + _of_unseen(above - here, count, size * expected)
         bounds.append(here.sum(-1) / np.sqrt(n * m)[:, 0])
         errors.append(np.sqrt(square / (n * m)[:, 0]))
     # Counts whose sum is fixed vary less than Poisson variables, which raises the mean of roots.
     correction = 1.0 - 0.125 * (1.0 / n + 1.0 / m)[:, 0]
-    return np.stack(bounds) * correction, np.stack(errors)
+    return np.stack(bounds) * correction, np.stack(errors, axis=1)
 
 
 def one_sample_bounds(x: np.ndarray, n: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +71,35 @@ def one_sample_bounds(x: np.ndarray, n: np.ndarray, q: np.ndarray) -> tuple[np.n
         here = root * _mixed(part, x)
         below = root * _mixed(part, np.maximum(x - 1.0, 0.0))
         bounds.append(here.sum(-1) / np.sqrt(n)[:, 0])
-        errors.append(np.sqrt(_jackknife(here - below, x, n) / n[:, 0]))
-    return np.stack(bounds) * (1.0 - 0.125 / n[:, 0]), np.stack(errors)
+        square = _jackknife(here - below, x, n, x < _RARE)
+        if sign > 0:
+            above = root * _mixed(part, x + 1.0)
+            square = square + _of_unseen(above - here, x, n * q)
+        errors.append(np.sqrt(square / n[:, 0]))
+    return np.stack(bounds) * (1.0 - 0.125 / n[:, 0]), np.stack(errors, axis=1)
 
 
-def _jackknife(change: np.ndarray, count: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return the variance of a sum that one observation of an outcome changes so much."""
+def _jackknife(
+    change: np.ndarray, count: np.ndarray, size: np.ndarray, rare: np.ndarray
+) -> np.ndarray:
+    """Return the variance of a sum that an observation changes so much; a rare outcome's part."""
     mean = (count * change).sum(-1, keepdims=True) / size
-    return (count * (change - mean) ** 2).sum(-1)
+    square = count * (change - mean) ** 2
+    return np.stack([square.sum(-1), (square * rare).max(-1)])
+
+
+def _of_unseen(change: np.ndarray, count: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return the variance that outcomes add whose count is 0, which the jackknife does not see.
+
+    Half an observation stands in the place of none, where the other sample lets expect as much. All
+    of them together have about as many as there are such outcomes with one observation (Good and
+    Turing), and one more.
+    """
+    likely = np.minimum(expected, 0.5)
+    none, once = likely * (count == 0.0), likely * (count == 1.0)
+    share = (1.0 + 2.0 * once.sum(-1)) / np.maximum(none.sum(-1), 1e-300)
+    square = np.minimum(share, 1.0)[:, None] * none * change**2
+    return np.stack([square.sum(-1), square.max(-1)])
 
 
 def _mixed(function: Callable[[np.ndarray], np.ndarray], count: np.ndarray) -> np.ndarray:
@@ -101,17 +126,19 @@ def _of_whole(x: np.ndarray, y: np.ndarray, which: np.ndarray, sign: int) -> np.
     found = tables[which, capped, np.where(is_small, x, 0)]
     rest = ~is_small
     small, large = np.minimum(x, y)[rest], np.maximum(x, y)[rest]
-    root = _of_count(small, np.full(small.shape, -1), sign)
+    root = _of_count(small, np.asarray(-1), sign)
     found[rest] = root * np.sqrt(large + 0.25)  # the mean of this root is that of large, nearly
     return found
 
 
 def _of_count(x: np.ndarray, which: np.ndarray, sign: int) -> np.ndarray:
     """Return the part of a Poisson count in the bound on the root of its mean."""
-    table = _poisson_tables(sign)
+    distinct, place = np.unique(which, return_inverse=True)
+    tables = np.stack([_poisson_table(int(step), sign) for step in distinct])
     inverse = 0.125 / np.maximum(x, 1)
     beyond = np.sqrt(x) * (1.0 + inverse)
-    return np.where(x < _COUNTS, table[which, np.minimum(x, _COUNTS - 1)], beyond)
+    place = place.reshape(which.shape)
+    return np.where(x < _COUNTS, tables[place, np.minimum(x, _COUNTS - 1)], beyond)
 
 
 # ---------------------------------------------------------------- tables
@@ -139,20 +166,19 @@ def _tables(step: int, sign: int) -> np.ndarray:
 
 
 @functools.cache
-def _poisson_tables(sign: int) -> np.ndarray:
-    """Return tables for Poisson variables, each close near its own root mean, the last at all."""
+def _poisson_table(step: int, sign: int) -> np.ndarray:
+    """Return a table for Poisson variables, close near the root mean of a step, or at all (-1)."""
     root = np.linspace(0.0, 6.0, 200)
     x = np.arange(2.0 * _COUNTS)
     law = poisson.pmf(x, root[:, None] ** 2)
     beyond = np.sqrt(x[_COUNTS:]) + 0.125 / np.sqrt(x[_COUNTS:])
-    rest = root - law[:, _COUNTS:] @ beyond
-    near = np.sqrt(x[:_COUNTS] + (0.0 if sign < 0 else 0.25))
-    middles = [*np.arange(0.0, np.sqrt(_COUNTS) + _ROOT_STEP, _ROOT_STEP), None]
-    return np.stack(
-        [
-            _on_one_side(law[:, :_COUNTS], rest, _weights(root, middle, 0.5), near, sign)
-            for middle in middles
-        ]
+    middle = None if step < 0 else step * _ROOT_STEP
+    return _on_one_side(
+        law[:, :_COUNTS],
+        root - law[:, _COUNTS:] @ beyond,
+        _weights(root, middle, 0.5),
+        np.sqrt(x[:_COUNTS] + (0.0 if sign < 0 else 0.25)),
+        sign,
     )
 
 

@@ -35,7 +35,8 @@ class Interval(Result):
     Parameters
     ----------
     estimate : array, shape (...)
-        Estimate of the distance that is too large as often as it is too small, in radians.
+        Estimate of the distance, in radians: too large as often as too small where outcomes are
+        seen often. Where `unresolved` is large, the data prefer no distance between the ends.
     lower, upper : array, shape (...)
         Ends of the interval, in radians; lower is 0 where the samples may be of one distribution.
     distance : array, shape (...)
@@ -145,19 +146,24 @@ def interval(
 # ---------------------------------------------------------------- arguments
 
 
-def _explain_counts(name: str, x: np.ndarray, coarseness: float) -> None:
-    wrong = ~(np.isfinite(x) & (x >= 0.0) & (x == np.round(x)))
-    if wrong.any():
-        raise bad_value(
-            name,
-            "hold counts: whole numbers that are not negative",
-            f"it has the entry {x[wrong][0]:.6g}",
-            f"Shares or weighted counts need their sample size: {name.replace('counts', 'size')}=.",
-            where=wrong.any(-1),
-        )
-    empty = x.sum(-1) == 0.0
-    if empty.any():
-        raise bad_value(name, "count something", "all counts are 0", where=empty)
+def _explain_counts(advice: str) -> Callable[[str, np.ndarray, float], None]:
+    """Return what raises the error for an argument that holds no counts, with this advice."""
+
+    def explain(name: str, x: np.ndarray, coarseness: float) -> None:
+        wrong = ~(np.isfinite(x) & (x >= 0.0) & (x == np.round(x)))
+        if wrong.any():
+            raise bad_value(
+                name,
+                "hold counts: whole numbers that are not negative",
+                f"it has the entry {x[wrong][0]:.6g}",
+                advice.format(size=name.replace("counts", "size")),
+                where=wrong.any(-1),
+            )
+        empty = x.sum(-1) == 0.0
+        if empty.any():
+            raise bad_value(name, "count something", "all counts are 0", where=empty)
+
+    return explain
 
 
 def _are_counts(x: Any, coarseness: float) -> bool:
@@ -166,7 +172,16 @@ def _are_counts(x: Any, coarseness: float) -> bool:
     )
 
 
-COUNTS = Rule("outcomes", _are_counts, _explain_counts)
+_SIZED = Rule(
+    "outcomes",
+    _are_counts,
+    _explain_counts("Shares or weighted counts need their sample size: {size}=."),
+)
+COUNTS = Rule(
+    "outcomes",
+    _are_counts,
+    _explain_counts("There is no exact test for weights: see infogeo.inference.interval."),
+)
 
 
 def _samples(
@@ -181,7 +196,7 @@ def _samples(
             "both are inf",
             "Use infogeo.fisher_rao_distance for distributions that are known.",
         )
-    rules = [COUNTS if size is None else PROBABILITIES for size in sizes]
+    rules = [_SIZED if size is None else PROBABILITIES for size in sizes]
     # Weak scalars aside, counts are of whole-number dtypes, in which no two libraries differ.
     _, *given = gate(True, counts_a=(rules[0], counts_a), counts_b=(rules[1], counts_b))
     arrays = np.broadcast_arrays(*(np.asarray(on_host(x), dtype=np.float64) for x in given))
@@ -218,14 +233,15 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
         x, n, y, m = y, m, x, n
     pairs = (_OneSample if np.isinf(m).all() else _TwoSamples)(x, n, y, m)
     rows, tail = np.arange(len(x)), 0.5 * (1.0 - level)
-    # Where T is below its median for equal distributions, that median decides the upper end.
     largest = 8.0 * pairs.scale[:, 0]
-    least = _quantile(0.5, *pairs.moments(np.zeros(len(x)), rows), largest)
+    at_equal = pairs.moments(np.zeros(len(x)), rows)
+    # Where T is below its median for equal distributions, that median decides the upper end.
+    least = _quantile(0.5, *at_equal, largest)
     below, above = pairs.statistic - 0.5 * pairs.gaps[0], pairs.statistic + 0.5 * pairs.gaps[1]
     values = [pairs.statistic, np.maximum(below, 0.0), np.maximum(above, least)]
     probabilities = np.repeat([0.5, 1.0 - tail, tail], len(x))
     row = np.tile(rows, 3)
-    place = _place(pairs, row, np.concatenate(values), probabilities, largest)
+    place = _place(pairs, row, np.concatenate(values), probabilities, largest, at_equal)
     distances = fisher_rao_distance(*pairs.at(place, row), check=False)
     distances = np.where(place == 0.0, 0.0, distances)  # not what rounding leaves
     estimate, lower, upper = distances.reshape(3, -1)
@@ -233,7 +249,8 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
     lower, upper, unresolved = _moved(estimate, lower, upper, pairs.bounds(), tail)
     informed = pairs.is_informed()
     estimate, lower = np.where(informed, estimate, 0.0), np.where(informed, lower, 0.0)
-    upper = np.where(informed, upper, pairs.farthest(tail))
+    upper = np.minimum(np.where(informed, upper, np.pi), pairs.farthest(tail))
+    unresolved = np.minimum(unresolved, upper - lower)
     return np.stack([estimate, lower, upper, pairs.plug_in, pairs.unseen, unresolved])
 
 
@@ -248,11 +265,13 @@ def _moved(
 
     They are at least as far apart as the bounds on the affinity, each with its sampling error. That
     is the one which the interval has itself, or the jackknife's if it is smaller: the jackknife
-    exaggerates where many outcomes are seen a few times.
+    exaggerates where many outcomes are seen a few times. It is at least what one rare outcome has
+    alone, which is no sum of many small parts.
     """
     (least, most), errors = bounds
     own = np.cos(0.5 * np.stack([estimate, lower])) - np.cos(0.5 * np.stack([upper, estimate]))
-    low, high = np.minimum(own, ndtri(1.0 - tail) * errors)
+    of_all, of_rare = ndtri(1.0 - tail) * errors
+    low, high = np.maximum(np.minimum(own, of_all), of_rare)
     farther = 2.0 * np.arccos(np.clip(least - low, 0.0, 1.0))
     nearer = 2.0 * np.arccos(np.clip(most + high, 0.0, 1.0))
     moved = np.minimum(lower, nearer), np.maximum(upper, farther)
@@ -265,27 +284,33 @@ def _place(
     value: np.ndarray,
     probability: Any,
     largest: np.ndarray,
+    at_equal: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Return where on the way the statistic is below its value with the probability."""
 
-    def excess(place: np.ndarray, part: np.ndarray) -> np.ndarray:
-        moments = pairs.moments(place, row[part])
-        return np.sqrt(value[part]) - np.sqrt(
-            _quantile(probability[part], *moments, largest[row[part]])
-        )
+    def excess(moments: tuple[np.ndarray, np.ndarray], part: np.ndarray) -> np.ndarray:
+        quantile = _quantile(probability[part], *moments, largest[row[part]])
+        return np.sqrt(value[part]) - np.sqrt(quantile)
 
-    everything = np.arange(len(row))
+    def at(place: np.ndarray, part: np.ndarray) -> np.ndarray:
+        return excess(pairs.moments(place, row[part]), part)
+
     low, high = np.zeros(len(row)), pairs.end[row]
-    at_low, at_high = excess(low, everything), excess(high, everything)
-    place = np.where((at_low > 0.0) & (at_high >= 0.0), high, low)
+    mean, variance = at_equal
+    at_low = excess((mean[row], variance[row]), np.arange(len(row)))
+    at_high, place = np.full(len(row), -1.0), np.zeros(len(row))
     middle = 0.5 * high  # a little farther than the observed distance: most roots are before it
-    at_middle = excess(middle, everything)
-    is_before = at_middle < 0.0
-    low, at_low = np.where(is_before, low, middle), np.where(is_before, at_low, at_middle)
-    high, at_high = np.where(is_before, middle, high), np.where(is_before, at_middle, at_high)
+    part = np.flatnonzero(at_low > 0.0)
+    at_high[part] = at(middle[part], part)
+    is_before = at_high < 0.0
+    low, at_low = np.where(is_before, low, middle), np.where(is_before, at_low, at_high)
+    high = np.where(is_before, middle, high)
+    part = np.flatnonzero(~is_before)
+    at_high[part] = at(high[part], part)
+    place = np.where(at_high >= 0.0, high, place)
     part = np.flatnonzero((at_low > 0.0) & (at_high < 0.0))
     place[part] = _root(
-        lambda place, which: excess(place, part[which]),
+        lambda place, which: at(place, part[which]),
         *(x[part] for x in (low, high, at_low, at_high)),
     )
     return place
@@ -300,7 +325,7 @@ def _root(
 ) -> np.ndarray:
     """Return roots of functions that fall from a positive to a negative value.
 
-    They are found to 1e-4 of the standard error of the root of T, which is about 1.
+    They are found to 3e-4 of the standard error of the root of T, which is about 1.
 
     The excess is nearly linear in the distance: secants come close in a few steps. The value at an
     end that stays is halved, so that both ends move (the Illinois method).
@@ -317,7 +342,7 @@ def _root(
         at_low[falls[side[falls] < 0.0]] *= 0.5
         low[rises], at_low[rises], side[rises] = middle[is_low], value[is_low], 1.0
         high[falls], at_high[falls], side[falls] = middle[~is_low], value[~is_low], -1.0
-        active = active[(abs(value) > 1e-4) & (high[active] - low[active] > 1e-6)]
+        active = active[(abs(value) > 3e-4) & (high[active] - low[active] > 1e-6)]
         if not active.size:
             break
     return guess
@@ -400,7 +425,7 @@ class _TwoSamples:
         return two_sample_bounds(self.x, self.n, self.y, self.m)
 
     def farthest(self, tail: float) -> np.ndarray:
-        """Return how far apart distributions may be where T is the same for all samples.
+        """Return the largest distance that is possible.
 
         If one outcome alone was seen, the exact bounds on the probability of all others add up.
         """
@@ -462,7 +487,7 @@ class _OneSample:
         self.x, self.n, self.q, self.scale = x, n, q, n
         self.plug_in, self.statistic = _observed(x / n, q, n)
         self.unseen = np.zeros(len(x))
-        self.gaps = np.zeros((2, len(x)))
+        self.gaps = 8.0 * np.sqrt(n[:, 0]) * _gaps_of_one(x, q)
         expected = n * q
         mass = x + expected
         angle = _angles(x / n, q, 1.0 / n, n, mass > 0.0, mass / n, self.statistic)
@@ -479,7 +504,8 @@ class _OneSample:
         return one_sample_bounds(self.x, self.n, self.q)
 
     def farthest(self, tail: float) -> np.ndarray:
-        return np.full(len(self.q), np.pi)
+        """Return the largest distance that is possible: that of the rarest outcome alone."""
+        return 2.0 * np.arccos(np.sqrt(self.q.min(-1)))
 
     def is_informed(self) -> np.ndarray:
         return np.full(len(self.q), True)
@@ -522,6 +548,23 @@ def _gaps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         for gap, size in zip(gaps, (step, -step), strict=True):
             np.minimum(gap, np.where(size > 1e-9, size, np.inf).min(-1), out=gap)
     return np.stack([np.where(np.isinf(gaps[0]), 0.0, gaps[0]), gaps[1]])
+
+
+def _gaps_of_one(x: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return the least steps by which one observation raises and lowers a sum of sqrt(q x).
+
+    Among many outcomes there is nearly always a move that changes next to nothing.
+    """
+    if x.shape[-1] > 16:
+        return np.zeros((2, len(x)))
+    gain = np.sqrt(q) * (np.sqrt(x + 1.0) - np.sqrt(x))
+    loss = np.sqrt(q) * (np.sqrt(x) - np.sqrt(np.maximum(x - 1.0, 0.0)))
+    step = gain[:, None, :] - np.where(x >= 1.0, loss, np.inf)[:, :, None]
+    step = np.where(np.eye(x.shape[-1], dtype=bool) | np.isinf(step), 0.0, step)
+    raised, lowered = (
+        np.where(change > 1e-9, change, np.inf).min((-1, -2)) for change in (step, -step)
+    )
+    return np.stack([np.where(np.isinf(raised), 0.0, raised), lowered])
 
 
 def _cells_of(totals: np.ndarray, share: np.ndarray) -> Cells:

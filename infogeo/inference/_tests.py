@@ -20,6 +20,7 @@ from infogeo._system.registry import storable
 from infogeo.inference._interval import COUNTS
 
 _BLOCK = 1_000_000  # drawn counts at a time
+_LARGEST = 10**9  # observations: the random number generators take fewer than these
 
 
 @storable("Test")
@@ -106,7 +107,7 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     Raises
     ------
     ValueError
-        Counts that are negative, no whole numbers or all 0.
+        Counts that are negative, no whole numbers or all 0; a billion observations or more.
 
     Notes
     -----
@@ -122,6 +123,7 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     """
     _, *given = gate(True, counts_a=(COUNTS, counts_a), counts_b=(COUNTS, counts_b))
     x, y = np.broadcast_arrays(*(_whole(v) for v in given))
+    _limit("counts_a and counts_b", x.sum(-1) + y.sum(-1))
     rng = _generator(num_draws, seed)
 
     def draws(row: Any, size: int) -> np.ndarray:
@@ -196,7 +198,8 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     Raises
     ------
     ValueError
-        Fewer than two samples; counts that are negative, no whole numbers or all 0.
+        Fewer than two samples; counts that are negative, no whole numbers or all 0; a billion
+        observations or more.
 
     Notes
     -----
@@ -216,6 +219,7 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
         raise bad_value(
             "counts", "have one row for each of at least two samples", f"got shape {x.shape}"
         )
+    _limit("counts", x.sum())
     rng = _generator(num_draws, seed)
     table = random_table(x.sum(-1), x.sum(0))
 
@@ -237,6 +241,17 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
 
 def _whole(x: np.ndarray) -> np.ndarray:
     return np.asarray(on_host(x)).astype(np.int64)
+
+
+def _limit(names: str, observed: np.ndarray) -> None:
+    """Refuse more observations than can be drawn."""
+    if observed.size and observed.max() >= _LARGEST:
+        raise bad_value(
+            names,
+            f"count fewer than {_LARGEST:,} observations in all",
+            f"got {observed.max():,}",
+            "The interval of infogeo.inference.interval has no such limit.",
+        )
 
 
 def _generator(num_draws: int, seed: int) -> np.random.Generator:

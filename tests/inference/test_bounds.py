@@ -7,7 +7,7 @@ import pytest
 
 from infogeo.inference._bounds import (
     _ANGLES,
-    _poisson_tables,
+    _poisson_table,
     _tables,
     one_sample_bounds,
     two_sample_bounds,
@@ -47,7 +47,8 @@ def test_tables_of_poisson_variables_are_on_one_side(sign, rng):
     powers = [weights]
     for k in range(1, 60):
         powers.append(powers[-1] * rates / k)
-    means = _poisson_tables(sign) @ np.stack(powers)
+    tables = np.stack([_poisson_table(step, sign) for step in (-1, 0, 3, 10)])
+    means = tables @ np.stack(powers)
     assert (sign * (means - np.sqrt(rates))).min() > -2e-3
     assert abs(means - np.sqrt(rates)).mean() < 0.1
 
@@ -63,13 +64,33 @@ def test_bounds_hold_on_average_where_outcomes_are_in_one_distribution_only(n, m
     assert least.mean() <= 0.5 + 3.0 * spread[0] / math.sqrt(300)
     assert most.mean() >= 0.5 - 3.0 * spread[1] / math.sqrt(300)
     assert 0.0 < (most - least).mean() < 0.3
-    ratio = errors.mean(-1) / spread  # the jackknife errs to the safe side
+    ratio = errors[0].mean(-1) / spread  # the jackknife errs to the safe side
     assert (ratio > 0.95).all()
     assert (ratio < 1.6).all()
     known, known_errors = one_sample_bounds(*rows(x), np.broadcast_to(q, x.shape))
     assert known[0].mean() <= 0.5 + 3.0 * known[0].std() / math.sqrt(300)
     assert known[1].mean() >= 0.5 - 3.0 * known[1].std() / math.sqrt(300)
-    assert (known_errors.mean(-1) > 0.95 * known.std(-1)).all()
+    assert (known_errors[0].mean(-1) > 0.95 * known.std(-1)).all()
+
+
+def test_errors_are_those_of_observations_left_out_one_at_a_time():
+    (x, n), (y, m) = rows([[6.0, 3.0, 9.0, 1.0]]), rows([[5.0, 8.0, 2.0, 5.0]])
+    bounds, errors = two_sample_bounds(x, n, y, m)
+    square = 0.0
+    for which, count in enumerate((x[0], y[0])):
+        without = []
+        for k, number in enumerate(count):
+            less = [x[0].copy(), y[0].copy()]
+            less[which][k] -= 1.0
+            a, b = rows([less[0]]), rows([less[1]])
+            scale = math.sqrt(float(a[1][0, 0] * b[1][0, 0]) / float(n[0, 0] * m[0, 0]))
+            correction = 1.0 - 0.125 * float(1.0 / a[1][0, 0] + 1.0 / b[1][0, 0])
+            value = two_sample_bounds(*a, *b)[0][0, 0] * scale / correction
+            without += [value] * int(number)
+        square += len(without) * np.var(without)
+    assert float(errors[0, 0, 0]) == pytest.approx(math.sqrt(square))
+    assert (errors[1] <= errors[0]).all()
+    assert bounds[0, 0] < bounds[1, 0]
 
 
 def test_what_is_seen_often_leaves_nothing_open():

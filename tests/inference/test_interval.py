@@ -77,6 +77,24 @@ def test_coverage_beside_a_known_distribution(distance, rng):
     np.testing.assert_allclose(swapped.upper, found.upper, atol=1e-9)
 
 
+@pytest.mark.parametrize("size_b", [100, math.inf])
+def test_coverage_where_one_outcome_of_three_is_rare(size_b, rng):
+    """What one outcome adds that is seen once or not at all is no sum of many small parts."""
+    p, q = np.array([0.45, 0.51, 0.04]), np.array([0.16, 0.14, 0.7])
+    distance = float(simplex.fisher_rao_distance(p, q))
+    n = 20 if size_b == math.inf else 100
+    y = q if size_b == math.inf else rng.multinomial(size_b, q, size=300)
+    options = {"size_b": size_b} if size_b == math.inf else {}
+    found = interval(rng.multinomial(n, p, size=300), y, **options)
+    assert ((found.lower <= distance) & (distance <= found.upper)).mean() >= 0.885
+
+
+def test_nothing_is_farther_from_a_known_distribution_than_its_rarest_outcome():
+    found = interval([0, 20], [0.9, 0.1], size_b=math.inf)
+    assert float(found.upper) == pytest.approx(2.0 * math.acos(math.sqrt(0.1)))
+    assert 1.5 < float(found.lower) < 2.3
+
+
 def test_large_samples_agree_with_the_chi_square_law(rng):
     """At n = 1e7 a distance of .5 is known to 1.96 / sqrt(N), to both sides."""
     p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), 0.5)

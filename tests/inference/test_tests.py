@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -88,6 +89,23 @@ def test_k_samples_of_one_distribution_have_the_size(rng):
     assert abs((np.array(values) <= 0.05).mean() - 0.05) < 4.0 * math.sqrt(0.05 * 0.95 / 200)
 
 
+def test_what_says_nothing_has_the_p_value_1():
+    assert float(homogeneity_test([5], [3], num_draws=9).p_value) == 1.0
+    assert float(homogeneity_test([5, 0], [3, 0], num_draws=9).p_value) == 1.0
+    assert float(homogeneity_test([1, 0], [0, 1], num_draws=9).p_value) == 1.0
+    assert float(goodness_of_fit([5, 0], [1.0, 0.0], num_draws=9).p_value) == 1.0
+    assert float(goodness_of_fit([5, 1], [1.0, 0.0], num_draws=9).p_value) == 0.1  # impossible
+
+
+def test_counts_are_matched_by_the_names_of_their_outcomes():
+    a, b = pd.Series({"x": 20, "y": 30, "z": 5}), pd.Series({"z": 20, "x": 40, "y": 4})
+    found = homogeneity_test(a, b, num_draws=99)
+    expected = homogeneity_test([20, 30, 5], [40, 4, 20], num_draws=99)
+    assert float(found.statistic) == pytest.approx(float(expected.statistic))
+    with pytest.raises(ValueError, match="same names of outcomes"):
+        homogeneity_test(a, b.rename({"x": "w"}))
+
+
 def test_seeds_and_batches():
     x, y = [[5, 3, 2], [9, 0, 1]], [4, 4, 2]
     found = homogeneity_test(x, y, num_draws=99)
@@ -102,7 +120,9 @@ def test_seeds_and_batches():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: homogeneity_test([1.5, 1], [1, 1]), "counts_a must hold counts"),
+        (lambda: homogeneity_test([1.5, 1], [1, 1]), "counts_a must hold counts.*for weights"),
+        (lambda: homogeneity_test([10**9, 1], [1, 1]), "fewer than 1,000,000,000 observations"),
+        (lambda: k_sample_test([[10**9, 1], [1, 1]]), "fewer than 1,000,000,000 observations"),
         (lambda: homogeneity_test([1, 1], [1, 1], num_draws=0), "num_draws must be an integer"),
         (lambda: goodness_of_fit([1, 1], [0.5, 0.6]), "p must hold probabilities"),
         (lambda: goodness_of_fit([1, 1], [0.5, 0.5], seed=-1), "seed must be an integer"),
