@@ -75,6 +75,8 @@ _MODULES = {
     "log_normal": "infogeo.manifolds.log_normal",
     "logistic": "infogeo.manifolds.logistic",
     "maxwell": "infogeo.manifolds.maxwell",
+    "multinomial": "infogeo.manifolds.multinomial",
+    "product": "infogeo.manifolds.product",
     "negative_binomial": "infogeo.manifolds.negative_binomial",
     "pareto": "infogeo.manifolds.pareto",
     "rayleigh": "infogeo.manifolds.rayleigh",

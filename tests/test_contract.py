@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from infogeo import _spaces, logits, multivariate_normal, normal, simplex, testing
+from infogeo import _spaces, logits, manifolds, multivariate_normal, normal, simplex, testing
 from infogeo.manifolds import (
     beta,
     centered_normal,
@@ -139,8 +139,9 @@ ABSENT = {
 
 def test_every_space_of_the_registry_is_here():
     others = {n for n, s in _spaces.registered().items() if n not in SPACES}
-    # Those of `infogeo.manifolds` are in tests/manifolds/test_families.py.
-    assert all(issubclass(_spaces.resolve(name).POINTS, Family) for name in others)
+    # Those of `infogeo.manifolds` are in tests/manifolds, test_families.py and test_products.py.
+    classes = [_spaces.resolve(name).POINTS for name in others]
+    assert all(issubclass(x, Family | manifolds.Product) for x in classes)
 
 
 @pytest.mark.parametrize("name", SPACES)

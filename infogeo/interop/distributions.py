@@ -446,7 +446,8 @@ def _require_one_trial(distribution: Any, n: Any) -> None:
 
 
 def _scipy_multinomial(distribution: Any, check: bool) -> Reading:
-    _require_one_trial(distribution, distribution.n)
+    if np.any(np.asarray(distribution.n) != 1):
+        return _by_parameters(*_declared("scipy.stats")["multinomial"], distribution, check)
     return _of_probabilities(distribution.p, check)
 
 

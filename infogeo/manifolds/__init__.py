@@ -32,9 +32,11 @@ from infogeo.manifolds.laplace import Laplace
 from infogeo.manifolds.log_normal import LogNormal
 from infogeo.manifolds.logistic import Logistic
 from infogeo.manifolds.maxwell import Maxwell
+from infogeo.manifolds.multinomial import Multinomial
 from infogeo.manifolds.negative_binomial import NegativeBinomial
 from infogeo.manifolds.pareto import Pareto
 from infogeo.manifolds.poisson import Poisson
+from infogeo.manifolds.product import Product
 from infogeo.manifolds.rayleigh import Rayleigh
 from infogeo.manifolds.student_t import StudentT
 from infogeo.manifolds.von_mises import VonMises
@@ -63,9 +65,11 @@ __all__ = [
     "LogNormal",
     "Logistic",
     "Maxwell",
+    "Multinomial",
     "NegativeBinomial",
     "Pareto",
     "Poisson",
+    "Product",
     "Rayleigh",
     "StudentT",
     "VonMises",

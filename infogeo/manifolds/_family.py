@@ -94,7 +94,8 @@ class Family(Points):
                 _require_inside(name, cls, found)
             fields = dict(zip(parameters_of(cls), found, strict=True))
             fields |= dict(zip(cls.constants, values, strict=True))
-            return tuple(xp.broadcast_arrays(*(fields[field] for field in cls.rules)))
+            made = _points.make(cls, *(fields[field] for field in cls.rules), xp=xp)
+            return tuple(_points.fields(made))
 
         return _points.fit(cls, given, labels, tuple(samples.shape), fit_rows, xp)
 

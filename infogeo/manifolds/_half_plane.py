@@ -32,7 +32,7 @@ NO_AFFINITY = dict.fromkeys(("bhattacharyya_coefficient", "hellinger_distance"),
 NO_DIVERGENCES = NO_AFFINITY | dict.fromkeys(("kl_divergence", "jeffreys_divergence"), _NO_INTEGRAL)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HalfPlane:
     """The space of a family with a location and a scale, derived from three constants.
 
@@ -99,6 +99,9 @@ class HalfPlane:
     def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
         """Whether all fields are coordinates, and location and scale are at right angles."""
         return not self.POINTS.constants and self.metric(None)[1] == 0.0
+
+    def __repr__(self) -> str:
+        return f"the space of {self.POINTS.__name__}"
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""

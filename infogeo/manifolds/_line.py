@@ -63,7 +63,7 @@ IDENTITY = Coordinate(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Line:
     r"""The space of a family with one parameter, derived from its coordinates.
 
@@ -117,6 +117,9 @@ class Line:
     def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
         """Whether all fields are coordinates."""
         return not self.POINTS.constants
+
+    def __repr__(self) -> str:
+        return f"the space of {self.POINTS.__name__}"
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""
