@@ -50,6 +50,7 @@ NORMALS = MultivariateNormal(RNG.normal(size=(3, 2)), np.eye(2))
 NETWORK = torch.nn.Linear(5, 3)
 MODEL = pullback.PullbackMetric(NETWORK)
 INPUTS = torch.rand(2, 5)
+WEIGHTS = pullback.WeightMetric(NETWORK, INPUTS)
 LOGITS = RNG.normal(size=(9, 3))
 
 
@@ -114,6 +115,8 @@ RESULTS = {
     "boundary": lambda: maxent.max_entropy([[0.0, 0.0, 1.0]], [0.0]),
     "batch": lambda: maxent.c_maximize(FEATURES, [[0.5, 9.0], [0.5, 0.5]], throw=False),
     "torch": lambda: maxent.max_entropy(torch.tensor(FEATURES), torch.tensor(FEATURES.mean(1))),
+    "spectral density": lambda: WEIGHTS.spectral_density(num_samples=2, num_steps=3),
+    "solution": lambda: WEIGHTS.solve(torch.ones(18), 0.1),
     "separation": lambda: maxent.conditional([[0.0], [1.0]], [0, 1]),
     "members": lambda: MODEL.distance(INPUTS, INPUTS.flip(0), throw=False),
     "length": lambda: MODEL.segment_length(INPUTS, INPUTS.flip(0)),
