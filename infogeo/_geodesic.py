@@ -125,8 +125,8 @@ def _share_at(
 ) -> _Share:
     """Return the share at which the alpha-geodesic from start to end has the parameter t <= 1/2.
 
-    The time change is an integral over the logit u of the share. Beyond +-reach its integrand is
-    exp(-|u|), and exp(-reach) is left of it.
+    The time change is an integral over the logit u of the share. Beyond reach, on either side, the
+    integrand is exp(-|u|), so that the part of the integral that lies there is exp(-reach).
     """
     in_steps = all(_array.is_readable(x) for x in (log_p, log_q, t))
     in_both = (log_p > -xp.inf) & (log_q > -xp.inf)
@@ -210,11 +210,11 @@ def _panel(
 def _panels(
     log_p: Array, log_q: Array, reach: Array, beta: float, in_steps: bool, xp: Namespace
 ) -> tuple[list[float], list[Array]]:
-    """Return fractions of the reach, from -1 to 1, and the integrals between them.
+    """Return the edges of panels, as fractions of the reach from -1 to 1, and their integrals.
 
-    Near a crossing of two outcomes the integrand bends within beta: there panels are halved until
-    that changes nothing but rounding, on both sides alike. Where values cannot be read, there are
-    18 that are narrow in the middle.
+    Where two outcomes are equally probable, the integrand bends over a length of about beta. There
+    panels are halved, on both sides alike, until a halving changes nothing but rounding. Where
+    values cannot be read, there are 18 panels, which are narrow in the middle.
     """
     narrow = (0.0, 0.5, 1.0, 2.0, 3.5, 5.5, 8.5, 13.0, 20.0, 40.0)
     edges = [-edge / 40.0 for edge in reversed(range(0, 41, 5) if in_steps else narrow)]
@@ -241,7 +241,7 @@ def _refined(
     reach: Array,
     xp: Namespace,
 ) -> list[tuple[tuple[float, float], tuple[Array, Array]]]:
-    """Return panels, with their integrals, of which one more halving changed nothing."""
+    """Halve a panel until a further halving changes nothing; return parts and integrals."""
     roundoff = (64.0 + 4.0 * reach) * xp.finfo(reach.dtype).eps  # the exponent's, and some more
     a, b = panel
     middle = 0.5 * (a + b)

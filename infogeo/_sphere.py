@@ -26,7 +26,8 @@ def slerp_weights(angle: Array, t: Array, xp: Namespace) -> tuple[Array, Array]:
 def require_inside(time: Array, xp: Namespace) -> None:
     """Raise if a geodesic leaves the simplex before time 1.
 
-    One that ends on a face may overshoot by rounding, and then its square by rounding squared.
+    A geodesic that ends on a face may pass it by a rounding error. The roots then differ from 0 by
+    as much, and the probabilities only by its square.
     """
     if bool(xp.any(time < 1.0 - xp.finfo(time.dtype).eps ** 0.5)):
         raise bad_value(

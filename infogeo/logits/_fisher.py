@@ -147,8 +147,8 @@ def natural_gradient(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) ->
 def _without_constant(g: Array, xp: Namespace) -> Array:
     """Return the part of g orthogonal to the constants, g itself if its sum is only rounding.
 
-    The gradient of a loss is 0 at a class without probability, and has to stay 0 there: a rest
-    of the mean, divided by that probability, would be all that is left of the solution.
+    The gradient of a loss is 0 at a class without probability and has to stay 0 there. A remainder
+    of the mean would be divided by that probability and would be larger than the solution itself.
     """
     total = xp.sum(g, axis=-1, keepdims=True)
     size = xp.sum(xp.abs(g), axis=-1, keepdims=True)
@@ -159,8 +159,9 @@ def _without_constant(g: Array, xp: Namespace) -> Array:
 def score_of(p: Array, v: Array, xp: Namespace) -> Array:
     """Return the representative of a tangent vector with mean 0 under p.
 
-    From the differences to the most likely class: its own difference from the mean would cancel
-    where p is near 1. Classes without probability do not count, were they infinite.
+    It is computed from the differences to the most likely class, whose own difference from the
+    mean would cancel where p is near 1. Classes without probability do not count, even if they are
+    infinite.
     """
     is_top = is_largest(p, xp)
     top = xp.sum(xp.where(is_top, v, xp.zeros_like(v)), axis=-1, keepdims=True)

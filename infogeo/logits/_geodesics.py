@@ -270,8 +270,9 @@ def log_map(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) -> A:
 def finite_where_masked(v: Array, z: Array, xp: Namespace) -> Array:
     """Return v with large numbers in the place of infinities at classes that are masked in z.
 
-    Masks of different depth have ratios of probabilities that overflow, and nothing else
-    depends on them. With an infinity the vector would not be one.
+    Where z and w mask a class by numbers of different size, the ratio of the probabilities
+    overflows. Nothing else depends on it, but with an infinite entry the result would be no
+    tangent vector.
     """
     largest = float(xp.finfo(v.dtype).max) / 16.0
     is_masked = z - xp.max(z, axis=-1, keepdims=True) <= -_array.masked_gap(z.dtype, xp)

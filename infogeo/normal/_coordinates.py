@@ -205,9 +205,10 @@ def from_expectation_parameters(eta_1: Array, eta_2: Array, *, check: bool = Tru
 
 
 def _minus_square(y: Array, x: Array, xp: Namespace) -> Array:
-    """Return y - x^2 without the rounding of the square: halves of the bits of x multiply exactly.
+    """Return y - x^2 without the rounding error of the square.
 
-    The differences of numbers as close as y and x^2 are exact too.
+    x is split into two numbers of half as many bits, whose products are exact. The difference of
+    numbers as close as y and x^2 is exact as well.
     """
     num_bits = 1 - round(math.log2(float(xp.finfo(x.dtype).eps)))
     scaled = x * (2.0 ** ((num_bits + 1) // 2) + 1.0)

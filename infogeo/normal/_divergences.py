@@ -177,7 +177,7 @@ def _squared_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
 
 
 def _capped_ratio(x: Array, unit: Array, xp: Namespace) -> Array:
-    """Return x / unit, but no larger than is safe to square."""
+    """Return x / unit; where its square would overflow, the largest number that can be squared."""
     largest = _root_of_largest(x, xp)
     is_large = xp.abs(x) / largest >= unit
     ratio = xp.where(is_large, xp.zeros_like(x), x) / unit

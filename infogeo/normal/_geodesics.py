@@ -60,7 +60,8 @@ def _near_geodesic(
 ) -> tuple[Array, Array, Array]:
     """Return the standard deviation and the shares of the two means, for rho below 1.
 
-    The deviation is that of a plus its way, of which velocities keep their digits:
+    The standard deviation is that of a plus the change from it, and the change is computed by
+    itself. So derivatives keep their digits where the points are near:
     1 - w_a - w_b = 2 sinh(t rho / 2) sinh((1 - t) rho / 2) / cosh(rho / 2).
     """
     squared = xp.where(is_near, 4.0 * between.squared_arc(xp), xp.zeros_like(between.size))
@@ -78,10 +79,11 @@ def _near_geodesic(
 def _far_geodesic(
     a: Fields, b: Fields, t: Array, between: Separation, is_near: Array, xp: Namespace
 ) -> tuple[Array, Array, Array]:
-    """Return the same for larger rho, with exp(-t rho) and exp(-(1 - t) rho) taken out.
+    """Return the standard deviation and the shares of the two means for larger rho.
 
-    What is left of sinh is at most 1. The larger of the two terms is the unit, so that nothing
-    overflows between standard deviations of 1e-300 and 1e300.
+    The factors exp(t rho) and exp((1 - t) rho) are taken out of the two terms, which leaves at most
+    1 of each sinh. Then both terms are divided by the larger one, so that nothing overflows between
+    standard deviations of 1e-300 and 1e300.
     """
     rho = xp.where(is_near, xp.ones_like(between.arc), 2.0 * between.arc)
     whole = -xp.expm1(-2.0 * rho)
@@ -103,9 +105,10 @@ def _far_geodesic(
 
 
 def _mixed(mean_a: Array, mean_b: Array, of_a: Array, of_b: Array, xp: Namespace) -> Array:
-    """Return of_a mean_a + of_b mean_b for shares of sum 1: exact at the ends, and by differences.
+    """Return of_a mean_a + of_b mean_b for shares of sum 1.
 
-    So that it moves with its ends to the last digit.
+    It is the mean of the nearer end plus a share of the difference. So it is exact at both ends,
+    and means that move together move it by as much, to the last digit.
     """
     difference = mean_b - mean_a
     return xp.where(of_b < 0.5, mean_a + of_b * difference, mean_b - of_a * difference)
@@ -203,18 +206,19 @@ def m_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
 
 
 def _mixed_squares(x: Array, y: Array, difference: Array, t: Array, xp: Namespace) -> Array:
-    """Return (1 - t) x^2 + t y^2 for positive x and y, and y - x to all its digits.
+    """Return (1 - t) x^2 + t y^2 for positive x and y; `difference` is y - x with all its digits.
 
-    From the difference where that is small, so that velocities keep their digits.
+    Where the difference is small, the result is x^2 plus what the difference adds. So derivatives
+    keep their digits where x and y are near.
     """
     is_near = xp.abs(difference) < 0.5 * x
     return xp.where(is_near, x * x + t * difference * (x + y), (1.0 - t) * (x * x) + t * (y * y))
 
 
 def _smallest(x: Array, xp: Namespace) -> float:
-    """Return a bound below which sums of squares may have lost digits: only at the ends of curves.
+    """Return the bound below which a sum of squares may have lost digits to underflow.
 
-    There t or 1 - t is as small.
+    A sum is that small only at the ends of a curve, where t or 1 - t is as small.
     """
     return float(xp.finfo(x.dtype).smallest_normal) / float(xp.finfo(x.dtype).eps)
 
@@ -272,9 +276,10 @@ def exp_map(a: Normal, v: Tangent, *, check: bool = True) -> Normal:
 def _near_exp(
     x: Array, y: Array, is_near: Array, xp: Namespace
 ) -> tuple[Array, Array, Array, Array]:
-    """Return what to multiply the deviation by: twice for the new one, twice for the mean's way.
+    """Return four factors of the end of a geodesic, for rho below 1, by series.
 
-    For rho below 1, by series.
+    The standard deviation of the end is that of the start times the first two of them. Its mean is
+    that of the start plus sqrt 2 times the standard deviation of the start times the last two.
     """
     x, y = (xp.where(is_near, z, xp.zeros_like(z)) for z in (x, y))
     squared = x * x + y * y
@@ -287,7 +292,7 @@ def _near_exp(
 def _far_exp(
     x: Array, y: Array, length: Array, is_near: Array, xp: Namespace
 ) -> tuple[Array, Array, Array, Array]:
-    r"""Return the same for larger rho, without the difference of cosh and sinh.
+    r"""Return the same four factors for larger rho, without the difference of cosh and sinh.
 
     With q = exp(-rho / 2) and the direction (e, c) the denominator is g^2 / q^2, g = |(q^2, k)|,
     k^2 = (1 - q^4) (1 - c) / 2. For c > 0, where 1 - c cancels, it is e^2 / (1 + c). All factors

@@ -39,7 +39,7 @@ def _raw_distance(z, w, xp):
 
 
 def _raw_geodesic(z, w, t, xp):
-    """Return semicircles of the half-plane; stds in the widest dtype, where their range is."""
+    """Return points on the geodesic, computed in the widest dtype, whose stds overflow last."""
     dtype, wide = z[0].dtype, _array.widest_dtype(z[0], xp)
     a, b = ([xp.astype(x, wide, copy=False) for x in y] for y in (z, w))
     ends = (Normal(mean, xp.exp(log_std), check=False) for mean, log_std in (a, b))

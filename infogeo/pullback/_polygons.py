@@ -54,7 +54,7 @@ _MAX_PIECES = 2**15  # in work at a time, for each polygon
 
 
 def slack(dtype):
-    """Return the length that does not count in a dtype."""
+    """Return the length below which a difference may be rounding in a dtype."""
     return _ROUNDING * torch.finfo(dtype).eps ** 0.5
 
 
@@ -240,7 +240,7 @@ def precision_of(network, x):
 
 
 def are_trusted(length, like):
-    """Return which lengths are what they say, on the device of a tensor."""
+    """Return flags for the lengths that have converged, on the device of a tensor."""
     return torch.tensor([s.is_solution for s in length.member_status], device=like.device) > 0
 
 

@@ -113,7 +113,7 @@ def squared_angle_of_chord(squared_chord: Array, xp: Namespace) -> Array:
 
 
 def far_squared_chord(num_outcomes: int) -> float:
-    """Return from where on a squared chord keeps its digits in 2 - 2 sum sqrt(p q).
+    """Return the squared chord from which on 2 - 2 sum sqrt(p q) keeps the digits of it.
 
     The distance is at most ten times less exact than the sum. Longer sums are less exact
     themselves, so that they may lose less.
@@ -143,7 +143,8 @@ def _squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
 
     .. math:: (X - D^2 / (\sqrt P + \sqrt Q)^2) / \sqrt{P Q}
 
-    unless the difference of the sums drowns that of the points; those rows take the other form.
+    unless the difference of the sums is so large that its rounding hides that of the points. For
+    such rows q is first scaled to the sum of p (`_careful_squared_chord`).
     """
     if isinstance(p, np.ndarray):
         return _array.by_blocks(_squared_chord_of_block, p, q, xp)
@@ -226,7 +227,11 @@ def _with_roots(p: Array, q: Array) -> tuple[Array, Array, Array, Array]:
 def _near_squared_chord(
     p: Array, q: Array, total: Array, chord_and_excess: tuple[Array, Array]
 ) -> Array:
-    """Return the squared chord of normalised vectors from sum(q) and what the given ones have."""
+    """Return the squared chord of the normalised vectors.
+
+    `total` is sum(q), and `chord_and_excess` are the squared chord of the given vectors and
+    sum(p - q).
+    """
     given, excess = chord_and_excess
     chord, is_drowned = _without_sums(given, excess, total, np)
     smallest = p.shape[-1] * _UNDERFLOW[p.dtype]
@@ -253,7 +258,7 @@ _UNDERFLOW = {
 
 
 def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tuple[Array, Array]:
-    """Return |sqrt p - sqrt q|^2 and sum(p - q); roots = sqrt(p q) are used up."""
+    """Return |sqrt p - sqrt q|^2 and sum(p - q); the array `roots` of sqrt(p q) is overwritten."""
     np.subtract(p, q, out=difference)
     # (sqrt p + sqrt q)^2 as 2 (q + sqrt(p q)) + p - q: one root instead of two.
     terms = roots
@@ -272,7 +277,7 @@ def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tu
 
 
 def _chord_and_excess_of_pieces(p: Array, q: Array) -> Array:
-    """Return |sqrt p - sqrt q|^2 and sum(p - q), summed piece by piece: rows exceed the cache."""
+    """Return |sqrt p - sqrt q|^2 and sum(p - q) of long rows, by pieces that fit into the cache."""
     starts = range(0, p.shape[-1], _array.BLOCK_SIZE)
     pieces = [(..., slice(start, start + _array.BLOCK_SIZE)) for start in starts]
     return sum(np.stack(_chord_and_excess(*_with_roots(p[piece], q[piece]))) for piece in pieces)

@@ -205,9 +205,9 @@ def _log_ratio(p: Array, q: Array, xp: Namespace) -> tuple[Array, Array, Array, 
 
 
 def _far_log_ratio(p: Array, q: Array, xp: Namespace) -> Array:
-    """Return log(p / q), from the quotient: the difference of two logarithms has fewer digits.
+    """Return log(p / q) as the logarithm of a quotient, which is more exact than a difference.
 
-    That of the roots neither overflows nor do its derivatives.
+    It is the quotient of the square roots: neither this one nor its derivatives overflow.
     """
     in_p, in_q = p > 0.0, q > 0.0
     one = xp.ones_like(p + q)
