@@ -4,7 +4,14 @@ import argparse
 import importlib
 
 from infogeo._system.progress import progress_bar
-from infogeo.cli._common import Commands, UsageError, folder_name, require, writable_folder
+from infogeo.cli._common import (
+    Commands,
+    UsageError,
+    folder_name,
+    require,
+    whole_number,
+    writable_folder,
+)
 
 
 def add(commands: Commands) -> None:
@@ -29,7 +36,7 @@ def add(commands: Commands) -> None:
         "--seed",
         metavar="N",
         default=0,
-        type=_seed,
+        type=whole_number(0, 2**32 - 1),
         help="same seed, same numbers (default: %(default)s)",
     )
     parser.set_defaults(run=_run_demo)
@@ -46,9 +53,3 @@ def _run_demo(options: argparse.Namespace) -> int:
         found = demo.run(output, demo.Settings(seed=options.seed), progress=progress)
     print(demo.summary(found, output))
     return 0
-
-
-def _seed(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) < 2**32:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")

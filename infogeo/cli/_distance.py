@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from infogeo._system.progress import Progress, bar_for_people
-from infogeo.cli._common import Commands, UsageError, add_columns, replacing, warnings_in_a_line
+from infogeo.cli._common import (
+    Commands,
+    UsageError,
+    add_columns,
+    replacing,
+    warnings_in_a_line,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +62,10 @@ def add(commands: Commands) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--pairwise", action="store_true", help="every row of A with every row of B")
     which.add_argument(
-        "--nearest", metavar="K", type=_positive, help="the K nearest rows of B for each row of A"
+        "--nearest",
+        metavar="K",
+        type=whole_number(1),
+        help="the K nearest rows of B for each row of A",
     )
     add_columns(parser)
     parser.add_argument(
@@ -63,12 +73,6 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print json, for programs")
     parser.set_defaults(run=_run)
-
-
-def _positive(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
 
 
 def _run(options: argparse.Namespace) -> int:

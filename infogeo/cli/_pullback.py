@@ -17,6 +17,7 @@ from infogeo.cli._common import (
     require,
     say,
     warnings_in_a_line,
+    whole_number,
     writable_folder,
 )
 
@@ -90,7 +91,7 @@ def add(commands: Commands) -> None:
         "--batch-size",
         metavar="N",
         default=64,
-        type=_positive,
+        type=whole_number(1),
         help="how many inputs are measured at once, and lost by a kill (default: %(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="for instance cuda (default: %(default)s)")
@@ -244,12 +245,6 @@ def _torchrun_shard() -> tuple[int, int] | None:
 
 
 # ---------------------------------------------------------------- numbers in options
-
-
-def _positive(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.mathtext import MathTextParser
 
+from infogeo._array import REAL, Array, gate, on_host
+
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 INK = "0.35"
@@ -19,6 +21,12 @@ REPORT: list[Any] = [
     "default",
     {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False},
 ]
+
+
+def as_numpy(name: str, values: Array) -> np.ndarray:
+    """Return an argument as an array of numpy, if it holds finite numbers."""
+    _, array = gate(True, **{name: (REAL, values)})
+    return np.asarray(on_host(array))
 
 
 def open_axes(ax: Axes, *, grid: Literal["both", "x", "y"] = "both") -> None:

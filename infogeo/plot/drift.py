@@ -7,10 +7,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from infogeo._array import REAL, Array, bad_value, gate, on_host
+from infogeo._array import Array, bad_value
 from infogeo._docs import finish
 from infogeo._names import matched_rows
-from infogeo.plot._style import BLUE, VERMILLION, open_axes, shortened
+from infogeo.plot._style import BLUE, VERMILLION, as_numpy, open_axes, shortened
 
 __all__ = ["distances", "distances_by_class"]
 
@@ -167,8 +167,7 @@ def _shown(d: np.ndarray, classes: np.ndarray) -> list[str]:
 
 
 def _distances(d: Array) -> np.ndarray:
-    _, d = gate(True, d=(REAL, d))
-    d = np.asarray(on_host(d), dtype=float)
+    d = as_numpy("d", d).astype(float)
     if d.ndim != 1 or d.size == 0:
         raise bad_value("d", "be one row of distances", f"its shape is {d.shape}")
     return d

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from infogeo._array import REAL, Array, bad_value, gate, on_host
+from infogeo._array import Array, bad_value
 from infogeo._docs import finish
+from infogeo.plot._style import as_numpy
 
 if TYPE_CHECKING:
     from infogeo.pullback import Spectrum
@@ -91,9 +92,9 @@ def _opacity(direction: np.ndarray) -> np.ndarray:
 def _select(
     x: Array, spectrum: Spectrum, index: int, component: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    images = _on_host("x", x)
-    vectors = _on_host("spectrum.vectors", spectrum.vectors)
-    values = _on_host("spectrum.values", spectrum.values)
+    images = as_numpy("x", x)
+    vectors = as_numpy("spectrum.vectors", spectrum.vectors)
+    values = as_numpy("spectrum.values", spectrum.values)
     if images.ndim not in (3, 4):
         raise bad_value(
             "x",
@@ -120,11 +121,6 @@ def _select(
 def _check_index(name: str, value: int, length: int) -> None:
     if not -length <= value < length:
         raise IndexError(f"{name} must be below {length}: got {value}.")
-
-
-def _on_host(name: str, values: Array) -> np.ndarray:
-    _, array = gate(True, **{name: (REAL, values)})
-    return np.asarray(on_host(array))
 
 
 finish(globals())

@@ -11,10 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from infogeo import _array
-from infogeo._array import POSITIVE, REAL, Array, bad_value, gate
+from infogeo._array import POSITIVE, Array, bad_value, gate
 from infogeo._docs import finish
-from infogeo.plot._style import BLUE, as_text, open_axes
+from infogeo.plot._style import BLUE, as_numpy, as_text, open_axes
 
 if TYPE_CHECKING:
     import torch
@@ -155,7 +154,7 @@ def spectrum(
     >>> ax.get_yscale()
     'log'
     """
-    values = _on_host("spectrum.values", spectrum.values)
+    values = as_numpy("spectrum.values", spectrum.values)
     if values.ndim != 2 or 0 in values.shape:
         raise bad_value("spectrum.values", "have shape (batch, k)", f"its shape is {values.shape}")
     if ax is None:
@@ -232,10 +231,10 @@ def ellipses(
     >>> ax.get_aspect()
     1.0
     """
-    centers = _on_host("xs", xs).astype(float)
+    centers = as_numpy("xs", xs).astype(float)
     if centers.ndim != 2 or centers.shape[1] != 2 or len(centers) == 0:
         raise bad_value("xs", "have shape (n, 2)", f"its shape is {centers.shape}")
-    factors = _on_host("factor", metric.factor(xs)).astype(float)
+    factors = as_numpy("factor", metric.factor(xs)).astype(float)
     _, speeds, directions = np.linalg.svd(factors, full_matrices=True)
     slow = speeds[:, 1] if speeds.shape[1] > 1 else np.zeros(len(speeds))
     spacing = _spacing(centers)
@@ -275,7 +274,7 @@ def _caption(caption: str, room: float) -> dict[str, Any]:
 
 
 def _images(points: Array) -> np.ndarray:
-    images = _on_host("points", points)
+    images = as_numpy("points", points)
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.size > 0:
         return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
     if images.ndim != 3 or images.size == 0:
@@ -304,11 +303,6 @@ def _limits(limits: tuple[float, float] | None, images: np.ndarray) -> tuple[flo
     if not low < high:
         raise bad_value("limits", "be a pair (smallest, largest)", f"got {limits!r}")
     return float(low), float(high)
-
-
-def _on_host(name: str, values: Array) -> np.ndarray:
-    _, array = gate(True, **{name: (REAL, values)})
-    return np.asarray(_array.on_host(array))
 
 
 # ---------------------------------------------------------------- ellipses

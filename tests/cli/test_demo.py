@@ -17,7 +17,7 @@ from matplotlib import image as mpl_image  # noqa: E402
 from matplotlib import pyplot as plt  # noqa: E402
 
 from infogeo.cli import demo  # noqa: E402
-from infogeo.cli.demo import stages  # noqa: E402
+from infogeo.cli.demo import _stages as stages  # noqa: E402
 from infogeo.plot.explorer import embed  # noqa: E402
 
 SMALL = demo.Settings(seed=3, num_epochs=3, num_test=150, num_calibration=100)

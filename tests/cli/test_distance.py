@@ -389,7 +389,7 @@ def test_nothing_half_written_is_left(files, capsys, tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["a.csv"], "it takes two files; of one, --pairwise or --nearest K"),
-        (["a.csv", "b.csv", "--nearest", "0"], "not a whole number above 0"),
+        (["a.csv", "b.csv", "--nearest", "0"], "not a whole number from 1"),
         (["a.csv", "b.csv", "--nearest", "8"], "b.csv has 7 rows, --nearest asks for 8"),
         (["a.csv", "b.csv", "--nearest", "1", "-o", "d.npy"], "must end in .csv"),
         (["a.csv", "b.csv", "-o", "d.txt"], "must end in .csv or .npy"),

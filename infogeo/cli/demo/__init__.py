@@ -1,6 +1,6 @@
 """The demo: what infogeo does, on handwritten digits, from the training to a report.
 
-`stages` computes the numbers, `figures` draws them and `findings` puts them into words. A seed
+`_stages` computes the numbers, `_figures` draws them and `_findings` puts them into words. A seed
 decides all numbers: they are computed in float64, in one thread and from generators of their own.
 """
 
@@ -14,9 +14,9 @@ import torch
 
 from infogeo._docs import finish
 from infogeo._system.progress import Progress
-from infogeo.cli.demo.figures import draw_all, draw_maps
-from infogeo.cli.demo.findings import results, summary, write
-from infogeo.cli.demo.stages import Settings, measure
+from infogeo.cli.demo._figures import draw_all, draw_maps
+from infogeo.cli.demo._findings import results, summary, write
+from infogeo.cli.demo._stages import Settings, measure
 
 __all__ = ["Settings", "run", "summary"]
 

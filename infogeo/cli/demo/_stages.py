@@ -16,7 +16,6 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from infogeo import logits
-from infogeo._docs import finish
 from infogeo._system.progress import Progress
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
@@ -25,16 +24,6 @@ from infogeo.neighbors import pairwise_distance
 from infogeo.plot.explorer import embed
 from infogeo.pullback import PullbackMetric
 from infogeo.pullback.metric import Spectrum
-
-__all__ = [
-    "Settings",
-    "compare_predictions",
-    "load",
-    "maximise",
-    "measure",
-    "pull_back",
-    "train",
-]
 
 INPUT_UNIT = "l2 norm, pixels from 0 to 1"
 NUM_DIGITS = 10
@@ -200,20 +189,7 @@ class Outcome:
 
 
 def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: None) -> Outcome:
-    """Run the stages.
-
-    Parameters
-    ----------
-    settings : Settings
-        What decides the numbers, together with the state of torch's generator.
-    progress : callable
-        Called as ``progress(stage, fraction)``.
-
-    Returns
-    -------
-    Outcome
-        The numbers of all stages.
-    """
+    """Run the stages."""
     digits = load(settings)
     images, labels = digits.test[0], digits.test[1].numpy()
     classifiers = train(digits, settings, progress=lambda stage, part: progress(stage, 0.7 * part))
@@ -234,18 +210,7 @@ def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: 
 
 
 def load(settings: Settings) -> Digits:
-    """Split scikit-learn's handwritten digits.
-
-    Parameters
-    ----------
-    settings : Settings
-        The sizes, and the seed of the split.
-
-    Returns
-    -------
-    Digits
-        Every digit has the same share in all parts.
-    """
+    """Split scikit-learn's handwritten digits."""
     bunch = load_digits()
     images, labels = bunch.images / 16.0, bunch.target
     held = []
@@ -260,22 +225,7 @@ def load(settings: Settings) -> Digits:
 def train(
     digits: Digits, settings: Settings, *, progress: Progress = lambda stage, fraction: None
 ) -> dict[str, Classifier]:
-    """Train a 1-Lipschitz classifier and an ordinary one, and calibrate both.
-
-    Parameters
-    ----------
-    digits : Digits
-        The images.
-    settings : Settings
-        Sizes of the networks, and how long to train.
-    progress : callable
-        Called as ``progress(stage, fraction)``.
-
-    Returns
-    -------
-    dict of str to Classifier
-        "lipschitz" and "relu", in eval mode.
-    """
+    """Train a 1-Lipschitz classifier and an ordinary one, and calibrate both."""
     width = settings.width
 
     def lipschitz_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -375,22 +325,8 @@ def compare_predictions(
 ) -> Distances:
     """Measure the Fisher-Rao distances between the predictions for all pairs of images.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        Whose predictions.
-    images : numpy array, shape (n, 8, 8)
-        The test images.
-    labels : numpy array, shape (n,)
-        What they show.
-    start : numpy array, shape (n, 2), or None
-        Where the embedding begins, so that it can be compared with another one; None takes
-        classical scaling.
-
-    Returns
-    -------
-    Distances
-        The distances and what can be read off them.
+    The embedding begins at `start`, shape (n, 2), so that it can be compared with another one; None
+    takes classical scaling.
     """
     z = classifier.logits
     matrix = pairwise_distance(z, space=logits)
@@ -442,20 +378,7 @@ def _class_means(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
-    """Pull the Fisher metric of the predictions back to the inputs.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        The network.
-    images : torch tensor, shape (n, 8, 8)
-        The test images.
-
-    Returns
-    -------
-    Sensitivity
-        The spectrum at every image, and how it compares with its bounds.
-    """
+    """Pull the Fisher metric of the predictions back to the inputs."""
     metric = PullbackMetric(classifier.model, temperature=classifier.temperature)
     spectrum = _downhill(classifier, images, metric.spectrum(images))
     values, vectors = spectrum.values, spectrum.vectors
@@ -491,20 +414,7 @@ def _downhill(classifier: Classifier, images: torch.Tensor, spectrum: Spectrum) 
 
 
 def maximise(classifier: Classifier, labels: np.ndarray) -> Maximised:
-    """Solve the C-maximisation problems: a loaded die, three digits, class frequencies.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        Whose predictions are corrected.
-    labels : numpy array, shape (n,)
-        What the test images show.
-
-    Returns
-    -------
-    Maximised
-        The solutions and their checks.
-    """
+    """Solve the C-maximisation problems: a loaded die, three digits, class frequencies."""
     return Maximised(
         _loaded_die(),
         _three_digits(classifier.logits),
@@ -601,6 +511,3 @@ def _triangle(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> dict[str, float
 
 def _pythagorean_error(p: np.ndarray, best: np.ndarray, q: np.ndarray) -> float:
     return float(np.abs(_kl(p, q) - _kl(p, best) - _kl(best, q)).max())
-
-
-finish(globals())

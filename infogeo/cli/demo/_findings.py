@@ -14,9 +14,8 @@ import scipy
 import sklearn
 import torch
 
-from infogeo._docs import finish
 from infogeo._system.version import __version__
-from infogeo.cli.demo.stages import (
+from infogeo.cli.demo._stages import (
     INPUT_UNIT,
     JAYNES_DIE,
     NUM_DIGITS,
@@ -30,26 +29,9 @@ from infogeo.cli.demo.stages import (
 from infogeo.maxent import Projection
 from infogeo.plot import report
 
-__all__ = ["results", "summary", "write"]
-
 
 def results(outcome: Outcome, settings: Settings, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return all numbers worth keeping, for results.json.
-
-    Parameters
-    ----------
-    outcome : infogeo.cli.demo.stages.Outcome
-        The numbers of all stages.
-    settings : infogeo.cli.demo.Settings
-        What they were made with.
-    seconds : dict of str to float
-        How long the parts took.
-
-    Returns
-    -------
-    dict
-        Numbers, texts, lists and dicts of them.
-    """
+    """Return all numbers worth keeping, for results.json."""
     return {
         "versions": _versions(),
         "command": f"infogeo demo --seed {settings.seed}",
@@ -279,19 +261,7 @@ _DESCRIPTIONS = {
 def write(
     folder: Path, found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str]
 ) -> None:
-    """Write the report, the numbers and the figures, each file whole or not at all.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where to write; it has to exist.
-    found : dict
-        The results.
-    images : dict of str to bytes
-        The figures.
-    maps : dict of str to str
-        The interactive maps of the predictions, HTML by the network's key.
-    """
+    """Write the report, the numbers and the figures, each file whole or not at all."""
     files: dict[str, str | bytes] = {
         **{f"{name}.png": png for name, png in images.items()},
         "results.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
@@ -556,6 +526,3 @@ def _method_section(found: dict[str, Any]) -> str:
             + "."
         ),
     )
-
-
-finish(globals())

@@ -12,12 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from infogeo import plot
-from infogeo._docs import finish
-from infogeo.cli.demo.stages import INPUT_UNIT, NUM_DIGITS, Outcome
+from infogeo.cli.demo._stages import INPUT_UNIT, NUM_DIGITS, Outcome
 from infogeo.plot import explorer, report
 from infogeo.plot._style import BLUE, GREEN, REPORT, VERMILLION, hide_label
-
-__all__ = ["draw_all"]
 
 _ORANGE, _INK = "#E69F00", "0.25"
 _COLOURS = {"lipschitz": BLUE, "relu": VERMILLION}
@@ -295,20 +292,7 @@ _FIGURES = {
 def draw_all(
     outcome: Outcome, *, progress: Callable[[float], object] = lambda fraction: None
 ) -> dict[str, bytes]:
-    """Draw all figures.
-
-    Parameters
-    ----------
-    outcome : infogeo.cli.demo.stages.Outcome
-        The numbers.
-    progress : callable
-        Called as ``progress(fraction)``.
-
-    Returns
-    -------
-    dict of str to bytes
-        PNG images by name.
-    """
+    """Draw all figures."""
     images: dict[str, bytes] = {}
     with style.context(REPORT):  # whatever style the user has set
         for name, draw in _FIGURES.items():
@@ -318,18 +302,7 @@ def draw_all(
 
 
 def draw_maps(outcome: Outcome) -> dict[str, str]:
-    """Return the interactive map of each network's predictions.
-
-    Parameters
-    ----------
-    outcome : infogeo.cli.demo.stages.Outcome
-        The numbers.
-
-    Returns
-    -------
-    dict of str to str
-        HTML by the network's key.
-    """
+    """Return the interactive map of each network's predictions."""
     images, labels = outcome.digits.test
     return {
         key: explorer.explorer(
@@ -341,6 +314,3 @@ def draw_maps(outcome: Outcome) -> dict[str, str]:
         )
         for key, classifier in outcome.classifiers.items()
     }
-
-
-finish(globals())
