@@ -52,6 +52,7 @@ class Container:
     _has_events: ClassVar[bool]
     _is_weak = False
     _names: dict[Any, Any] | None = None  # along the axes of the frames that the fields came from
+    _num_samples: np.ndarray | None = None  # that points were fitted to, in the shape of the batch
 
     def __init_subclass__(cls) -> None:
         if "rules" in vars(cls):
@@ -104,6 +105,9 @@ class Container:
         num_fields = len(cls.rules)
         made = make(cls, *(xp.stack(arrays[i::num_fields]) for i in range(num_fields)))
         _mark(made, _array.names_along(**flat), all(point._is_weak for point in points))
+        sizes = [point._num_samples for point in points if point._num_samples is not None]
+        if len(sizes) == len(points):
+            mark_fitted(made, np.stack(sizes))
         return made
 
     @final
@@ -126,6 +130,9 @@ class Container:
         )
         made = make(type(self), *arrays)
         _mark(made, _names_of_items(self, key), self._is_weak)
+        if self._num_samples is not None:
+            key = tuple(_array.on_host(k) if hasattr(k, "shape") else k for k in key)
+            mark_fitted(made, self._num_samples[key])
         return made
 
     @final
@@ -150,12 +157,22 @@ class Container:
     @final
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles keep: not what is computed again when it is needed."""
-        kept = {*self.rules, "_names", "_is_weak"}
+        kept = {*self.rules, "_names", "_is_weak", "_num_samples"}
         return {name: value for name, value in vars(self).items() if name in kept}
 
 
 class Points(Container):
     """A batch of points of a space."""
+
+    @property
+    @final
+    def num_samples(self) -> np.ndarray | None:
+        """Number of samples that each point is the maximum-likelihood estimate of.
+
+        An int array in the shape of the batch, or None where that is not known: ``fit`` notes it,
+        but not of shrunken estimates.
+        """
+        return self._num_samples
 
 
 class Vectors(Container):
@@ -380,6 +397,13 @@ def _mark(made: Container, names: dict[Any, Any] | None, is_weak: bool) -> None:
         object.__setattr__(made, "_names", names)
     if is_weak:
         object.__setattr__(made, "_is_weak", True)
+
+
+def mark_fitted(made: Container, num_samples: Any) -> None:
+    """Let points keep how many samples each of them was fitted to."""
+    sizes = np.array(np.broadcast_to(num_samples, made.shape))
+    sizes.flags.writeable = False  # points of one batch share it
+    object.__setattr__(made, "_num_samples", sizes)
 
 
 def _broadcast(cls: type[Container], arrays: Sequence[Array], xp: Namespace) -> list[Array]:
@@ -668,6 +692,8 @@ def fit(
     shape: tuple[int, ...],
     fit_rows: Callable[[str, Any], Sequence[Array]],
     xp: Namespace,
+    *,
+    is_likeliest: bool = True,
 ) -> Class:
     """Return the point that is fitted to samples, or a batch of one point for each class.
 
@@ -686,8 +712,11 @@ def fit(
         numbers, or all if these are None. The name is that of the samples in error messages.
     xp : namespace
         That of the fields.
+    is_likeliest : bool
+        Whether the estimates are those of maximum likelihood, whose law depends on the number of
+        samples alone: the points then keep that number.
     """
-    classes = None
+    classes, sizes = None, np.asarray(shape[0])
     if labels is None:
         made = make(cls, *fit_rows("samples", None))
     else:
@@ -700,6 +729,8 @@ def fit(
             for name, rows in zip(classes, members, strict=True)
         ]
         made = make(cls, *(xp.stack(arrays) for arrays in zip(*parts, strict=True)))
+        sizes = np.array([len(rows) for rows in members])
+        sizes = sizes.reshape(-1, *(1,) * (len(made.shape) - 1))
     # The names of the columns stay. Those of the rows give way to those of the classes.
     rule = next(iter(cls.rules.values()))
     names = _array.names_along(samples=(rule, samples))
@@ -708,6 +739,8 @@ def fit(
     if labels is not None and not is_nameless(labels):
         names[rows] = classes
     _mark(made, names, False)
+    if is_likeliest:
+        mark_fitted(made, sizes)
     return made
 
 

@@ -19,6 +19,9 @@ Declared:
   them, ``estimate(samples, xp, *constants)``.
 - ``AFFINE``: ``AFFINE(point, shift, factor, check=True)`` is the distribution of shift + factor X,
   in a space that has it.
+- ``LOCATION_SCALE``: in a space of normals, ``LOCATION_SCALE(point)`` is the vector (..., d) and
+  the matrix (..., d, d) with which shift + matrix Z is of the distribution, Z being standard
+  normal. So `inference` knows the law of estimates.
 
 Required verbs: ``fisher_rao_distance``, and ``inner_product`` or ``norm``. Optional ones:
 ``dimension``, ``exp_map``, ``log_map``, ``parallel_transport``, ``e_transport``, ``m_transport``,

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 from infogeo._docs import finish
 
 if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to be imported
+    from infogeo.inference import Bootstrap as Bootstrap
+    from infogeo.inference import DistanceTable as DistanceTable
     from infogeo.inference import Interval as Interval
+    from infogeo.inference import Jackknife as Jackknife
     from infogeo.inference import KSampleTest as KSampleTest
+    from infogeo.inference import MeanEstimate as MeanEstimate
+    from infogeo.inference import PredictionTest as PredictionTest
     from infogeo.inference import Test as Test
     from infogeo.interop.torch import DistanceSummary as DistanceSummary
     from infogeo.lipschitz.certificates import Coverage as Coverage
@@ -45,23 +50,28 @@ _HOMES = {
     "Attack": "infogeo.robustness",
     "Balance": "infogeo.maxent",
     "BalanceDiagnostics": "infogeo.maxent",
+    "Bootstrap": "infogeo.inference",
     "Bounds": "infogeo.multivariate_normal",
     "Calibration": "infogeo.pullback",
     "ConditionalProjection": "infogeo.maxent",
     "Connection": "infogeo.multivariate_normal",
     "Coverage": "infogeo.lipschitz.certificates",
     "DistanceSummary": "infogeo.interop.torch",
+    "DistanceTable": "infogeo.inference",
     "FrequencyEstimate": "infogeo.maxent",
     "FrequencyMatch": "infogeo.maxent",
     "Interval": "infogeo.inference",
+    "Jackknife": "infogeo.inference",
     "KSampleTest": "infogeo.inference",
     "KernelWalk": "infogeo.pullback",
     "Kinks": "infogeo.pullback",
     "LeafPath": "infogeo.pullback",
     "Length": "infogeo.pullback",
     "Mean": "infogeo.mean",
+    "MeanEstimate": "infogeo.inference",
     "Neighbors": "infogeo.neighbors",
     "Path": "infogeo.pullback",
+    "PredictionTest": "infogeo.inference",
     "Projection": "infogeo.maxent",
     "Report": "infogeo.testing",
     "ScaledFactor": "infogeo.pullback",

@@ -16,6 +16,7 @@ import torch
 
 import infogeo
 from infogeo import _spaces, logits, multivariate_normal, normal, simplex
+from infogeo.inference import distance_standard_errors, mean_standard_error, prediction_test
 from infogeo.interop import distributions, frames
 from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
@@ -49,6 +50,11 @@ USES = {
     ("mean.frechet_mean", "space"): lambda s: frechet_mean(Z, space=s).point,
     ("neighbors.pairwise_distance", "space"): lambda s: pairwise_distance(Z, space=s),
     ("neighbors.nearest", "space"): lambda s: nearest(Z, num_neighbors=1, space=s).distances,
+    ("inference.prediction_test", "space"): lambda s: prediction_test(Z, Z[:2], space=s).statistic,
+    ("inference.mean_standard_error", "space"): lambda s: mean_standard_error(Z, space=s).spread,
+    ("inference.distance_standard_errors", "space"): lambda s: (
+        distance_standard_errors(Z, [9, 9, 9], space=s).distance
+    ),
     ("interop.frames.pairwise_distance", "space"): lambda s: frames.pairwise_distance(
         pd.DataFrame(Z), space=s
     ),

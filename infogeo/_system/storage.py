@@ -167,6 +167,9 @@ def _encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
             content["names"] = _encoded(lists, f"{name}.names", arrays)
         if getattr(value, "_is_weak", False):  # of numbers and lists, which adopt any library
             content["weak"] = True
+        sizes = getattr(value, "_num_samples", None)
+        if sizes is not None:
+            content["num_samples"] = _encoded(sizes, f"{name}.num_samples", arrays)
         return content
     if not hasattr(value, "__array__"):
         cls = type(value).__name__
@@ -223,6 +226,8 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
             object.__setattr__(made, "_names", dict(_decoded(tree["names"], arrays)))
         if "weak" in tree:
             object.__setattr__(made, "_is_weak", True)
+        if "num_samples" in tree:
+            object.__setattr__(made, "_num_samples", _decoded(tree["num_samples"], arrays))
         return made
     array = arrays[tree["array"]]
     if not tree["library"].startswith("torch"):

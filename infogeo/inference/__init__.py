@@ -1,7 +1,19 @@
 """Inference on distances between distributions that were only estimated, from samples."""
 
 from infogeo._docs import finish
+from infogeo.inference._diagonal import diagonal_interval
 from infogeo.inference._interval import Interval, interval
+from infogeo.inference._predictions import PredictionTest, prediction_test
+from infogeo.inference._resampling import (
+    Bootstrap,
+    DistanceTable,
+    Jackknife,
+    MeanEstimate,
+    bootstrap,
+    distance_standard_errors,
+    jackknife,
+    mean_standard_error,
+)
 from infogeo.inference._tests import (
     KSampleTest,
     Test,
@@ -11,13 +23,24 @@ from infogeo.inference._tests import (
 )
 
 __all__ = [
+    "Bootstrap",
+    "DistanceTable",
     "Interval",
+    "Jackknife",
     "KSampleTest",
+    "MeanEstimate",
+    "PredictionTest",
     "Test",
+    "bootstrap",
+    "diagonal_interval",
+    "distance_standard_errors",
     "goodness_of_fit",
     "homogeneity_test",
     "interval",
+    "jackknife",
     "k_sample_test",
+    "mean_standard_error",
+    "prediction_test",
 ]
 
 finish(globals())

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
+from infogeo import _spaces
 from infogeo._array import PROBABILITIES, Rule, bad_value, finite_number, gate, on_host
 from infogeo._result import Result
 from infogeo._system.registry import storable
+from infogeo.inference import _normals
 from infogeo.inference._bounds import one_sample_bounds, two_sample_bounds
 from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
 from infogeo.simplex import fisher_rao_distance
@@ -43,11 +45,12 @@ class Interval(Result):
         The plug-in distance of the observed shares, which is too large.
     unseen : array, shape (...)
         Estimate of the probability of what neither sample has seen, from what was seen once
-        (Good and Turing).
+        (Good and Turing). 0 for normals.
     unresolved : array, shape (...)
         By how much the ends were moved apart because outcomes were seen too rarely to tell small
         probabilities from 0. Where this is most of the length, a coarser set of outcomes gives a
-        shorter interval, for the distance between coarser distributions, which is smaller.
+        shorter interval, for the distance between coarser distributions, which is smaller. 0 for
+        normals.
     level : float
         The probability with which an interval holds the distance.
     """
@@ -81,14 +84,17 @@ def interval(
 
     Parameters
     ----------
-    counts_a, counts_b : array, shape (..., c)
+    counts_a, counts_b : array, shape (..., c), or fitted normals
         How often each outcome was seen in each sample, in whole numbers; leading axes broadcast.
+        Or two batches of `Normal` or of `MultivariateNormal`, fitted by maximum likelihood.
     size_a, size_b : float, optional
         Where one is given, that argument holds probabilities in the place of counts: observed
         shares of a sample of this size (of a weighted sample its effective size), or with
-        ``math.inf`` a distribution that is known. At most one of them can be known.
+        ``math.inf`` a distribution that is known. At most one of them can be known. Of normals the
+        number of samples, an array if it differs in the batch, at least d + 2; needed where the
+        normals do not carry it, as those of ``fit`` do.
     level : float
-        The probability with which the interval is to hold the distance.
+        The probability with which the interval is to hold the distance; of normals at most 0.995.
 
     Returns
     -------
@@ -99,7 +105,8 @@ def interval(
     ------
     ValueError
         Counts that are negative, no whole numbers or all 0; sizes below 1; two known
-        distributions; a level outside (0, 1).
+        distributions; a level outside (0, 1). Points of other spaces; normals of unknown sizes,
+        as shrunken ones are, or of more than 128 features.
 
     See Also
     --------
@@ -121,6 +128,10 @@ def interval(
     `unresolved` says by how much. The page on estimated distributions has a table of how often
     the intervals hold the distance.
 
+    Of normals the law of the plug-in distance is simulated, always with the same random numbers,
+    at pairs of growing distance (see the page on normals from samples): it is right for normal
+    samples of any size, and takes some 20 to 100 ms for a pair.
+
     Examples
     --------
     The shares are .22 rad apart, and the samples may be of one distribution.
@@ -130,10 +141,13 @@ def interval(
     >>> print(found)
     0 rad, from 0 to 0.438 at the level 0.95 (plug-in distance 0.2164)
     """
+    level = checked_level(level)
+    space = _spaces.of_point(counts_a) or _spaces.of_point(counts_b)
+    if space is not None:
+        points = {"counts_a": counts_a, "counts_b": counts_b}
+        sizes = {"size_a": size_a, "size_b": size_b}
+        return between_normals(space, points, sizes, level)
     x, n, y, m = _samples(counts_a, counts_b, size_a, size_b)
-    level = finite_number("level", level)
-    if not 0.0 < level < 1.0:
-        raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
     batch = x.shape[:-1]
     x, n, y, m = (v.reshape(-1, v.shape[-1]) for v in (x, n, y, m))
     found = np.zeros((6, len(x)))
@@ -144,6 +158,22 @@ def interval(
 
 
 # ---------------------------------------------------------------- arguments
+
+
+def between_normals(
+    space: Any, points: dict[str, Any], sizes: dict[str, Any], level: float, **options: bool
+) -> Interval:
+    """Return the interval of fitted points; the arguments are those of `_normals.estimated`."""
+    found = _normals.estimated(space, points, sizes, level, **options)
+    nothing = np.zeros_like(found[0])
+    return Interval(*found, unseen=nothing, unresolved=nothing, level=level)
+
+
+def checked_level(level: Any) -> float:
+    level = finite_number("level", level)
+    if not 0.0 < level < 1.0:
+        raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
+    return level
 
 
 def _explain_counts(advice: str) -> Callable[[str, np.ndarray, float], None]:

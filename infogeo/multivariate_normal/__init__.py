@@ -44,7 +44,7 @@ from infogeo.multivariate_normal._metric import (
     inner_product,
     norm,
 )
-from infogeo.multivariate_normal._point import MultivariateNormal, Tangent
+from infogeo.multivariate_normal._point import MultivariateNormal, Tangent, location_scale
 
 __all__ = [
     "Bounds",
@@ -88,6 +88,7 @@ DISTRIBUTIONS = {
     "scipy.stats.multivariate_normal": ("mean", "cov"),
 }
 
+LOCATION_SCALE = location_scale
 
 finish(
     globals(),

@@ -100,7 +100,8 @@ class MultivariateNormal(Points):
         -------
         MultivariateNormal
             In the library, dtype and device of the samples. With labels a batch with one for each
-            class, in the order of ``numpy.unique(labels)``.
+            class, in the order of ``numpy.unique(labels)``. Without shrinkage `num_samples` says
+            how many samples each was fitted to.
 
         Raises
         ------
@@ -127,7 +128,15 @@ class MultivariateNormal(Points):
             chosen = values if rows is None else values[rows]
             return [as_like(x, samples, xp) for x in moments(name, chosen, shrinkage, limits)]
 
-        return _points.fit(MultivariateNormal, given, labels, values.shape, fit_rows, xp)
+        return _points.fit(
+            MultivariateNormal,
+            given,
+            labels,
+            values.shape,
+            fit_rows,
+            xp,
+            is_likeliest=shrinkage is None,
+        )
 
 
 @storable("multivariate_normal.Tangent")
@@ -196,6 +205,12 @@ def host_of(a: MultivariateNormal) -> Host:
         kept = versions, Host(mean, cov, _cholesky(cov))
         object.__setattr__(a, "_kept", kept)
     return kept[1]
+
+
+def location_scale(a: MultivariateNormal) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and Cholesky factor: the map that makes the distribution from N(0, I)."""
+    host = host_of(a)
+    return host.mean, host.factor
 
 
 def _version_of(x: Array) -> Any:

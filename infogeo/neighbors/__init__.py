@@ -135,7 +135,7 @@ def pairwise_distance(
     space = _spaces.with_distance(space)
     if _spaces.chart_of(space) is None:
         return all_distances_with(_as_batches(given), space.fisher_rao_distance, block_size)
-    _, *points = _gate_rows(check, space.POINTS, given)
+    _, *points = gate_rows(check, space.POINTS, given)
     if is_dask_array(points[0]):
         return lazy_pairwise(points, space, block_size)
     return all_distances(points, space, block_size)
@@ -204,7 +204,7 @@ def nearest(
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
         search = functools.partial(searched_with, distance=space.fisher_rao_distance)
         return Neighbors(*in_order(search, batches, num_neighbors))
-    _, *arrays = _gate_rows(check, space.POINTS, given)
+    _, *arrays = gate_rows(check, space.POINTS, given)
     num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
     if is_dask_array(arrays[0]):
         return Neighbors(*lazy_nearest(arrays, space, num_neighbors))
@@ -214,7 +214,7 @@ def nearest(
 # ---------------------------------------------------------------- arguments
 
 
-def _gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]:
+def gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]:
     """Gate arguments that share their outcomes but not their number of rows."""
     for name, value in given.items():
         _, array = gate(check, **{name: (rule, value)})

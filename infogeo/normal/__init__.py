@@ -101,6 +101,11 @@ def AFFINE(  # noqa: N802  a declaration of the space
     return Normal(shift + factor * a.mean, abs(factor) * a.std, check=check)
 
 
+def LOCATION_SCALE(a: Normal) -> tuple[Array, Array]:  # noqa: N802  a declaration of the space
+    """Return shift and factor of the map that makes the distribution from N(0, 1)."""
+    return a.mean[..., None], a.std[..., None, None]
+
+
 def log_density(a: Normal, x: Any) -> Any:
     """Return the logarithm of the density at x, for plots."""
     return -0.5 * ((x - a.mean) / a.std) ** 2 - np.log(a.std) - 0.5 * math.log(2.0 * math.pi)

@@ -70,7 +70,8 @@ class Normal(Points):
         Normal
             Mean and standard deviation (with divisor n) along the first axis, of shape () or
             (num_components,). With labels one such distribution for each class, along a new
-            first axis, in the order of ``numpy.unique(labels)``.
+            first axis, in the order of ``numpy.unique(labels)``. `num_samples` says how many
+            samples each was fitted to.
 
         Raises
         ------
