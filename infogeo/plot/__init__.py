@@ -12,11 +12,11 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
+from infogeo.plot.bands import drift_over_time, intervals
 from infogeo.plot.curves import balls, family, geodesics, level_sets, means
 from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.families import densities
 from infogeo.plot.inputs import sensitivity
-from infogeo.plot.intervals import drift_over_time, intervals
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
 from infogeo.plot.pullback import ellipses, filmstrip, spectrum
 from infogeo.plot.simplex import simplex, to_ternary
