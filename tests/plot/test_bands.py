@@ -26,6 +26,7 @@ BOTH = [plot.intervals, plot.drift_over_time]
 
 @pytest.fixture(autouse=True)
 def _no_open_figures():
+    plt.close("all")  # what other tests of the process have left
     yield
     plt.close("all")
 
