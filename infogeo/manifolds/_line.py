@@ -263,7 +263,9 @@ class Line:
         xp, _, copies, a, b = self._gate(check, a=a, b=b)
         eta = self.expectation.difference(a, b, xp)
         theta = self.natural.difference(a, b, xp)
-        return _array.as_number(copies * eta * xp.where(eta == 0.0, eta, theta))
+        # Both at an edge, where theta is no number. Elsewhere theta stays, for second derivatives.
+        is_edge = (eta == 0.0) & ~xp.isfinite(theta)
+        return _array.as_number(copies * eta * xp.where(is_edge, eta, theta))
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""

@@ -64,11 +64,16 @@ Tangent = storable("laplace.Tangent")(tangents(Laplace))
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
     """Return (s/s') (e^-x - 1 + x) + (y - 1 - log y), x = |mu - mu'| / s and y = s / s'."""
     y = log_ratio(q[1], p[1], xp)
-    x = xp.abs(q[0] - p[0]) / p[1]
+    x = _size(q[0] - p[0], xp) / p[1]
     by_loc = excess(-x, xp)
     is_zero = by_loc == 0.0  # beside a ratio that overflows
     ratio = xp.exp(xp.where(is_zero, xp.zeros_like(y), y))
     return xp.where(is_zero, by_loc, ratio * by_loc) + excess(y, xp)
+
+
+def _size(x: Array, xp: Namespace) -> Array:
+    """Return |x| with the derivative 1 at 0: smooth even functions of it have both derivatives."""
+    return xp.where(x < 0.0, -x, x)
 
 
 def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
@@ -77,7 +82,7 @@ def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
     With z and w half the sum and half the difference of d / 2s and d / 2s', for d = |mu - mu'|, it
     is log cosh of half the logarithm of the ratio, and z - log(z sinh(w) / w + cosh w).
     """
-    d = xp.abs(q[0] - p[0])
+    d = _size(q[0] - p[0], xp)
     x, y = d / p[1], d / q[1]
     z, w = 0.25 * (x + y), 0.25 * xp.abs(x - y)
     is_near, zero = z < 1.0, xp.zeros_like(z)

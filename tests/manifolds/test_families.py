@@ -268,6 +268,30 @@ def test_squared_distances_are_smooth_at_equal_points(name):
 
 
 @EACH
+@pytest.mark.parametrize(
+    ("verb", "factor"),
+    [("kl_divergence", 1.0), ("jeffreys_divergence", 2.0), ("bhattacharyya_coefficient", -0.25)],
+)
+def test_second_derivatives_of_divergences_are_the_metric(name, verb, factor):
+    """At equal points, where formulas have their branches."""
+    space = FAMILIES[name]
+    if getattr(space, verb, None) is None:
+        return
+    values = [torch.tensor(x, dtype=torch.float64) for x in POINTS[name][0]]
+    a = space.POINTS(*values)
+    names = list(space.TANGENTS.rules)
+
+    def divergence(y):
+        parts = {field: getattr(a, field) for field in a.rules}
+        moved = space.POINTS(**parts | dict(zip(names, y, strict=True)), check=False)
+        return getattr(manifolds, verb)(a, moved, check=False)
+
+    hessian = torch.func.hessian(divergence)(torch.stack([getattr(a, field) for field in names]))
+    expected = factor * manifolds.fisher_information(a)
+    np.testing.assert_allclose(hessian, expected, rtol=1e-12, atol=1e-13)
+
+
+@EACH
 def test_the_rest_of_the_package_knows_it(name, tmp_path):
     a, b = points_of(name)
     space, batch = FAMILIES[name], FAMILIES[name].POINTS.stack(points_of(name))
