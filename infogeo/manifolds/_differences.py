@@ -70,7 +70,7 @@ def excess(y: Array, xp: Namespace) -> Array:
 def _between(a: Array, d: Array, xp: Namespace) -> tuple[tuple[Array, Array], Array, Array]:
     """Return a / x and x^2 psi_1(x) - x at the nodes x between, what is left, and weights."""
     like = {"dtype": a.dtype, "device": _array.device_of(a)}
-    column = (-1, *(1,) * len(a.shape))
+    column = (-1, *(1,) * len(d.shape))  # d has the batch axes of both ends
     nodes, weights = (xp.reshape(xp.asarray(v, **like), column) for v in (_NODES, _WEIGHTS))
     t = 0.5 * (nodes + 1.0)
     ratio = 1.0 / (1.0 + t * (d / a))

@@ -263,7 +263,7 @@ class Positive:
     def _moved(self, a: Any, b: Any, v: Any, check: bool, by_inverse: bool) -> Any:
         """Return a vector that moves the matrix as much, or its inverse."""
         xp, _, (S,), (T,), (v,) = _family.gated(self, check, a=a, b=b, v=v)
-        moved = wide(v, xp) + xp.zeros_like(wide(T, xp))
+        moved = wide(v, xp) + xp.zeros_like(wide(S + T, xp))
         if by_inverse:
             across = xp.matmul(wide(T, xp), _inverse(S, xp))
             moved = xp.matmul(across, xp.matmul(moved, transposed(across)))

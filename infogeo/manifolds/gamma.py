@@ -347,7 +347,7 @@ _EXPONENTIAL = Exponential(
     ),
     e_mean=lambda p, weights, axis, xp: tuple(_mean(x, weights, axis, xp) for x in p),
     m_mean=_m_mean,
-    e_moved=lambda p, q, v, xp: tuple(x + xp.zeros_like(q[0]) for x in v),
+    e_moved=lambda p, q, v, xp: tuple(x + xp.zeros_like(p[0] + q[0]) for x in v),
     m_moved=_m_moved,
     kl=_kl,
     from_middle=_from_middle,

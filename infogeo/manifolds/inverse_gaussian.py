@@ -136,16 +136,16 @@ def _mean(mix: Any) -> Any:
 
 def _e_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
     """Keep the velocities of the natural parameters, of lambda and of lambda / mu^2."""
-    _, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
+    xp, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
     slope = v[1] / m / m - 2.0 * (k / m / m) * (v[0] / m)
-    return make(Tangent, 0.5 * (n / h) * (v[1] - slope * n * n), v[1] + 0.0 * (n + h))
+    return make(Tangent, 0.5 * (n / h) * (v[1] - slope * n * n), v[1], xp=xp)
 
 
 def _m_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
     """Keep the velocities of the means of x and of 1 / x."""
-    _, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
+    xp, _, (m, k), (n, h), v = _family.gated(SPACE, check, a=a, b=b, v=v)
     whole = v[0] * (1.0 / n - 1.0 / m) * (1.0 / n + 1.0 / m)
-    return make(Tangent, v[0] + 0.0 * (n + h), h * h * (v[1] / k / k - whole))
+    return make(Tangent, v[0], h * h * (v[1] / k / k - whole), xp=xp)
 
 
 def _natural_parameters(a: Any, *, check: bool = True) -> tuple[Array, Array]:
