@@ -24,6 +24,7 @@ from infogeo._spaces import RawParameters
 from infogeo.manifolds import _family
 from infogeo.manifolds._family import Estimate
 from infogeo.manifolds._line import IDENTITY, Coordinate
+from infogeo.normal._distance import Separation, separation
 
 Fields = tuple[Array, Array]
 _NO_INTEGRAL = "its integral has no closed form. Integrate the densities, by scipy.integrate.quad."
@@ -113,24 +114,14 @@ class HalfPlane:
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the multiple of the distance of the two normals."""
         xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        radius, x, y = self._chord(p, q, constants, xp)
-        is_zero = (x == 0.0) & (y == 0.0)
-        length = xp.hypot(xp.where(is_zero, xp.ones_like(x), x), y)  # whose slope at 0 is no number
-        return _array.as_number(
-            2.0 * radius * xp.asinh(xp.where(is_zero, xp.zeros_like(length), length))
-        )
+        radius, between = self._separation(p, q, constants, xp)
+        return _array.as_number(2.0 * radius * between.arc)
 
     def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the squared distance, smooth at a = b."""
         xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        radius, x, y = self._chord(p, q, constants, xp)
-        is_near, zero = (xp.abs(x) < 0.1) & (xp.abs(y) < 0.1), xp.zeros_like(x)
-        near = xp.where(is_near, x, zero) ** 2 + xp.where(is_near, y, zero) ** 2
-        series = zero
-        for coefficient in reversed(_SQUARED_ARSINH):
-            series = series * near + coefficient
-        far = xp.asinh(xp.hypot(xp.where(is_near, zero + 1.0, x), xp.where(is_near, zero, y)))
-        return 4.0 * radius * radius * xp.where(is_near, near * series, far * far)
+        radius, between = self._separation(p, q, constants, xp)
+        return 4.0 * radius * radius * between.squared_arc(xp)
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the Fisher metric of two tangent vectors."""
@@ -260,21 +251,20 @@ class HalfPlane:
         size = 0.5 * (c - b * b / a)
         return size**0.5, (a / size) ** 0.5, b / a
 
-    def _chord(
+    def _separation(
         self, p: Fields, q: Fields, constants: Any, xp: Namespace
-    ) -> tuple[Any, Array, Array]:
-        r"""Return sqrt C and the two parts of the chord, over twice the root of both scales.
+    ) -> tuple[Any, Separation]:
+        r"""Return sqrt C and what lies between the two points.
 
-        The distance is :math:`2 \sqrt C` arsinh of the length of these. Differences of the
-        coordinates have all their digits here, which those of normals need not have.
+        The distance is :math:`2 \sqrt C` times its arc. Differences of the coordinates have all
+        their digits here, which those of normals need not have.
         """
         a, b, c = self.metric(xp, *constants)
         rest = c - b * b / a
         s, r = self.scale.value(p[1], xp), self.scale.value(q[1], xp)
-        root = 2.0 * xp.sqrt(s) * xp.sqrt(r)
         rise = self.scale.difference(p[1], q[1], xp)
         way = self.location.difference(p[0], q[0], xp) + b / a * rise
-        return rest**0.5, (a / rest) ** 0.5 * (way / root), rise / root + 0.0 * way
+        return rest**0.5, separation((a / rest) ** 0.5 * way, rise, s, r, xp)
 
     def _at_origin(self, p: Fields, xp: Namespace) -> normal.Normal:
         """Return the normal of a point, its mean moved to 0."""
@@ -310,12 +300,6 @@ class HalfPlane:
         u = v.mean / k - h * v.std
         fields = u / self.location.slope(p[0], xp), v.std / self.scale.slope(p[1], xp)
         return make(self.TANGENTS, *fields, xp=xp)
-
-
-# Coefficients of arsinh(x)^2 / x^2 in x^2.
-_SQUARED_ARSINH = [
-    (-1) ** n * 2.0 * 4**n / ((n + 1) ** 2 * math.comb(2 * n + 2, n + 1)) for n in range(11)
-]
 
 
 # ---------------------------------------------------------------- parameters of a network

@@ -363,6 +363,12 @@ def relative_entropy(a: Array, b: Array, xp: Namespace, difference: Array | None
 def power(exponent: float, factor: float = 1.0) -> Coordinate:
     """Return the coordinate factor a^exponent of a positive parameter a."""
 
+    def difference(a: Array, b: Array, xp: Namespace) -> Array:
+        y = exponent * log_ratio(a, b, xp)
+        is_near = xp.abs(y) < 1.0  # elsewhere nothing cancels, and the ratio may overflow
+        near = a**exponent * _array.expm1(xp.where(is_near, y, xp.zeros_like(y)), xp)
+        return factor * xp.where(is_near, near, b**exponent - a**exponent)
+
     def moved(a: Array, step: Array, xp: Namespace) -> Array:
         growth = 1.0 + step / factor * a**-exponent
         return a * xp.where(growth > 0.0, growth, xp.nan) ** (1.0 / exponent)
@@ -370,9 +376,7 @@ def power(exponent: float, factor: float = 1.0) -> Coordinate:
     return Coordinate(
         value=lambda a, xp: factor * a**exponent,
         inverse=lambda x, xp: (x / factor) ** (1.0 / exponent),
-        difference=lambda a, b, xp: (
-            factor * a**exponent * _array.expm1(exponent * log_ratio(a, b, xp), xp)
-        ),
+        difference=difference,
         moved=moved,
         slope=lambda a, xp: factor * exponent * a ** (exponent - 1.0),
         bend=lambda a, xp: (exponent - 1.0) / a,

@@ -205,7 +205,11 @@ class Separation(NamedTuple):
 
 def separation_of(a: Fields, b: Fields, xp: Namespace) -> Separation:
     (mean_a, std_a), (mean_b, std_b) = a, b
-    x, y = (mean_b - mean_a) / ROOT_2, std_b - std_a
+    return separation((mean_b - mean_a) / ROOT_2, std_b - std_a, std_a, std_b, xp)
+
+
+def separation(x: Array, y: Array, std_a: Array, std_b: Array, xp: Namespace) -> Separation:
+    """Return what lies between points whose differences x and y are known."""
     root = xp.sqrt(std_a) * xp.sqrt(std_b)
     size = hypot(x, y, xp)
     is_far = size / float(xp.finfo(size.dtype).max) ** 0.25 > root

@@ -556,6 +556,21 @@ def test_ratios_of_1e300_have_distances():
     np.testing.assert_allclose(d, float(expected), rtol=1e-14)
 
 
+@pytest.mark.parametrize("verb", ["fisher_rao_distance", "fisher_rao_squared_distance"])
+def test_ratios_that_are_no_number_have_distances(verb):
+    """Beyond 1e308: 2 arsinh(x) is 2 log(2 x) there, and x the length of the chord."""
+    find, power = getattr(manifolds, verb), 2 if "squared" in verb else 1
+    logs = mpmath.log(10)
+    d = find(Laplace(0.0, 1e-100), Laplace(1e250, 1e-100))
+    np.testing.assert_allclose(d, float((700 * logs) ** power), rtol=1e-14)
+    a, b = manifolds.Weibull(2.0, 1e57), manifolds.Weibull(2.0, 1e-290)
+    d = find(a, b)  # both on a vertical line of the half-plane of u + (1 - gamma) s and s
+    constant = mpmath.sqrt(mpmath.pi**2 / 6)
+    lean = mpmath.sqrt(1 + 6 * (1 - mpmath.euler) ** 2 / mpmath.pi**2)
+    expected = constant * (347 * logs + 2 * mpmath.log(lean))
+    np.testing.assert_allclose(d, float(expected**power), rtol=1e-14)
+
+
 # ---------------------------------------------------------------- what is refused
 
 
