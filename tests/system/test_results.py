@@ -21,7 +21,6 @@ from infogeo._system.registry import STORABLE
 from infogeo.manifolds import product
 from infogeo.pullback import Head, PullbackMetric, heads, input_metrics
 
-
 # Points and tangent vectors, which have a text of their own: of one family, and of products.
 POINTS = (Container, product.Product, product.Tangent)
 
