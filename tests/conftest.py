@@ -3,11 +3,15 @@
 import importlib.util
 
 import hypothesis
+import mpmath
 import numpy as np
 import pytest
 
 hypothesis.settings.register_profile("infogeo", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("infogeo")
+
+# Of all tests: what one file set would be another one's, in the same process.
+mpmath.mp.dps = 50
 
 # Code for type checkers, with calls that they have to refuse: it is not run.
 collect_ignore = ["project/user_code.py"]

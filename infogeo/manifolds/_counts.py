@@ -5,6 +5,7 @@ the parameter itself: the complement has lost the digits of small ones.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,9 @@ TRIALS: dict[str, Any] = {
 # ---------------------------------------------------------------- waiting
 
 
-def waiting(sign: float) -> dict[str, Any]:
-    r"""Return what the space of numbers of failures before a success declares.
+@dataclass(frozen=True)
+class _Waiting:
+    r"""The coordinates of numbers of failures before a success.
 
     Parameters
     ----------
@@ -163,17 +165,29 @@ def waiting(sign: float) -> dict[str, Any]:
         :math:`dp^2 / (p^2 c)`.
     """
 
-    def parts(a: Array) -> tuple[Array, Array]:
-        return (a, 1.0 - a) if sign > 0.0 else (1.0 - a, a)
+    sign: float
 
-    def difference(a: Array, b: Array, xp: Namespace) -> Array:
-        (p, c), (q, d) = parts(a), parts(b)
+    def declared(self) -> dict[str, Any]:
+        """Return what the space declares."""
+        return {
+            "flat": self._flat(),
+            "natural": self._natural(),
+            "expectation": self._expectation(),
+            "kl": self._kl,
+            "log_affinity": lambda a, b, xp: log_cosh(0.5 * self._difference(a, b, xp), xp),
+        }
+
+    def _parts(self, a: Array) -> tuple[Array, Array]:
+        return (a, 1.0 - a) if self.sign > 0.0 else (1.0 - a, a)
+
+    def _difference(self, a: Array, b: Array, xp: Namespace) -> Array:
+        (p, c), (q, d) = self._parts(a), self._parts(b)
         total = (_root(c, xp) + _root(d, xp)) * (_root(p, xp) * _root(q, xp))
         return 2.0 * xp.asinh((b - a) / xp.where(total == 0.0, xp.ones_like(total), total))
 
-    def moved(a: Array, step: Array, xp: Namespace) -> Array:
-        p, c = parts(a)
-        root, half = _root(c, xp), 0.5 * sign * step
+    def _moved(self, a: Array, step: Array, xp: Namespace) -> Array:
+        p, c = self._parts(a)
+        root, half = _root(c, xp), 0.5 * self.sign * step
         # Cosh and sinh without the factor exp(|half|), which is put back at the end.
         growth, decay = xp.abs(half), xp.exp(-2.0 * xp.abs(half))
         cosh, sinh = 0.5 * (1.0 + decay), 0.5 * (1.0 - decay) * xp.sign(half)
@@ -181,76 +195,90 @@ def waiting(sign: float) -> dict[str, Any]:
         is_inside, above = _within(root * cosh - sinh, cosh, xp)
         waits = p / below / below * xp.exp(-2.0 * growth)
         counts = (above / below) ** 2
-        reached = waits if sign > 0.0 else counts
+        reached = waits if self.sign > 0.0 else counts
         # The way from a, where it is short: it keeps the digits of small steps.
         is_small = growth < 1.0
         way = xp.sinh(xp.where(is_small, half, xp.zeros_like(half)))
-        way = sign * _root(p, xp) * _root(waits, xp) * way * (root + _root(counts, xp))
+        way = self.sign * _root(p, xp) * _root(waits, xp) * way * (root + _root(counts, xp))
         reached = xp.where(is_small & (2.0 * xp.abs(way) < a), a + way, reached)
         return xp.where(is_inside, reached, xp.nan)
 
-    def flat_value(a: Array, xp: Namespace) -> Array:
-        p, c = parts(a)
-        return -2.0 * sign * xp.asinh(_root(c, xp) / _root(p, xp))
+    def _flat_value(self, a: Array, xp: Namespace) -> Array:
+        p, c = self._parts(a)
+        return -2.0 * self.sign * xp.asinh(_root(c, xp) / _root(p, xp))
 
-    def flat_inverse(x: Array, xp: Namespace) -> Array:
+    def _flat_inverse(self, x: Array, xp: Namespace) -> Array:
         counts = xp.tanh(0.5 * x) ** 2
-        return 1.0 / xp.cosh(0.5 * x) ** 2 if sign > 0.0 else counts
+        return 1.0 / xp.cosh(0.5 * x) ** 2 if self.sign > 0.0 else counts
 
-    def log_moved(a: Array, step: Array, xp: Namespace) -> Array:
-        if sign < 0.0:
+    def _log_moved(self, a: Array, step: Array, xp: Namespace) -> Array:
+        if self.sign < 0.0:
             reached = _array.times_exp(a, step, xp)
             return xp.where(reached < 1.0, reached, xp.nan)
         reached = a - (1.0 - a) * _array.expm1(xp.where(a == 1.0, xp.zeros_like(step), step), xp)
         return xp.where(reached > 0.0, reached, xp.nan)
 
-    def log_difference(a: Array, b: Array, xp: Namespace) -> Array:
-        return log_ratio(parts(a)[1], parts(b)[1], xp, difference=-sign * (b - a))
+    def _log_difference(self, a: Array, b: Array, xp: Namespace) -> Array:
+        return log_ratio(self._parts(a)[1], self._parts(b)[1], xp, difference=-self.sign * (b - a))
 
-    def mean_inverse(m: Array, xp: Namespace) -> Array:
-        return 1.0 / (1.0 + m) if sign > 0.0 else m / (1.0 + m)
+    def _mean_inverse(self, m: Array, xp: Namespace) -> Array:
+        return 1.0 / (1.0 + m) if self.sign > 0.0 else m / (1.0 + m)
 
-    def mean_moved(a: Array, step: Array, xp: Namespace) -> Array:
-        p, c = parts(a)
+    def _mean_moved(self, a: Array, step: Array, xp: Namespace) -> Array:
+        p, c = self._parts(a)
         whole = 1.0 + step * p
         counted = c + step * p
         is_inside = (whole > 0.0) & (counted >= 0.0)
         whole = xp.where(is_inside, whole, xp.ones_like(whole))
-        return xp.where(is_inside, (p if sign > 0.0 else counted) / whole, xp.nan)
+        return xp.where(is_inside, (p if self.sign > 0.0 else counted) / whole, xp.nan)
 
-    def kl(a: Array, b: Array, xp: Namespace) -> Array:
-        (p, c), (q, d) = parts(a), parts(b)
-        way = sign * (b - a)
+    def _bend(self, a: Array, xp: Namespace) -> Array:
+        p, c = self._parts(a)
+        return self.sign * (0.5 * _inverse(c, xp) - 1.0 / p)
+
+    def _mean_difference(self, a: Array, b: Array, xp: Namespace) -> Array:
+        return -self.sign * (b - a) / self._parts(a)[0] / self._parts(b)[0]
+
+    def _kl(self, a: Array, b: Array, xp: Namespace) -> Array:
+        (p, c), (q, d) = self._parts(a), self._parts(b)
+        way = self.sign * (b - a)
         return (
             relative_entropy(p, q, xp, difference=way) + relative_entropy(c, d, xp, difference=-way)
         ) / p
 
-    flat = Coordinate(
-        value=flat_value,
-        inverse=flat_inverse,
-        difference=difference,
-        moved=moved,
-        slope=lambda a, xp: _inverse(parts(a)[0] * _root(parts(a)[1], xp), xp),
-        bend=lambda a, xp: sign * (0.5 * _inverse(parts(a)[1], xp) - 1.0 / parts(a)[0]),
-    )
-    natural = Coordinate(
-        value=lambda a, xp: _array.safe_log(parts(a)[1], xp),
-        inverse=lambda x, xp: -_array.expm1(x, xp) if sign > 0.0 else xp.exp(x),
-        difference=log_difference,
-        moved=log_moved,
-        slope=lambda a, xp: -sign * _inverse(parts(a)[1], xp),
-    )
-    expectation = Coordinate(
-        value=lambda a, xp: parts(a)[1] / parts(a)[0],
-        inverse=mean_inverse,
-        difference=lambda a, b, xp: -sign * (b - a) / parts(a)[0] / parts(b)[0],
-        moved=mean_moved,
-        slope=lambda a, xp: -sign / parts(a)[0] ** 2,
-    )
-    return {
-        "flat": flat,
-        "natural": natural,
-        "expectation": expectation,
-        "kl": kl,
-        "log_affinity": lambda a, b, xp: log_cosh(0.5 * difference(a, b, xp), xp),
-    }
+    def _flat(self) -> Coordinate:
+        return Coordinate(
+            value=self._flat_value,
+            inverse=self._flat_inverse,
+            difference=self._difference,
+            moved=self._moved,
+            slope=lambda a, xp: _inverse(self._parts(a)[0] * _root(self._parts(a)[1], xp), xp),
+            bend=lambda a, xp: (
+                self.sign * (0.5 * _inverse(self._parts(a)[1], xp) - 1.0 / self._parts(a)[0])
+            ),
+        )
+
+    def _natural(self) -> Coordinate:
+        return Coordinate(
+            value=lambda a, xp: _array.safe_log(self._parts(a)[1], xp),
+            inverse=lambda x, xp: -_array.expm1(x, xp) if self.sign > 0.0 else xp.exp(x),
+            difference=self._log_difference,
+            moved=self._log_moved,
+            slope=lambda a, xp: -self.sign * _inverse(self._parts(a)[1], xp),
+        )
+
+    def _expectation(self) -> Coordinate:
+        return Coordinate(
+            value=lambda a, xp: self._parts(a)[1] / self._parts(a)[0],
+            inverse=self._mean_inverse,
+            difference=lambda a, b, xp: (
+                -self.sign * (b - a) / self._parts(a)[0] / self._parts(b)[0]
+            ),
+            moved=self._mean_moved,
+            slope=lambda a, xp: -self.sign / self._parts(a)[0] ** 2,
+        )
+
+
+def waiting(sign: float) -> dict[str, Any]:
+    """Return what the space of numbers of failures before a success declares."""
+    return _Waiting(sign).declared()

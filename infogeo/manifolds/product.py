@@ -25,7 +25,7 @@ __all__ = ["Product", "Tangent"]
 class _Parts:
     """What points and vectors of a product have in common."""
 
-    parts: tuple[Any, ...]
+    parts: Sequence[Any]
     __array_ufunc__ = None  # numpy leaves the products of its numbers and a vector to the vector
 
     @property
@@ -97,7 +97,7 @@ class Product(_Parts):
     1.0
     """
 
-    parts: tuple[Any, ...]
+    parts: Sequence[Any]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", _require_parts(self.parts, Points))
@@ -133,7 +133,7 @@ class Tangent(_Parts):
     Tangent(parts=(Tangent(rate=6.0),))
     """
 
-    parts: tuple[Any, ...]
+    parts: Sequence[Any]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", _require_parts(self.parts, Vectors))

@@ -22,7 +22,6 @@ from infogeo.mean import frechet_mean
 from infogeo.neighbors import nearest, pairwise_distance
 from infogeo.pullback import heads
 
-mpmath.mp.dps = 50
 ORACLES = json.loads((Path(__file__).parent.parent / "oracles" / "dirichlet.json").read_text())
 PAIRS = [(c["a"], c["b"], c["distance"]) for c in ORACLES["dirichlet"] + ORACLES["published"]]
 # Pairs for formulas: far, near, large, tiny, on one ray.

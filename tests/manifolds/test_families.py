@@ -23,8 +23,6 @@ from infogeo.mean import frechet_mean
 from infogeo.neighbors import pairwise_distance
 from infogeo.plot import densities
 
-mpmath.mp.dps = 50
-
 # For each family two points, as the numbers of their fields.
 POINTS = {
     "bernoulli": ((0.2,), (0.7,)),

@@ -23,8 +23,6 @@ from infogeo.normal import Normal
 from infogeo.normal import fisher_rao_distance as normal_distance
 from infogeo.pullback import PullbackMetric, heads
 
-mpmath.mp.dps = 40
-
 
 def with_means(k, mean):
     k, mean = np.asarray(k, dtype=float), np.asarray(mean, dtype=float)

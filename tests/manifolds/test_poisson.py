@@ -18,8 +18,6 @@ from infogeo.manifolds.poisson import SPACE, Tangent
 from infogeo.mean import frechet_mean
 from infogeo.neighbors import nearest, pairwise_distance
 
-mpmath.mp.dps = 50
-
 PAIRS = [
     (2.0, 7.0),
     (3.0, 3.0 + 2**-50),

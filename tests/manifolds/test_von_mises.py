@@ -21,8 +21,6 @@ from infogeo.manifolds.von_mises_fisher import Tangent
 from infogeo.mean import frechet_mean
 from infogeo.neighbors import pairwise_distance
 
-mpmath.mp.dps = 40
-
 
 def exact_ratio(kappa, p):
     kappa, order = mpmath.mpf(kappa), mpmath.mpf(p) / 2
