@@ -1,6 +1,7 @@
 """Squares of the gradients of linear layers, from activations instead of gradients."""
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,28 +19,42 @@ class LinearLayers:
     and h. So squares of gradients, summed over outputs and samples, are a matrix product, and the
     gradients themselves, which are as many as there are weights, are never formed.
 
+    That holds where the first axis of h is that of the samples, and where the weights act through
+    the layer alone. Whether it is so shows at a few samples, where the squares are compared with
+    those of the gradients; a layer that differs is none of these.
+
     Parameters
     ----------
     function : OfWeights
         The outputs of the network as a function of its weights.
+    vector : torch.Tensor, shape (P,)
+        The weights.
+    x, inputs
+        A few samples with their further inputs.
+    eps : float
+        Of the precision in which the model computes.
     """
 
-    def __init__(self, function: OfWeights):
+    def __init__(
+        self, function: OfWeights, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float
+    ):
         self._function = function
         model = function.network.model
         tied = dict(model.named_parameters(remove_duplicate=False))  # type: ignore[attr-defined]
         uses = Counter(map(id, tied.values()))
         self._layers: dict[str, nn.Linear] = {}
         for prefix, part in model.named_modules():  # type: ignore[attr-defined]
-            own = list(part.parameters(recurse=False))
-            names = [f"{prefix}.{n}" if prefix else n for n, _ in part.named_parameters()]
-            is_own = own and all(uses[id(p)] == 1 for p in own)
-            if type(part) is nn.Linear and is_own and set(names) <= set(function.layout.shapes):
+            own = dict(part.named_parameters(recurse=False))
+            is_own = "weight" in own and all(uses[id(p)] == 1 for p in own.values())
+            names = {_join(prefix, name) for name in own}
+            is_plain = set(own) <= {"weight", "bias"} and names <= set(function.layout.shapes)
+            if type(part) is nn.Linear and is_own and is_plain:
                 self._layers[prefix] = part
+        self._keep_right_ones(vector, x, inputs, eps)
         self.names = {
-            f"{prefix}.{n}" if prefix else n
+            _join(prefix, name)
             for prefix, part in self._layers.items()
-            for n, _ in part.named_parameters()
+            for name, _ in part.named_parameters()
         }
 
     def squares(
@@ -51,28 +66,53 @@ class LinearLayers:
         with torch.inference_mode(False), torch.enable_grad(), self._recording() as calls:
             leaf = vector.clone().requires_grad_()
             z = self._function.at(leaf, x, inputs)
+        for prefix, records in calls.items():
+            if any(h.ndim < 2 or len(h) != len(x) for h, _ in records):
+                calls[prefix] = []  # the first axis is not that of the samples
         found: dict[str, Tensor] = {}
-        for seed in seeds.unbind(1):
-            outputs = [y for records in calls.values() for _, y in records]
+        outputs = [y for records in calls.values() for _, y in records]
+        for seed in seeds.unbind(1) if outputs else ():
             pulled = torch.autograd.grad(z, outputs, seed, retain_graph=True, allow_unused=True)
             slopes = iter(pulled)
             for prefix, records in calls.items():
                 pairs = [(h, slope) for (h, _) in records if (slope := next(slopes)) is not None]
                 for name, part in _sums(pairs, self._layers[prefix]).items():
-                    key = f"{prefix}.{name}" if prefix else name
+                    key = _join(prefix, name)
                     found[key] = found[key] + part if key in found else part
         return found
+
+    def _keep_right_ones(self, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float) -> None:
+        """Leave out layers whose squares are not those of gradients, along random outputs."""
+        if not self._layers:
+            return
+        z = self._function.at(vector, x, inputs).detach()
+        generator = torch.Generator().manual_seed(0)
+        seeds = torch.randn(z.shape, generator=generator).to(z)
+        seeds = torch.where(torch.isfinite(z), seeds, 0.0)[:, None]
+        found = self.squares(vector, seeds, x, inputs)
+        rows = self._function.gradients(vector, seeds, x, inputs)
+        exact = self._function.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
+        for prefix, part in list(self._layers.items()):
+            for name in (_join(prefix, n) for n, _ in part.named_parameters()):
+                error = (found.get(name, torch.zeros(())) - exact[name]).abs().amax()
+                if not error <= math.sqrt(eps) * exact[name].amax():
+                    self._layers.pop(prefix, None)
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
         """Record what goes into each layer and comes out of it, at each of its calls."""
         calls: dict[str, list[tuple[Tensor, Tensor]]] = {prefix: [] for prefix in self._layers}
 
-        def hook(prefix: str, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls[prefix].append((inputs[0].detach(), output))
+        def hook(
+            prefix: str, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+        ) -> Tensor:
+            calls[prefix].append(((inputs[0] if inputs else named["input"]).detach(), output))
+            return output.clone()  # what changes it in place leaves the record as it is
 
         handles = [
-            part.register_forward_hook(lambda _, h, y, prefix=prefix: hook(prefix, h, y))
+            part.register_forward_hook(
+                lambda _, h, named, y, prefix=prefix: hook(prefix, h, named, y), with_kwargs=True
+            )
             for prefix, part in self._layers.items()
         ]
         try:
@@ -80,6 +120,10 @@ class LinearLayers:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _sums(pairs: list[tuple[Tensor, Tensor]], layer: nn.Linear) -> dict[str, Tensor]:

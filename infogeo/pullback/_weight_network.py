@@ -60,9 +60,9 @@ class WeightNetwork:
         """The samples that the metric is the mean over."""
         return Samples(self.x, self.inputs, self.chunk_size)
 
-    @cached_property
+    @property
     def vector(self) -> Tensor:
-        """The weights of the model."""
+        """The weights that the model has now: it may have been trained since the last call."""
         return self.layout.flatten(dict(self.model.named_parameters()))
 
     @cached_property
@@ -98,20 +98,25 @@ class WeightNetwork:
         """What derivatives are taken of, how, and where."""
         return self.function, self.push, self.vector
 
-    @cached_property
+    @property
     def products(self) -> WeightProducts:
-        """The factor as an operator."""
+        """The factor as an operator, with the weights that the model has now."""
         return WeightProducts(*self.at, self.samples)
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        products = self.products
+        return products.num_rows, products.num_samples
 
     @property
     def num_rows(self) -> int:
         """How many rows the factor of all samples has."""
-        return self.products.num_rows
+        return self._counts[0]
 
     @property
     def num_samples(self) -> int:
         """How many samples there are."""
-        return self.products.num_samples
+        return self._counts[1]
 
     @property
     def is_small(self) -> bool:
@@ -176,7 +181,7 @@ class WeightNetwork:
     def diagonal(self) -> Tensor:
         """Return the diagonal of the metric: of linear layers without their rows."""
         self.examine()
-        cheap = LinearLayers(self.function)
+        cheap = LinearLayers(self.function, self.vector, *next(self.samples.parts(2)), self.eps)
         others = {n: s for n, s in self.layout.shapes.items() if n not in cheap.names}
         total = {n: torch.zeros(s, dtype=torch.float64) for n, s in self.layout.shapes.items()}
         rest = OfWeights(self.network, replace(self.layout, shapes=others))

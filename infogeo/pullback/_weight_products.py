@@ -29,7 +29,8 @@ def moves_along(
 
 def cotangents(function: OfWeights, z: Tensor, weights: Tensor) -> Tensor:
     """Return A(z)' diag(exp(log_scales)) w as the derivative of what it is multiplied with."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        z, weights = z.clone(), weights.clone()  # autograd takes none that inference mode has made
         moved = torch.zeros_like(z, requires_grad=True)
         rows, _ = apply_head(function.network.head, z, Tangent(moved))
         return torch.autograd.grad((weights * rows[..., 0]).sum(), moved)[0]

@@ -132,6 +132,15 @@ class Layout:
 def chosen_parameters(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
     """Return the parameters that a user has chosen, or all that are trained."""
     known = dict(model.named_parameters())
+    chosen_names = list(known) if names is None else names
+    is_complex = [n for n, p in known.items() if n in chosen_names and p.is_complex()]
+    if is_complex and known[is_complex[0]].requires_grad:
+        raise bad_value(
+            "names",
+            "name parameters of real numbers",
+            f"{is_complex[0]!r} holds complex ones",
+            "Name the others, or hold real and imaginary parts in the model (torch.view_as_real).",
+        )
     if names is None:
         chosen: dict[str, Tensor] = {
             n: p for n, p in known.items() if p.requires_grad and p.is_floating_point()

@@ -135,7 +135,9 @@ class WeightMetric:
     change one into the other.
 
     The model stays as it is: other weights are put in its place for each call
-    (`torch.func.functional_call`). Parameters that are tied move together and have the first of
+    (`torch.func.functional_call`). Results are those of the weights that it has when a method is
+    called, also where it has been trained since; which parameters the metric is of is decided when
+    it is made. Parameters that are tied move together and have the first of
     their names. Buffers are constants.
 
     The metric of several shards of the samples is the mean of their metrics, weighted by the
@@ -176,6 +178,11 @@ class WeightMetric:
                 "model must be a torch.nn.Module whose weights can be replaced: got "
                 f"{type(self.model).__name__}. Pass the module itself, not a function of it and "
                 "not what torch.jit has made of it."
+            )
+        if isinstance(self.model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            raise TypeError(
+                f"model must be the module itself: got {type(self.model).__name__}, whose weights "
+                "cannot be replaced. Pass model.module."
             )
         if not isinstance(self.head, Head):
             raise TypeError(
