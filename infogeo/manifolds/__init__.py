@@ -8,6 +8,8 @@ take points of any family that infogeo knows, those of `infogeo.normal` and
 
 from typing import Any
 
+import numpy as np
+
 from infogeo import _spaces
 from infogeo._array import Array
 from infogeo._docs import finish
@@ -882,13 +884,15 @@ def to_distribution(a: Any, *, check: bool = True) -> Any:
     return _family.to_distribution(_space(a), a, check)
 
 
-def sample(a: Any, shape: tuple[int, ...] = (), *, rng: Any = None, check: bool = True) -> Array:
+def sample(
+    a: Any, shape: int | tuple[int, ...] = (), *, rng: Any = None, check: bool = True
+) -> Array:
     r"""Draw samples, by the library of the distribution.
 
     Parameters
     ----------
     a : point
-    shape : tuple of int
+    shape : int or tuple of int
         How many for each distribution of the batch.
     rng : numpy.random.Generator, int or None
         The generator, or its seed. None for tensors of families that torch has: torch draws from
@@ -909,6 +913,7 @@ def sample(a: Any, shape: tuple[int, ...] = (), *, rng: Any = None, check: bool 
     >>> sample(Poisson([2.0, 200.0]), (10000,), rng=0).mean(axis=0).round()
     array([  2., 200.])
     """
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     return _family.sample(_space(a), a, shape, rng, check)
 
 

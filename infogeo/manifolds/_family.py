@@ -201,7 +201,9 @@ def to_distribution(space: Any, a: Any, check: bool) -> Any:
     known = {k: v for k, v in space.DISTRIBUTIONS.items() if k.startswith(f"{library}.")}
     if not known:
         raise TypeError(
-            f"a must be a point of numpy: {library} has no such distribution. Convert its fields."
+            f"a must be of a family that {library} has: {type(a).__name__} is none that infogeo "
+            "can hand over to it. Use the fields of the point; scipy.stats has more families, for "
+            "points of numpy."
         )
     name, declared = next(iter(known.items()))
     foreign = _spaces.foreign(declared)
