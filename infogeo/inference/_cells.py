@@ -31,8 +31,10 @@ class Cells:
         Central moments of x.
     g, g_x, g_xx : array
         Means of g, of g (x - mean) and of g (x - mean)^2.
-    g_g : array
-        Mean of g^2.
+    g_excess : array
+        Mean of g, less g at the mean of x.
+    g_variance : array
+        Variance of g. In large totals it is far below the rounding of g^2, as the excess is.
     """
 
     variance: np.ndarray
@@ -41,19 +43,22 @@ class Cells:
     g: np.ndarray
     g_x: np.ndarray
     g_xx: np.ndarray
-    g_g: np.ndarray
+    g_excess: np.ndarray
+    g_variance: np.ndarray
 
 
 def binomial_cells(totals: np.ndarray, share: np.ndarray) -> Cells:
     """Return the moments of binomial cells with whole totals and shares of one shape."""
     mean, odds = totals * share, share * (1.0 - share)
     variance = totals * odds
-    found = np.zeros((3, *totals.shape))
+    found = np.zeros((5, *totals.shape))
     is_small = totals <= _LARGEST_TABLE
     is_smooth = ~is_small & (totals * np.minimum(share, 1.0 - share) >= _FEW)
     _fill(found, is_small, _from_tables, totals, share)
     _fill(found, is_smooth, _from_series, totals, share)
     _fill(found, ~is_small & ~is_smooth, _from_sums, totals, share)
+    square = mean * (totals - 1.0) * (1.0 - share)
+    _complete(found, ~is_smooth, totals * np.sqrt(odds), square)
     return Cells(
         variance=variance,
         third=variance * (1.0 - 2.0 * share),
@@ -61,24 +66,33 @@ def binomial_cells(totals: np.ndarray, share: np.ndarray) -> Cells:
         g=found[0],
         g_x=found[1],
         g_xx=found[2],
-        g_g=mean * (totals - 1.0) * (1.0 - share),
+        g_excess=found[3],
+        g_variance=found[4],
     )
 
 
 def poisson_cells(mean: np.ndarray) -> Cells:
     """Return the moments of Poisson cells: g is the root of the count."""
-    found = np.zeros((3, *mean.shape))
+    found = np.zeros((5, *mean.shape))
     is_small = mean < _FEW
     _fill(found, is_small, _from_poisson_table, mean)
     _fill(found, ~is_small, _from_poisson_series, mean)
-    return Cells(mean, mean, mean + 3.0 * mean**2, found[0], found[1], found[2], mean)
+    _complete(found, is_small, np.sqrt(mean), mean)
+    return Cells(mean, mean, mean + 3.0 * mean**2, *found)
 
 
 def _fill(
     found: np.ndarray, mask: np.ndarray, moments: Callable[..., np.ndarray], *arguments: np.ndarray
 ) -> None:
     if mask.any():
-        found[:, mask] = moments(*(x[mask] for x in arguments))
+        values = moments(*(x[mask] for x in arguments))
+        found[: len(values), mask] = values
+
+
+def _complete(found: np.ndarray, mask: np.ndarray, middle: np.ndarray, square: np.ndarray) -> None:
+    """Fill in excess and variance of g from its mean, its value at the mean, and that of g^2."""
+    found[3, mask] = found[0, mask] - middle[mask]
+    found[4, mask] = square[mask] - found[0, mask] ** 2
 
 
 # ---------------------------------------------------------------- tables
@@ -197,16 +211,25 @@ def _from_poisson_series(mean: np.ndarray) -> np.ndarray:
 
 
 def _series(square: tuple[np.ndarray, ...], cumulants: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Return the moments of the root of a quadratic, to the sixth power of the deviation."""
+    """Return the moments of the root of a quadratic, to the sixth power of the deviation.
+
+    Excess and variance are sums of what is beyond the value at the mean, which takes no part.
+    """
     coefficients = [np.sqrt(square[0])]
     for k in range(1, 7):
         rest = square[k] if k < 3 else 0.0
         rest = rest - sum(coefficients[j] * coefficients[k - j] for j in range(1, k))
         coefficients.append(rest / (2.0 * coefficients[0]))
     moments = _central_moments(*cumulants)
-    return np.stack(
-        [sum(a * moments[k + power] for k, a in enumerate(coefficients)) for power in (0, 1, 2)]
+    three = [sum(a * moments[k + power] for k, a in enumerate(coefficients)) for power in (0, 1, 2)]
+    excess = sum(a * moments[k] for k, a in enumerate(coefficients) if k)
+    variance = sum(
+        a * b * (moments[k + j] - moments[k] * moments[j])
+        for k, a in enumerate(coefficients)
+        for j, b in enumerate(coefficients)
+        if k and j and k + j < len(moments)
     )
+    return np.stack([*three, excess, variance])
 
 
 def _central_moments(

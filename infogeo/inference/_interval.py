@@ -395,9 +395,11 @@ def _quantile(
 
 
 def _moments(
-    slope: Any, factor: np.ndarray, constant: np.ndarray, cells: Cells, excess: Any, of_totals: Any
+    slope: Any, factor: np.ndarray, chord: np.ndarray, cells: Cells, excess: Any, of_totals: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of T, a sum of constants + slope x - factor g over the cells.
+
+    At the means of all x it is `chord`, which has its digits also where the constants are large.
 
     The sum of all x, known to exceed its mean so much, is held fixed: what T has of its Hermite
     polynomials of order 1 and 2 is taken out.
@@ -406,13 +408,13 @@ def _moments(
     first = (slope * variance - factor * cells.g_x).sum(-1) / np.sqrt(total)
     second = slope * cells.third - factor * (cells.g_xx - cells.g * variance)
     second = second.sum(-1) / total
-    own = slope**2 * variance + factor**2 * (cells.g_g - cells.g**2)
+    own = slope**2 * variance + factor**2 * cells.g_variance
     own = (own - 2.0 * slope * factor * cells.g_x).sum(-1)
     # A sum so far off its mean is far from where the pairs are those of the samples.
     z = np.clip(excess / np.sqrt(total), -4.0, 4.0)
-    mean = constant - (factor * cells.g).sum(-1) + first * z + 0.5 * second * (z**2 - 1.0)
+    mean = chord - (factor * cells.g_excess).sum(-1) + first * z + 0.5 * second * (z**2 - 1.0)
     variance = own - first**2 - 0.5 * second**2 + of_totals
-    floor = 1e-12 * (1.0 + abs(constant))
+    floor = 1e-12 * (1.0 + chord)
     return np.maximum(mean, floor), np.maximum(variance, floor)
 
 
@@ -441,14 +443,14 @@ class _TwoSamples:
         angle = _angles(x / n, y / m, even, self.scale, is_seen, size, self.statistic)
         self.equal = np.arcsin(np.sqrt(n / (n + m)))
         self.way = np.arctan2(np.sqrt(n) * np.cos(angle), np.sqrt(m) * np.sin(angle)) - self.equal
-        largest = abs(self.way).max(-1, keepdims=True)
+        largest = np.maximum(abs(self.way).max(-1, keepdims=True), 1e-300)
         alternating = np.where(np.arange(x.shape[-1]) % 2, 0.1, -0.1)
-        self.way = np.where(largest > 1e-9, self.way, alternating)
+        self.way = np.where(largest > 1e-9 / np.sqrt(self.scale), self.way / largest, alternating)
         # Angles are about a quarter of the distance: the middle of the way is two standard errors
         # farther than the observed distance.
         square = (self.mass * self.way**2).sum(-1, keepdims=True) / (n + m)
         far = (np.sqrt(self.statistic) + 2.0)[:, None] / np.sqrt(self.scale)
-        self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-12)))
+        self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-300)))
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return bounds on the affinity and their standard errors."""
@@ -479,11 +481,11 @@ class _TwoSamples:
             angle = np.clip(equal + way + move, 0.0, 0.5 * np.pi)
             share = np.sin(angle) ** 2
             excess = (mass * share).sum(-1, keepdims=True) - n
-            if (abs(excess) < 1e-7 * n).all():
+            if (abs(excess) < np.minimum(1e-7 * n, 1e-4 * np.sqrt(n))).all():
                 break
             low, high = np.where(excess < 0.0, move, low), np.where(excess > 0.0, move, high)
             slope = (mass * np.sin(2.0 * angle)).sum(-1, keepdims=True)
-            step = move - excess / np.maximum(slope, 1e-300)
+            step = move - excess / np.maximum(slope, 1e-200)
             move = np.where((step > low) & (step < high), step, 0.5 * (low + high))
         return share
 
@@ -503,7 +505,7 @@ class _TwoSamples:
         return _moments(
             slope=4.0 * scale * (1.0 / n - 1.0 / m),
             factor=8.0 * scale / np.sqrt(n * m),
-            constant=(4.0 * scale * (mean / n + (totals - mean) / m)).sum(-1),
+            chord=(4.0 * scale * (np.sqrt(mean / n) - np.sqrt((totals - mean) / m)) ** 2).sum(-1),
             cells=cells,
             excess=n[:, 0] - mean.sum(-1),
             of_totals=16.0 * scale[:, 0] ** 2 * (n + m)[:, 0] * spread,
@@ -553,7 +555,7 @@ class _OneSample:
         return _moments(
             slope=4.0,
             factor=8.0 * np.sqrt(n * q),
-            constant=(4.0 * (mean + n * q)).sum(-1),
+            chord=(4.0 * (np.sqrt(mean) - np.sqrt(n * q)) ** 2).sum(-1),
             cells=poisson_cells(mean),
             excess=0.0,
             of_totals=0.0,
@@ -572,11 +574,12 @@ def _gaps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     The second is inf where no observation lowers it: no outcome is in both samples.
     """
     gaps = np.full((2, len(x)), np.inf)
+    least = 1e-9 / (x + y).sum(-1, keepdims=True)  # what rounding leaves of none, in small samples
     for a, b in ((x, y), (y, x)):
-        step = np.sqrt(np.maximum(a - 1.0, 0.0) * (b + 1.0)) - np.sqrt(a * b)
-        step = np.where(a >= 1.0, step, 0.0)
+        roots = np.sqrt(np.maximum(a - 1.0, 0.0) * (b + 1.0)) + np.sqrt(a * b)
+        step = np.where(a >= 1.0, (a - b - 1.0) / np.maximum(roots, 1e-300), 0.0)
         for gap, size in zip(gaps, (step, -step), strict=True):
-            np.minimum(gap, np.where(size > 1e-9, size, np.inf).min(-1), out=gap)
+            np.minimum(gap, np.where(size > least, size, np.inf).min(-1), out=gap)
     return np.stack([np.where(np.isinf(gaps[0]), 0.0, gaps[0]), gaps[1]])
 
 
@@ -587,12 +590,13 @@ def _gaps_of_one(x: np.ndarray, q: np.ndarray) -> np.ndarray:
     """
     if x.shape[-1] > 16:
         return np.zeros((2, len(x)))
-    gain = np.sqrt(q) * (np.sqrt(x + 1.0) - np.sqrt(x))
-    loss = np.sqrt(q) * (np.sqrt(x) - np.sqrt(np.maximum(x - 1.0, 0.0)))
+    gain = np.sqrt(q) / (np.sqrt(x + 1.0) + np.sqrt(x))
+    loss = np.sqrt(q) / np.maximum(np.sqrt(x) + np.sqrt(np.maximum(x - 1.0, 0.0)), 0.5)
     step = gain[:, None, :] - np.where(x >= 1.0, loss, np.inf)[:, :, None]
     step = np.where(np.eye(x.shape[-1], dtype=bool) | np.isinf(step), 0.0, step)
+    least = 1e-9 / x.sum(-1)[:, None, None]
     raised, lowered = (
-        np.where(change > 1e-9, change, np.inf).min((-1, -2)) for change in (step, -step)
+        np.where(change > least, change, np.inf).min((-1, -2)) for change in (step, -step)
     )
     return np.stack([np.where(np.isinf(raised), 0.0, raised), lowered])
 
@@ -605,12 +609,12 @@ def _cells_of(totals: np.ndarray, share: np.ndarray) -> Cells:
     if not part.any():
         return cells
     high = binomial_cells(low + 1.0, share)
-    return Cells(
-        **{
-            name: (1.0 - part) * value + part * getattr(high, name)
-            for name, value in vars(cells).items()
-        }
-    )
+    found = {
+        name: (1.0 - part) * value + part * getattr(high, name)
+        for name, value in vars(cells).items()
+    }
+    found["g_variance"] += part * (1.0 - part) * (high.g - cells.g) ** 2  # between the two
+    return Cells(**found)
 
 
 def _angles(

@@ -212,3 +212,16 @@ def test_what_is_shown(tmp_path):
     assert "batch of shape (2,)" in str(interval([[1, 2], [3, 4]], [5, 6]))
     infogeo.save(found, tmp_path / "interval.json")
     assert infogeo.load(tmp_path / "interval.json").level == 0.95
+
+
+@pytest.mark.parametrize("size", [1e7, 1e9, 1e12])
+def test_huge_samples_have_the_law_of_large_ones(size):
+    # sqrt(N) times all of it depends on sqrt(N) d alone; 1 - d^2 / 8 has 3 digits at the end.
+    def scaled(k, **known):
+        moved = np.round(5.0 * math.sqrt(k))
+        other = [0.25, 0.5, 0.25] if known else [3 * k, 6 * k, 3 * k]
+        found = interval([k + moved, 2 * k - moved, k], other, **known)
+        return math.sqrt(k) * np.array([found.estimate, found.upper])
+
+    for known in ({}, {"size_b": math.inf}):
+        np.testing.assert_allclose(scaled(size, **known), scaled(1e6, **known), rtol=0.04)

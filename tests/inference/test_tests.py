@@ -89,6 +89,11 @@ def test_k_samples_of_one_distribution_have_the_size(rng):
     assert abs((np.array(values) <= 0.05).mean() - 0.05) < 4.0 * math.sqrt(0.05 * 0.95 / 200)
 
 
+def test_k_samples_with_equal_shares_have_the_p_value_1():
+    for counts in ([[5], [6]], [[5, 10], [6, 12], [1, 2]], [[7, 7, 7], [70, 70, 70]]):
+        assert k_sample_test(counts, num_draws=99).p_value == 1.0
+
+
 def test_what_says_nothing_has_the_p_value_1():
     assert float(homogeneity_test([5], [3], num_draws=9).p_value) == 1.0
     assert float(homogeneity_test([5, 0], [3, 0], num_draws=9).p_value) == 1.0
