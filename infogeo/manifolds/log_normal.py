@@ -17,8 +17,9 @@ from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill, recast, require_kind, tangents
 from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
-from infogeo.manifolds._family import Family
-from infogeo.manifolds._half_plane import HalfPlane
+from infogeo.manifolds._family import Family, log_cosh
+from infogeo.manifolds._half_plane import Fields, HalfPlane
+from infogeo.manifolds._line import log_ratio
 
 __all__ = ["LogNormal", "Tangent"]
 
@@ -110,6 +111,14 @@ def _estimate(x: Array, xp: Namespace) -> tuple[Array, Array]:
     return mean, xp.sqrt(xp.mean((logs - mean) ** 2, axis=0))
 
 
+def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
+    """Return minus the logarithm of the affinity of the normals of the logarithms."""
+    unit = xp.hypot(p[1], q[1])
+    largest = 1e4 * unit  # whose square does not overflow: beyond, the affinity is 0
+    way = xp.maximum(xp.minimum(q[0] - p[0], largest), -largest) / unit
+    return 0.25 * way * way + 0.5 * log_cosh(log_ratio(p[1], q[1], xp), xp)
+
+
 SPACE = HalfPlane(
     POINTS=LogNormal,
     TANGENTS=Tangent,
@@ -126,6 +135,7 @@ SPACE = HalfPlane(
     ),
     SAMPLES=POSITIVE,
     estimate=_estimate,
+    log_affinity=_log_affinity,
     more={name: functools.partial(_of_logarithms, getattr(normal, name)) for name in _SHARED},
 )
 
