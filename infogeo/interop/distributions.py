@@ -198,7 +198,7 @@ def in_space(read: Reading, space: Any, check: bool) -> Reading:
     raise bad_value(
         "space",
         "have this distribution among its points",
-        f"it is a point of {_spaces.title_of(read.space)}, got {space!r}",
+        f"it is a point of {_spaces.title_of(read.space)}, got {_spaces.title_of(space)}",
     )
 
 
@@ -471,9 +471,8 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
 def _scipy_made(distribution: Any, check: bool, space: Any) -> Reading:
     """Read what make_distribution has made of an older family, whose formulas it holds."""
     cls = type(distribution)
-    formulas: Iterable[Any] = (
-        getattr(cls, name, None) for name in ("_logpdf_formula", "_logpmf_formula")
-    )
+    names = (f"_{kind}_formula" for kind in ("logpdf", "logpmf", "pdf", "pmf"))
+    formulas: Iterable[Any] = (getattr(cls, name, None) for name in names)
     owners = [x.__self__ for x in formulas if hasattr(x, "__self__")]  # they are its methods
     read = _family(distribution, owners[0] if owners else None, space)
     given = {name: getattr(distribution, name) for name in distribution._parameters}

@@ -207,6 +207,8 @@ def to_distribution(space: Any, a: Any, check: bool) -> Any:
         )
     name, declared = next(iter(known.items()))
     foreign = _spaces.foreign(declared)
+    if library == "scipy.stats":
+        arrays = tuple(x[()] for x in arrays)  # some of its distributions require scalars
     given = dict(zip(foreign.names, foreign.from_fields(*arrays), strict=True))
     shift = {key: value for key, value in foreign.neutral.items() if value != 0.0}
     make = getattr(importlib.import_module(library), name.rpartition(".")[2])

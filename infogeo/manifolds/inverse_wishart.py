@@ -129,7 +129,7 @@ def _log_density(a: InverseWishart, x: Any) -> Any:
 SPACE = Positive(
     POINTS=InverseWishart,
     TANGENTS=Tangent,
-    DISTRIBUTIONS={},
+    DISTRIBUTIONS={"scipy.stats.invwishart": ("df", "scale")},
     log_density=_log_density,
     draw=_draw,
     is_inverse=True,

@@ -333,7 +333,7 @@ SPACE = _Directions(
         kl=_kl,
         from_middle=_from_middle,
     ),
-    DISTRIBUTIONS={},
+    DISTRIBUTIONS={"scipy.stats.vonmises_fisher": ("mu", "kappa")},
     log_density=_log_density,
     window=lambda a: np.linspace(-1.0, 1.0, 400),
     REFUSED={"christoffel_symbols": "a unit vector is no coordinate"},

@@ -127,7 +127,10 @@ def _log_density(a: Wishart, x: Any) -> Any:
 SPACE = Positive(
     POINTS=Wishart,
     TANGENTS=Tangent,
-    DISTRIBUTIONS={"torch.distributions.Wishart": ("df", "covariance_matrix")},
+    DISTRIBUTIONS={
+        "torch.distributions.Wishart": ("df", "covariance_matrix"),
+        "scipy.stats.wishart": ("df", "scale"),
+    },
     log_density=_log_density,
     draw=_draw,
 )

@@ -413,6 +413,7 @@ X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)
         (2.0 * scipy.stats.make_distribution(scipy.stats.norm)() - 1.0, "logpdf"),
         (scipy.stats.make_distribution(scipy.stats.lognorm)(s=0.5), "logpdf"),
         (scipy.stats.make_distribution(scipy.stats.bernoulli)(p=0.3), "logpmf"),
+        (scipy.stats.make_distribution(scipy.stats.laplace)(), "logpdf"),
         (scipy.stats.Binomial(n=1, p=0.3), "logpmf"),
     ],
     ids=str,

@@ -193,6 +193,14 @@ def test_densities_are_those_of_scipy(name):
     x = given.rvs(5, random_state=0)
     expected = given.logpdf(x if name == "normal" else np.moveaxis(x, 0, -1))
     np.testing.assert_allclose(of_point(a).log_density(a, x), expected, rtol=1e-12)
+    if name == "normal":
+        with pytest.raises(TypeError, match=r"scipy\.stats has: CenteredNormal is none"):
+            manifolds.to_distribution(a)
+    else:
+        again = from_distribution(manifolds.to_distribution(a))
+        assert (type(again), manifolds.fisher_rao_distance(a, again)) == (type(a), 0.0)
+        with pytest.raises(ValueError, match=r"got infogeo\.manifolds\.centered_normal"):
+            from_distribution(given, space="centered_normal")
 
 
 @EACH

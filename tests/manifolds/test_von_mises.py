@@ -326,8 +326,9 @@ def test_distributions_of_torch_and_scipy():
     m = np.array([0.6, 0.0, 0.8])
     y = np.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]])
     expected = scipy.stats.vonmises_fisher(m, 4.0).logpdf(y)
-    a = VonMisesFisher(m, 4.0)
+    a = from_distribution(scipy.stats.vonmises_fisher(m, 4.0))
     np.testing.assert_allclose(of_point(a).log_density(a, y), expected, rtol=1e-12)
+    assert (manifolds.to_distribution(a).mu == m).all()
     d = pairwise_distance(VonMisesFisher(y, 4.0), space="von_mises_fisher")
     np.testing.assert_allclose(d[0, 1], manifolds.fisher_rao_distance(*VonMisesFisher(y, 4.0)))
 
