@@ -508,6 +508,8 @@ def fitted(
 
     def fit_rows(name: str, rows: np.ndarray | None) -> list[Array]:
         chosen = values if rows is None else values[rows]
+        if not len(chosen):
+            raise bad_value(name, "hold at least one sample", "there is none")
         if check and chosen.size and chosen.min() <= 0.0:
             raise bad_value(
                 name,

@@ -1,6 +1,7 @@
 r"""Maximum likelihood for families of a location and a scale, where it takes iterations.
 
-They run in numpy, in float64, for each component. Estimates carry no gradients.
+They run in numpy, in float64, for each component, whose samples are moved and scaled to [0, 1].
+Estimates carry no gradients.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,11 @@ def by_components(
     for index in np.ndindex(shape):
         column = columns[(slice(None), *index)]
         numbers = (float(x[index]) for x in fixed)
-        is_constant = column.min() == column.max()  # no scale is the most likely one
-        found[(slice(None), *index)] = (
-            (column[0], 0.0) if is_constant else estimate(column, *numbers)
-        )
+        low, spread = column.min(), column.max() - column.min()
+        loc, scale = 0.0, 0.0  # of equal samples: no scale is the most likely one
+        if spread > 0.0:  # in units in which no square overflows or underflows
+            loc, scale = estimate((column - low) / spread, *numbers)
+        found[(slice(None), *index)] = low + spread * loc, spread * scale
     device = {"device": samples.device} if _names.is_tensor(samples) else {}
     loc, scale = (xp.asarray(x, dtype=samples.dtype, **device) for x in found)
     return loc, scale
@@ -40,15 +42,14 @@ def gumbel(x: np.ndarray) -> tuple[float, float]:
     """Return the estimate for maxima: the scale solves s = mean x - (mean of x, weights e^-x/s)."""
     from scipy.optimize import brentq
 
-    spread = x.max() - x.min()
-    y = (x - x.min()) / spread
+    y = x - x.min()
 
     def excess(s: float) -> float:
         weights = np.exp(-y / s)
         return float(s - y.mean() + weights @ y / weights.sum())
 
     s = brentq(excess, 1e-3 / len(y), 1.0, xtol=1e-300, rtol=1e-15)
-    return x.min() - spread * s * np.log(np.mean(np.exp(-y / s))), spread * s
+    return x.min() - s * np.log(np.mean(np.exp(-y / s))), s
 
 
 def gumbel_of_minima(x: np.ndarray) -> tuple[float, float]:
@@ -101,11 +102,10 @@ def generalized_normal(x: np.ndarray, power: float) -> tuple[float, float]:
         best = np.flatnonzero(sums == sums.min())
         loc = 0.5 * (x[best].min() + x[best].max()) if power == 1.0 else x[best[0]]
     else:
-        unit = x.max() - x.min()
 
         def slope(center: float) -> float:
-            z = (center - x) / unit
+            z = center - x
             return float(np.sum(np.sign(z) * abs(z) ** (power - 1.0)))
 
-        loc = brentq(slope, x.min(), x.max(), xtol=1e-15 * unit, rtol=1e-15)
+        loc = brentq(slope, 0.0, 1.0, xtol=1e-15, rtol=1e-15)
     return loc, float((power * np.mean(abs(x - loc) ** power)) ** (1.0 / power))

@@ -573,6 +573,7 @@ def test_densities_can_be_drawn():
         (lambda: Dirichlet.fit([0.5, 0.5]), "samples must have shape"),
         (lambda: Beta.fit([0.5, 1.0]), "samples must lie strictly between 0 and 1"),
         (lambda: Beta.fit([0.5]), "samples must vary"),
+        (lambda: Beta.fit([]), "samples must hold at least one sample"),
         (
             lambda: manifolds.connect(Dirichlet([1.0, 2.0]), Dirichlet([2.0, 1.0]), rtol=0.0),
             "rtol must be a number between 0 and 1",

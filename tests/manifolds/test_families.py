@@ -593,6 +593,18 @@ def test_distributions_are_read_whole_or_refused():
         from_distribution(scipy.stats.expon(1.0, 2.0))
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+@pytest.mark.parametrize("name", [n for n in POINTS if "loc" in FAMILIES[n].POINTS.rules and n != "log_normal"])
+def test_estimates_are_those_of_the_samples_in_other_units(name, unit):
+    space = FAMILIES[name]
+    point, x = points_of(name)[0], np.array([1.0, 2.0, 2.5, 4.0, 4.5])
+    constants = {field: float(getattr(point, field)) for field in point.constants}
+    expected, found = (space.POINTS.fit(u * x, **constants) for u in (1.0, unit))
+    for field in ("loc", "scale"):
+        seen = float(getattr(found, field)) / unit
+        np.testing.assert_allclose(seen, getattr(expected, field), rtol=1e-13)
+
+
 def test_equal_samples_have_no_most_likely_scale():
     with pytest.raises(ValueError, match=r"samples must have a distribution of Laplace .* scale 0"):
         Laplace.fit([2.0, 2.0])
