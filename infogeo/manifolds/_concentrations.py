@@ -18,7 +18,7 @@ from infogeo._points import make
 from infogeo._result import Result
 from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
-from infogeo.manifolds import _differences, _dirichlet, _envelope, _special, _spectral
+from infogeo.manifolds import _differences, _dirichlet, _envelope, _family, _special, _spectral
 from infogeo.manifolds._dirichlet import place, plain, squared
 
 _SAMPLES = 17  # points of a curve that a connection shows
@@ -453,7 +453,7 @@ def _kl(a: Array, b: Array, xp: Namespace) -> Array:
     """
     own, sums = _differences.with_sums(a, b, xp)
     y = _differences.log_shift(*own, xp) - _differences.log_shift(*sums, xp)
-    spread = xp.sum(b * _differences.excess(-y, xp), axis=-1)
+    spread = xp.sum(b * _family.excess(-y, xp), axis=-1)
     rests = (xp.sum(_differences.bregman_rest(*x, xp), axis=-1) for x in (own, sums))
     return spread + next(rests) - next(rests)
 

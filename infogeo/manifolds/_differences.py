@@ -6,7 +6,7 @@ remainder. For near arguments the remainder is an integral of one sign, by Gauss
 
 import numpy as np
 
-from infogeo import _array, _divergence
+from infogeo import _array
 from infogeo._array import Array, Namespace
 from infogeo.manifolds import _special
 
@@ -57,14 +57,6 @@ def bregman_rest(a: Array, b: Array, d: Array, xp: Namespace) -> Array:
         0.5 * (change - log_shift(x, y, y - x, xp)) + _special.binet(y, xp) - _special.binet(x, xp)
     )
     return xp.where(is_near, near, far - (y - x) * _special.binet_slope(x, xp))
-
-
-def excess(y: Array, xp: Namespace) -> Array:
-    """Return exp(y) - 1 - y to full relative precision."""
-    is_near, zero = xp.abs(y) < 1.0, xp.zeros_like(y)
-    far = xp.where(is_near, zero, y)
-    near = _divergence.expm1_minus(xp.where(is_near, y, zero), xp)
-    return xp.where(is_near, near, _array.expm1(far, xp) - far)
 
 
 def _between(a: Array, d: Array, xp: Namespace) -> tuple[tuple[Array, Array], Array, Array]:

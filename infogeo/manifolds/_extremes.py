@@ -27,6 +27,7 @@ def extreme_value_kl(way: Array, change: Array, log_ratio: Array, xp: Namespace)
     xp : namespace
         Of the arrays.
     """
+    change = xp.minimum(change, xp.finfo(change.dtype).max * xp.ones_like(change))
     is_near, zero = xp.abs(change) < 0.5, xp.zeros_like(change)
     x = -xp.where(is_near, change, zero)
     near = zero
@@ -35,7 +36,7 @@ def extreme_value_kl(way: Array, change: Array, log_ratio: Array, xp: Namespace)
     far = log_gamma(2.0 + xp.where(is_near, zero, change), xp) - log_ratio + _EULER * change
     convex = xp.where(is_near, near * x * x, far)
     w = way + log_ratio + convex - _EULER * change
-    return excess(w, xp) + convex
+    return xp.where(xp.isinf(convex), convex, excess(w, xp) + convex)
 
 
 def _zeta(k: int, num: int = 20) -> float:

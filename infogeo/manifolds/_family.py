@@ -249,7 +249,15 @@ def excess(y: Array, xp: Namespace) -> Array:
     is_near, zero = xp.abs(y) < 1.0, xp.zeros_like(y)
     far = xp.where(is_near, zero, y)
     near = _divergence.expm1_minus(xp.where(is_near, y, zero), xp)
-    return xp.where(is_near, near, _array.expm1(far, xp) - far)
+    grown = _array.expm1(far, xp)
+    return xp.where(is_near, near, xp.where(far == math.inf, grown, grown - far))
+
+
+def quotient(x: Array, unit: Array, xp: Namespace) -> Array:
+    """Return x / unit, or a quarter of the largest number where that is smaller."""
+    largest = 0.25 * float(xp.finfo(x.dtype).max)
+    bound = largest * xp.minimum(unit, xp.ones_like(unit))
+    return xp.maximum(xp.minimum(x, bound), -bound) / unit
 
 
 def log_gamma(x: Array, xp: Namespace) -> Array:

@@ -259,13 +259,9 @@ class Line:
         return _array.as_number(copies * self.kl(a, b, xp))
 
     def jeffreys_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
-        """Return the product of the differences of the two parameters."""
+        """Return the sum of the two divergences: parameters themselves may overflow."""
         xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        eta = self.expectation.difference(a, b, xp)
-        theta = self.natural.difference(a, b, xp)
-        # Both at an edge, where theta is no number. Elsewhere theta stays, for second derivatives.
-        is_edge = (eta == 0.0) & ~xp.isfinite(theta)
-        return _array.as_number(copies * eta * xp.where(is_edge, eta, theta))
+        return _array.as_number(copies * (self.kl(a, b, xp) + self.kl(b, a, xp)))
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""

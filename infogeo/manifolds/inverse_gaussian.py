@@ -82,7 +82,7 @@ Tangent = storable("inverse_gaussian.Tangent")(tangents(InverseGaussian))
 
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
     """Return that of the concentrations, and lambda' (mu - mu')^2 / 2 mu mu'^2."""
-    root = xp.sqrt(q[1] / p[0]) * ((q[0] - p[0]) / q[0])
+    root = xp.sqrt(q[1]) / xp.sqrt(p[0]) * ((q[0] - p[0]) / q[0])
     return 0.5 * (excess(log_ratio(p[1], q[1], xp), xp) + root * root)
 
 

@@ -15,7 +15,7 @@ from infogeo._array import POSITIVE, REAL, Array, Namespace
 from infogeo._docs import finish
 from infogeo._points import fill, tangents
 from infogeo._system.registry import storable
-from infogeo.manifolds._family import Family, excess, log_cosh
+from infogeo.manifolds._family import Family, excess, log_cosh, quotient
 from infogeo.manifolds._half_plane import Fields, HalfPlane
 from infogeo.manifolds._line import log_ratio
 
@@ -83,7 +83,7 @@ def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
     is log cosh of half the logarithm of the ratio, and z - log(z sinh(w) / w + cosh w).
     """
     d = _size(q[0] - p[0], xp)
-    x, y = d / p[1], d / q[1]
+    x, y = quotient(d, p[1], xp), quotient(d, q[1], xp)
     z, w = 0.25 * (x + y), 0.25 * xp.abs(x - y)
     is_near, zero = z < 1.0, xp.zeros_like(z)
     near_z, near_w = xp.where(is_near, z, zero), xp.where(is_near, w, zero)

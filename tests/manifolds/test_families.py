@@ -569,6 +569,28 @@ def test_ratios_that_are_no_number_have_distances(verb):
     np.testing.assert_allclose(d, float(expected**power), rtol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers overflow, to inf
+def test_divergences_know_ratios_that_overflow():
+    for kind, ratio in ((manifolds.HalfNormal, 4), (manifolds.Rayleigh, 4), (Exponential, 2)):
+        expected = 0.5 * {4: 4 + 1 / 4 - 2, 2: 2 * (2 + 1 / 2 - 2)}[ratio]
+        expected *= 2.0 if kind is manifolds.Rayleigh else 1.0
+        for unit in (1e-200, 1.0, 1e200):
+            found = manifolds.jeffreys_divergence(kind(unit), kind(2.0 * unit))
+            np.testing.assert_allclose(found, expected, rtol=1e-14)
+    a, b = Laplace(0.0, 1e-200), Laplace(1e200, 1e-200)
+    assert manifolds.bhattacharyya_coefficient(a, b) == 0.0
+    assert manifolds.hellinger_distance(a, b) == 1.0
+    pairs = [
+        (manifolds.Gumbel(0.0, 1e-200), manifolds.Gumbel(1e200, 1e-200)),
+        (manifolds.GumbelMin(0.0, 1e-200), manifolds.GumbelMin(1e200, 1e-200)),
+        (manifolds.Weibull(1.0, 1e-200), manifolds.Weibull(1.0, 1e200)),
+        (manifolds.Frechet(1.0, 1e-200), manifolds.Frechet(1.0, 1e200)),
+        (manifolds.InverseGaussian(1e-300, 1e-300), manifolds.InverseGaussian(1e300, 1e300)),
+    ]
+    for a, b in pairs:
+        assert manifolds.jeffreys_divergence(a, b) == np.inf
+
+
 def test_affinities_of_lognormal_distributions_keep_their_digits():
     for a, b in (((0.0, 1.0), (30.0, 2.0)), ((0.0, 1e-3), (1.0, 5.0)), ((0.0, 1.0), (1e-9, 1.0))):
         (m, s), (n, r) = (map(mpmath.mpf, x) for x in (a, b))
@@ -594,7 +616,9 @@ def test_distributions_are_read_whole_or_refused():
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e300])
-@pytest.mark.parametrize("name", [n for n in POINTS if "loc" in FAMILIES[n].POINTS.rules and n != "log_normal"])
+@pytest.mark.parametrize(
+    "name", [n for n in POINTS if "loc" in FAMILIES[n].POINTS.rules and n != "log_normal"]
+)
 def test_estimates_are_those_of_the_samples_in_other_units(name, unit):
     space = FAMILIES[name]
     point, x = points_of(name)[0], np.array([1.0, 2.0, 2.5, 4.0, 4.5])
