@@ -457,14 +457,21 @@ class _TwoSamples:
         return two_sample_bounds(self.x, self.n, self.y, self.m)
 
     def farthest(self, tail: float) -> np.ndarray:
-        """Return the largest distance that is possible.
+        """Return a distance that no distributions exceed, from exact bounds on probabilities.
 
-        If one outcome alone was seen, the exact bounds on the probability of all others add up.
+        All lower bounds hold together with the tail shared among them, and so does the affinity
+        that they leave. If one outcome alone was seen, two bounds on all others do.
         """
+        share = 0.5 * tail / self.x.shape[-1]
+        least = [
+            np.where(x > 0.0, betaincinv(np.maximum(x, 1e-9), size - x + 1.0, share), 0.0)
+            for x, size in ((self.x, self.n), (self.y, self.m))
+        ]
+        most = 2.0 * np.arccos(np.minimum(np.sqrt(least[0] * least[1]).sum(-1), 1.0))
         missed = [1.0 - (0.5 * tail) ** (1.0 / size[:, 0]) for size in (self.n, self.m)]
-        most = sum(2.0 * np.arcsin(np.sqrt(share)) for share in missed)
+        of_others = sum(2.0 * np.arcsin(np.sqrt(share)) for share in missed)
         is_single = (self.totals > 0.0).sum(-1) == 1
-        return np.where(is_single, np.minimum(most, np.pi), np.pi)
+        return np.minimum(most, np.where(is_single, of_others, np.pi))
 
     def is_informed(self) -> np.ndarray:
         """Whether T can differ between samples with these totals."""

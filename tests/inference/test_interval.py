@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 import infogeo
 from infogeo import simplex
@@ -136,21 +137,35 @@ def test_symmetry_order_and_batches(rng):
     ("x", "y", "lower", "upper"),
     [
         ([1, 0], [0, 1], 0.0, math.pi),
-        ([1, 0, 0], [1, 0, 0], 0.0, math.pi),
+        ([1, 0, 0], [1, 0, 0], 0.0, 2.0 * math.acos(0.0125 / 3.0)),
         ([5], [3], 0.0, 0.0),
     ],
 )
 def test_data_that_say_nothing(x, y, lower, upper):
     found = interval(x, y)
-    assert (float(found.lower), float(found.upper)) == (lower, upper)
+    assert (float(found.lower), float(found.upper)) == pytest.approx((lower, upper))
 
 
 def test_one_outcome_alone():
-    """Others have at most 1 - .0125^(1/n) of the probability, in both samples at the level .95."""
+    """Its probability is at least (tail / c)^(1/n) in both samples, at the tail .0125 for each."""
     found = interval([300, 0, 0], [500, 0, 0])
-    angles = [math.asin(math.sqrt(1.0 - 0.0125 ** (1.0 / size))) for size in (300, 500)]
+    least = [(0.0125 / 3.0) ** (1.0 / size) for size in (300, 500)]
     assert float(found.lower) == 0.0
-    assert float(found.upper) == pytest.approx(2.0 * sum(angles))
+    assert float(found.upper) == pytest.approx(2.0 * math.acos(math.sqrt(math.prod(least))))
+    many = interval([300, *[0] * 10**4], [500, *[0] * 10**4])  # two bounds on all others
+    angles = [math.asin(math.sqrt(1.0 - 0.0125 ** (1.0 / size))) for size in (300, 500)]
+    assert float(many.upper) == pytest.approx(2.0 * sum(angles))
+
+
+def test_a_rare_outcome_of_one_sample_leaves_the_others_close(rng):
+    x, y = [9990, 10], [10_000, 0]
+    least = [stats.beta.ppf(0.00625, x[0], 11), 0.00625 ** (1.0 / 10_000)]
+    expected = 2.0 * math.acos(math.sqrt(math.prod(least)))
+    assert float(interval(x, y).upper) == pytest.approx(expected)
+    distance = 2.0 * math.asin(math.sqrt(0.002))
+    found = interval(rng.multinomial(2000, [0.998, 0.002], 200), [2000, 0])
+    assert np.mean(found.upper >= distance) > 0.95
+    assert np.mean(found.upper) < 0.3
 
 
 def test_samples_without_a_common_outcome():
