@@ -294,7 +294,7 @@ def verb(space: Any, name: str) -> Callable[..., Any]:
     if reason is not None:
         raise TypeError(f"{name} is not known for {title_of(space)}: {reason}")
     ways = [" and ".join(needed) for needed, _ in _DERIVED.get(name, ())]
-    raise TypeError(f"space must have {' or '.join([name, *ways])}: got {title_of(space)}.")
+    raise TypeError(f"space must have {' or '.join([name, *ways])}: got {name_of(space)!r}.")
 
 
 def _norm(space: Any, p: Any, v: Any, **options: Any) -> Array:

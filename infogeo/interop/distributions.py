@@ -198,7 +198,7 @@ def in_space(read: Reading, space: Any, check: bool) -> Reading:
     raise bad_value(
         "space",
         "have this distribution among its points",
-        f"it is a point of {_spaces.title_of(read.space)}, got {_spaces.title_of(space)}",
+        f"it is a point of {_spaces.title_of(read.space)}, got {_spaces.name_of(space)!r}",
     )
 
 

@@ -199,7 +199,7 @@ def test_densities_are_those_of_scipy(name):
     else:
         again = from_distribution(manifolds.to_distribution(a))
         assert (type(again), manifolds.fisher_rao_distance(a, again)) == (type(a), 0.0)
-        with pytest.raises(ValueError, match=r"got infogeo\.manifolds\.centered_normal"):
+        with pytest.raises(ValueError, match="got 'centered_normal'"):
             from_distribution(given, space="centered_normal")
 
 
