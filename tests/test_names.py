@@ -14,6 +14,7 @@ import pytest
 import infogeo
 from infogeo import (
     _names,
+    inference,
     logits,
     manifolds,
     maxent,
@@ -134,9 +135,15 @@ ARGUMENTS = {
         "weight": lambda rng: pd.DataFrame(rng.standard_normal((3, 2)), index=CLASSES),
     },
 }
+ARGUMENTS[inference] = {
+    **dict.fromkeys(("p", "q"), _probabilities),
+    **dict.fromkeys(("a", "b"), (Normal, _normals)),
+}
 ARGUMENTS[smoothing] = {"radius": _positive, "std": _positive}
 OTHERS = {"t": 0.3, "alpha": 0.5, "order": 2.0, "num_neighbors": 2, "radii": [0.1, 0.2]}
+OWN_ROWS = (neighbors, inference)  # whose arguments are sets of their own rows
 SPECIAL = {
+    inference.diagonal_interval: {"size_a": 30, "size_b": 40},
     certificates.coverage: {"lipschitz_constant": 1.0},
     multivariate_normal.fixed_mean_distance: {"check": False},  # means of random points differ
     multivariate_normal.fixed_covariance_distance: {"check": False},
@@ -219,7 +226,7 @@ def test_every_function_matches_by_name_or_refuses(rng, module, function):
     expected = _arrays(_call(function, kinds, {name: _plain(x) for name, x in values.items()}))
     assert expected
     first, *others = values
-    shuffled = {name: _shuffled(values[name], rng, module is neighbors) for name in others}
+    shuffled = {name: _shuffled(values[name], rng, module in OWN_ROWS) for name in others}
     if isinstance(values[first], dict):  # its second part is matched with its first
         leading, *rest = values[first]
         parts = {name: _shuffled(values[first][name], rng) for name in rest}
