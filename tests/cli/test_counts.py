@@ -165,7 +165,7 @@ def table(text):
         ("cat,dog\n0.5,0.5\n", [], "new.csv: row 0 has 0.5 in column cat, which is no count"),
         ("cat,dog\n-1,2\n", [], "new.csv: row 0 has -1 in column cat, which is no count"),
         ("cat,dog\nnan,2\n", [], "new.csv: row 0 has nan in column cat, which is no count"),
-        ("cat,dog\n0,0\n", [], "new.csv (NEW): all rows counts nothing"),
+        ("cat,dog\n0,0\n", [], "new.csv (NEW): all counts are 0"),
         ("cat,dog\n1,2\n3,4\n", [], "old.csv has 1 rows, new.csv 2: --id matches them by name"),
         ("class,n\ncat,1\ncat,2\n", ["--id", "class"], "new.csv has the class cat twice"),
         ("class,n\ncat,1.5\n", ["--id", "class"], "row 0 has 1.5 in column n, which is no count"),
@@ -189,3 +189,59 @@ def test_what_is_wrong_takes_one_line(text, options, words, capsys):
     assert status == 2
     assert line.startswith("infogeo compare: ")
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "classes"),
+    [
+        (["1", "0", "1"], ["1.0", "0.0", "1.0"], ["1", "0"]),
+        (["1.0", "0.0", "1"], ["1.", "0.", "1.00"], ["1", "0."]),
+        (["01", "02", "01"], ["1", "2", "1"], ["1", "2"]),
+        (["12345678901234567890", "3"], ["12345678901234567891", "3"], None),
+        (["True", "False", "True"], ["true", "false", "TRUE"], ["True", "False"]),
+        (["1.1", "1.10", "2.0"], ["1.1", "2.0", "1.10"], ["1.1", "1.10", "2.0"]),
+        (["a", "1.1", "1.10"], ["1.1", "1.10", "a"], ["a", "1.1", "1.10"]),
+    ],
+)
+@pytest.mark.parametrize("form", ["labels", "rows", "columns"])
+def test_labels_that_are_one_number_are_one_class(old, new, classes, form, capsys):
+    """pandas writes whole numbers as floats where one of them is missing."""
+    suffix = "parquet" if form == "columns" else "csv"  # a header of numbers is a row of numbers
+    tables = f"old.{suffix}", f"new.{suffix}"
+    for labels, name in zip((old, new), tables, strict=True):
+        counts = pd.Series(labels, dtype=object).value_counts(sort=False)
+        if form == "columns":
+            pd.DataFrame([counts.to_dict()]).to_parquet(name)
+        elif form == "rows":
+            counts.rename("n").rename_axis("y").to_csv(name)
+        else:
+            pd.Series(labels, name="y").to_csv(name, index=False)
+    options = {"labels": ["--label-column", "y"], "rows": ["--id", "y"], "columns": []}[form]
+    status, out, err = run(capsys, *options, "--json", tables=tables)
+    found = json.loads(out)
+    assert (status, "no class in common" in err) == (0, False)
+    if classes is None:
+        assert (found["only_in_old"], found["only_in_new"]) == ([old[0]], [new[0]])
+        return
+    assert found["samples"][0]["distance"] == 0.0
+    assert sorted(x["class"] for x in found["samples"][0]["by_class"]) == sorted(classes)
+
+
+def test_true_beside_1_is_refused_and_strangers_are_pointed_out(capsys):
+    Path("old.csv").write_text("y\n1\n0\n1\n")
+    Path("new.csv").write_text("y\nTrue\nFalse\nTrue\n")
+    said = ["old.csv has the classes 1, 0", "new.csv has the classes True, False"]
+    for tables, first in zip((("old.csv", "new.csv"), ("new.csv", "old.csv")), said, strict=True):
+        status, _, err = run(capsys, "--label-column", "y", tables=tables)
+        assert status == 2
+        assert first in err
+        assert "write them in one way in both files" in err
+    Path("old.csv").write_text("y\n1\n0\nunknown\n")
+    Path("new.csv").write_text("y\n1.0\n0.0\nunknown\n")
+    status, _, err = run(capsys, "--label-column", "y")
+    assert (status, "old.csv has the class 1, new.csv has 1.0, the same number" in err) == (2, True)
+    Path("old.csv").write_text("y\n1\n0\n1\n")
+    Path("new.csv").write_text("y\nno\nyes\nyes\n")
+    status, out, err = run(capsys, "--label-column", "y", "--json")
+    assert (status, json.loads(out)["only_in_old"]) == (0, ["1", "0"])
+    assert "OLD and NEW have no class in common: OLD has 1, 0; NEW has no, yes" in err

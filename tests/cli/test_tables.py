@@ -345,6 +345,24 @@ def test_labels_go_by_name(two, name, write, capsys, rng):
     assert (status, f"has no label of the row {labels['file'].iloc[0]}" in err) == (2, True)
 
 
+def test_labels_that_are_floats_are_classes(capsys):
+    """pandas writes whole numbers as floats where one of them is missing."""
+    numbers = [2, 0, 1]
+    table = np.array([[0.1, 0.2, 0.7], [0.7, 0.2, 0.1], [0.2, 0.5, 0.3]])
+    for columns in (["0", "1", "2"], ["cat", "dog", "eel"]):
+        for name in ("x", "y"):
+            pd.DataFrame(table, columns=columns).to_parquet(f"{name}.parquet")
+        for labels in (numbers, [float(x) for x in numbers]):
+            pd.Series(labels, name="y").to_csv("l.csv", index=False)
+            found = summary_of(capsys, "x.parquet", "y.parquet", "--labels", "l.csv")
+            assert found["old_accuracy"] == 1.0
+            assert found["by_class"].keys() == set(columns)
+    Path("l.csv").write_text("y\n2.0\n0.0\n4.0\n")
+    status, _, err = compared(capsys, "x.parquet", "y.parquet", "--labels", "l.csv")
+    assert status == 2
+    assert "the label of row 2 is '4.0': the classes are cat, dog, eel" in err
+
+
 def test_labels_in_one_column_go_by_position(frame):
     numbers = list(range(9))
     pd.DataFrame({"truth": numbers}).to_parquet("l.parquet")

@@ -7,12 +7,14 @@ import json
 import math
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infogeo._system.progress import Progress
-from infogeo.cli._common import UsageError, first_line, replacing
+from infogeo.cli._common import UsageError, first_line, replacing, warnings_in_a_line
 from infogeo.cli._comparison import statistics
 from infogeo.cli._comparison.statistics import Outcome
 from infogeo.cli._comparison.words import Part, TableOf, shown_share
@@ -66,7 +68,10 @@ def measure(options: argparse.Namespace, progress: Progress) -> Samples:
     for which, path, x in (("OLD", options.old, old), ("NEW", options.new, new)):
         (empty,) = np.nonzero(x.sum(axis=-1) == 0)
         if empty.size:
-            raise UsageError(f"{path} ({which}): {names[empty[0]]} counts nothing")
+            where = f" of the row {names[empty[0]]}" if len(names) > 1 else ""
+            raise UsageError(f"{path} ({which}): all counts{where} are 0")
+    with warnings_in_a_line("infogeo compare"):
+        _warn_of_strangers(classes, old, new)
     progress("intervals", 0.0)
     level = 1.0 - (1.0 - options.level) / len(names)
     try:
@@ -75,6 +80,25 @@ def measure(options: argparse.Namespace, progress: Progress) -> Samples:
     except ValueError as error:  # counts beyond what can be simulated
         raise UsageError(first_line(error)) from None
     return Samples(names, classes, old, new, found, p_values)
+
+
+def _warn_of_strangers(classes: list[str], old: np.ndarray, new: np.ndarray) -> None:
+    """Warn of samples without a class in common: perhaps their classes are written differently."""
+    import numpy as np
+
+    seen = np.stack([old.any(axis=0), new.any(axis=0)])
+    if seen.all(axis=0).any():
+        return
+    ours, theirs = (_few([classes[j] for j in np.flatnonzero(here)]) for here in seen)
+    warnings.warn(
+        f"OLD and NEW have no class in common: OLD has {ours}; NEW has {theirs}",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _read(
@@ -86,20 +110,22 @@ def _read(
     if options.label_column is not None:
         given |= {"label_column": options.label_column, "columns": None}
         tables = [Table(path, **given) for path in (options.old, options.new)]
-        return _by_class(["all rows"], [_of_labels(table) for table in tables])
+        return _by_class(tables, [_of_labels(table) for table in tables])
     given |= {"columns": options.columns, "ignored": options.ignore}
     a, b = (Table(path, options.id, **given) for path in (options.old, options.new))
     if all(table.num_columns == 1 and table.has_ids for table in (a, b)):
-        return _by_class(["all rows"], [_of_rows(table) for table in (a, b)])
+        return _by_class([a, b], [_of_rows(table) for table in (a, b)])
     return _of_columns(a, b, options)
 
 
 def _of_labels(table: Table) -> dict[str, int]:
     """Return how often each label stands in a column."""
+    from infogeo.cli._tables import MISSING
+
     counted: Counter[str] = Counter()
     for block in table.blocks():
         counted.update(block.labels or [])
-    for missing in ("", "None", "nan"):
+    for missing in MISSING:
         if missing in counted:
             raise UsageError(
                 f"{table.path}: {counted[missing]} rows have no label: name their class, or leave "
@@ -144,10 +170,13 @@ def _of_columns(
             )
         classes = a.columns or b.columns or [str(i) for i in range(a.num_columns)]
         return names, classes, x.values.astype(np.int64), y.values.astype(np.int64)
-    classes = list(dict.fromkeys([*a.columns, *b.columns]))
+    alike = _classes_of([a, b], [a.columns, b.columns])
+    classes = list(dict.fromkeys(alike.values()))
     old, new = (np.zeros((len(names), len(classes)), dtype=np.int64) for _ in range(2))
     for counts, table, block in ((old, a, x), (new, b, y)):
-        counts[:, [classes.index(column) for column in table.columns or ()]] = block.values
+        places = [classes.index(alike[column]) for column in table.columns or ()]
+        for place, column in zip(places, block.values.T, strict=True):
+            counts[:, place] += column.astype(np.int64)
     return names, classes, old, new
 
 
@@ -184,12 +213,47 @@ def _require_counts(table: Table, block: Block) -> None:
 
 
 def _by_class(
-    names: list[str], samples: list[dict[str, int]]
+    tables: list[Table], samples: list[dict[str, int]]
 ) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
     from infogeo.interop.frames import matched_counts
 
-    classes, (old, new) = matched_counts(*samples)
-    return names, classes, old[None], new[None]
+    alike = _classes_of(tables, samples)
+    counted: list[Counter[str]] = [Counter(), Counter()]
+    for total, sample in zip(counted, samples, strict=True):
+        for name, count in sample.items():
+            total[alike[name]] += count
+    classes, (old, new) = matched_counts(*counted)
+    return ["all rows"], classes, old[None], new[None]
+
+
+def _classes_of(tables: list[Table], names: Sequence[Iterable[str]]) -> dict[str, str]:
+    """Return the class that each name stands for; refuse what may be one or two."""
+    from infogeo.cli._tables import are_numbers, as_classes
+
+    alike = as_classes(*names)
+    first, second = (list(dict.fromkeys(labels)) for labels in names)
+    for numbers, words in ((first, second), (second, first)):
+        are_words = all(word.lower() in ("true", "false") for word in words)
+        if are_words and are_numbers(numbers) and {float(x) for x in numbers} <= {0.0, 1.0}:
+            raise UsageError(
+                f"{tables[0].path} has the classes {_few(first)}, {tables[1].path} has "
+                f"{_few(second)}: write them in one way in both files"
+            )
+    ours, theirs = (
+        {Decimal(x): x for x in these if are_numbers([x]) and alike[x] not in others}
+        for these, others in (
+            (first, [alike[x] for x in second]),
+            (second, [alike[x] for x in first]),
+        )
+    )
+    both = next((x for x in ours if x in theirs), None)
+    if both is not None:
+        raise UsageError(
+            f"{tables[0].path} has the class {ours[both]}, {tables[1].path} has {theirs[both]}, "
+            "the same number, and other classes are no numbers or differ in how they are written: "
+            "write them in one way in both files"
+        )
+    return alike
 
 
 # ---------------------------------------------------------------- summary
@@ -311,8 +375,7 @@ def words(found: dict[str, Any]) -> list[Part]:
         )
     for key, which in (("only_in_old", "OLD"), ("only_in_new", "NEW")):
         if found[key]:
-            names = ", ".join(found[key][:8]) + (", ..." if len(found[key]) > 8 else "")
-            parts.append(f"only in {which}: {names}")
+            parts.append(f"only in {which}: {_few(found[key])}")
     parts.append("distances are in radians, from 0 to pi; ± is one standard error")
     if len(pairs) > 1:
         head = ["sample", "OLD", "NEW", "distance", "p"]

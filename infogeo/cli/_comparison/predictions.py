@@ -150,9 +150,15 @@ def _read_labels(
 def _numbers_of(path: str, names: list[str], classes: list[str]) -> np.ndarray:
     import numpy as np
 
-    numbers = {name: number for number, name in enumerate(classes)}
-    if not any(name in numbers for name in names):
-        numbers = {str(number): number for number in range(len(classes))}
+    from infogeo.cli._tables import as_classes
+
+    for titles in (classes, [str(number) for number in range(len(classes))]):
+        alike = as_classes(titles, names)
+        place = {title: number for number, title in enumerate(titles)}
+        numbers = {alike[title]: number for title, number in place.items()}
+        numbers = {name: numbers[alike[name]] for name in names if alike[name] in numbers} | place
+        if any(name in numbers for name in names):
+            break
     for row, name in enumerate(names):
         if name not in numbers:
             raise UsageError(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Iterable
+from decimal import Decimal
 
 from infogeo.cli import _arrays
 from infogeo.cli._tables._file import File, FileErrors
 from infogeo.cli._tables._table import Table
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_NONE_AFTER_POINT = re.compile(r"\.0*$")
+MISSING = ("", "None", "nan")
 
 
 def read_labels(path: str, id_column: str | None = None) -> tuple[list[str] | None, list[str]]:
@@ -64,3 +71,37 @@ def _of_arrow(path: str) -> list[str]:
     if len(names) != 1:
         raise ValueError(f"it has the columns {', '.join(names[:8])}: name one, {path}:{names[0]}")
     return read_labels(f"{path}:{names[0]}")[1]
+
+
+def as_classes(*files: Iterable[str]) -> dict[str, str]:
+    """Return the class that each label of some files stands for, one of its spellings.
+
+    Labels that are all numbers are read as numbers: pandas writes a column of 1 and 0 in which
+    something is missing as 1.0 and 0.0. A file that tells 1.1 from 1.10, or 1 from 01, has names
+    for its classes, and so has a file with other text. True, true and TRUE are one class
+    where all labels are true or false.
+    """
+    groups = [list(dict.fromkeys(labels)) for labels in files]
+    every = [label for labels in groups for label in labels if label not in MISSING]
+    if all(label.lower() in ("true", "false") for label in every):
+        keys: dict[str, object] = {label: label.lower() for label in every}
+    elif are_numbers(every) and not any(map(_tells_spellings_apart, groups)):
+        keys = {label: Decimal(label) for label in every}
+    else:
+        keys = {}
+    names: dict[object, str] = {}
+    for label in every:
+        key = keys.get(label, label)
+        names[key] = min(names.get(key, label), label, key=len)
+    return {x: names.get(keys.get(x, x), x) for labels in groups for x in labels}
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Tell whether all labels are decimal numbers."""
+    return all(_NUMBER.fullmatch(label) for label in labels)
+
+
+def _tells_spellings_apart(labels: list[str]) -> bool:
+    """Tell whether a file has two spellings of a number beside 1 and 1.0."""
+    found = {_NONE_AFTER_POINT.sub("", label) for label in labels if label not in MISSING}
+    return len({Decimal(spelling or "0") for spelling in found}) < len(found)
