@@ -10,6 +10,7 @@ from infogeo._docs import finish
 from infogeo.pullback import heads
 from infogeo.pullback._checks import check_count, check_number
 from infogeo.pullback._network import Inputs
+from infogeo.pullback._weights import chosen_parameters
 from infogeo.pullback.heads import Head
 from infogeo.pullback.metric import Spectrum
 from infogeo.pullback.weights import WeightMetric
@@ -88,8 +89,7 @@ class NaturalGradient(torch.optim.Optimizer):
         self.model, self.head, self.names, self.refresh = model, head, names, refresh
         self._spectrum: Spectrum | None = None
         self._num_steps = 0
-        known = dict(model.named_parameters())
-        chosen = known if names is None else {name: known[name] for name in names if name in known}
+        chosen = chosen_parameters(model, names)
         super().__init__(chosen.values(), {"lr": lr, "damping": damping})
 
     def step(self, x: Any, *, inputs: Inputs = None) -> None:  # type: ignore[override]

@@ -52,7 +52,7 @@ def distance(self: "WeightMetric", w0: Weights, w1: Weights) -> Tensor:
     >>> metric.distance({"weight": torch.zeros(1, 1)}, {"weight": torch.ones(1, 1)})
     tensor(3.)
     """
-    return self.length([w0, w1])
+    return _length_of(self, (("w0", w0), ("w1", w1)))
 
 
 def length(self: "WeightMetric", path: Iterable[Weights]) -> Tensor:
@@ -82,12 +82,17 @@ def length(self: "WeightMetric", path: Iterable[Weights]) -> Tensor:
     >>> metric.length([{"weight": torch.full((1, 1), w)} for w in (0.0, 1.0, 0.0)])
     tensor(6.)
     """
+    return _length_of(self, ((f"path[{k}]", weights) for k, weights in enumerate(path)))
+
+
+def _length_of(self: "WeightMetric", path: Iterable[tuple[str, Weights]]) -> Tensor:
+    """Return the length of a path of networks, each with its name in messages."""
     require_distance(self.head)
     self._parts.examine()
     head = mean_head(self.head, self._parts.num_samples)
     before, total = None, []
-    for k, weights in enumerate(path):
-        z = self._parts.predictions(f"path[{k}]", weights).reshape(1, -1)
+    for name, weights in path:
+        z = self._parts.predictions(name, weights).reshape(1, -1)
         if before is not None:
             total.append(head.distance(before, z)[0])  # type: ignore[misc]
         before = z

@@ -12,6 +12,7 @@ from torch import nn
 import infogeo
 from infogeo.pullback import (
     Head,
+    NaturalGradient,
     PullbackMetric,
     WeightMetric,
     _weight_network,
@@ -588,3 +589,17 @@ def test_wrong_types_are_named():
         WeightMetric(mlp(), samples(), Head(lambda z: torch.eye(4).expand(len(z), 4, 4))).distance(
             {}, {}
         )
+
+
+def test_arguments_that_are_wrong_have_their_own_names():
+    model = torch.nn.Linear(2, 2)
+    metric = WeightMetric(model, torch.zeros(3, 2))
+    good, bad = {"bias": torch.zeros(2)}, {"bogus": torch.zeros(2)}
+    with pytest.raises(ValueError, match=r"^w0 must .*'bogus'"):
+        metric.distance(bad, good)
+    with pytest.raises(ValueError, match=r"^w1 must .*'bogus'"):
+        metric.distance(good, bad)
+    with pytest.raises(ValueError, match=r"^path\[1\] must .*'bogus'"):
+        metric.length([good, bad])
+    with pytest.raises(ValueError, match=r"^names must be names of parameters.*'bogus'"):
+        NaturalGradient(model, names=["bogus"])
