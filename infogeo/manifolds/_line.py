@@ -42,6 +42,9 @@ class Coordinate:
         ``slope(a, xp)``: the derivative of the coordinate by the parameter.
     bend : callable or None
         ``bend(a, xp)``: the derivative of the logarithm of the slope, for Christoffel symbols.
+    straight : callable or None
+        ``straight(a, b, t, xp)``: the parameter whose coordinate is (1 - t) that of a plus t that
+        of b, where the coordinate itself may overflow.
     """
 
     value: Callable[[Array, Namespace], Array]
@@ -50,6 +53,7 @@ class Coordinate:
     moved: Callable[[Array, Array, Namespace], Array]
     slope: Callable[[Array, Namespace], Array]
     bend: Any = None
+    straight: Any = None
 
 
 # The parameter itself.
@@ -299,8 +303,12 @@ class Line:
     def _geodesic(self, x: Coordinate, a: Any, b: Any, t: Any, check: bool) -> Any:
         """Return the point on the straight line of a coordinate, from its nearer end."""
         xp, constants, (a,), (b,), t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
+        t = _array.as_leading(t, a + b, xp)
+        if x.straight is not None:
+            inside = x.straight(a, b, t, xp)
+            reached = xp.where(t == 0.0, a, xp.where(t == 1.0, b, inside))
+            return _family.point_of(self, (reached,), constants, xp)
         difference = x.difference(a, b, xp)
-        t = _array.as_leading(t, difference, xp)
         zero = xp.zeros_like(t * a)
         from_a = x.moved(a, t * xp.where(t == 0.0, zero, difference), xp)
         from_b = x.moved(b, (t - 1.0) * xp.where(t == 1.0, zero, difference), xp)
@@ -369,7 +377,21 @@ def power(exponent: float, factor: float = 1.0) -> Coordinate:
         growth = 1.0 + step / factor * a**-exponent
         return a * xp.where(growth > 0.0, growth, xp.nan) ** (1.0 / exponent)
 
+    def straight(a: Array, b: Array, t: Array, xp: Namespace) -> Array:
+        """Go from the nearer end, or from the larger power: their ratio does not overflow."""
+        y = exponent * log_ratio(a, b, xp)
+        small = xp.where(xp.abs(y) < 1.0, y, xp.zeros_like(y))
+        from_a = a * (1.0 + t * _array.expm1(small, xp)) ** (1.0 / exponent)
+        from_b = b * (1.0 + (1.0 - t) * _array.expm1(-small, xp)) ** (1.0 / exponent)
+        large, other = xp.where(y > 0.0, b, a), xp.where(y > 0.0, a, b)
+        share = xp.where(y > 0.0, t, 1.0 - t)
+        mixed = share + (1.0 - share) * (other / large) ** exponent
+        is_inside = mixed > 0.0  # else t is an end
+        far = large * xp.where(is_inside, mixed, xp.ones_like(mixed)) ** (1.0 / exponent)
+        return xp.where(xp.abs(y) < 1.0, xp.where(t < 0.5, from_a, from_b), far)
+
     return Coordinate(
+        straight=straight,
         value=lambda a, xp: factor * a**exponent,
         inverse=lambda x, xp: (x / factor) ** (1.0 / exponent),
         difference=difference,

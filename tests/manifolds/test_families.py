@@ -646,3 +646,24 @@ def test_numbers_of_samples_are_shapes_too():
     np.testing.assert_array_equal(manifolds.sample(a, 5, rng=0), manifolds.sample(a, (5,), rng=0))
     with pytest.raises(TypeError, match="CenteredNormal is none"):
         manifolds.to_distribution(manifolds.CenteredNormal(np.eye(2)))
+
+
+@pytest.mark.parametrize("family", ["HalfNormal", "Rayleigh", "Maxwell"])
+@pytest.mark.parametrize(("dtype", "size"), [(np.float64, 1e200), (np.float32, 1e25)])
+def test_straight_lines_of_scales_whose_squares_overflow(family, dtype, size):
+    """In the e-geometry 1 / scale^2 is straight, in the m-geometry scale^2."""
+    kind = getattr(manifolds, family)
+    eps = float(np.finfo(dtype).eps)
+    for unit in (1.0, size, 1.0 / size):
+        for ratio in (1.0 + 64.0 * eps, 2.0, 10.0, 1e8):
+            ends = [kind(np.asarray(unit * x, dtype=dtype)) for x in (1.0, ratio)]
+            low, high = (float(x.scale) for x in ends)
+            r = high / low
+            for t in (0.0, 1e-3, 0.5, 0.75, 1.0):
+                e = manifolds.e_geodesic(*ends, t).scale
+                m = manifolds.m_geodesic(*ends, t).scale
+                assert (e.dtype, m.dtype) == (dtype, dtype)
+                expected = low * ((1.0 - t) + t / r**2) ** -0.5, low * (1.0 - t + t * r**2) ** 0.5
+                np.testing.assert_allclose((e, m), expected, rtol=16.0 * eps)
+            for geodesic in (manifolds.e_geodesic, manifolds.m_geodesic):
+                assert [float(geodesic(*ends, t).scale) for t in (0.0, 1.0)] == [low, high]
