@@ -232,11 +232,18 @@ def _samples(
     arrays = np.broadcast_arrays(*(np.asarray(on_host(x), dtype=np.float64) for x in given))
     found = []
     for array, size in zip(arrays, sizes, strict=True):
-        total = array.sum(-1, keepdims=True)
+        total = np.sort(array, axis=-1).sum(-1, keepdims=True)  # the same for each order
         share = array / total
         n = total if size is None else np.full_like(total, size)
-        found += [share if size == math.inf else array if size is None else share * size, n]
+        found += [share if size == math.inf else array if size is None else _counted(share, n), n]
     return found
+
+
+def _counted(share: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return how many observations shares are: whole numbers where only rounding hides them."""
+    count = share * size
+    whole = np.round(count)
+    return np.where(abs(count - whole) <= 1e-6 * whole, whole, count)
 
 
 def _size(name: str, size: float | None) -> float | None:
@@ -259,8 +266,7 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
     """Return estimate, lower and upper end, plug-in distance and unseen mass of each row."""
     if x.shape[-1] == 1:
         return np.zeros((6, len(x)))
-    if np.isinf(n).all():
-        x, n, y, m = y, m, x, n
+    x, n, y, m = _in_order(x, n, y, m)
     pairs = (_OneSample if np.isinf(m).all() else _TwoSamples)(x, n, y, m)
     rows, tail = np.arange(len(x)), 0.5 * (1.0 - level)
     largest = 8.0 * pairs.scale[:, 0]
@@ -282,6 +288,24 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
     upper = np.minimum(np.where(informed, upper, np.pi), pairs.farthest(tail))
     unresolved = np.minimum(unresolved, upper - lower)
     return np.stack([estimate, lower, upper, pairs.plug_in, pairs.unseen, unresolved])
+
+
+def _in_order(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray) -> list[np.ndarray]:
+    """Return each row with its samples and its outcomes in an order that is always the same.
+
+    Where the data do not say which sample has more of an outcome, its place decides. Because of
+    this order, results depend neither on the order in which outcomes are listed nor on which sample
+    is given first. The smaller sample becomes the first one, a known distribution the second one.
+    """
+    tables = []
+    for a, b, sizes in ((x, y, (n, m)), (y, x, (m, n))):
+        order = np.lexsort((b, a), axis=-1)
+        sorted_counts = [np.take_along_axis(v, order, -1) for v in (a, b)]
+        tables.append(np.concatenate([*sizes, *sorted_counts], axis=-1))
+    first = (tables[0] != tables[1]).argmax(-1)[:, None]  # the first entry that differs decides
+    one, other = (np.take_along_axis(table, first, -1) for table in tables)
+    n, m, x, y = np.split(np.where(one <= other, *tables), [1, 2, 2 + x.shape[-1]], axis=-1)
+    return [x, n, y, m]
 
 
 def _moved(
@@ -488,7 +512,7 @@ class _TwoSamples:
             angle = np.clip(equal + way + move, 0.0, 0.5 * np.pi)
             share = np.sin(angle) ** 2
             excess = (mass * share).sum(-1, keepdims=True) - n
-            if (abs(excess) < np.minimum(1e-7 * n, 1e-4 * np.sqrt(n))).all():
+            if (abs(excess) < np.minimum(1e-10 * n, 1e-6 * np.sqrt(n))).all():
                 break
             low, high = np.where(excess < 0.0, move, low), np.where(excess > 0.0, move, high)
             slope = (mass * np.sin(2.0 * angle)).sum(-1, keepdims=True)

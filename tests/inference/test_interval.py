@@ -115,14 +115,42 @@ def test_the_plug_in_distance_is_that_of_the_shares(rng):
     np.testing.assert_allclose(found.distance, expected, rtol=1e-13)
 
 
-def test_symmetry_order_and_batches(rng):
+def assert_same(found, expected):
+    for name in ("estimate", "lower", "upper", "distance", "unseen", "unresolved"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(ours, theirs, rtol=0.0, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("num_outcomes", [2, 3, 5, 8])
+@pytest.mark.parametrize(
+    ("n", "m", "sizes"),
+    [(6, 6, {}), (20, 200, {}), (12, 1, {"size_b": math.inf}), (7, 1, {"size_b": 12.5})],
+)
+def test_neither_the_order_of_the_samples_nor_that_of_the_outcomes_matters(
+    num_outcomes, n, m, sizes, rng
+):
+    """Also where outcomes are unseen, and only their place could say whose they are."""
+    p, q = rng.dirichlet(np.full(num_outcomes, 0.4), size=(2, 40))
+    x, y = rng.multinomial(n, p), q if sizes else rng.multinomial(m, q)
+    found = interval(x, y, **sizes)
+    swapped = {"size_a": sizes["size_b"]} if sizes else {}
+    assert_same(interval(y, x, **swapped), found)
+    for _ in range(3):
+        order = rng.permutation(num_outcomes)
+        assert_same(interval(x[:, order], y[:, order], **sizes), found)
+    order = np.argsort(rng.random(x.shape), axis=-1)  # one for each row
+    moved = (np.take_along_axis(v, order, -1) for v in (x, y))
+    assert_same(interval(*moved, **sizes), found)
+
+
+def test_a_single_unseen_outcome_of_samples_of_different_sizes():
+    x, y = [0, 0, 14, 6, 0], [1, 0, 140, 58, 1]
+    assert float(interval(x, y).upper) == float(interval(y, x).upper)
+
+
+def test_batches(rng):
     x, y = rng.multinomial(60, [0.5, 0.3, 0.2], 6), rng.multinomial(90, [0.2, 0.3, 0.5], 6)
     found = interval(x, y)
-    for swapped in (interval(y, x), interval(x[:, ::-1], y[:, ::-1])):
-        for name in ("estimate", "lower", "upper"):
-            np.testing.assert_allclose(
-                getattr(swapped, name), getattr(found, name), atol=2e-3, err_msg=name
-            )
     one = interval(x[2], y[2])
     assert one.estimate.shape == ()
     np.testing.assert_allclose(one.upper, found.upper[2], atol=1e-4)
@@ -184,11 +212,18 @@ def test_unseen_mass():
 
 def test_shares_with_their_size_are_counts():
     x, y = np.array([20, 30, 50]), np.array([40, 40, 20])
-    found = interval(x / 100, y, size_a=100)
-    np.testing.assert_allclose(found.upper, interval(x, y).upper, atol=1e-4)
+    found = interval(x, y)
+    assert_same(interval(x / 100, y, size_a=100), found)
     wider = interval(x / 100, y, size_a=33.3)  # a weighted sample
     assert float(wider.lower) < float(found.lower)
     assert float(wider.upper) > float(found.upper)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shares_of_few_observations_are_counts(dtype, rng):
+    """An outcome that was seen once has a share that is seldom exactly 1 / size."""
+    x, y = rng.multinomial([[49], [33]], rng.dirichlet(np.full(9, 0.3), size=(2, 40)))
+    assert_same(interval(x, (y / 33).astype(dtype), size_b=33), interval(x, y))
 
 
 def test_frames_series_and_tensors():
