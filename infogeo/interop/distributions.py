@@ -176,7 +176,10 @@ def _reader(library: str, name: str, space: Any) -> _Reader | None:
 
 def _by_parameters(space: Any, parameters: Foreign, distribution: Any, check: bool) -> Reading:
     """Read a distribution that has its parameters as attributes."""
-    values = (getattr(distribution, parameter) for parameter in parameters.names)
+    is_of_logits = "probs" in parameters.names and _is_made_from_logits(distribution)
+    values = [getattr(distribution, parameter) for parameter in parameters.names]
+    if check and is_of_logits:
+        _require_kept(distribution.logits, distribution.probs)
     return _of_values(space, parameters, values, check)
 
 
@@ -333,6 +336,20 @@ def _is_made_from_logits(distribution: Any) -> bool:
     implied = torch.sigmoid(z) if is_binary else torch.softmax(z, dim=-1)
     precision = torch.finfo(given["probs"].dtype)
     return bool((abs(implied - p) <= 32.0 * precision.eps * p + precision.tiny).all())
+
+
+def _require_kept(logit: Array, p: Array) -> None:
+    """Refuse probabilities that have become 0 though their logits are finite."""
+    if not is_readable(p):
+        return
+    lost = logit.detach()[(p.detach() == 0.0) & logit.detach().isfinite()]
+    if lost.numel():
+        raise bad_value(
+            "distribution",
+            f"have logits whose probabilities are above 0 in {str(p.dtype).rpartition('.')[2]}",
+            f"that of the logit {float(lost.min()):g} is rounded to 0",
+            "Make it of float64, or of logits that are bounded from below.",
+        )
 
 
 def _torch_of_one_trial(read: _Reader) -> _Reader:

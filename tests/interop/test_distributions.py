@@ -630,3 +630,22 @@ def test_independent_normals_of_several_kinds_are_joint_normals(rng):
     )
     assert from_distribution(nested).shape == (4, 6)
     assert infogeo.fisher_rao_distance(nested, given).shape == (4,)
+
+
+@pytest.mark.parametrize("name", ["Geometric", "NegativeBinomial", "Binomial"])
+def test_probabilities_that_logits_have_lost_are_refused(name):
+    count = () if name == "Geometric" else (3.0,)
+
+    def read(logit, dtype):
+        logits = torch.tensor(logit, dtype=dtype)
+        return from_distribution(getattr(distributions, name)(*count, logits=logits)).probs
+
+    for logit in (-200.0, -120.0):
+        p = float(read(logit, torch.float64))
+        np.testing.assert_allclose(p, np.exp(logit), rtol=1e-14)
+        with pytest.raises(ValueError, match=f"float32: .* the logit {logit:g} is rounded to 0"):
+            read([0.5, logit], torch.float32)
+    with pytest.raises(ValueError, match=r"float64: .* the logit -800 is rounded to 0"):
+        read(-800.0, torch.float64)
+    if name != "Geometric":
+        assert float(read(-np.inf, torch.float32)) == 0.0
