@@ -200,7 +200,7 @@ def _all_batches(metric, inputs, **_):
 
 _PYTHON = re.compile(
     r"Traceback|\w+Error\b|\w+Exception\b|NoneType|object has no|unexpected keyword|ndarray|"
-    r"\bdtype\(|<class|(?<!')\bb'|np\.|numpy|max_header_size|allow_pickle|literal|subscriptable|"
+    r"\bdtype\(|<class|(?<!['\"])\bb'(?=.*')|np\.|numpy|max_header_size|allow_pickle|literal|subscriptable|"
     r"mmap|codec|unpack|byte string|\bint\(\)|\bstr\b|\bkwarg"
 )
 

@@ -78,7 +78,9 @@ def _parsed(line: str, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError(f"row {number} is no JSON: {line.strip()[:40]!r}") from None
+        text = line.strip()
+        text = text if len(text) <= 40 else f"{text[:37]}..."
+        raise ValueError(f"row {number} is no JSON: {text!r}") from None
 
 
 def _explained(row: Any, needed: list[str], number: int) -> str:
