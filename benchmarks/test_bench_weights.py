@@ -72,7 +72,7 @@ def by_nngeometry(net, shape):
 
 def product_of_nngeometry(metric, v):
     vector = PVector(metric.generator.layer_collection, vector_repr=v)
-    return metric.mv(vector).get_flat_representation()
+    return metric.mv(vector).to_torch()
 
 
 def largest_by_curvlinops(operator):
