@@ -35,7 +35,7 @@ from infogeo._system.registry import STORABLE, storable
 from infogeo.family import ExponentialFamily, MixtureFamily
 from infogeo.interop.torch import DistanceMeter
 from infogeo.lipschitz import certificates, smoothing
-from infogeo.manifolds import Poisson
+from infogeo.manifolds import Poisson, exponential_family
 from infogeo.multivariate_normal import MultivariateNormal, distance_bounds
 from infogeo.normal import Normal
 
@@ -67,6 +67,9 @@ RESULTS = {
     "velocity of Beta": lambda: manifolds.beta.Tangent([1.0, 2.0], 3.0),
     "Dirichlet": lambda: manifolds.Dirichlet(np.array([[1.0, 2.5]])),
     "velocity of Dirichlet": lambda: manifolds.dirichlet.Tangent(np.array([-1.0, 2.5])),
+    "geodesic of a family": lambda: exponential_family.ExponentialFamily(
+        lambda theta: theta.exp().sum()
+    ).connect([0.0], [1.0]),
     "connection of Dirichlet": lambda: manifolds.connect(
         manifolds.Dirichlet([1.0, 2.0]), manifolds.Dirichlet([[2.0, 1.0]])
     ),
