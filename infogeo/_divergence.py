@@ -75,6 +75,43 @@ def jeffreys(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
     return _sum(xp.where(is_infinite, xp.zeros_like(size) + xp.inf, terms), xp)
 
 
+def jensen_shannon(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
+    """Return (KL(p, m) + KL(q, m)) / 2 for m = (p + q) / 2.
+
+    With d = tanh(ratio / 2), p is m (1 + d) and q is m (1 - d). The terms of near points are
+    m (log(1 - d^2) + d ratio) / 2, which lose one bit to cancellation.
+    """
+    size, zero = xp.abs(ratio), xp.zeros_like(ratio)
+    is_near, is_finite = size < 1.0, size < xp.inf
+    near = xp.where(is_near, ratio, zero)
+    d = xp.tanh(0.5 * near)
+    near = 0.25 * (p + q) * (xp.log1p(-d * d) + d * near)
+    far = xp.where(is_finite & ~is_near, size, zero + 1.0)
+    larger, smaller = (xp.where((ratio > 0.0) == flag, p, q) for flag in (True, False))
+    # log(p / m) of the larger one is log 2 - log(1 + exp(-far)); that of the other is far less.
+    to_larger = math.log(2.0) - xp.log1p(xp.exp(-far))
+    far = 0.5 * (larger * to_larger + smaller * (to_larger - far))
+    apart = 0.5 * math.log(2.0) * larger
+    total = xp.sum(xp.where(is_near, near, xp.where(is_finite, far, apart)), axis=-1)
+    return _or_largest(total, p, is_finite, math.log(2.0), xp)
+
+
+def total_variation(p: Array, q: Array, ratio: Array, xp: Namespace) -> Array:
+    """Return sum |p - q| / 2; a difference has all digits of the log-ratio."""
+    size = xp.abs(ratio)
+    is_finite = size < xp.inf
+    share = -_array.expm1(-xp.where(is_finite, size, xp.zeros_like(size)), xp)
+    larger = xp.where(ratio > 0.0, p, q)
+    total = 0.5 * xp.sum(larger * xp.where(is_finite, share, xp.ones_like(share)), axis=-1)
+    return _or_largest(total, p, is_finite, 1.0, xp)
+
+
+def _or_largest(total: Array, p: Array, is_finite: Array, largest: float, xp: Namespace) -> Array:
+    """Return the largest value where the supports are disjoint: its derivatives are 0."""
+    meet = xp.any(is_finite & (p > 0.0), axis=-1)
+    return _array.as_number(xp.where(meet, total, xp.full_like(total, largest)))
+
+
 def renyi(p: Array, q: Array, log_p: Array, ratio: Array, order: float, xp: Namespace) -> Array:
     """Return 1 / (order - 1) log sum p^order q^(1 - order), order >= 0."""
     if order == 1.0:
@@ -113,6 +150,16 @@ def _minus_log_of_covered(q: Array, in_p: Array, xp: Namespace) -> Array:
     near = -xp.log1p(-xp.where(is_near, rest, xp.zeros_like(rest)))
     far = -_array.safe_log(xp.where(is_near, xp.ones_like(rest), covered), xp)
     return _array.as_number(xp.where(is_near, near, far))
+
+
+def unit_of(base: float | None) -> float:
+    """Return how many nats a unit of information has: those of logarithms to a base, or 1."""
+    if base is None:
+        return 1.0
+    number = _array.finite_number("base", base)
+    if not number > 1.0:
+        raise bad_value("base", "be above 1", f"got {base!r}", "Bits are base=2; omit it for nats.")
+    return math.log(number)
 
 
 def checked_order(order: float) -> float:

@@ -23,6 +23,7 @@ SHARED = {
     "a : MultivariateNormal": "The point, or a batch.",
     "t : float or array": "Parameter in [0, 1]. Its axes come first in the result.",
     "axis : int": "The batch axis to average over.",
+    "base : float, optional": "The base of the logarithms: 2 gives bits. Default: nats.",
     "ax : matplotlib.axes.Axes or None": "Where to draw; None makes a new figure.",
     "max_steps : int": "The most Newton steps.",
     "inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None": (

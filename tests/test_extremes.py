@@ -173,6 +173,10 @@ def test_functions_of_two_distributions_warn_of_nothing(dtype):
         "bhattacharyya_coefficient",
         "kl_divergence",
         "jeffreys_divergence",
+        "jensen_shannon_divergence",
+        "jensen_shannon_distance",
+        "total_variation_distance",
+        "chi_square_divergence",
     ):
         assert not np.isnan(getattr(simplex, verb)(p, q)).any()
     for alpha in (-300.0, -3.0, 0.5, 1.0, 1e5):
@@ -203,6 +207,10 @@ def test_numbers_of_single_points_are_of_one_kind():
                 "bhattacharyya_coefficient",
                 "kl_divergence",
                 "jeffreys_divergence",
+                "jensen_shannon_divergence",
+                "jensen_shannon_distance",
+                "total_variation_distance",
+                "chi_square_divergence",
             )
         ),
         *(simplex.renyi_divergence(p, q, order=order) for order in (0.0, 0.5, 1.0, 2.0, np.inf)),
@@ -230,6 +238,10 @@ def test_numbers_of_single_points_are_of_one_kind():
             "bhattacharyya_coefficient",
             "kl_divergence",
             "jeffreys_divergence",
+            "jensen_shannon_divergence",
+            "jensen_shannon_distance",
+            "total_variation_distance",
+            "chi_square_divergence",
         )
     ]
     numbers += [logits.renyi_divergence(z, w, order=order) for order in (0.0, 0.5, 2.0, np.inf)]

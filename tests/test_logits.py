@@ -190,6 +190,15 @@ SAME = {
     "entropy": (logits.entropy(Z), simplex.entropy(P)),
     "kl": (logits.kl_divergence(Z, W), simplex.kl_divergence(P, Q)),
     "jeffreys": (logits.jeffreys_divergence(Z, W), simplex.jeffreys_divergence(P, Q)),
+    "Jensen-Shannon": (
+        logits.jensen_shannon_divergence(Z, W),
+        simplex.jensen_shannon_divergence(P, Q),
+    ),
+    "total variation": (
+        logits.total_variation_distance(Z, W),
+        simplex.total_variation_distance(P, Q),
+    ),
+    "chi-square": (logits.chi_square_divergence(Z, W), simplex.chi_square_divergence(P, Q)),
     "alpha": (
         logits.alpha_divergence(Z, W, alpha=0.3),
         simplex.alpha_divergence(P, Q, alpha=0.3),
@@ -300,6 +309,11 @@ def test_divergences_against_80_digits(rng, separation):
     entropy = -mpmath.fsum(x * s for x, s in zip(p, a, strict=True))
     assert relative_error(logits.kl_divergence(z, w), kl) < 1e-13
     assert relative_error(logits.jeffreys_divergence(z, w), kl + reverse) < 1e-13
+    total_variation = mpmath.fsum(abs(x - y) for x, y in zip(p, q, strict=True)) / 2
+    assert relative_error(logits.total_variation_distance(z, w), total_variation) < 1e-13
+    sides = [mpmath.log(2 * x / (x + y)) for x, y in zip(p + q, q + p, strict=True)]
+    jensen_shannon = mpmath.fsum(x * s for x, s in zip(p + q, sides, strict=True)) / 2
+    assert relative_error(logits.jensen_shannon_divergence(z, w), jensen_shannon) < 1e-13
     assert relative_error(logits.alpha_divergence(z, w, alpha=0.0), 4 * (1 - half)) < 1e-13
     assert relative_error(logits.renyi_divergence(z, w, order=0.5), -2 * mpmath.log(half)) < 1e-13
     assert relative_error(logits.bhattacharyya_coefficient(z, w), half) < 1e-13

@@ -32,6 +32,10 @@ NUMBERS = {
     "entropy": lambda z, w, v, g: logits.entropy(z),
     "kl_divergence": lambda z, w, v, g: logits.kl_divergence(z, w),
     "jeffreys_divergence": lambda z, w, v, g: logits.jeffreys_divergence(z, w),
+    "jensen_shannon_divergence": lambda z, w, v, g: logits.jensen_shannon_divergence(z, w),
+    "jensen_shannon_distance": lambda z, w, v, g: logits.jensen_shannon_distance(z, w),
+    "total_variation_distance": lambda z, w, v, g: logits.total_variation_distance(z, w),
+    "chi_square_divergence": lambda z, w, v, g: logits.chi_square_divergence(z, w),
     "alpha_divergence": lambda z, w, v, g: logits.alpha_divergence(z, w, alpha=0.3),
     "alpha_divergence, 3": lambda z, w, v, g: logits.alpha_divergence(z, w, alpha=3.0),
     "renyi_divergence": lambda z, w, v, g: logits.renyi_divergence(z, w, order=0.5),
@@ -91,7 +95,7 @@ MASKS = {  # of z and of w
 }
 # A class that p excludes, and q excludes much more, is all there is of a high power of p / q.
 SEEN = {
-    "of two kinds": {"renyi_divergence, 10"},
+    "of two kinds": {"renyi_divergence, 10", "chi_square_divergence"},
     "of two kinds, exchanged": {"alpha_divergence, 3"},
 }
 ONE, THREE = [2], [0, 3, 4]  # where classes are inserted

@@ -7,10 +7,11 @@ import math
 import mpmath
 import numpy as np
 import pytest
+import scipy.spatial.distance
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infogeo import simplex
+from infogeo import logits, simplex
 
 
 @pytest.fixture(autouse=True)
@@ -658,6 +659,16 @@ def test_divergences_against_60_digits(rng, num_outcomes, excess, separation, to
     kl, reverse = exact_kl(exact_p, exact_q), exact_kl(exact_q, exact_p)
     assert relative_error(simplex.kl_divergence(p, q), kl) < tolerance
     assert relative_error(simplex.jeffreys_divergence(p, q), kl + reverse) < tolerance
+    middle = [(x + y) / 2 for x, y in zip(exact_p, exact_q, strict=True)]
+    jensen_shannon = (exact_kl(exact_p, middle) + exact_kl(exact_q, middle)) / 2
+    assert relative_error(simplex.jensen_shannon_divergence(p, q), jensen_shannon) < tolerance
+    root = mpmath.sqrt(jensen_shannon / mpmath.log(2))
+    assert relative_error(simplex.jensen_shannon_distance(p, q, base=2), root) < tolerance
+    differences = [x - y for x, y in zip(exact_p, exact_q, strict=True)]
+    total_variation = mpmath.fsum(map(abs, differences)) / 2
+    assert relative_error(simplex.total_variation_distance(p, q), total_variation) < tolerance
+    chi_square = mpmath.fsum(d * d / y for d, y in zip(differences, exact_q, strict=True))
+    assert relative_error(simplex.chi_square_divergence(p, q), chi_square) < tolerance
     for alpha in ALPHAS:
         value = simplex.alpha_divergence(p, q, alpha=alpha)
         assert relative_error(value, exact_alpha(exact_p, exact_q, alpha)) < tolerance
@@ -671,6 +682,58 @@ def test_divergences_against_60_digits(rng, num_outcomes, excess, separation, to
 
 
 INF = float("inf")
+
+
+@pytest.mark.parametrize("space", [simplex, logits], ids=["simplex", "logits"])
+def test_distances_on_faces(lib, space):
+    """Values in closed form: a vertex, the middle of an edge, and the opposite vertex."""
+    rows = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    if space is logits:
+        with np.errstate(divide="ignore"):
+            rows = np.log(rows)
+    rows = lib.array(rows)
+    p, q = rows[:, None, :], rows[None, :, :]
+    js = 1.5 - 0.75 * np.log2(3.0)
+    expected = {
+        "total_variation_distance": [[0.0, 0.5, 1.0], [0.5, 0.0, 1.0], [1.0, 1.0, 0.0]],
+        "chi_square_divergence": [[0.0, 1.0, INF], [INF, 0.0, INF], [INF, INF, 0.0]],
+    }
+    for name, values in expected.items():
+        found = lib.to_numpy(getattr(space, name)(p, q))
+        np.testing.assert_allclose(found, values, rtol=1e-6 if found.dtype.itemsize < 8 else 1e-14)
+    found = lib.to_numpy(space.jensen_shannon_divergence(p, q, base=2))
+    expected = [[0.0, js, 1.0], [js, 0.0, 1.0], [1.0, 1.0, 0.0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6 if found.dtype.itemsize < 8 else 1e-14)
+
+
+@pytest.mark.parametrize("space", [simplex, logits], ids=["simplex", "logits"])
+def test_bases_of_logarithms(space):
+    p, q = [0.2, 0.3, 0.5], [0.6, 0.1, 0.3]
+    for name in ("entropy", "kl_divergence", "jeffreys_divergence", "jensen_shannon_divergence"):
+        arguments = (p,) if name == "entropy" else (p, q)
+        nats = getattr(space, name)(*arguments)
+        for base in (2, 10.0, np.float32(3.0)):
+            found = getattr(space, name)(*arguments, base=base)
+            np.testing.assert_allclose(found * math.log(base), nats, rtol=1e-15)
+    nats, bits = (space.renyi_divergence(p, q, order=2.0, base=base) for base in (None, 2))
+    np.testing.assert_allclose(bits * math.log(2.0), nats, rtol=1e-15)
+    bits = space.kl_divergence(np.asarray(p, dtype=np.float32), np.float32(q), base=2)
+    assert bits.dtype == np.float32
+    for base, error in (
+        (1.0, ValueError),
+        (0.5, ValueError),
+        (np.inf, ValueError),
+        ("2x", TypeError),
+    ):
+        with pytest.raises(error, match="base must be"):
+            space.kl_divergence(p, q, base=base)
+
+
+def test_jensen_shannon_is_that_of_scipy(rng):
+    """scipy loses digits of near points, but not here."""
+    p, q = rng.dirichlet(np.ones(6), (2, 20))
+    expected = scipy.spatial.distance.jensenshannon(p, q, base=2, axis=-1)
+    np.testing.assert_allclose(simplex.jensen_shannon_distance(p, q, base=2), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def _alpha(p, q, alpha):
     return 4 / (1 - alpha**2) * (1 - _power_sum(p, q, (1 - alpha) / 2))
 
 
+def _jensen_shannon(p, q):
+    middle = [(x + y) / 2 for x, y in zip(p, q, strict=True)]
+    return (_kl(p, middle) + _kl(q, middle)) / 2
+
+
 def _renyi(p, q, order):
     if order == 1:
         return _kl(p, q)
@@ -95,6 +100,8 @@ FUNCTIONS = {
     ),
     "entropy": (lambda p, q: simplex.entropy(p), lambda p, q: -_kl(p, [mpmath.mpf(1)] * len(p))),
     "jeffreys": (simplex.jeffreys_divergence, lambda p, q: _kl(p, q) + _kl(q, p)),
+    "Jensen-Shannon": (simplex.jensen_shannon_divergence, _jensen_shannon),
+    "chi-square, power 2": (simplex.chi_square_divergence, lambda p, q: _power_sum(p, q, mpmath.mpf(2)) - 1),
     **{
         f"alpha {alpha}": (
             _call(simplex.alpha_divergence, alpha=alpha),

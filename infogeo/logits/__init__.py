@@ -25,10 +25,14 @@ from infogeo.logits._distance import (
 )
 from infogeo.logits._divergences import (
     alpha_divergence,
+    chi_square_divergence,
     entropy,
     jeffreys_divergence,
+    jensen_shannon_distance,
+    jensen_shannon_divergence,
     kl_divergence,
     renyi_divergence,
+    total_variation_distance,
 )
 from infogeo.logits._fisher import (
     apply_fisher,
@@ -70,6 +74,7 @@ __all__ = [
     "bhattacharyya_coefficient",
     "boundary_time",
     "canonical",
+    "chi_square_divergence",
     "dimension",
     "e_geodesic",
     "e_mean",
@@ -84,6 +89,8 @@ __all__ = [
     "hellinger_distance",
     "inner_product",
     "jeffreys_divergence",
+    "jensen_shannon_distance",
+    "jensen_shannon_divergence",
     "kl_divergence",
     "log_map",
     "m_geodesic",
@@ -96,6 +103,7 @@ __all__ = [
     "renyi_divergence",
     "sphere_embedding",
     "to_simplex",
+    "total_variation_distance",
 ]
 
 POINTS = LOGITS

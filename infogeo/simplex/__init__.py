@@ -37,10 +37,14 @@ from infogeo.simplex._distance import (
 )
 from infogeo.simplex._divergences import (
     alpha_divergence,
+    chi_square_divergence,
     entropy,
     jeffreys_divergence,
+    jensen_shannon_distance,
+    jensen_shannon_divergence,
     kl_divergence,
     renyi_divergence,
+    total_variation_distance,
 )
 from infogeo.simplex._geodesics import (
     alpha_geodesic,
@@ -68,6 +72,7 @@ __all__ = [
     "alpha_geodesic",
     "bhattacharyya_coefficient",
     "boundary_time",
+    "chi_square_divergence",
     "christoffel_symbols",
     "dimension",
     "e_geodesic",
@@ -87,6 +92,8 @@ __all__ = [
     "hellinger_distance",
     "inner_product",
     "jeffreys_divergence",
+    "jensen_shannon_distance",
+    "jensen_shannon_divergence",
     "kl_divergence",
     "log_map",
     "m_geodesic",
@@ -99,6 +106,7 @@ __all__ = [
     "random_uniform",
     "renyi_divergence",
     "sphere_embedding",
+    "total_variation_distance",
     "volume",
 ]
 
