@@ -76,6 +76,10 @@ def _jensen_shannon(p, q):
     return (_kl(p, middle) + _kl(q, middle)) / 2
 
 
+def _chi_square(p, q):
+    return _power_sum(p, q, mpmath.mpf(2)) - 1
+
+
 def _renyi(p, q, order):
     if order == 1:
         return _kl(p, q)
@@ -101,7 +105,7 @@ FUNCTIONS = {
     "entropy": (lambda p, q: simplex.entropy(p), lambda p, q: -_kl(p, [mpmath.mpf(1)] * len(p))),
     "jeffreys": (simplex.jeffreys_divergence, lambda p, q: _kl(p, q) + _kl(q, p)),
     "Jensen-Shannon": (simplex.jensen_shannon_divergence, _jensen_shannon),
-    "chi-square, power 2": (simplex.chi_square_divergence, lambda p, q: _power_sum(p, q, mpmath.mpf(2)) - 1),
+    "chi-square, power 2": (simplex.chi_square_divergence, _chi_square),
     **{
         f"alpha {alpha}": (
             _call(simplex.alpha_divergence, alpha=alpha),
