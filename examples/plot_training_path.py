@@ -1,10 +1,10 @@
-"""Training as a path of functions: how far it goes, how straight, and what lies between two seeds
-===============================================================================================
+"""Training as a path of functions: how far it goes, how straight, and what the images see of it
+=============================================================================================
 
 A network is a point of a space of functions: two of them are as far apart as their predictions
 are, in root mean square over images. `WeightMetric` measures the path that training takes in that
-space, the straight line of weights between two networks that were trained from different seeds,
-and how many directions of the weights the images see. Draws training_path.png.
+space, and how many directions of the weights the images see on the way: the eigenvalues of the
+metric at several steps, and the effective dimension. Draws training_path.png.
 """
 
 import copy
@@ -19,7 +19,8 @@ from torch import nn
 from infogeo.pullback import WeightMetric
 
 NUM_STEPS, EVERY, NUM_IMAGES = 300, 10, 60
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+BLUE, ORANGE = "#0072B2", "#D55E00"
+COLOURS = "#999999", "#56B4E9", "#0072B2", "#000000"
 
 
 def network(seed):
@@ -41,20 +42,6 @@ def trained(net, images, labels):
     return states
 
 
-def along(first, second, shares):
-    """Return weights on the straight line between two networks."""
-    return [
-        {name: torch.lerp(w, second[name], share) for name, w in first.items()} for share in shares
-    ]
-
-
-def losses(net, states, images, labels):
-    """Return the mean cross-entropy of a network with each of several weights."""
-    with torch.no_grad():
-        outputs = [torch.func.functional_call(net, state, (images,)) for state in states]
-        return [float(nn.functional.cross_entropy(z, labels)) for z in outputs]
-
-
 def draw_path(ax, metric, states):
     """Draw the length of the path and the distance from its start, and print both."""
     steps = np.arange(len(states)) * EVERY
@@ -69,57 +56,52 @@ def draw_path(ax, metric, states):
     print(f"straightness {distance[-1] / length[-1]:.2f}")
 
 
-def draw_line(ax, metric, net, ends, images, labels):
-    """Draw the loss and the speed on the line between two seeds, and print its length."""
-    shares = np.linspace(0.0, 1.0, 41)
-    states = along(*ends, shares)
-    speed = [
-        float(metric.distance(*pair)) / (shares[1] - shares[0])
-        for pair in itertools.pairwise(states)
-    ]
-    ax.plot(0.5 * (shares[1:] + shares[:-1]), speed, color=BLUE)
-    ax.set(xlabel="share of the way between the seeds", title="The straight line between two seeds")
-    ax.set_ylabel("speed of the predictions, radians", color=BLUE)
-    other = ax.twinx()
-    other.plot(shares, losses(net, states, images, labels), color=ORANGE)
-    other.set_ylabel("cross-entropy", color=ORANGE)
-    other.spines["top"].set_visible(False)
-    length, distance = metric.segment_length(*ends), metric.distance(*ends)
-    print(f"two seeds: distance {float(distance):.2f}, line {float(length.value):.2f}")
-    print(f"line over distance {float(length.value / distance):.1f}")
+def metric_at(net, state):
+    """Return the metric of a network with other weights, on few images."""
+    net.load_state_dict(state)
+    return WeightMetric(net, IMAGES[:NUM_IMAGES])
 
 
-def draw_spectra(ax, nets):
-    """Draw the eigenvalues of the metric before and after training, and print its dimensions."""
-    for (name, net), colour in zip(nets.items(), (GREY, BLUE), strict=True):
-        metric = WeightMetric(net, IMAGES[:NUM_IMAGES])
-        values = metric.log_spectrum().exp().numpy()
-        ax.semilogy(np.arange(1, len(values) + 1), values, color=colour, label=name)
-        dimension = float(metric.effective_dimension(1e-3))
-        print(f"{name}: {dimension:.0f} of {values.size} directions above a damping of 0.001")
+def draw_spectra(ax, net, states):
+    """Draw the eigenvalues of the metric at several steps of a training."""
+    steps = [0, 30, 100, NUM_STEPS]
+    for step, colour in zip(steps, COLOURS, strict=True):
+        values = metric_at(net, states[step // EVERY]).log_spectrum().exp().numpy()
+        ax.semilogy(np.arange(1, len(values) + 1), values, color=colour, label=f"step {step}")
     ax.set(xlabel="number of the eigenvalue", ylabel="squared radians per squared weight")
     ax.set_title(f"What {NUM_IMAGES} images see of the weights")
     ax.set_ylim(bottom=1e-12)
     ax.legend(frameon=False)
 
 
+def draw_dimensions(ax, net, states):
+    """Draw how many directions the images determine, over the steps."""
+    chosen = range(0, len(states), 3)
+    logs = [metric_at(net, states[k]).log_spectrum() for k in chosen]
+    for damping, colour in zip((1e-5, 1e-3, 1e-1), COLOURS[1:], strict=True):
+        dimensions = [float(torch.sigmoid(y - np.log(damping)).sum()) for y in logs]
+        ax.plot(np.array(chosen) * EVERY, dimensions, color=colour, label=f"damping {damping:g}")
+        first, last = dimensions[0], dimensions[-1]
+        print(f"damping {damping:g}: {first:.0f} directions at the start, {last:.0f} at the end")
+    ax.set(xlabel="step", ylabel="effective dimension", title="Directions that they determine")
+    ax.set_ylim(bottom=0.0)
+    ax.legend(frameon=False)
+
+
 def main():
-    """Train two networks, measure, and draw the figure."""
-    train, train_labels = IMAGES[::2], LABELS[::2]
-    nets = [network(seed) for seed in (0, 1)]
-    start = copy.deepcopy(nets[0])
-    paths = [trained(net, train, train_labels) for net in nets]
-    metric = WeightMetric(nets[0], IMAGES[1::2])
+    """Train a network, measure, and draw the figure."""
+    net = network(0)
+    states = trained(net, IMAGES[::2], LABELS[::2])
+    metric = WeightMetric(net, IMAGES[1::2])
     figure = Figure(figsize=(12.0, 3.9), layout="constrained")
     axes = figure.subplots(1, 3)
-    draw_path(axes[0], metric, paths[0])
-    ends = [path[-1] for path in paths]
-    draw_line(axes[1], metric, nets[0], ends, IMAGES[1::2], LABELS[1::2])
-    draw_spectra(axes[2], {"before training": start, "after training": nets[0]})
+    draw_path(axes[0], metric, states)
+    draw_spectra(axes[1], net, states)
+    draw_dimensions(axes[2], net, states)
     for ax in axes:
         ax.grid(color="0.92")
         ax.set_axisbelow(True)
-        ax.spines["top"].set_visible(False)
+        ax.spines[["top", "right"]].set_visible(False)
     figure.savefig("training_path.png", dpi=110)
 
 

@@ -31,11 +31,13 @@ if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to 
     from infogeo.multivariate_normal import Bounds as Bounds
     from infogeo.multivariate_normal import Connection as Connection
     from infogeo.neighbors import Neighbors as Neighbors
+    from infogeo.pullback import Barrier as Barrier
     from infogeo.pullback import Calibration as Calibration
     from infogeo.pullback import KernelWalk as KernelWalk
     from infogeo.pullback import Kinks as Kinks
     from infogeo.pullback import LeafPath as LeafPath
     from infogeo.pullback import Length as Length
+    from infogeo.pullback import Matching as Matching
     from infogeo.pullback import Path as Path
     from infogeo.pullback import ScaledFactor as ScaledFactor
     from infogeo.pullback import Scan as Scan
@@ -50,6 +52,7 @@ _HOMES = {
     "Attack": "infogeo.robustness",
     "Balance": "infogeo.maxent",
     "BalanceDiagnostics": "infogeo.maxent",
+    "Barrier": "infogeo.pullback",
     "Bootstrap": "infogeo.inference",
     "Bounds": "infogeo.multivariate_normal",
     "Calibration": "infogeo.pullback",
@@ -67,6 +70,7 @@ _HOMES = {
     "Kinks": "infogeo.pullback",
     "LeafPath": "infogeo.pullback",
     "Length": "infogeo.pullback",
+    "Matching": "infogeo.pullback",
     "Mean": "infogeo.mean",
     "MeanEstimate": "infogeo.inference",
     "Neighbors": "infogeo.neighbors",

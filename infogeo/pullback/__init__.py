@@ -27,10 +27,12 @@ from infogeo.pullback.natural_gradient import NaturalGradient
 from infogeo.pullback.paths import Length, Path
 from infogeo.pullback.strategies import Batched, Loop, Operator
 from infogeo.pullback.temperature import Calibration, fit_temperature
+from infogeo.pullback.weight_matching import Barrier, Matching
 from infogeo.pullback.weight_systems import WeightSolution
 from infogeo.pullback.weights import SpectralDensity, WeightMetric
 
 __all__ = [
+    "Barrier",
     "Batched",
     "Calibration",
     "Head",
@@ -40,6 +42,7 @@ __all__ = [
     "LeafPath",
     "Length",
     "Loop",
+    "Matching",
     "NaturalGradient",
     "Operator",
     "Path",

@@ -1,7 +1,8 @@
 """The parts of a metric on weights: the network, its samples, its products and its factor."""
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,13 @@ from infogeo.pullback._weight_products import (
     pulled_back,
     weighted_seeds,
 )
-from infogeo.pullback._weights import Layout, OfWeights, Samples, chosen_parameters
+from infogeo.pullback._weights import (
+    Layout,
+    OfWeights,
+    Samples,
+    check_kind,
+    chosen_parameters,
+)
 from infogeo.pullback.heads import Head
 from infogeo.pullback.metric import Spectrum
 from infogeo.pullback.strategies import Operator
@@ -270,13 +277,26 @@ class WeightNetwork:
             if not isinstance(value, Tensor) or value.shape != own[key].shape:
                 seen = f"its shape is {tuple(getattr(value, 'shape', ()))}"
                 raise bad_value(f"{name}[{key!r}]", f"have shape {tuple(own[key].shape)}", seen)
+            check_kind(f"{name}[{key!r}]", value, own[key], self.check)
         return {k: given.get(k, v).detach().to(v.device, v.dtype) for k, v in own.items()}
+
+    def function_of(self, state: dict[str, Tensor]) -> Callable[[Tensor, SampleInputs], Tensor]:
+        """Return the outputs with all entries of another network, as a function of samples."""
+        function = OfWeights(self.network, Layout.of(_floating(state)), _others(state))
+        return functools.partial(function.at, function.layout.flatten(state))
 
     def predictions(self, name: str, weights: Weights) -> Tensor:
         """Return the outputs at all samples with other weights."""
-        state = self.state(name, weights)
-        function = OfWeights(self.network, Layout.of(_floating(state)), _others(state))
-        return function.everywhere(function.layout.flatten(state), self.samples)
+        outputs = self.function_of(self.state(name, weights))
+        with torch.no_grad():
+            return torch.cat([outputs(*part) for part in self.samples.parts()])
+
+    def line(self, w0: Weights, w1: Weights) -> tuple[OfWeights, Tensor, Tensor]:
+        """Return the outputs by all entries that can move, and these at two networks."""
+        ends = [self.state(name, w) for name, w in (("w0", w0), ("w1", w1))]
+        function = OfWeights(self.network, Layout.of(_floating(ends[0])), _others(ends[0]))
+        first, last = (function.layout.flatten(end) for end in ends)
+        return function, first, last
 
     def check_parts(self) -> None:
         """Refuse parameters and samples that cannot be used."""

@@ -146,11 +146,12 @@ def chosen_parameters(model: nn.Module, names: Sequence[str] | None) -> dict[str
             n: p for n, p in known.items() if p.requires_grad and p.is_floating_point()
         }
         if not chosen:
+            can_move = any(p.is_floating_point() for p in known.values())
             raise bad_value(
                 "model",
                 "have parameters that are trained",
-                "it has none" if not known else "all of them are frozen",
-                "Call model.requires_grad_() on what the metric is to be of.",
+                "it has none" if not can_move else "all of them are frozen",
+                "Call model.requires_grad_() on what the metric is to be of." * can_move,
             )
         return chosen
     if isinstance(names, str) or not all(isinstance(n, str) for n in names):
@@ -160,12 +161,35 @@ def chosen_parameters(model: nn.Module, names: Sequence[str] | None) -> dict[str
     for name in names:
         if name not in known:
             raise bad_value("names", *_why_unknown(model, name, known))
+        if not known[name].is_floating_point():
+            raise bad_value(
+                "names", "name parameters of floating-point numbers",
+                f"{name!r} holds {known[name].dtype}",
+                "What is quantised cannot move: name others.",
+            )  # fmt: skip
         if not known[name].requires_grad:
             raise bad_value(
                 "names", "be of parameters that are trained",
                 f"{name!r} is frozen", "Call requires_grad_() on it.",
             )  # fmt: skip
     return {name: known[name] for name in known if name in set(names)}
+
+
+def check_kind(name: str, value: Tensor, own: Tensor, check: bool) -> None:
+    """Refuse an entry of a network that holds other things than the model's own, or no numbers."""
+    if _kind(value) != _kind(own):
+        raise bad_value(
+            name, f"hold numbers as the model does, in {own.dtype}", f"it holds {value.dtype}",
+            "Give quantised weights as the floating-point numbers that they stand for.",
+        )  # fmt: skip
+    if check and not bool((value.to(own.device).isfinite() | ~own.isfinite()).all()):
+        wrong = int((~value.isfinite()).sum())
+        seen = f"{wrong} of its {value.numel()} entries are NaN or infinite"
+        raise bad_value(name, "hold finite numbers where the model does", seen)
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def _why_unknown(model: nn.Module, name: str, known: Mapping[str, Tensor]) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from infogeo.pullback._checks import check_count, check_number, check_pair, requ
 from infogeo.pullback._derivatives import Tangent, apply_head
 from infogeo.pullback._polygons import Length, polygon_length
 from infogeo.pullback._weight_network import Vector, Weights
-from infogeo.pullback._weights import Layout, OfWeights, Samples, mean_head
+from infogeo.pullback._weights import OfWeights, Samples, mean_head
 
 if TYPE_CHECKING:
     from infogeo.pullback.weights import WeightMetric
@@ -143,20 +143,15 @@ def segment_length(
     check_count("num_segments", num_segments)
     check_number("rtol", rtol)
     require_distance(self.head)
-    ends = [self._parts.state(name, w) for name, w in (("w0", w0), ("w1", w1))]
-    moving = {n: t for n, t in ends[0].items() if t.is_floating_point()}
-    layout = Layout.of(moving)
-    fixed = {n: t for n, t in ends[0].items() if n not in moving}
-    function = OfWeights(self._parts.network, layout, fixed)
+    function, start, end = self._parts.line(w0, w1)
     network = replace(
         self._parts.network,
         model=_AllOutputs(function, self._parts.samples),
         head=mean_head(self.head, self._parts.num_samples),
         temperature=1.0,
     )
-    first, last = (layout.flatten(end)[None] for end in ends)
-    steps = torch.linspace(0.0, 1.0, num_segments + 1, dtype=first.dtype, device=first.device)
-    corners = torch.lerp(first, last, steps[:, None, None])
+    steps = torch.linspace(0.0, 1.0, num_segments + 1, dtype=start.dtype, device=start.device)
+    corners = torch.lerp(start[None], end[None], steps[:, None, None])
     eps = self._parts.eps
     found = polygon_length(network, corners, rtol, rtol, eps)
     return Length(

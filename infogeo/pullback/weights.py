@@ -18,7 +18,7 @@ from infogeo._array import Array, bad_value
 from infogeo._docs import finish
 from infogeo._result import Result
 from infogeo._system.registry import storable
-from infogeo.pullback import heads, weight_paths, weight_systems
+from infogeo.pullback import heads, weight_matching, weight_paths, weight_systems
 from infogeo.pullback._checks import check_count, check_number
 from infogeo.pullback._network import Inputs
 from infogeo.pullback._spectrum import decompose, log_eigenvalues, triangle_of
@@ -661,6 +661,9 @@ class WeightMetric:
     length = weight_paths.length
     segment_length = weight_paths.segment_length
     joint_norm = weight_paths.joint_norm
+    match_weights = weight_matching.match_weights
+    match_activations = weight_matching.match_activations
+    barrier = weight_matching.barrier
 
 
 def _check_samples_count(num_samples: int) -> None:

@@ -225,6 +225,9 @@ SIGNATURES = {
     "pullback.PullbackMetric.kernel_walk": "self, x, v, *, num_steps, num_corrections",
     "pullback.PullbackMetric.leaf_path": "self, x0, x1, *, num_steps, clip",
     "pullback.PullbackMetric.leaf_curvature": "self, x, u, v",
+    "pullback.WeightMetric.match_weights": "self, w0, w1, *, max_steps, throw",
+    "pullback.WeightMetric.match_activations": "self, w0, w1",
+    "pullback.WeightMetric.barrier": "self, w0, w1, loss, *, num_points",
     "pullback.merge_scans": "folders, out",
     "pullback.quantities.direction": "metric, x",
     "pullback.quantities.outputs": "metric, x",
@@ -375,7 +378,7 @@ REFERENCE = (Path(__file__).parent.parent.parent / "docs" / "api.rst").read_text
 
 # Commands, what they are made of, and functions that are documented as methods.
 NOT_IN_THE_REFERENCE = re.compile(
-    r"infogeo\.(cli|cli\.demo(\.\w+)?|plot\.report|pullback\.(leaves|paths|weight_paths|weight_systems))\.\w+"
+    r"infogeo\.(cli|cli\.demo(\.\w+)?|plot\.report|pullback\.(leaves|paths|weight_\w+))\.\w+"
 )
 
 

@@ -534,6 +534,27 @@ class Mixing(nn.Module):
         return self.last(x - x.mean(0))
 
 
+class Quantised(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        numbers = torch.ones(3, 5, dtype=torch.int8)
+        self.numbers = nn.Parameter(numbers, requires_grad=False)
+
+    def forward(self, x):
+        return x @ (self.scale[:, None] * self.numbers).T
+
+
+def _of_numbers_alone():
+    model = Quantised()
+    del model.scale
+    return model
+
+
+def _state_with(name, value):
+    return mlp().state_dict() | {name: value}
+
+
 def _frozen():
     net = mlp()
     net[0].weight.requires_grad_(False)
@@ -551,6 +572,26 @@ BAD = [
     (lambda: WeightMetric(mlp().requires_grad_(False), samples()), "all of them are frozen"),
     (lambda: WeightMetric(nn.ReLU(), samples()), "it has none"),
     (lambda: WeightMetric(Complex(), samples()), "'weight' holds complex"),
+    (lambda: WeightMetric(Quantised(), samples(), names=["numbers"]), "holds torch.int8"),
+    (lambda: WeightMetric(_of_numbers_alone(), samples()), "it has none"),
+    (
+        lambda: WeightMetric(mlp(), samples()).distance(
+            _state_with("0.weight", torch.ones(6, 5, dtype=torch.int8)), {}
+        ),
+        r"w0\['0.weight'\] must hold numbers as the model does, .*: it holds torch.int8",
+    ),
+    (
+        lambda: WeightMetric(mlp(), samples()).distance(
+            {}, _state_with("0.bias", torch.ones(6, dtype=torch.complex64))
+        ),
+        "it holds torch.complex64",
+    ),
+    (
+        lambda: WeightMetric(mlp(), samples()).segment_length(
+            {}, _state_with("0.bias", torch.full((6,), math.nan))
+        ),
+        r"w1\['0.bias'\] must hold finite numbers where the model does: 6 of its 6",
+    ),
     (lambda: WeightMetric(mlp(), samples(), names=[]), "at least one"),
     (lambda: WeightMetric(mlp(), samples(0)), "at least one sample"),
     (lambda: WeightMetric(mlp(), []), "at least one batch"),

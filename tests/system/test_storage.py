@@ -51,6 +51,7 @@ NETWORK = torch.nn.Linear(5, 3)
 MODEL = pullback.PullbackMetric(NETWORK)
 INPUTS = torch.rand(2, 5)
 WEIGHTS = pullback.WeightMetric(NETWORK, INPUTS)
+DEEP = pullback.WeightMetric(torch.nn.Sequential(NETWORK, torch.nn.Linear(3, 2)), INPUTS)
 LOGITS = RNG.normal(size=(9, 3))
 
 
@@ -117,6 +118,8 @@ RESULTS = {
     "torch": lambda: maxent.max_entropy(torch.tensor(FEATURES), torch.tensor(FEATURES.mean(1))),
     "spectral density": lambda: WEIGHTS.spectral_density(num_samples=2, num_steps=3),
     "solution": lambda: WEIGHTS.solve(torch.ones(18), 0.1),
+    "matching": lambda: DEEP.match_weights(DEEP.model, DEEP.model),
+    "barrier": lambda: WEIGHTS.barrier({}, {}, torch.sum, num_points=3),
     "separation": lambda: maxent.conditional([[0.0], [1.0]], [0, 1]),
     "members": lambda: MODEL.distance(INPUTS, INPUTS.flip(0), throw=False),
     "length": lambda: MODEL.segment_length(INPUTS, INPUTS.flip(0)),
@@ -184,6 +187,10 @@ def assert_same(a, b):
     elif isinstance(a, np.ndarray | np.generic):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_array_equal(a, b)
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for name, one in a.items():
+            assert_same(one, b[name])
     elif isinstance(a, tuple):
         assert len(a) == len(b)
         for one, other in zip(a, b, strict=True):
