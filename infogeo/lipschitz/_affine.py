@@ -67,11 +67,11 @@ def as_linear(layer: nn.Module, input_shape: int | Sequence[int]) -> nn.Linear:
     for path, module in layer.named_modules():
         check_calls(module, path, "layer")
     check_modes(layer, "layer")
-    shape = _checked_shape(input_shape)
+    shape = checked_shape(input_shape)
     like = next(layer.parameters(), torch.empty(()))
     with torch.inference_mode(False), torch.autocast(like.device.type, enabled=False):
         zero = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        return _matrix(_without_parametrizations(layer), zero)
+        return _matrix(without_parametrizations(layer), zero)
 
 
 def _matrix(layer, zero):
@@ -96,14 +96,14 @@ def _matrix(layer, zero):
     return linear
 
 
-def _checked_shape(input_shape):
+def checked_shape(input_shape):
     shape = tuple(input_shape) if isinstance(input_shape, list | tuple) else (input_shape,)
     for size in shape:
         check_size("each size in input_shape", size, 1)
     return shape
 
 
-def _without_parametrizations(layer):
+def without_parametrizations(layer):
     """Copy a layer with the weights it computes: some parametrisations change a state in place.
 
     torch's remove_parametrizations would not do: a parametrised module and its copies share a

@@ -1,6 +1,7 @@
 """What is asked of layers and of their arguments."""
 
 import numpy as np
+import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
@@ -55,6 +56,14 @@ def check_calls(module, path, name="model"):
 
 
 _CALLS = ("__call__", "_call_impl", "_wrapped_call_impl")
+
+
+def check_finite(module, path):
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in own):
+        raise bad_value(
+            "model", "have finite weights", f"{named(path, module)} with NaN or infinite entries"
+        )
 
 
 def named(path, module):

@@ -494,9 +494,9 @@ def expanding():
 BAD_MODELS = [
     (layers.lipschitz_bound, lambda: "net", TypeError,
      "model must be a torch.nn.Module: got str."),
-    (layers.lipschitz_bound, lambda: nn.Sequential(nn.ReLU(), nn.Sequential(nn.Conv1d(1, 1, 1))),
+    (layers.lipschitz_bound, lambda: nn.Sequential(nn.ReLU(), nn.Sequential(Residual())),
      TypeError,
-     "model must be made of modules with a known Lipschitz constant: '1.0' is a Conv1d. Put the"),
+     "model must be made of modules with a known Lipschitz constant: '1.0' is a Residual. Put the"),
     (layers.lipschitz_bound, Residual, TypeError, "it is a Residual. Put the parts"),
     (layers.lipschitz_bound, lambda: Scaled(2, 2), TypeError, "it is a Scaled."),
     (layers.lipschitz_bound, lambda: nn.Sequential(nn.Dropout(0.5)), TypeError,

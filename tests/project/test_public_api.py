@@ -244,7 +244,7 @@ SIGNATURES = {
     "lipschitz.layers.as_linear": "layer, input_shape",
     "lipschitz.layers.freeze": "model, *, order",
     "lipschitz.layers.jacobian_spectrum": "model, x, *, chunk_size",
-    "lipschitz.layers.lipschitz_bound": "model, *, order",
+    "lipschitz.layers.lipschitz_bound": "model, *, order, input_shape",
     "lipschitz.layers.operator_norm": "weight, *, domain_order, codomain_order",
     "lipschitz.layers.parseval_step": "weight, *, beta",
     "lipschitz.losses.tau_cross_entropy": "logits, target, *, tau",
