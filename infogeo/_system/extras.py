@@ -9,6 +9,7 @@ _EXTRAS = {
     "rich": "cli",
     "geomstats": "geomstats",
     "pyarrow": "parquet",
+    "torchmetrics": "torchmetrics",
 }
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 

@@ -6,10 +6,18 @@ The modules load when they are first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["distance", "distributions", "frames", "geomstats", "sklearn", "torch"]
+__all__ = ["distance", "distributions", "frames", "geomstats", "sklearn", "torch", "torchmetrics"]
 
 if TYPE_CHECKING:
-    from infogeo.interop import distance, distributions, frames, geomstats, sklearn, torch
+    from infogeo.interop import (
+        distance,
+        distributions,
+        frames,
+        geomstats,
+        sklearn,
+        torch,
+        torchmetrics,
+    )
 
 
 def __getattr__(name: str) -> Any:
