@@ -18,7 +18,7 @@ test: .venv/dev.stamp
 test-processors: .venv/dev.stamp
 	$(BIN)/python tests/processors.py
 
-# Long random searches with fixed seeds.
+# Long random searches with fixed seeds, what takes long, and jax in double precision.
 campaign: .venv/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m campaign -n 2 tests
 

@@ -71,6 +71,20 @@ def lib(request):
     return Library(request.param)
 
 
+# What `make campaign` alone runs. Which formula is taken depends on the precision, not on the
+# library: numpy, torch and array_api_strict meet both, the others the one that is their default.
+RARE = {("jax", "float64"), ("dask", "float32")}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        if (given.get("lib"), given.get("dtype")) in RARE:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.campaign)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20261123)

@@ -47,6 +47,7 @@ import pathlib, sys
 sys.path.insert(0, {tests!r})
 import mutants
 
+mutants.IMPORTED_ONCE = ("pytest",)
 mutants.ROOT = pathlib.Path.cwd()
 chosen = mutants.mutants((mutants.ROOT / "sums.py").read_text())
 assert len(chosen) == 3

@@ -341,6 +341,7 @@ def test_dask_stays_lazy_and_agrees(rng):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore")  # the cluster's own, from its processes and at its end
 def test_a_cluster_takes_a_file_larger_than_a_worker(rng, tmp_path):
     distributed = pytest.importorskip("distributed")

@@ -361,6 +361,7 @@ def test_known_frequencies_bring_the_truth_nearer(outcome):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_the_whole_demo(tmp_path):
     found = demo.run(tmp_path)
     lipschitz, relu = (found["networks"][key] for key in ("lipschitz", "relu"))

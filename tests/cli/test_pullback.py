@@ -293,6 +293,7 @@ def test_torchrun_and_a_kill(place):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no torchrun")
 def test_torchrun_itself_starts_killed_processes_again(place):
     """With the line of the documentation, but for smaller batches."""

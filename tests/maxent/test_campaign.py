@@ -10,9 +10,9 @@ def assert_no_wrong_claim(seen):
 
 
 def test_a_few_problems_of_every_kind():
-    seen = run(seed=1, count=6 * len(KINDS))
+    seen = run(seed=1, count=3 * len(KINDS))
     assert_no_wrong_claim(seen)
-    assert all(counts["right"] >= 5 for counts in seen.values())
+    assert all(counts["right"] >= 2 for counts in seen.values())
 
 
 @pytest.mark.slow

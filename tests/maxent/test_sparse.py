@@ -163,14 +163,17 @@ def test_a_face_that_steps_only_approach_is_found_without_dense_features(monkeyp
     assert sparse.status is Status.BOUNDARY
 
 
+@pytest.mark.parametrize(
+    "count", [120, pytest.param(600, marks=[pytest.mark.slow, pytest.mark.campaign])]
+)
 @pytest.mark.parametrize("as_dense", [True, False])
-def test_campaign_of_small_problems_of_known_class(monkeypatch, as_dense):
+def test_campaign_of_small_problems_of_known_class(monkeypatch, as_dense, count):
     # Interior, boundary and infeasible in turn. No wrong claim, with the help of dense features
     # or without.
     if not as_dense:
         monkeypatch.setattr(single, "_LARGEST_DENSE", 0)
     rng = np.random.default_rng(11)
-    count, undecided = 600, 0
+    undecided = 0
     for k in range(count):
         kind = ("interior", "boundary", "infeasible")[k % 3]
         F, b, C, support = draw_problem(rng, kind)

@@ -1,12 +1,10 @@
 """The examples run from start to end, without a display and from any folder."""
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_script
 
 EXAMPLES = sorted((Path(__file__).parent.parent.parent / "examples").glob("*.py"))
 
@@ -25,15 +23,6 @@ def test_example_is_a_page_of_the_gallery(path):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_runs(path, tmp_path):
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
-    run = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    run = run_script(path, tmp_path, limit=240)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip(), "an example says what it found"
