@@ -25,11 +25,13 @@ from infogeo._names import (
 )
 
 __all__ = [
+    "align",
     "apply",
     "counts",
     "has_names",
     "is_frame",
     "matched_counts",
+    "nearest",
     "pairwise_distance",
     "reduce",
 ]
@@ -79,6 +81,54 @@ def has_names(value: object) -> bool:
     return is_frame(value) or _is_series(value)
 
 
+def align(*frames: Any, fill_value: float = 0.0) -> tuple[Any, ...]:
+    """Return data frames with the same classes: one that a frame lacks is filled in.
+
+    Parameters
+    ----------
+    *frames : pandas.DataFrame, polars.DataFrame or pandas.Series
+        All of one library: frames with one class to each column, series with one in each row.
+    fill_value : float
+        What stands for a class that is missing: 0 for probabilities and counts, ``-inf`` for
+        logits.
+
+    Returns
+    -------
+    tuple of frames and series
+        With the classes of all, in the order in which they were first seen. Rows stay as they are.
+
+    Raises
+    ------
+    TypeError
+        Something that is neither; frames of two libraries.
+    ValueError
+        Classes that repeat.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from infogeo import simplex
+    >>> old = pd.DataFrame({"cat": [1.0, 0.5], "dog": [0.0, 0.5]})
+    >>> new = pd.DataFrame({"dog": [1.0, 0.5], "emu": [0.0, 0.5]})
+    >>> old, new = align(old, new)
+    >>> simplex.fisher_rao_distance(old, new).round(6)
+    array([3.141593, 2.094395])
+    """
+    first: Any = next(iter(frames), None)
+    classes: dict[Hashable, None] = {}
+    for i, frame in enumerate(frames, start=1):
+        name = f"frame {i}"
+        if not _is_series(frame):
+            _require_frame(name, frame)
+        _require_library(name, frame, first)
+        own = _classes(frame)
+        repeated = [label for label, count in Counter(own).items() if count > 1]
+        if repeated:
+            raise bad_value(name, "have each class once", f"{listed(repeated)} repeat")
+        classes |= dict.fromkeys(own)
+    return tuple(_with_classes(frame, [*classes], fill_value) for frame in frames)
+
+
 def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any:
     """Apply a function of distributions to the rows of data frames.
 
@@ -87,10 +137,11 @@ def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any
     function : callable
         Takes one array of shape (n, c) for each frame and returns one of shape (n,) or (n, c): the
         distances, divergences and geodesics of `infogeo.simplex` and `infogeo.logits`.
-    *frames : pandas.DataFrame, polars.DataFrame or pandas.Series
-        All of one library, with the same columns (in any order) and the same rows: those of
-        pandas are matched by their index, those of polars by their position. A series of pandas is
-        one distribution, with the classes in its index, beside every row of the frames.
+    *frames : pandas.DataFrame, polars.DataFrame, pandas.Series or float
+        All of one library, with the same columns (in any order, see `align`) and the same rows:
+        those of pandas are matched by their index, those of polars by their position. A series of
+        pandas is one distribution, with the classes in its index, beside every row of the frames.
+        Numbers, such as the time of a geodesic, go to the function as they are.
     **arguments : object
         Further arguments of the function. Series and frames are matched by name, too: a series
         goes by the rows or by the classes, whichever it names.
@@ -124,11 +175,17 @@ def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any
     Name: fisher_rao_distance, dtype: float64
     """
     first: Any = next(itertools.chain(filter(is_frame, frames), frames), None)
-    given = {f"frame {i}": frame for i, frame in enumerate(frames, start=1)}
+    given = {
+        f"frame {i}": frame
+        for i, frame in enumerate(frames, start=1)
+        if isinstance(first, int | float) or not isinstance(frame, int | float | np.number)
+    }
     for name, frame in given.items():
         _require_names(name, frame, first)
     arrays, arguments = _matched(first, given, arguments)
-    result = np.asarray(function(*arrays, **arguments))
+    values = dict(zip(given, arrays, strict=True))
+    positional = [values.get(f"frame {i}", frame) for i, frame in enumerate(frames, start=1)]
+    result = np.asarray(function(*positional, **arguments))
     title = getattr(function, "__name__", None)
     if _is_series(first):
         return _of_series(first, result, title)
@@ -235,16 +292,66 @@ def pairwise_distance(
     a.png  0.0000  1.5708
     b.png  1.5708  0.0000
     """
-    given = {"a": a} if b is None else {"a": a, "b": b}
-    for name, frame in given.items():
-        _require_frame(name, frame)
-        _require_names(name, frame, a)
-    points, _ = matched(list(given), [("classes",)] * len(given), list(given.values()))
+    points, other = _points(a, b, "a", "b")
     result = neighbors.pairwise_distance(*points, space=space, block_size=block_size, check=check)
-    other = a if b is None else b
     if _is_pandas(a):
         return type(a)(result, index=a.index, columns=other.index)
     return type(a)({str(j): result[:, j] for j in range(len(other))})
+
+
+def nearest(
+    queries: Any,
+    points: Any = None,
+    *,
+    num_neighbors: int,
+    space: Any = "simplex",
+    check: bool = True,
+) -> Any:
+    """Find the rows nearest to each row, in Fisher-Rao distance, by name.
+
+    Parameters
+    ----------
+    queries : pandas.DataFrame or polars.DataFrame
+        One distribution to each row.
+    points : data frame or None
+        Where to look, of the same library and with the same columns in any order. None: among the
+        queries, each without itself.
+    num_neighbors : int
+        How many for each query.
+    space : module or name
+        `infogeo.simplex`, or `infogeo.logits` for columns of logits.
+    check : bool
+
+    Returns
+    -------
+    data frame, n * num_neighbors rows
+        The columns ``query``, ``rank`` (1 for the nearest), ``neighbor`` and ``distance``. In
+        pandas queries and neighbours are the names of the rows, in polars their positions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distance`; a number of neighbours out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"cat": [0.9, 0.2, 0.8], "dog": [0.1, 0.8, 0.2]}, index=list("abc"))
+    >>> nearest(frame, num_neighbors=1).round(4)
+      query  rank neighbor  distance
+    0     a     1        c    0.2838
+    1     b     1        c    1.2870
+    2     c     1        a    0.2838
+    """
+    points_of, other = _points(queries, points, "queries", "points")
+    found = neighbors.nearest(*points_of, num_neighbors=num_neighbors, space=space, check=check)
+    columns = {
+        "query": _row_names(queries).repeat(num_neighbors),
+        "rank": np.tile(np.arange(1, num_neighbors + 1), len(queries)),
+        "neighbor": _row_names(other)[found.indices.ravel()],
+        "distance": found.distances.ravel(),
+    }
+    return type(queries)(columns)
 
 
 def counts(frame: Any, column: Hashable) -> Any:
@@ -368,15 +475,49 @@ def _require_frame(name: str, value: Any) -> None:
         )
 
 
-def _require_names(name: str, frame: Any, first: Any) -> None:
-    """Check that something is a frame, or a series of pandas, that can be beside the first."""
-    if not _is_series(frame):
+def _points(first: Any, second: Any, *names: str) -> tuple[list[Array], Any]:
+    """Return the numbers of one or two frames of points, and the frame of the second ones."""
+    given = dict(zip(names, [first] if second is None else [first, second], strict=False))
+    for name, frame in given.items():
         _require_frame(name, frame)
+        _require_library(name, frame, first)
+    points, _ = matched(list(given), [("classes",)] * len(given), list(given.values()))
+    return points, first if second is None else second
+
+
+def _row_names(frame: Any) -> Any:
+    """Return an array of the names of the rows: of polars, which has none, their positions."""
+    return frame.index.to_numpy() if _is_pandas(frame) else np.arange(len(frame))
+
+
+def _classes(frame: Any) -> list[Hashable]:
+    return list(frame.index if _is_series(frame) else frame.columns)
+
+
+def _with_classes(frame: Any, classes: list[Any], fill_value: float) -> Any:
+    """Return a frame or a series with these classes; NaN that it has stays."""
+    if _is_series(frame):
+        return frame.reindex(classes, fill_value=fill_value)
+    if _is_pandas(frame):
+        return frame.reindex(columns=classes, fill_value=fill_value)
+    missing = [name for name in classes if name not in frame.columns]
+    filled = [type(frame[frame.columns[0]])(name, [fill_value] * len(frame)) for name in missing]
+    return frame.with_columns(filled).select(classes)
+
+
+def _require_library(name: str, frame: Any, first: Any) -> None:
     if _is_pandas(frame) != _is_pandas(first):
         raise TypeError(
             f"{name} must be a frame of the library of the first: got both pandas and polars. "
             "Convert one of them: frame.to_pandas() or polars.from_pandas(frame)."
         )
+
+
+def _require_names(name: str, frame: Any, first: Any) -> None:
+    """Check that something is a frame, or a series of pandas, that can be beside the first."""
+    if not _is_series(frame):
+        _require_frame(name, frame)
+    _require_library(name, frame, first)
     if not _is_pandas(frame) and len(frame) != len(first):
         raise ValueError(
             f"{name} must have the rows of the first frame: got {len(frame)} rows, "

@@ -345,3 +345,71 @@ def test_counts_of_several_kinds_meet_by_name():
 def test_samples_that_are_no_counts_by_name(samples, words):
     with pytest.raises((TypeError, ValueError), match=words):
         frames.matched_counts(*samples)
+
+
+# ---------------------------------------------------------------- classes that are missing
+
+
+def test_classes_that_one_lacks_are_filled_in(old):
+    new = pd.DataFrame({"dog": [0.5], "emu": [0.5]}, index=["a"])
+    aligned, other = frames.align(old, new)
+    assert list(aligned.columns) == list(other.columns) == ["cat", "dog", "eel", "emu"]
+    assert list(aligned.index) == list(old.index)
+    d = simplex.fisher_rao_distance(aligned.loc["a"], other.loc["a"])
+    expected = simplex.fisher_rao_distance([*old.loc["a"], 0.0], [0.0, 0.5, 0.0, 0.5])
+    assert d == expected
+    in_polars = frames.align(pl.from_pandas(old), pl.from_pandas(new))
+    assert [x.columns for x in in_polars] == [["cat", "dog", "eel", "emu"]] * 2
+    np.testing.assert_array_equal(in_polars[0].to_numpy(), aligned.to_numpy())
+    series, frame = frames.align(pd.Series({"emu": 1.0}), old)
+    assert list(series.index) == list(frame.columns) == ["emu", "cat", "dog", "eel"]
+    z, _ = frames.align(pd.Series({"cat": 0.0}), pd.Series({"dog": 0.0}), fill_value=-np.inf)
+    assert dict(z) == {"cat": 0.0, "dog": -np.inf}
+    assert frames.align() == ()
+
+
+def test_missing_numbers_are_not_missing_classes(old):
+    """A NaN of the data stays one, so that the gate still refuses it."""
+    old.loc["a", "cat"] = np.nan
+    aligned, _ = frames.align(old, pd.Series({"emu": 1.0}))
+    assert np.isnan(aligned.loc["a", "cat"])
+    with pytest.raises(ValueError, match="NaN"):
+        simplex.entropy(aligned)
+
+
+def test_what_cannot_be_aligned(old):
+    with pytest.raises(TypeError, match="both pandas and polars"):
+        frames.align(old, pl.from_pandas(old))
+    with pytest.raises(TypeError, match="frame 2 must be a data frame"):
+        frames.align(old, old.to_numpy())
+    with pytest.raises(ValueError, match="frame 1 must have each class once"):
+        frames.align(pd.concat([old, old], axis=1), old)
+
+
+def test_numbers_go_beside_frames(old, new):
+    middle = frames.apply(simplex.fisher_rao_geodesic, old, new, 0.5)
+    pd.testing.assert_frame_equal(
+        middle, frames.apply(simplex.fisher_rao_geodesic, old, new, t=0.5)
+    )
+    with pytest.raises(TypeError, match="frame 1 must be a data frame"):
+        frames.apply(simplex.entropy, 0.5)
+    with pytest.raises(TypeError, match="frame 2 must be a data frame"):
+        frames.apply(simplex.fisher_rao_distance, old, old.to_numpy())
+
+
+def test_nearest_rows_have_their_names(old, new):
+    found = frames.nearest(old, new, num_neighbors=2)
+    assert list(found.columns) == ["query", "rank", "neighbor", "distance"]
+    every = frames.pairwise_distance(old, new)
+    for query in old.index:
+        mine = found[found["query"] == query]
+        assert list(mine["rank"]) == [1, 2]
+        assert list(mine["neighbor"]) == list(every.loc[query].sort_values().index[:2])
+        np.testing.assert_allclose(mine["distance"], every.loc[query].sort_values()[:2])
+    alone = frames.nearest(old, num_neighbors=1)
+    assert (alone["query"] != alone["neighbor"]).all()
+    in_polars = frames.nearest(pl.from_pandas(old), num_neighbors=1)
+    assert isinstance(in_polars, pl.DataFrame)
+    assert [old.index[i] for i in in_polars["neighbor"]] == list(alone["neighbor"])
+    with pytest.raises(ValueError, match="num_neighbors"):
+        frames.nearest(old, num_neighbors=4)
