@@ -5,7 +5,7 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin
 PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-processors campaign lint bench docs clean
+.PHONY: demo test test-processors campaign lint bench experiments docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/infogeo demo -o out
@@ -30,6 +30,11 @@ lint: .venv/dev.stamp
 # Writes the tables of docs/ anew, if nothing fails.
 bench: .venv-bench/bench.stamp
 	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds --docs
+
+# Writes the tables and figures of docs/experiments.md anew, if nothing fails: `make experiments DATA=DIR` those of
+# MNIST's test images, too.
+experiments: .venv/dev.stamp
+	$(BIN)/python experiments/run.py $(if $(DATA),--data $(DATA))
 
 # On one thread: the examples train small networks, for which two only wait for each other.
 docs: .venv/docs.stamp

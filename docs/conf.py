@@ -20,6 +20,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_templates", "examples/*.ipynb", "examples/*.py"]
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2
 templates_path = ["_templates"]
 autosummary_generate = True
 autodoc_typehints = "none"

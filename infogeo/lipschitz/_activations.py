@@ -19,7 +19,10 @@ class GroupSort(nn.Module):
     Notes
     -----
     The Jacobian is a permutation everywhere, at ties as well. Groups of two, "MaxMin", are the
-    fastest and already make universal approximators of 1-Lipschitz functions.
+    fastest and already make universal approximators: with the first matrix of norm 1 from l_p to
+    l_infinity and the others of norm 1 in l_infinity (rows of absolute sum 1), they are dense in
+    the real functions on a compact set that are 1-Lipschitz in l_p, in the maximum norm (Anil,
+    Lucas and Grosse). That says nothing of orthogonal matrices, for which it is not proved.
 
     References
     ----------

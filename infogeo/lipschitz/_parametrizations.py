@@ -170,7 +170,7 @@ class Bjorck(nn.Module):
     -----
     A parametrisation for `torch.nn.utils.parametrize.register_parametrization`, without any state.
     The limit is the polar factor of W. The iteration finds it if the singular values are between
-    0 and sqrt(3), flips their sign from there to about 2.148, and diverges beyond sqrt(5): hence
+    0 and sqrt(3), flips their sign from there to 2.14776, and diverges beyond sqrt(5): hence
     the division by an upper bound of the largest. A singular value of s times that bound takes
     log(1/s) / log(1.5) steps and about 4 more. After any number of steps no singular value
     exceeds 1 but by rounding, so that the layer is 1-Lipschitz even where it is not orthogonal.

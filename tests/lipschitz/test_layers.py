@@ -159,7 +159,9 @@ def test_where_the_iteration_flips_and_diverges():
         return s * (3 - s * s) / 2
 
     flip = brentq(lambda s: step(s) + math.sqrt(3.0), 2.0, 2.2)  # lands on -sqrt 3, and then on 0
-    assert flip == pytest.approx(2.148, abs=5e-4)
+    u = (math.sqrt(3.0) + math.sqrt(2.0)) ** (1.0 / 3.0)  # Cardano: w^3 - 3 w - 2 sqrt 3 = 0
+    assert flip == pytest.approx(u + 1.0 / u, rel=1e-12)
+    assert flip == pytest.approx(2.14776, abs=5e-6)
     s = torch.tensor([[2.24]], dtype=torch.float64)  # above sqrt 5, which lands on -sqrt 5
     for _ in range(7):
         s = layers.parseval_step(s, beta=0.5)

@@ -14,7 +14,7 @@ RULE = re.compile(r"^[|\s:-]+$", flags=re.MULTILINE)
 TIME = re.compile(r"\d\s(?:s|ms|µs|minutes?) \|")
 FIGURE = re.compile(r"\| *(?:at most |within )?-?\d+(?:\.\d+| %|e-\d)")
 COMMAND = re.compile(
-    r"`(?:make \w+|(?:python )?(?:(?:examples|benchmarks|tests)/(?:\w+/)*)?\w+\.py)"
+    r"`(?:make \w+|(?:python )?(?:(?:examples|experiments|benchmarks|tests)/(?:\w+/)*)?\w+\.py)"
 )
 
 
@@ -63,7 +63,9 @@ def test_measured_tables_say_what_measured_them(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_pages_name_exists(page):
     text = page.read_text()
-    for name in re.findall(r"`(?:python )?((?:examples|benchmarks|tests)/\w+\.py)", text):
+    for name in re.findall(
+        r"`(?:python )?((?:examples|experiments|benchmarks|tests)/\w+\.py)", text
+    ):
         assert (ROOT / name).is_file()
     for name in re.findall(r"\(`(?:python )?(\w+\.py)", text):
         assert (ROOT / "examples" / name).is_file()

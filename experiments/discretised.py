@@ -1,5 +1,4 @@
 """Discretised inputs: frequencies in cells, and their Fisher-Rao chi-square
-=========================================================================
 
 Cut the inputs into cells and count the classes in each. The squared Fisher-Rao distance from the
 frequencies of n samples to the probabilities they are drawn from, times n, has a chi-square
@@ -11,6 +10,7 @@ Draws discretised.png.
 """
 
 import numpy as np
+from common import table
 from matplotlib import pyplot as plt
 from scipy.special import softmax
 from scipy.stats import chi2, chi2_contingency
@@ -36,7 +36,10 @@ def null_rates(rng):
             "likelihood ratio": 2.0 * n * simplex.kl_divergence(f, p),
         }
         rates[n] = {name: np.mean(values > limit) for name, values in statistics.items()}
-        print(f"n = {n:5}: " + ", ".join(f"{name} {rate:.4f}" for name, rate in rates[n].items()))
+    table(
+        "| n | Fisher-Rao | Pearson | likelihood ratio |",
+        [[f"{n:,}", *(f"{rate:.3f}" for rate in of_n.values())] for n, of_n in rates.items()],
+    )
     assert abs(rates[1_000]["Fisher-Rao"] - LEVEL) < 0.003
     return rates
 
@@ -114,22 +117,27 @@ def main():
     rates = null_rates(rng)
     x = rng.uniform(-2.0, 2.0, size=(2, NUM_SAMPLES, 2))
     y = (truth(x).cumsum(-1)[..., :2] < rng.uniform(size=(2, NUM_SAMPLES, 1))).sum(-1)
-    maps = {}
-    for name, degree in (("linear model: wrong", 1), ("with products: right", 2)):
+    maps, rows = {}, []
+    for name, degree in (("linear: wrong", 1), ("with products: right", 2)):
         model = make_pipeline(PolynomialFeatures(degree), LogisticRegression(C=1e4))
         model.fit(x[0], y[0])
         maps[name] = cell_statistics(model.predict_proba, x[1], y[1])
         total, freedom = maps[name].sum(), 2 * NUM_CELLS**2
         accuracy = model.score(x[1], y[1])
-        print(
-            f"{name}: sum {total:.1f} at {freedom} degrees of freedom, p = "
-            f"{chi2.sf(total, freedom):.2g}, {np.mean(maps[name] > chi2.isf(LEVEL, 2)):.0%} of the "
-            f"cells beyond their 95 % quantile; accuracy {accuracy:.4f}"
-        )
-    assert chi2.sf(maps["linear model: wrong"].sum(), 200) < 1e-6
+        p_value = f"{chi2.sf(total, freedom):.2g}"
+        beyond = f"{100 * np.mean(maps[name] > chi2.isf(LEVEL, 2)):.0f} %"
+        rows.append([name, f"{accuracy:.3f}", f"{total:.1f}", p_value, beyond])
+    table(
+        "| logistic regression | accuracy | sum of n d², 200 degrees of freedom | p "
+        "| cells beyond their 95 % quantile |",
+        rows,
+    )
+    assert chi2.sf(maps["linear: wrong"].sum(), 200) < 1e-6
     assert chi2.sf(maps["with products: right"].sum(), 200) > 0.01
     found, pearson = neighbours_differ(x[1], y[1])
     ratio = found / pearson
+    assert 0.99 < ratio.min() < np.median(ratio) < 1.02
+    assert ratio.max() < 1.12
     print(
         f"{len(found)} pairs of neighbours: {np.mean(found > chi2.isf(LEVEL, 2)):.0%} told apart; "
         f"Fisher-Rao over Pearson: median {np.median(ratio):.3f}, from {ratio.min():.3f} to "

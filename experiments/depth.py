@@ -1,5 +1,4 @@
 """Dynamical isometry, and product bounds when the loss goes to 0
-==============================================================
 
 Two questions about stacks of layers. What happens to the singular values of the input-output
 Jacobian as layers are added, for Gaussian or orthogonal weights, with ReLU or GroupSort? And what
@@ -17,6 +16,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
+from common import table
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from torch import nn
@@ -190,17 +190,30 @@ def draw(values, found):
 def main():
     """Measure, draw, and print the numbers."""
     values, found = spectra(), measurements()
-    for name, of_depth in values.items():
-        last = of_depth[-1]
-        print(f"{name}, {DEPTHS[-1]} layers: {float(last.min()):.2g} to {float(last.max()):.2g}")
     exact = torch.cat([s.flatten() for s in values["orthogonal, GroupSort"]])
-    print(f"orthogonal, GroupSort: all within {float((exact - 1.0).abs().max()):.0e} of 1")
     assert float((exact - 1.0).abs().max()) < 1e-12
-    print("cross-entropy, product, largest singular value, accuracy, certified, attacked:")
-    for name, measured in found.items():
-        for epoch, value in zip(EPOCHS, measured, strict=True):
-            numbers = "".join(f"{number:8.3f}" for number in astuple(value))
-            print(f"{name:>13}, {epoch:3} epochs:{numbers}")
+    last = {name: of_depth[-1] for name, of_depth in values.items()}
+    assert float(last["orthogonal, ReLU"].max()) < 1e-3
+    table(
+        "| weights, activation | smallest singular value after 32 layers | largest |",
+        [
+            [name, *(f"{float(s):.1g}" if s > 1e-15 else "0" for s in (x.min(), x.max()))]
+            for name, x in last.items()
+        ],
+    )
+    table(
+        "| | passes | cross-entropy, training | product | slope | accuracy | certified "
+        "| attacked |",
+        [
+            [
+                name if epoch == 1 else "",
+                f"{epoch}",
+                *(f"{number:.3f}" for number in astuple(value)),
+            ]
+            for name, measured in found.items()
+            for epoch, value in zip(EPOCHS, measured, strict=True)
+        ],
+    )
     plain = found["unconstrained"]
     assert all(a.product < b.product for a, b in itertools.pairwise(plain))
     assert all(v.product < 1.0 + 1e-4 for v in found["1-Lipschitz"])

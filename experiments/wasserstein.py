@@ -1,5 +1,4 @@
 """A Wasserstein distance and a signed distance, by ReLU and by GroupSort
-======================================================================
 
 The Wasserstein-1 distance is the largest difference of means of a 1-Lipschitz function. Here it is
 known: between the uniform distributions on two concentric circles it is the difference of their
@@ -16,6 +15,7 @@ import math
 
 import numpy as np
 import torch
+from common import table
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import nn
@@ -121,24 +121,36 @@ def main():
         name: train(network(activation), losses.kantorovich_rubinstein)
         for name, activation in activations.items()
     }
-    for name, values in estimates.items():
-        print(f"{name}: {values[-50:].mean():.3f} of {RADII[1] - RADII[0]:g}")
+    table(
+        "| activation | estimate of the distance, which is 1 |",
+        [[name, f"{values[-50:].mean():.2f}"] for name, values in estimates.items()],
+    )
     assert estimates["GroupSort"][-50:].mean() > 0.93 > 0.8 > estimates["ReLU"][-50:].mean()
     model = network(layers.GroupSort)
     train(model, lambda f, y: losses.hkr(f, y, margin=MARGIN, weight=10.0))
     frozen = layers.freeze(model)
     error = signed_distance_error(frozen)
-    print(f"signed distance, between the circles: off by {error:.3f} at most")
     frozen = frozen.double()
     x, y = draw_batch(torch.Generator().manual_seed(1))
     x = x.double()
     with torch.no_grad():
         radius = (frozen(x) * y).clamp_min(0.0)
     share = radius / boundary_distances(frozen, x)
-    print(f"certified radii: {float(radius.min()):.3f} to {float(radius.max()):.3f} of {MARGIN:g}")
+    assert error < 0.06
     assert float(radius.min()) > 0.8 * MARGIN
     assert float(radius.max()) <= MARGIN * (1.0 + 1e-5) + 0.02
-    print(f"of the distances to its boundary: {float(share.min()):.3f} to {float(share.max()):.3f}")
+    table(
+        "| between the circles | least | largest |",
+        [
+            ["distance of the network from the signed distance", "0", f"{error:.2f}"],
+            ["certified radius, 0.5 is the best", f"{radius.min():.2f}", f"{radius.max():.2f}"],
+            [
+                "the same over the distance to its boundary",
+                f"{share.min():.2f}",
+                f"{share.max():.2f}",
+            ],
+        ],
+    )
     assert 0.95 < float(share.min()) <= float(share.max()) <= 1.0
     draw(estimates, frozen.float())
 

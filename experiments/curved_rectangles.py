@@ -1,5 +1,4 @@
 """One rectangle, three metrics: curvature 0, 1/4 and -1/2
-=======================================================
 
 A pair of numbers (a, b) in a rectangle can be read as the means of two measurements of known
 deviation, as the probabilities of two of three outcomes, or as mean and deviation of a normal
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from common import table
 from matplotlib import pyplot as plt
 from scipy.special import ndtr
 
@@ -99,7 +99,7 @@ def ratios_of_normals(x, y, rng):
 
 READINGS = (
     Reading(
-        "two means, deviation 0.1",
+        "means of two measurements, deviation 0.1",
         0.0,
         lambda x, y: np.linalg.norm((x - y) / STD, axis=-1),
         lambda x, radius, directions: x + radius * STD * directions,
@@ -107,7 +107,7 @@ READINGS = (
         ratios_of_measurements,
     ),
     Reading(
-        "two of three probabilities",
+        "probabilities of two of three outcomes",
         0.25,
         lambda x, y: simplex.fisher_rao_distance(probabilities(x), probabilities(y)),
         on_sphere,
@@ -115,7 +115,7 @@ READINGS = (
         ratios_of_counts,
     ),
     Reading(
-        "mean and deviation",
+        "mean and deviation of a normal",
         -0.5,
         lambda x, y: normal.fisher_rao_distance(normals(x), normals(y)),
         on_half_plane,
@@ -159,7 +159,7 @@ def main():
     rng = np.random.default_rng(0)
     figure, ax = plt.subplots(1, 3, figsize=(9.6, 4.4), layout="constrained", sharey=True)
     expected = ndtr(-0.5 * math.sqrt(NUM_SAMPLES) * DISTANCE)
-    x = CENTRES[0]
+    x, rows = CENTRES[0], []
     for axis, reading in zip(ax, READINGS, strict=True):
         curvature = seen_curvature(reading, x)
         assert abs(curvature - reading.curvature) < 1e-4
@@ -168,12 +168,15 @@ def main():
         assert abs(np.mean(wrong) - expected) < 0.25 * expected
         diagonal = reading.distance(np.array([LOW, LOW]), np.array([HIGH, HIGH]))
         edge = reading.distance(x, np.array([x[0], 1e-12]))
-        print(
-            f"{reading.name:27} curvature {curvature:+.4f}, diagonal {diagonal:.3f}, from (0.18, "
-            f"0.18) to b = 1e-12: {edge:.3f}; told apart wrongly {np.mean(wrong):.4f}"
-        )
+        found = f"{abs(curvature) * np.sign(reading.curvature):.4f}", f"{diagonal:.3f}"
+        rows.append([reading.name, *found, f"{edge:.3f}", f"{np.mean(wrong):.4f}"])
         handles = draw(axis, reading)
-    print(f"Phi(-sqrt(n) d / 2) for n = {NUM_SAMPLES} and d = {DISTANCE}: {expected:.4f}")
+    rows.append(["by the formula", "0, 1/4, -1/2", "", "", f"{expected:.4f}"])
+    table(
+        "| a and b are | curvature seen | diagonal | from (0.18, 0.18) to b = 1e-12 "
+        "| told apart wrongly, n = 400, d = 0.2 |",
+        rows,
+    )
     ax[0].set_ylabel("b")
     labels = ["geodesics between the corners", "distance 0.3 from a point"]
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=2)

@@ -1,5 +1,4 @@
 """From a normal input to a categorical prediction, with a metric at both ends
-===========================================================================
 
 A measurement with an error is not a point: it is a normal distribution, and so is what the network
 knows of its input. Its mean and its standard deviations then have a metric, the Fisher metric of
@@ -14,6 +13,7 @@ inputs. Writes normal_inputs.png into the current folder.
 
 import numpy as np
 import torch
+from common import table
 from matplotlib import pyplot as plt
 from matplotlib.colors import ListedColormap
 from torch import nn
@@ -87,16 +87,20 @@ def print_errors(model, predict, generator):
     """Print how far the predictions are from those of samples."""
     means = 1.5 * torch.randn(100, 2, dtype=torch.float64, generator=generator)
     linear = predictor(model, linearize)
-    print("Fisher-Rao distance from the mean prediction of 4,000 samples: median (largest)")
-    print(f"{'std':>5}{'the point alone':>20}{'derivative':>20}{'moments':>20}")
+    rows = []
     for std in STDS:
         x = torch.stack((means, std.expand_as(means)), dim=1)
         truth = sampled(model, x, 4_000, generator)
-        row = ""
+        row = [f"{float(std):g}"]
         for p in (torch.softmax(model(means), -1), linear(x).exp(), predict(x).exp()):
             distance = simplex.fisher_rao_distance(p.detach(), truth)
-            row += f"{float(distance.median()):11.4f} ({float(distance.max()):.4f})"
-        print(f"{float(std):5.2f}{row}")
+            row.append(f"{float(distance.median()):.4f} ({float(distance.max()):.4f})")
+        rows.append(row)
+    table(
+        "| std of the input | softmax at the mean | derivative at the mean (`linearize`) "
+        "| moments (`propagate`) |",
+        rows,
+    )
 
 
 def print_contraction(predict, generator):
