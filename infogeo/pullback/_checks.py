@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,8 @@ def check_input(x, name="x", *, check, **tangents):
                 f"{key} must hold floating-point numbers: its dtype is {value.dtype}. "
                 f"{_way_to_floats(key, value)}"
             )
+    for key, value in {name: x, **tangents}.items():
+        check_has_numbers(key, key, value, "Make it on another device.")
     if x.ndim < 2:
         raise bad_value(
             name,
@@ -164,6 +167,7 @@ def check_modes(model, name="model"):
 
 def _check_tensors(module):
     for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
+        check_has_shape(name, tensor)
         if tensor.is_inference():
             raise bad_value(
                 "model",
@@ -173,8 +177,32 @@ def _check_tensors(module):
             )
 
 
+def check_has_shape(name, tensor):
+    """Refuse a parameter of a lazy layer that has met no input yet."""
+    if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+        raise bad_value(
+            "model",
+            "have parameters that hold numbers",
+            f"{name!r} is of a lazy layer and has no shape yet",
+            "Call the model once with a batch of inputs.",
+        )
+
+
+_LOAD = "Load its weights first, for instance by load_state_dict(..., assign=True)."
+
+
+def check_has_numbers(owner, name, tensor, advice=_LOAD):
+    """Refuse a tensor that has a shape and no numbers."""
+    if tensor.is_meta:
+        raise bad_value(
+            owner, "hold numbers", f"{name} is on the meta device, which has none", advice
+        )
+
+
 _BATCH_NORMS = torch.nn.modules.batchnorm._BatchNorm
 _DROPOUTS = torch.nn.modules.dropout._DropoutNd
+_SPECTRAL_NORM = torch.nn.utils.parametrizations._SpectralNorm
+_SPECTRAL_NORM_OF_OLD = sys.modules["torch.nn.utils.spectral_norm"].SpectralNorm
 
 
 def _named(name, part):
@@ -196,11 +224,18 @@ def _is_random_or_mixing(part):
     kind = _kind(part)
     if issubclass(kind, _DROPOUTS):
         return part.p > 0.0
+    if issubclass(kind, _SPECTRAL_NORM) or _has_spectral_norm_of_old(part):
+        return True  # each call moves its vectors, and the model with them
     if issubclass(kind, torch.nn.RNNBase | torch.nn.MultiheadAttention):
         return part.dropout > 0.0
     if issubclass(kind, torch.nn.modules.instancenorm._InstanceNorm):
         return part.track_running_stats
     return issubclass(kind, _BATCH_NORMS | torch.nn.RReLU)
+
+
+def _has_spectral_norm_of_old(part):
+    hooks = getattr(part, "_forward_pre_hooks", {}).values()
+    return any(isinstance(hook, _SPECTRAL_NORM_OF_OLD) for hook in hooks)
 
 
 def explain_mismatch(model, x, error):
@@ -209,6 +244,11 @@ def explain_mismatch(model, x, error):
     parameter = next((p for p in parameters if p.is_floating_point() or p.is_complex()), None)
     if parameter is None or (parameter.dtype, parameter.device) == (x.dtype, x.device):
         return
+    if parameter.is_meta:
+        check_has_numbers("model", "one of its parameters", parameter)
+    is_about_types = "type" in str(error) or "not implemented for '" in str(error)
+    if not (x.is_floating_point() or is_about_types or parameter.device != x.device):
+        return  # token ids are integers with good reason: something else is wrong
     if parameter.is_complex():
         raise TypeError(
             f"model has complex parameters and takes {x.dtype} badly: {str(error).splitlines()[0]} "

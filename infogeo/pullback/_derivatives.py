@@ -160,8 +160,8 @@ def _not_differentiable():
     return bad_value(
         "model",
         "be differentiable by torch",
-        "its outputs do not depend on x through autograd",
-        "Remove torch.no_grad(), .detach() and numpy from its forward.",
+        "its outputs do not depend on x through autograd, or not on its weights",
+        "Remove torch.no_grad(), .detach(), numpy and reentrant checkpoints from its forward.",
     )
 
 

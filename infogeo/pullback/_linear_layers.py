@@ -4,11 +4,14 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from infogeo.pullback._network import SampleInputs
+from infogeo.pullback._referee import num_hooks
+from infogeo.pullback._weight_products import weighted_seeds
 from infogeo.pullback._weights import OfWeights
 
 
@@ -33,10 +36,18 @@ class LinearLayers:
         A few samples with their further inputs.
     eps : float
         Of the precision in which the model computes.
+    known : dict
+        What earlier looks have found, for this one to use and to be added to.
     """
 
     def __init__(
-        self, function: OfWeights, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float
+        self,
+        function: OfWeights,
+        vector: Tensor,
+        x: Tensor,
+        inputs: SampleInputs,
+        eps: float,
+        known: dict[Any, dict[str, nn.Linear]],
     ):
         self._function = function
         model = function.network.model
@@ -50,7 +61,12 @@ class LinearLayers:
             is_plain = set(own) <= {"weight", "bias"} and names <= set(function.layout.shapes)
             if type(part) is nn.Linear and is_own and is_plain:
                 self._layers[prefix] = part
-        self._keep_right_ones(vector, x, inputs, eps)
+        kind = num_hooks(model), tuple(self._layers.items())
+        if kind not in known:
+            is_sure = self._keep_right_ones(vector, x, inputs, eps)
+            if is_sure:
+                known[kind] = self._layers
+        self._layers = known.get(kind, self._layers)
         self.names = {
             _join(prefix, name)
             for prefix, part in self._layers.items()
@@ -58,17 +74,25 @@ class LinearLayers:
         }
 
     def squares(
-        self, vector: Tensor, seeds: Tensor, x: Tensor, inputs: SampleInputs
-    ) -> dict[str, Tensor]:
-        """Return the sums of squared gradients of seeds (n, r, m) times the outputs, by names."""
-        if not self._layers:
-            return {}
+        self, vector: Tensor, x: Tensor, inputs: SampleInputs, seeds: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the sums of squared gradients of seeds (n, r, m) times the outputs, by names.
+
+        Seeds are those of the rows of the factor if none are given, and are returned, too.
+        """
         with torch.inference_mode(False), torch.enable_grad(), self._recording() as calls:
             leaf = vector.clone().requires_grad_()
             z = self._function.at(leaf, x, inputs)
+        if seeds is None:
+            seeds = weighted_seeds(self._function.network.head, z.detach())
         for prefix, records in calls.items():
             if any(h.ndim < 2 or len(h) != len(x) for h, _ in records):
                 calls[prefix] = []  # the first axis is not that of the samples
+        flat = {
+            prefix: torch.zeros_like(records[0][1], dtype=torch.float64).flatten(1)
+            for prefix, records in calls.items()
+            if len(records) == 1 and records[0][0].numel() == len(x) * records[0][0].shape[-1]
+        }
         found: dict[str, Tensor] = {}
         outputs = [y for records in calls.values() for _, y in records]
         for seed in seeds.unbind(1) if outputs else ():
@@ -76,27 +100,42 @@ class LinearLayers:
             slopes = iter(pulled)
             for prefix, records in calls.items():
                 pairs = [(h, slope) for (h, _) in records if (slope := next(slopes)) is not None]
+                if prefix in flat and pairs:
+                    flat[prefix] += pairs[0][1].double().square().flatten(1)
+                    continue
                 for name, part in _sums(pairs, self._layers[prefix]).items():
                     key = _join(prefix, name)
                     found[key] = found[key] + part if key in found else part
-        return found
+        for prefix, squares in flat.items():  # of one place for each sample: one matrix product
+            h = calls[prefix][0][0].double().flatten(1)
+            found[_join(prefix, "weight")] = squares.mT @ h.square()
+            if self._layers[prefix].bias is not None:
+                found[_join(prefix, "bias")] = squares.sum(0)
+        return found, seeds
 
-    def _keep_right_ones(self, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float) -> None:
-        """Leave out layers whose squares are not those of gradients, along random outputs."""
+    def _keep_right_ones(self, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float) -> bool:
+        """Leave out layers whose squares are not those of gradients, along random outputs.
+
+        Returns whether all that is left has been seen at work: gradients that are all 0 say
+        nothing of how the weights are used once they are others.
+        """
         if not self._layers:
-            return
+            return True
         z = self._function.at(vector, x, inputs).detach()
         generator = torch.Generator().manual_seed(0)
         seeds = torch.randn(z.shape, generator=generator).to(z)
         seeds = torch.where(torch.isfinite(z), seeds, 0.0)[:, None]
-        found = self.squares(vector, seeds, x, inputs)
+        found, _ = self.squares(vector, x, inputs, seeds)
         rows = self._function.gradients(vector, seeds, x, inputs)
         exact = self._function.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
+        is_sure = True
         for prefix, part in list(self._layers.items()):
             for name in (_join(prefix, n) for n, _ in part.named_parameters()):
-                error = (found.get(name, torch.zeros(())) - exact[name]).abs().amax()
-                if not error <= math.sqrt(eps) * exact[name].amax():
+                error, size = (found.get(name, 0.0) - exact[name]).abs().amax(), exact[name].amax()
+                if not error <= math.sqrt(eps) * size:
                     self._layers.pop(prefix, None)
+                is_sure = is_sure and bool(size > 0.0)
+        return is_sure
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
@@ -132,11 +171,7 @@ def _sums(pairs: list[tuple[Tensor, Tensor]], layer: nn.Linear) -> dict[str, Ten
         return {}
     h, slopes = (torch.cat([y.flatten(1, -2) if y.ndim > 2 else y[:, None] for y in part], dim=1)
                  for part in zip(*pairs, strict=True))  # fmt: skip
-    if h.shape[1] == 1:
-        weight = slopes[:, 0].double().square().mT @ h[:, 0].double().square()
-    else:
-        weight = torch.bmm(slopes.mT, h).square().sum(0, dtype=torch.float64)
-    sums = {"weight": weight}
+    sums = {"weight": torch.bmm(slopes.mT, h).square().sum(0, dtype=torch.float64)}
     if layer.bias is not None:
         sums["bias"] = slopes.sum(1).square().sum(0, dtype=torch.float64)
     return sums

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
+    Dataset,
     DistributedSampler,
     RandomSampler,
     SequentialSampler,
@@ -26,6 +27,12 @@ def check_loader(loader: Any, argument: str = "loader") -> int:
         raise TypeError(
             f"{argument} must yield batches: got one array of inputs. Use x.split(64) for a "
             "tensor x."
+        )
+    if isinstance(loader, Dataset):
+        raise TypeError(
+            f"{argument} must yield batches: got a {type(loader).__name__}, whose items are "
+            "samples. Use DataLoader(dataset, batch_size=64), or batch_size=None if its items are "
+            "batches."
         )
     try:
         total = len(loader) if isinstance(loader, Sized) else None
@@ -108,7 +115,8 @@ def batches(
         if not isinstance(x, torch.Tensor):
             raise TypeError(
                 f"{argument} must yield tensors, or tuples that begin with one: batch "
-                f"{last} is a {type(batch).__name__}."
+                f"{last} is a {type(batch).__name__}. Use for instance "
+                "[(batch['x'], batch['mask']) for batch in loader]."
             )
         yield last, x, SampleInputs.of(None if inputs is None else inputs(batch))
     if last != max(numbers, default=0):

@@ -138,10 +138,15 @@ class Network:
         z = call_model(self.model, x, self.inputs, samples)
         if not isinstance(z, torch.Tensor) or not z.is_floating_point():
             seen = f"a tensor of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
+            if isinstance(z, Mapping):
+                seen += f" with the entries {', '.join(map(repr, z))}"
             raise TypeError(
                 f"model must return a floating-point tensor of raw outputs: it returned {seen}. "
-                "Wrap it, for instance as lambda x: model(x).logits."
+                "Wrap it, for instance as lambda x: model(x).logits; for a metric on weights in a "
+                "torch.nn.Module whose forward returns that."
             )
+        if z.ndim != 2 or len(z) != len(x):
+            raise refused_shape(x, z)
         return z
 
     def outputs_alone(self, x, samples=None):
@@ -216,8 +221,6 @@ class Network:
             check_samples_once(self.model, x, self.inputs)
 
     def _check_outputs(self, z, x):
-        if z.ndim != 2 or len(z) != len(x):
-            raise refused_shape(x, z)
         rule = LOGITS if self.head.allows_masks else VECTOR
         gate(self.check, **{"model(x)": (rule, z.detach())})
         if self.check and self.head is heads.categorical:
@@ -245,8 +248,10 @@ def call_model(model, x, inputs, samples=None):
         ):
             # A model may work in place on its input.
             return model(x.clone(), *inputs.positional, **inputs.named)
-    except RuntimeError as error:
-        explain_mismatch(model, x, error)
+    except Exception as error:
+        if isinstance(error, RuntimeError):
+            explain_mismatch(model, x, error)
+        error.add_note(f"The model was called with x of shape {tuple(x.shape)} and {x.dtype}.")
         raise
 
 

@@ -26,7 +26,7 @@ _RUNS = 3
 
 def once(examine, model, call, x, *settings):
     """Return examine(call, x, *settings), remembered for a model, its hooks and kind of input."""
-    kind = (examine, *settings, x.shape[1:], x.dtype, x.device, len(x) > 1, _num_hooks(model))
+    kind = (examine, *settings, x.shape[1:], x.dtype, x.device, len(x) > 1, num_hooks(model))
     try:
         known = _KNOWN.setdefault(model, {})
     except TypeError:  # a model that cannot be remembered
@@ -36,7 +36,8 @@ def once(examine, model, call, x, *settings):
     return known[kind]
 
 
-def _num_hooks(model):
+def num_hooks(model):
+    """Return how many hooks there are: with another one a model may be another function."""
     parts = [torch.nn.modules.module, *(p for m in modules_in(model) for p in m.modules())]
     return sum(len(getattr(part, name, ())) for part in parts for name in _HOOKS)
 
@@ -65,7 +66,7 @@ def check_samples(call, x):
     whole, x = x, x[: len(rows)].detach()
     try:
         z, eps = _asked(call, x, rows)
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # of whatever kind the model raises
         if len(x) < len(whole):
             _asked(call, whole, None)  # which may be wrong, too
             raise _fails_alone(f"model(x[:{len(x)}])", error) from error
@@ -79,8 +80,12 @@ def check_samples(call, x):
     rounded = x[:1] * (1.0 - torch.finfo(x.dtype).eps * _every_other(x[:1]))
     try:
         alone, moved = (_asked(call, point, rows[:1])[0] for point in (x[:1], rounded))
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:
         raise _fails_alone("model(x[:1])", error) from error
+    if alone.shape != z[:1].shape:
+        shapes = f"{tuple(alone.shape)} and {tuple(z[:1].shape)}"
+        seen = f"model(x[:1]) and model(x)[:1] have the shapes {shapes}"
+        raise bad_value("model", "treat each input by itself", seen, _MIXING)
     if not _difference(alone, z[:1]) <= slack + 100.0 * _difference(moved, alone):
         raise bad_value(
             "model",
@@ -169,7 +174,7 @@ def judge(call, x, has_constants):
     few = rows[:: max(1, len(x) - 1)]
     try:
         return _judge_at(call, x.detach()[few], few, has_constants)
-    except RuntimeError:  # of a model that is tied to the whole batch by what its closure holds
+    except Exception:  # of a model that is tied to the whole batch by what its closure holds
         if len(few) == len(x):
             raise
         return _judge_at(call, x.detach(), rows, has_constants)
@@ -237,7 +242,7 @@ def _ends(z, has_constants, seed):
 
 
 def _fits(value, probe):
-    slack = math.sqrt(torch.finfo(probe.x.dtype).eps) * _most(probe.size, value)
+    slack = math.sqrt(probe.eps) * _most(probe.size, value)
     return bool(((value - probe.reverse).abs() <= slack).all())
 
 

@@ -24,7 +24,6 @@ from infogeo.pullback._weight_products import (
     cotangents,
     moves_along,
     pulled_back,
-    weighted_seeds,
 )
 from infogeo.pullback._weights import (
     Layout,
@@ -188,24 +187,41 @@ class WeightNetwork:
     def diagonal(self) -> Tensor:
         """Return the diagonal of the metric: of linear layers without their rows."""
         self.examine()
-        cheap = LinearLayers(self.function, self.vector, *next(self.samples.parts(2)), self.eps)
+        num_rows = max(1, self.num_rows // self.num_samples)
+        if self.push is not None and len(self.vector) < num_rows:
+            return self._diagonal_by_columns()
+        few = next(self.samples.parts(2))
+        cheap = LinearLayers(self.function, self.vector, *few, self.eps, self._known_layers)
         others = {n: s for n, s in self.layout.shapes.items() if n not in cheap.names}
         total = {n: torch.zeros(s, dtype=torch.float64) for n, s in self.layout.shapes.items()}
         rest = OfWeights(self.network, replace(self.layout, shapes=others))
         vector = rest.layout.flatten(self.layout.unflatten(self.vector)) if others else None
-        per_sample = max(1, self.num_rows // self.num_samples) * max(1, sum(rest.layout.sizes))
-        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // per_sample))
+        width = max(1, sum(rest.layout.sizes))
+        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // (num_rows * width)))
         for x, inputs in self.samples.parts(size):
-            seeds = weighted_seeds(self.function, self.vector, x, inputs)
-            for name, part in cheap.squares(self.vector, seeds, x, inputs).items():
-                total[name] = total[name].to(part.device) + part
-            if vector is None:
-                continue
-            rows = rest.gradients(vector, seeds, x, inputs)
-            found = rest.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
+            found, seeds = cheap.squares(self.vector, x, inputs)
+            for some in seeds.split(max(1, _ROWS_AT_ONCE // width), 1):
+                if vector is None:
+                    break
+                rows = rest.gradients(vector, some, x, inputs)
+                squares = rest.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
+                found |= {name: found.get(name, 0.0) + part for name, part in squares.items()}
             for name, part in found.items():
                 total[name] = total[name].to(part.device) + part
         return self.layout.flatten(total) / self.num_samples
+
+    @cached_property
+    def _known_layers(self) -> dict[Any, Any]:
+        return {}
+
+    def _diagonal_by_columns(self) -> Tensor:
+        """Return the diagonal as the squared lengths of unit vectors."""
+        units = (torch.eye(1, len(self.vector))[0].roll(k) for k in range(len(self.vector)))
+        lengths = [
+            sum((row.double().square().sum() for row, _ in self.moves("v", unit)), torch.zeros(()))
+            for unit in units
+        ]
+        return (torch.stack(lengths) / self.num_samples).to(self.vector)
 
     def whole_factor(self) -> MeasuredFactor:
         """Return the factor of the metric itself, shape (1, N r, P)."""

@@ -10,6 +10,7 @@ from infogeo.pullback._derivatives import Outputs, Tangent, apply_head, pull_bac
 from infogeo.pullback._network import SampleInputs
 from infogeo.pullback._spectrum import MeasuredFactor
 from infogeo.pullback._weights import OfWeights, Samples
+from infogeo.pullback.heads import Head
 
 
 def moves_along(
@@ -36,10 +37,9 @@ def cotangents(function: OfWeights, z: Tensor, weights: Tensor) -> Tensor:
         return torch.autograd.grad((weights * rows[..., 0]).sum(), moved)[0]
 
 
-def weighted_seeds(function: OfWeights, vector: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
+def weighted_seeds(head: Head, z: Tensor) -> Tensor:
     """Return A(z), shape (n, r, m): its rows pulled back are those of the factor."""
-    z = function.at(vector, x, inputs).detach()
-    rows, log_scales = apply_head(function.network.head, z, Outputs(z))
+    rows, log_scales = apply_head(head, z, Outputs(z))
     return rows * log_scales.exp()[..., None]
 
 

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 
 from infogeo import _array
 from infogeo._array import REAL, bad_value, gate
-from infogeo.pullback._checks import check_gradients, require_distance
+from infogeo.pullback._checks import (
+    check_gradients,
+    check_has_numbers,
+    check_has_shape,
+    require_distance,
+)
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._loaders import batches, check_loader
 from infogeo.pullback._network import Network, SampleInputs, call_model
@@ -79,7 +84,7 @@ class Layout:
         """Return the named tensors of a vector: its last axis is taken apart."""
         parts = vector.split(self.sizes, dim=-1)
         return {
-            name: part.reshape(*vector.shape[:-1], *shape)
+            name: part.reshape((*vector.shape[:-1], *shape))
             for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
         }
 
@@ -132,6 +137,42 @@ class Layout:
 def chosen_parameters(model: nn.Module, names: Sequence[str] | None) -> dict[str, Tensor]:
     """Return the parameters that a user has chosen, or all that are trained."""
     known = dict(model.named_parameters())
+    for name, parameter in known.items():
+        check_has_shape(name, parameter)
+        check_has_numbers("model", repr(name), parameter)
+    chosen = _chosen(model, names, known)
+    for name, tensor in chosen.items():
+        if tensor.layout != torch.strided:
+            seen = f"{name!r} is sparse"
+            raise bad_value(
+                "names", "name dense parameters", seen, "Use to_dense() or leave it out."
+            )
+    _check_embeddings(model, chosen)
+    return chosen
+
+
+def _check_embeddings(model: nn.Module, chosen: Mapping[str, Tensor]) -> None:
+    """Refuse embeddings with derivatives that cannot be replaced, or that change themselves."""
+    for name, part in model.named_modules():
+        is_embedding = isinstance(part, nn.Embedding | nn.EmbeddingBag)
+        if not is_embedding or not any(part.weight is p for p in chosen.values()):
+            continue
+        if part.sparse:
+            raise bad_value(
+                "model", "have dense gradients", f"the embedding {name!r} has sparse=True",
+                "Set its attribute sparse to False; its weights stay as they are.",
+            )  # fmt: skip
+        if part.max_norm is not None:
+            raise bad_value(
+                "model", "keep its weights in each call",
+                f"the embedding {name!r} has a max_norm and rescales them",
+                "Rescale its rows once and set its attribute max_norm to None.",
+            )  # fmt: skip
+
+
+def _chosen(
+    model: nn.Module, names: Sequence[str] | None, known: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     chosen_names = list(known) if names is None else names
     is_complex = [n for n, p in known.items() if n in chosen_names and p.is_complex()]
     if is_complex and known[is_complex[0]].requires_grad:
@@ -147,12 +188,14 @@ def chosen_parameters(model: nn.Module, names: Sequence[str] | None) -> dict[str
         }
         if not chosen:
             can_move = any(p.is_floating_point() for p in known.values())
-            raise bad_value(
-                "model",
-                "have parameters that are trained",
-                "it has none" if not can_move else "all of them are frozen",
-                "Call model.requires_grad_() on what the metric is to be of." * can_move,
+            advice = (
+                "Call model.requires_grad_() on what the metric is to be of."
+                if can_move
+                else "Hold weights as nn.Parameter and parts as attributes, nn.ModuleList or "
+                "nn.ModuleDict. A network that was quantised has none: take the one before that."
             )
+            seen = "all of them are frozen" if can_move else "it has none"
+            raise bad_value("model", "have parameters that are trained", seen, advice)
         return chosen
     if isinstance(names, str) or not all(isinstance(n, str) for n in names):
         raise TypeError(f"names must be a list of names of parameters: got {names!r}.")
@@ -232,6 +275,7 @@ class Samples:
                 raise bad_value(
                     "x", "hold at least one sample", f"its shape is {tuple(self.x.shape)}"
                 )
+            check_has_numbers("x", "x", self.x, "Make it on another device.")
             SampleInputs.of(self.inputs, len(self.x))
             return
         check_loader(self.x, "x")
@@ -321,12 +365,13 @@ class OfWeights:
 
     def check_samples(self, samples: Samples) -> None:
         """Refuse a network that mixes samples, or is random."""
-        x, inputs = samples.few()
+        x, inputs = next(samples.parts())
         numbers = torch.arange(len(x), device=x.device).to(torch.float32)[:, None]
 
-        def outputs(y: Tensor, rows: Tensor) -> Tensor:  # of a leaf, also where x holds integers
-            z = call_model(self.network.model, x[rows], inputs, rows)
-            return z + 0.0 * y.sum(1, keepdim=True)
+        def outputs(y: Tensor, rows: Tensor | None) -> Tensor:  # of a leaf, also if x is integers
+            z = call_model(self.network.model, x if rows is None else x[rows], inputs, rows)
+            is_readable = isinstance(z, Tensor) and z.is_floating_point()
+            return z + 0.0 * y.sum() if is_readable else z
 
         once(check_samples, self.network.model, outputs, numbers)
 
@@ -370,10 +415,14 @@ class _Gradients:
 
     def combinations(self, weights: Tensor) -> Tensor:
         """Return the gradients of sum_j weights_ij z_j, shape (n, r, P)."""
-        try:
-            return self._together(weights).to(self.z.dtype).detach()
-        except RuntimeError:  # an operation without a batching rule
-            return self._one_by_one(weights).to(self.z.dtype).detach()
+        modules = self.function.network.model.modules()  # type: ignore[attr-defined]
+        if not any(isinstance(part, nn.RNNBase) for part in modules):
+            try:
+                return self._together(weights).to(self.z.dtype).detach()
+            except RuntimeError:  # an operation without a batching rule
+                pass
+        # Of recurrent layers torch takes the samples one after the other, too, but more slowly.
+        return self._one_by_one(weights).to(self.z.dtype).detach()
 
     def _one_hot(self, i: Tensor) -> Tensor:
         return nn.functional.one_hot(i, self.z.shape[1]).to(self.z.dtype)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from infogeo._array import bad_value
 from infogeo._docs import finish
-from infogeo.pullback._checks import check_count, check_number, check_pair, require_distance
+from infogeo.pullback._checks import check_count, check_input, check_number, require_distance
 from infogeo.pullback._derivatives import Tangent, apply_head
 from infogeo.pullback._polygons import Length, polygon_length
 from infogeo.pullback._weight_network import Vector, Weights
@@ -194,9 +194,7 @@ def joint_norm(self: "WeightMetric", dx: Tensor, dw: Vector) -> Tensor:
     """
     if not isinstance(self.x, Tensor):
         raise TypeError("x must be one tensor for a joint metric: it is a loader of batches.")
-    check_pair(self.x, dx, check=self.check)
-    if dx.shape != self.x.shape:
-        raise bad_value("dx", "have the shape of x", f"its shape is {tuple(dx.shape)}")
+    check_input(self.x, check=self.check, dx=dx)
     vector, _ = self._parts.layout.vector("dw", dw, self.check)
     start, moved = 0, []
     for x, inputs in self._parts.samples.parts():
