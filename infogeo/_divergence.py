@@ -173,6 +173,16 @@ def checked_order(order: float) -> float:
     return number
 
 
+def finite_order(order: float, most: float = math.inf) -> float:
+    """Return the order of a Renyi divergence of a family in which it has to be finite."""
+    order = checked_order(order)
+    if order > most:
+        raise bad_value("order", f"lie in [0, {most:g}]", f"got {order!r}")
+    if order == math.inf:
+        raise bad_value("order", "be finite for this family", f"got {order!r}")
+    return order
+
+
 def log_sum_exp(x: Array, xp: Namespace) -> Array:
     """Return log sum exp over the last axis for rows that may be all -inf or hold +inf."""
     top = xp.max(x, axis=-1, keepdims=True)

@@ -27,6 +27,7 @@ from infogeo._array import (
 )
 from infogeo._docs import finish
 from infogeo._spaces import Foreign
+from infogeo.manifolds._family import moved
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -475,13 +476,20 @@ def _scipy_new_binomial(distribution: Any, check: bool) -> Reading:
 
 
 def _scipy_shifted(distribution: Any, check: bool) -> Reading:
-    """Read loc + scale X; the scale may be negative."""
+    """Read loc + scale X; the scale of a normal variable may be negative."""
     read = reading(distribution._dist, check)
+    shift, factor = distribution.loc, distribution.scale
     affine = getattr(read.space, "AFFINE", None)
-    if affine is None or read.of_logarithms:
-        raise _refused(distribution, "Only of a normal variable a multiple or a shift is known.")
-    return replace(
-        read, point=affine(read.point, distribution.loc, distribution.scale, check=check)
+    if affine is not None and not read.of_logarithms:
+        return replace(read, point=affine(read.point, shift, factor, check=check))
+    if isinstance(getattr(read.space, "POINTS", None), type) and not read.of_logarithms:
+        point = moved(read.space, read.point, shift, factor, check)
+        if point is not None:
+            return replace(read, point=point)
+    raise _refused(
+        distribution,
+        f"loc {shift!r} and scale {factor!r} lead out of the family of the variable. Families that "
+        "have a scale know positive multiples of it, those that have a location shifts too.",
     )
 
 

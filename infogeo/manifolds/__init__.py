@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from infogeo import _spaces
+from infogeo import _points, _spaces
 from infogeo._array import Array
 from infogeo._docs import finish
+from infogeo._points import Points
 from infogeo.manifolds import _family
 from infogeo.manifolds.bernoulli import Bernoulli
 from infogeo.manifolds.beta import Beta
@@ -123,8 +124,13 @@ def _space(point: Any, argument: str = "a") -> Any:
 
 
 def _verb(point: Any, name: str, argument: str = "a") -> Any:
-    """Return a verb of the space of a point."""
-    return _spaces.verb(_space(point, argument), name)
+    """Return a verb of the space of a point.
+
+    Numbers that overflow are inf: numpy has no need to warn of them.
+    """
+    verb = _spaces.verb(_space(point, argument), name)
+    is_of_numpy = isinstance(point, Points) and isinstance(_points.fields(point)[0], np.ndarray)
+    return np.errstate(all="ignore")(verb) if is_of_numpy else verb
 
 
 def dimension(a: Any, *, check: bool = True) -> int:
@@ -718,9 +724,9 @@ def renyi_divergence(a: Any, b: Any, *, order: float, check: bool = True) -> Arr
     Parameters
     ----------
     a, b : point
-        Of Dirichlet, beta, gamma, von Mises-Fisher or Wishart distributions, or normals of mean 0.
+        Of an exponential family, or a product of such: ``docs/manifolds.md`` lists them.
     order : float
-        Not negative and finite: 1 gives KL(a, b).
+        Not negative and finite, for some families not above 1: 1 gives KL(a, b).
     check : bool
 
     Returns

@@ -36,11 +36,24 @@ def ratio(kappa: Array, p: int, xp: Namespace) -> Ratio:
     return Ratio(*(xp.where(is_small, x, y) for x, y in zip(*found, strict=True)))
 
 
-def log_partition(kappa: Array, p: int, xp: Namespace) -> Array:
-    r"""Return the integral of the ratio from 0, right to the roundoff beside kappa and 1.
+def complement(kappa: Array, p: int, xp: Namespace) -> Array:
+    """Return 1 less the ratio, with the digits that a ratio near 1 has lost."""
+    is_small, low, high = _parted(kappa, p, xp)
+    u = 1.0 / high
+    series = -u * _polynomial(_terms(p)[0][1:], u)
+    return xp.where(is_small, 1.0 - _by_fraction(low, p, xp).value, series)
 
-    Up to the bound it is kappa less the logarithm of the sum, over the orders of Bessel functions,
-    in which Gegenbauer expands exp(kappa).
+
+def log_partition(kappa: Array, p: int, xp: Namespace) -> Array:
+    """Return the integral of the ratio from 0, right to the roundoff beside kappa and 1."""
+    return kappa + scaled_log_partition(kappa, p, xp)
+
+
+def scaled_log_partition(kappa: Array, p: int, xp: Namespace) -> Array:
+    """Return the integral of the ratio from 0, less kappa.
+
+    Up to the bound it is minus the logarithm of the sum, over the orders of Bessel functions, in
+    which Gegenbauer expands exp(kappa).
     """
     is_small, low, high = _parted(kappa, p, xp)
     log_sum = xp.zeros_like(low)
@@ -52,8 +65,8 @@ def log_partition(kappa: Array, p: int, xp: Namespace) -> Array:
     constant = math.lgamma(0.5 * p) + (0.5 * p - 1.0) * math.log(2.0)
     constant = constant - 0.5 * math.log(2.0 * math.pi)
     series = xp.log(_polynomial(_terms(p)[1], 1.0 / high))
-    far = high - 0.5 * (p - 1.0) * xp.log(high) + constant + series
-    return xp.where(is_small, low - log_sum, far)
+    far = constant + series - 0.5 * (p - 1.0) * xp.log(high)
+    return xp.where(is_small, -log_sum, far)
 
 
 def _bound(p: int) -> float:

@@ -119,10 +119,11 @@ class Concentrations:
         of_sum = _special.trigamma(total, xp)
         # On the diagonal 1 / a_i - 1 / S is (S - a_i) / (a_i S), with S - a_i from the others.
         others = xp.sum((1.0 - identity) * a[..., None, :], axis=-1)
-        ratio = total[..., 0]
-        diagonal = others / a / ratio + _special.trigamma_excess(a, xp) / a / a
-        diagonal = diagonal - _special.trigamma_excess(ratio, xp) / ratio / ratio
-        return identity * diagonal[..., None] - (1.0 - identity) * of_sum
+        whole = total[..., 0]
+        own, common = (_special.trigamma_excess(x, xp) for x in (a, whole))
+        gap = others / whole / a
+        diagonal = gap * (1.0 + own * (1.0 / a + 1.0 / whole)) + (own - common) / whole / whole
+        return xp.where(identity > 0.0, diagonal[..., None], -of_sum)
 
     def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
         """Return the Christoffel symbols, (..., k, k, k), the upper index first."""
@@ -134,7 +135,9 @@ class Concentrations:
         units = np.eye(k)[pairs]  # (2, k^2, k)
         at = place(flat[..., None])
         u, v = (unit.T / flat[..., None] for unit in units)
-        symbols = -_dirichlet.acceleration(at, plain(at, u), plain(at, v)) * flat[..., None]
+        with np.errstate(all="ignore"):
+            symbols = -_dirichlet.acceleration(at, plain(at, u), plain(at, v)) * flat[..., None]
+        _require_numbers("a", symbols, check, "have Christoffel symbols that are numbers")
         return self._like(symbols.reshape(*x.shape, k, k), a, xp)
 
     def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
@@ -186,13 +189,7 @@ class Concentrations:
         batch = np.broadcast_shapes(tuple(a.shape), tuple(v.shape))
         x, y = (np.broadcast_to(self._host(t), batch).reshape(-1, batch[-1]) for t in (a, v))
         reached, _, _ = _dirichlet.flow(x, _dirichlet.parts_of(y / x), [])
-        if check and not (np.isfinite(reached) & (reached > 0.0)).all():
-            raise bad_value(
-                "v",
-                "lead to concentrations that are numbers",
-                "one underflows or overflows",
-                "Scale v down.",
-            )
+        _require_positive("v", reached, check, "Scale v down.")
         return self._point(self._like(reached.reshape(batch), a, xp))
 
     def fisher_rao_geodesic(self, a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
@@ -212,6 +209,7 @@ class Concentrations:
         velocity = np.where(is_late, (share - 1.0) * found.end, share * found.start)
         parts = _dirichlet.parts_of(velocity.reshape(-1, batch[-1]))
         reached, _, _ = _dirichlet.flow(begin, parts, [])
+        _require_positive("b", reached, check)
         return self._point(self._like(reached.reshape(*times.shape, *batch), a, xp))
 
     def parallel_transport(self, a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
@@ -287,7 +285,9 @@ class Concentrations:
         target = np.where(is_late, share - 1.0, share) * step
         line = (1.0 - share) * x + share * y
         flat = (z.reshape(-1, x.shape[-1]) for z in (origin, target, line))
-        return self._point(self._like(_dirichlet.moved(*flat).reshape(line.shape), a, xp))
+        found = _dirichlet.moved(*flat)
+        _require_positive("b", found, check)
+        return self._point(self._like(found.reshape(line.shape), a, xp))
 
     def e_transport(self, a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
         """Return the vector at b of the same velocity of the concentrations."""
@@ -319,7 +319,9 @@ class Concentrations:
         start = (w * x).sum(axis)  # the steps to the others begin there, which keeps digits
         steps = _dirichlet.logarithm_shift(np.expand_dims(start, axis) + 0.0 * x, x)
         flat = (z.reshape(-1, x.shape[-1]) for z in (start, (w * steps).sum(axis), start))
-        return self._point(self._like(_dirichlet.moved(*flat).reshape(start.shape), a, xp))
+        found = _dirichlet.moved(*flat)
+        _require_positive("points", found, check)
+        return self._point(self._like(found.reshape(start.shape), a, xp))
 
     # ------------------------------------------------------------ divergences
 
@@ -336,11 +338,9 @@ class Concentrations:
     def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
         """Return the Renyi divergence, inf where the mixture of that order does not exist."""
         xp, a, b = self._gate(check, a=a, b=b)
-        order = _divergence.checked_order(order)
+        order = _divergence.finite_order(order)
         if order == 1.0:
             return _array.as_number(_kl(a, b, xp))
-        if order == math.inf:
-            raise bad_value("order", "be finite for this family", f"got {order!r}")
         between = order * a + (1.0 - order) * b
         is_inside = xp.all(between > 0.0, axis=-1)
         between = xp.where(is_inside[..., None], between, a)
@@ -454,8 +454,9 @@ def _kl(a: Array, b: Array, xp: Namespace) -> Array:
     own, sums = _differences.with_sums(a, b, xp)
     y = _differences.log_shift(*own, xp) - _differences.log_shift(*sums, xp)
     spread = xp.sum(b * _family.excess(-y, xp), axis=-1)
-    rests = (xp.sum(_differences.bregman_rest(*x, xp), axis=-1) for x in (own, sums))
-    return spread + next(rests) - next(rests)
+    rest, common = (xp.sum(_differences.bregman_rest(*x, xp), axis=-1) for x in (own, sums))
+    is_infinite = xp.isinf(rest)  # a quotient of concentrations overflows
+    return xp.where(is_infinite, rest, spread + rest - xp.where(is_infinite, 0.0 * spread, common))
 
 
 def _log_affinity(a: Array, b: Array, xp: Namespace) -> Array:
@@ -621,6 +622,23 @@ def _fill_curve(
     path = path + group.bend @ _spectral.interpolation(group.nodes.times, even).T
     found.curve[rows] = a[..., None] * np.exp(path[:, :-1] + path[:, -1:])
     found.curve[rows, :, -1] = b
+
+
+def _require_numbers(name: str, found: np.ndarray, check: bool, rule: str) -> None:
+    """Raise if something overflows or underflows so far that it is no number."""
+    if check and not np.isfinite(found).all():
+        raise bad_value(name, rule, "one underflows or overflows", "Take nearer concentrations.")
+
+
+def _require_positive(name: str, found: np.ndarray, check: bool, advice: str = "") -> None:
+    """Raise unless concentrations that were solved for are numbers."""
+    if check and not (np.isfinite(found) & (found > 0.0)).all():
+        raise bad_value(
+            name,
+            "lead to concentrations that are numbers",
+            "one underflows or overflows",
+            advice or "Take nearer concentrations.",
+        )
 
 
 def _checked(rtol: Any) -> float:

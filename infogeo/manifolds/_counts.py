@@ -13,7 +13,13 @@ import numpy as np
 from infogeo import _array
 from infogeo._array import Array, Namespace, entries
 from infogeo.manifolds._family import log_cosh
-from infogeo.manifolds._line import IDENTITY, Coordinate, log_ratio, relative_entropy
+from infogeo.manifolds._line import (
+    IDENTITY,
+    Coordinate,
+    log_ratio,
+    relative_entropy,
+    with_geometric_mean,
+)
 
 
 def _are_whole(x: Array, low: float) -> bool:
@@ -140,6 +146,17 @@ def _trial_log_affinity(a: Array, b: Array, xp: Namespace) -> Array:
     return xp.where(is_apart & ((a - b) ** 2 == 1.0), xp.inf, inside)
 
 
+def _trial_renyi(a: Array, b: Array, order: float, xp: Namespace) -> Array:
+    """Return -log of the sum of two geometric means: of 1 less their gaps, where it is near 1."""
+    up, gap = with_geometric_mean(a, b, order, xp)
+    down, other_gap = with_geometric_mean(1.0 - a, 1.0 - b, order, xp, difference=a - b)
+    gap = gap + other_gap
+    is_near = gap < 0.5
+    near = xp.log1p(-xp.where(is_near, gap, xp.zeros_like(gap)))
+    far = _array.safe_log(xp.where(is_near, xp.ones_like(gap), up + down), xp)
+    return xp.where(is_near, near, far) / (order - 1.0)
+
+
 # What the space of trials, and of their numbers of successes, declares.
 TRIALS: dict[str, Any] = {
     "flat": ANGLE,
@@ -147,6 +164,7 @@ TRIALS: dict[str, Any] = {
     "expectation": IDENTITY,
     "kl": _trial_kl,
     "log_affinity": _trial_log_affinity,
+    "renyi": _trial_renyi,
 }
 
 
@@ -175,6 +193,7 @@ class _Waiting:
             "expectation": self._expectation(),
             "kl": self._kl,
             "log_affinity": lambda a, b, xp: log_cosh(0.5 * self._difference(a, b, xp), xp),
+            "renyi": self._renyi,
         }
 
     def _parts(self, a: Array) -> tuple[Array, Array]:
@@ -245,6 +264,22 @@ class _Waiting:
         return (
             relative_entropy(p, q, xp, difference=way) + relative_entropy(c, d, xp, difference=-way)
         ) / p
+
+    def _renyi(self, a: Array, b: Array, order: float, xp: Namespace) -> Array:
+        """Return log(1 - c^n d^(1 - n)) less log p^n q^(1 - n), over 1 - n, for the order n."""
+        (p, c), (q, d) = self._parts(a), self._parts(b)
+        way = self.sign * (b - a)
+        stop, gap = with_geometric_mean(p, q, order, xp, difference=way)
+        _, other_gap = with_geometric_mean(c, d, order, xp, difference=-way)
+        change, zero = (gap + other_gap) / stop, xp.zeros_like(stop)
+        # Orders above 1 have integrals that are near 0, or have no value.
+        logs = [xp.log1p(-x) if self.sign > 0.0 else _array.safe_log(x, xp) for x in (a, b)]
+        is_far = change < -0.5
+        whole = xp.where(is_far, order * logs[0] + (1.0 - order) * logs[1], zero - 1.0)
+        is_inside = whole < 0.0
+        far = xp.log(-_array.expm1(xp.where(is_inside, whole, zero - 1.0), xp) / stop)
+        near = xp.log1p(xp.where(is_far, zero, change))
+        return xp.where(is_inside, xp.where(is_far, far, near) / (1.0 - order), xp.inf)
 
     def _flat(self) -> Coordinate:
         return Coordinate(

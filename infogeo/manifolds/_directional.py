@@ -16,7 +16,7 @@ from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _array
 from infogeo._array import Array, Namespace
-from infogeo.manifolds._bessel import log_partition, ratio
+from infogeo.manifolds._bessel import complement, ratio, scaled_log_partition
 from infogeo.manifolds._revolution import Surface
 
 _NUM_COEFFICIENTS = 72
@@ -36,7 +36,7 @@ def surface_of(p: int) -> Surface:
     half = np.pi * (np.arange(_NUM_COEFFICIENTS) + 0.5) / (2 * _NUM_COEFFICIENTS)
     y = np.sin(half) ** 2
     x = scale * (np.sin(half) / np.cos(half)) ** 2
-    kappa = concentration_of(x, p)
+    kappa = concentration_at(np.sqrt(x), p)
     A, slope, _ = ratio(kappa, p, numpy_namespace)
     speed = np.sqrt(slope * (c * c + x)) * (2.0 * np.sqrt(x) / (A + kappa * slope))
     values = (speed - c) / y
@@ -57,9 +57,10 @@ def surface_of(p: int) -> Surface:
     )
 
 
-def concentration_of(x: np.ndarray, p: int) -> np.ndarray:
-    """Return the concentration at the square of a radius, by Newton's method."""
-    kappa = np.sqrt(x) * np.sqrt(x + p)
+def concentration_at(r: np.ndarray, p: int) -> np.ndarray:
+    """Return the concentration at a radius, by Newton's method."""
+    x = r * r
+    kappa = r * np.sqrt(x + p)
     for _ in range(6):
         A, slope, _ = ratio(kappa, p, numpy_namespace)
         kappa = kappa - (kappa * A - x) / (A + kappa * slope)
@@ -92,6 +93,7 @@ def curvatures(kappa: Array, p: int, xp: Namespace) -> tuple[Array, Array]:
 
     They are -r'' / r and (1 - r'^2) / r^2, with derivatives by l.
     """
+    kappa = bounded(kappa, xp)
     A, slope, bend = ratio(kappa, p, xp)
     x, by_kappa, twice = kappa * A, A + kappa * slope, 2.0 * slope + kappa * bend
     squared = by_kappa * by_kappa / (4.0 * x * slope)  # r'^2
@@ -108,28 +110,51 @@ def kl(kappa: Array, other: Array, p: int, apart: Array, xp: Namespace) -> Array
     kind = {"dtype": kappa.dtype, "device": _array.device_of(kappa)}
     share, rest = (xp.asarray(0.5 * (1.0 + s * _NODES), **kind) for s in (1, -1))
     short = xp.where(is_near, step, zero)
-    slope = ratio(kappa[..., None] + share * short[..., None], p, xp).slope
+    at = kappa[..., None] + share * short[..., None]
     weights = xp.asarray(0.5 * _WEIGHTS, **kind)
-    near = short * short * xp.sum(weights * rest * slope, axis=-1)
-    far = log_partition(other, p, xp) - log_partition(kappa, p, xp) - step * A
+    slopes = (short[..., None] / at * slope_root(at, p, xp)) ** 2
+    near = xp.sum(weights * rest * slopes, axis=-1)
+    far = scaled_log_partition(other, p, xp) - scaled_log_partition(kappa, p, xp)
+    far = far + step * complement(kappa, p, xp)
     return xp.where(is_near, near, far) + other * (0.5 * apart * A)
 
 
-def inverse_ratio(value: Array, p: int, xp: Namespace) -> Array:
-    """Return the concentration at a ratio in (0, 1); the last step passes derivatives on."""
-    fixed = _array.detached(value)
-    kappa = fixed * (p - fixed * fixed) / (1.0 - fixed * fixed)
+def inverse_ratio(value: Array, rest: Array, p: int, xp: Namespace) -> Array:
+    """Return the concentration at a ratio in (0, 1), which is given with 1 less it.
+
+    The last step passes derivatives on.
+    """
+    fixed, low = _array.detached(value), _array.detached(rest)
+    kappa = fixed * (p - fixed * fixed) / (low * (1.0 + fixed))
     for _ in range(5):
-        A, slope, _ = ratio(kappa, p, xp)
-        kappa = _array.detached(kappa - (A - fixed) / slope)
-    A, slope, _ = ratio(kappa, p, xp)
-    return kappa - (_array.detached(A) - value) / _array.detached(slope)
+        kappa = _array.detached(kappa * _newton_factor(kappa, fixed, low, p, xp))
+    return kappa * _newton_factor(kappa, value, rest, p, xp)
+
+
+def _newton_factor(kappa: Array, value: Array, rest: Array, p: int, xp: Namespace) -> Array:
+    A, beyond = ratio(kappa, p, xp).value, complement(kappa, p, xp)
+    miss = xp.where(_array.detached(rest) < 0.5, rest - beyond, A - value)
+    size = slope_root(kappa, p, xp)
+    # Of concentrations beyond the bound 1 - A is a multiple of 1 / kappa.
+    return 1.0 - _array.detached(kappa / size / size) * miss
+
+
+def bounded(kappa: Array, xp: Namespace) -> Array:
+    """Return concentrations, or a large one: beyond, all is a power of kappa to all digits."""
+    most = float(xp.finfo(kappa.dtype).eps) ** -1.5
+    return xp.minimum(kappa, most * xp.ones_like(kappa))
+
+
+def slope_root(kappa: Array, p: int, xp: Namespace) -> Array:
+    """Return kappa times the root of the slope of A, which neither overflows nor underflows."""
+    at = bounded(kappa, xp)
+    return at * xp.sqrt(ratio(at, p, xp).slope)
 
 
 def lengths(kappa: Array, p: int, xp: Namespace) -> tuple[Array, Array]:
     """Return the Fisher lengths of a unit of concentration and of a unit of direction."""
-    A, slope, _ = ratio(kappa, p, xp)
-    return xp.sqrt(slope), xp.sqrt(kappa) * xp.sqrt(A)
+    across = xp.sqrt(kappa) * xp.sqrt(ratio(kappa, p, xp).value)
+    return slope_root(kappa, p, xp) / kappa, across
 
 
 def middle(x: Sequence[Array], y: Sequence[Array], share: float) -> list[Array]:

@@ -88,7 +88,11 @@ def _function() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> NoReturn:
-            raise NotImplementedError("This Fisher-Rao distance has first derivatives only.")
+            raise NotImplementedError(
+                "This Fisher-Rao distance is solved for, and has first derivatives only. At equal "
+                "points the second ones of the squared distance are 2 * fisher_information(a). "
+                "Elsewhere take differences of its gradient, or detach the gradient."
+            )
 
     class SquaredDistance(torch.autograd.Function):
         @staticmethod

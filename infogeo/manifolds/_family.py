@@ -212,7 +212,33 @@ def to_distribution(space: Any, a: Any, check: bool) -> Any:
     given = dict(zip(foreign.names, foreign.from_fields(*arrays), strict=True))
     shift = {key: value for key, value in foreign.neutral.items() if value != 0.0}
     make = getattr(importlib.import_module(library), name.rpartition(".")[2])
-    return make(**given, **shift)
+    try:
+        return make(**given, **shift)
+    except ValueError as error:
+        if not a.shape:
+            raise
+        raise bad_value(
+            "a",
+            f"be a single point: {name} holds one distribution",
+            f"its batch shape is {a.shape}",
+            "Take to_distribution(point) for each point of a, or tensors if torch has the family.",
+        ) from error
+
+
+def moved(space: Any, a: Any, shift: Any, factor: Any, check: bool) -> Any:
+    """Return the point of shift + factor X, in the parameters of scipy; None if there is none."""
+    known = (v for k, v in space.DISTRIBUTIONS.items() if k.startswith("scipy.stats."))
+    foreign = next((_spaces.foreign(x) for x in known), None)
+    is_shifted = bool(np.any(np.asarray(shift) != 0.0))
+    if foreign is None or not np.all(np.asarray(factor) > 0.0):
+        return None
+    values = dict(zip(foreign.names, foreign.from_fields(*_points.fields(a)), strict=True))
+    if "scale" not in values or (is_shifted and "loc" not in values):
+        return None
+    values["scale"] = values["scale"] * factor
+    if "loc" in values:
+        values["loc"] = values["loc"] * factor + shift
+    return space.POINTS(*foreign.to_fields(*values.values()), check=check)
 
 
 def sample(space: Any, a: Any, shape: tuple[int, ...], rng: Any, check: bool) -> Array:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from infogeo import _array, normal
+from infogeo import _array, _divergence, _spaces, normal
 from infogeo._array import UNIT_INTERVAL, Array, Namespace, Rule
 from infogeo._points import make
 from infogeo._spaces import RawParameters
@@ -28,8 +28,10 @@ from infogeo.normal._distance import Separation, separation
 
 Fields = tuple[Array, Array]
 _NO_INTEGRAL = "its integral has no closed form. Integrate the densities, by scipy.integrate.quad."
-# Why families lack verbs: Bhattacharyya coefficients alone, or all divergences.
-NO_AFFINITY = dict.fromkeys(("bhattacharyya_coefficient", "hellinger_distance"), _NO_INTEGRAL)
+# Why families lack verbs: those of Bhattacharyya's integral, or all divergences.
+NO_AFFINITY = dict.fromkeys(
+    ("bhattacharyya_coefficient", "hellinger_distance", "renyi_divergence"), _NO_INTEGRAL
+)
 NO_DIVERGENCES = NO_AFFINITY | dict.fromkeys(("kl_divergence", "jeffreys_divergence"), _NO_INTEGRAL)
 
 
@@ -62,6 +64,8 @@ class HalfPlane:
     kl, log_affinity : callable or None
         ``kl(p, q, xp, *constants)``: the Kullback-Leibler divergence of pairs of fields; minus the
         logarithm of the Bhattacharyya coefficient.
+    renyi : callable or None
+        ``renyi(p, q, order, xp)``: the Renyi divergence of an order in [0, 1).
     REFUSED : dict
         Why verbs are lacking.
     RAW : RawParameters or None
@@ -83,6 +87,7 @@ class HalfPlane:
     estimate: Estimate | None = None
     kl: Any = None
     log_affinity: Any = None
+    renyi: Any = None
     REFUSED: Mapping[str, str] = field(default_factory=dict)
     RAW: RawParameters | None = None
     more: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -142,40 +147,34 @@ class HalfPlane:
         """Return the Fisher information in the two fields, shape (..., 2, 2)."""
         xp, constants, p = _family.gated(self, check, a=a)
         a, b, c = self.metric(xp, *constants)
+        pace, rate = self._paces(p, xp)
         s = self.scale.value(p[1], xp)
-        slopes = self.location.slope(p[0], xp) / s, self.scale.slope(p[1], xp) / s
-        entries = [[a, b], [b, c]]
-        rows = [
-            xp.stack([entries[i][j] * slopes[i] * slopes[j] for j in range(2)], axis=-1)
-            for i in range(2)
-        ]
-        return xp.stack(rows, axis=-2)
+        zero = xp.zeros_like(pace)
+        mixed = zero if _is_zero(b) else b * (rate / s) * self.location.slope(p[0], xp)
+        rows = [[a * pace * pace, mixed], [mixed, c * rate * rate]]
+        return xp.stack([xp.stack([x + zero for x in row], axis=-1) for row in rows], axis=-2)
 
     def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
         """Return the Christoffel symbols, shape (..., 2, 2, 2): the upper index first."""
         xp, constants, p = _family.gated(self, check, a=a)
-        _, k, h = self._shape(constants, xp)
-        s = self.scale.value(p[1], xp)
-        slopes = self.location.slope(p[0], xp), self.scale.slope(p[1], xp)
+        a, b, c = self.metric(xp, *constants)
+        h, size = b / a, a / (c - b * b / a)
+        pace, rate = self._paces(p, xp)
         bends = self.location.bend(p[0], xp), self.scale.bend(p[1], xp)
-        one, zero = xp.ones_like(s), xp.zeros_like(s)
-        units = ((slopes[0], zero), (zero, slopes[1]))  # unit vectors of the fields, in u and s
-
-        def entry(i: int, j: int) -> tuple[Array, Array]:
-            m, n = (k * (x[0] + h * x[1]) for x in (units[i], units[j]))
-            along = 0.5 * m * n / s - units[i][1] * units[j][1] / s
-            across = -(m * units[j][1] + n * units[i][1]) / s / k - h * along
-            found = [across / slopes[0] * one, along / slopes[1] * one]
-            if i == j:
-                found[i] = found[i] + bends[i]
-            return found[0], found[1]
-
-        table = [[entry(i, j) for j in range(2)] for i in range(2)]
-        upper = [
-            xp.stack([xp.stack([x[n] for x in row], axis=-1) for row in table], axis=-2)
-            for n in range(2)
-        ]
-        return xp.stack(upper, axis=-3)
+        zero = xp.zeros_like(pace)
+        ratio = rate / pace
+        skew = [0.0, 0.0, 0.0] if _is_zero(b) else [h * pace, h * ratio * rate, h * pace]
+        shared = 1.0 + size * h * h
+        upper = (
+            [[-size * skew[0] + bends[0], -rate * shared], [None, -shared * skew[1]]],
+            [[size * (pace / ratio), size * skew[2]], [None, (shared - 2.0) * rate + bends[1]]],
+        )
+        tables = []
+        for (first, mixed), (_, last) in upper:
+            rows = [[first, mixed], [mixed, last]]
+            columns = (xp.stack([x + zero for x in row], axis=-1) for row in rows)
+            tables.append(xp.stack(list(columns), axis=-2))
+        return xp.stack(tables, axis=-3)
 
     def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return -1 / C, of whatever plane."""
@@ -207,8 +206,13 @@ class HalfPlane:
         start, end = self._ends(p, q, constants, xp)
         path = normal.fisher_rao_geodesic(start, end, t, check=False)
         from_a = self._back(p, path.mean, path.std, constants, xp)
-        from_b = self._back(q, path.mean - end.mean, path.std, constants, xp)
-        is_first = _array.as_leading(t, end.mean, xp) < 0.5
+        start, end = self._ends(q, p, constants, xp)
+        back = normal.fisher_rao_geodesic(start, end, 1.0 - t, check=False)
+        from_b = self._back(q, back.mean, back.std, constants, xp)
+        # A location has its digits beside that of the end that it is nearer to.
+        gone, left = xp.abs(path.mean), xp.abs(back.mean)
+        is_late = _array.as_leading(t, end.mean, xp) >= 0.5
+        is_first = (gone < left) | ((gone == left) & ~is_late)
         fields = (xp.where(is_first, x, y) for x, y in zip(from_a, from_b, strict=True))
         return _family.point_of(self, fields, constants, xp)
 
@@ -232,6 +236,14 @@ class HalfPlane:
         xp, constants, p, q = _family.gated(self, check, a=a, b=b)
         return _array.as_number(self.kl(p, q, xp, *constants) + self.kl(q, p, xp, *constants))
 
+    def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
+        """Return the Renyi divergence of an order in [0, 1], KL of order 1."""
+        order = _divergence.finite_order(order, 1.0)
+        if order == 1.0:
+            return _spaces.verb(self, "kl_divergence")(a, b, check=check)
+        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
+        return _array.as_number(self.renyi(p, q, order, xp, *constants))
+
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""
         xp, constants, p, q = _family.gated(self, check, a=a, b=b)
@@ -250,6 +262,11 @@ class HalfPlane:
         a, b, c = self.metric(xp, *constants)
         size = 0.5 * (c - b * b / a)
         return size**0.5, (a / size) ** 0.5, b / a
+
+    def _paces(self, p: Fields, xp: Namespace) -> tuple[Array, Array]:
+        """Return du and ds of units of the two fields, divided by s."""
+        pace = self.location.slope(p[0], xp) / self.scale.value(p[1], xp)
+        return pace, self.scale.relative(p[1], xp)
 
     def _separation(
         self, p: Fields, q: Fields, constants: Any, xp: Namespace
@@ -302,6 +319,11 @@ class HalfPlane:
         return make(self.TANGENTS, *fields, xp=xp)
 
 
+def _is_zero(b: Any) -> bool:
+    """Whether location and scale are at right angles, for all constants."""
+    return isinstance(b, float) and b == 0.0
+
+
 # ---------------------------------------------------------------- parameters of a network
 
 
@@ -339,4 +361,5 @@ _NEEDED = {
     "jeffreys_divergence": "kl",
     "bhattacharyya_coefficient": "log_affinity",
     "hellinger_distance": "log_affinity",
+    "renyi_divergence": "renyi",
 }

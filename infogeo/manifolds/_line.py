@@ -42,9 +42,11 @@ class Coordinate:
         ``slope(a, xp)``: the derivative of the coordinate by the parameter.
     bend : callable or None
         ``bend(a, xp)``: the derivative of the logarithm of the slope, for Christoffel symbols.
-    straight : callable or None
-        ``straight(a, b, t, xp)``: the parameter whose coordinate is (1 - t) that of a plus t that
-        of b, where the coordinate itself may overflow.
+    relative : callable or None
+        ``relative(a, xp)``: the derivative of the logarithm of the coordinate, which is positive.
+    mean : callable or None
+        ``mean(a, weights, axis, xp)``: the parameter whose coordinate is the weighted mean of those
+        of a, where the coordinate itself may overflow; the weights have the sum 1.
     """
 
     value: Callable[[Array, Namespace], Array]
@@ -53,7 +55,8 @@ class Coordinate:
     moved: Callable[[Array, Array, Namespace], Array]
     slope: Callable[[Array, Namespace], Array]
     bend: Any = None
-    straight: Any = None
+    relative: Any = None
+    mean: Any = None
 
 
 # The parameter itself.
@@ -64,6 +67,7 @@ IDENTITY = Coordinate(
     moved=lambda a, step, xp: a + step,
     slope=lambda a, xp: xp.ones_like(a),
     bend=lambda a, xp: xp.zeros_like(a),
+    relative=lambda a, xp: 1.0 / a,
 )
 
 
@@ -100,6 +104,8 @@ class Line:
         trials of a binomial distribution. All formulas are those of one copy.
     RAW : RawParameters or None
         The parameters that a network may put out.
+    renyi : callable or None
+        ``renyi(a, b, order, xp)``: the Renyi divergence of an order other than 1.
     """
 
     POINTS: Any
@@ -116,6 +122,11 @@ class Line:
     estimate: Estimate | None = None
     copies: str | None = None
     RAW: RawParameters | None = None
+    renyi: Any = None
+
+    def __post_init__(self) -> None:
+        if self.renyi is None:
+            object.__setattr__(self, "renyi_divergence", None)
 
     @property
     def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
@@ -222,6 +233,9 @@ class Line:
     def e_mean(self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         """Return the mean in the natural parameter."""
         xp, constants, (a,), weights = _family.gated_mean(self, check, points, weights, axis)
+        if self.natural.mean is not None:
+            mean = self.natural.mean(a, weights, int(axis), xp)
+            return _family.point_of(self, (mean,), constants, xp)
         # Differences from the largest point: logarithms of large numbers have lost digits.
         largest = xp.max(a, axis=axis, keepdims=True)
         step = _mean(self.natural.difference(largest, a, xp), weights, axis, xp)
@@ -231,8 +245,12 @@ class Line:
     def m_mean(self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         """Return the mean in the expectation parameter."""
         xp, constants, (a,), weights = _family.gated_mean(self, check, points, weights, axis)
-        mean = _mean(self.expectation.value(a, xp), weights, axis, xp)
-        return _family.point_of(self, (self.expectation.inverse(mean, xp),), constants, xp)
+        x = self.expectation
+        if x.mean is not None:
+            mean = x.mean(a, weights, int(axis), xp)
+        else:
+            mean = x.inverse(_mean(x.value(a, xp), weights, axis, xp), xp)
+        return _family.point_of(self, (mean,), constants, xp)
 
     def natural_parameters(self, a: Any, *, check: bool = True) -> Array:
         """Return the natural parameter."""
@@ -266,6 +284,13 @@ class Line:
         """Return the sum of the two divergences: parameters themselves may overflow."""
         xp, _, copies, a, b = self._gate(check, a=a, b=b)
         return _array.as_number(copies * (self.kl(a, b, xp) + self.kl(b, a, xp)))
+
+    def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
+        """Return the Renyi divergence, inf where the integral is."""
+        xp, _, copies, a, b = self._gate(check, a=a, b=b)
+        order = _divergence.finite_order(order)
+        formula = self.kl(a, b, xp) if order == 1.0 else self.renyi(a, b, order, xp)
+        return _array.as_number(copies * formula)
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""
@@ -304,8 +329,10 @@ class Line:
         """Return the point on the straight line of a coordinate, from its nearer end."""
         xp, constants, (a,), (b,), t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
         t = _array.as_leading(t, a + b, xp)
-        if x.straight is not None:
-            inside = x.straight(a, b, t, xp)
+        if x.mean is not None:
+            weights = xp.broadcast_arrays(1.0 - t, t, a + b)[:2]
+            ends = xp.broadcast_arrays(a, b, weights[0])[:2]
+            inside = x.mean(xp.stack(ends), xp.stack(weights), 0, xp)
             reached = xp.where(t == 0.0, a, xp.where(t == 1.0, b, inside))
             return _family.point_of(self, (reached,), constants, xp)
         difference = x.difference(a, b, xp)
@@ -377,21 +404,23 @@ def power(exponent: float, factor: float = 1.0) -> Coordinate:
         growth = 1.0 + step / factor * a**-exponent
         return a * xp.where(growth > 0.0, growth, xp.nan) ** (1.0 / exponent)
 
-    def straight(a: Array, b: Array, t: Array, xp: Namespace) -> Array:
-        """Go from the nearer end, or from the larger power: their ratio does not overflow."""
-        y = exponent * log_ratio(a, b, xp)
-        small = xp.where(xp.abs(y) < 1.0, y, xp.zeros_like(y))
-        from_a = a * (1.0 + t * _array.expm1(small, xp)) ** (1.0 / exponent)
-        from_b = b * (1.0 + (1.0 - t) * _array.expm1(-small, xp)) ** (1.0 / exponent)
-        large, other = xp.where(y > 0.0, b, a), xp.where(y > 0.0, a, b)
-        share = xp.where(y > 0.0, t, 1.0 - t)
-        mixed = share + (1.0 - share) * (other / large) ** exponent
-        is_inside = mixed > 0.0  # else t is an end
-        far = large * xp.where(is_inside, mixed, xp.ones_like(mixed)) ** (1.0 / exponent)
-        return xp.where(xp.abs(y) < 1.0, xp.where(t < 0.5, from_a, from_b), far)
+    def mean(a: Array, weights: Array, axis: int, xp: Namespace) -> Array:
+        """Return the power mean, beside the largest power that counts."""
+        is_used, pick = weights > 0.0, xp.max if exponent > 0.0 else xp.min
+        least = 0.0 if exponent > 0.0 else math.inf
+        unit = pick(xp.where(is_used, a, least + 0.0 * weights), axis=axis, keepdims=True)
+        y = xp.where(is_used, exponent * log_ratio(unit, a, xp), 0.0 * weights)
+        excess = xp.sum(weights * _array.expm1(y, xp), axis=axis)
+        is_near = excess > -0.5
+        near = xp.log1p(xp.where(is_near, excess, xp.zeros_like(excess)))
+        total = xp.sum(weights * xp.exp(y), axis=axis)
+        far = xp.log(xp.where(is_near, xp.ones_like(total), total))
+        log_mean = xp.where(is_near, near, far)
+        return xp.squeeze(unit, axis=axis) * xp.exp(log_mean / exponent)
 
     return Coordinate(
-        straight=straight,
+        relative=lambda a, xp: exponent / a,
+        mean=mean,
         value=lambda a, xp: factor * a**exponent,
         inverse=lambda x, xp: (x / factor) ** (1.0 / exponent),
         difference=difference,
@@ -410,6 +439,54 @@ LOGARITHM = Coordinate(
     slope=lambda a, xp: 1.0 / a,
     bend=lambda a, xp: -1.0 / a,
 )
+
+
+def with_geometric_mean(
+    a: Array, b: Array, order: float, xp: Namespace, difference: Array | None = None
+) -> tuple[Array, Array]:
+    r"""Return :math:`g = a^n b^{1 - n}` and what :math:`n a + (1 - n) b` is beyond it, of order n.
+
+    The difference b - a, if the caller knows more digits of it than a and b have.
+    """
+    is_edge, rest = (a == 0.0) | (b == 0.0), 1.0 - order
+    one, zero = xp.ones_like(a + b), xp.zeros_like(a + b)
+    difference = b - a if difference is None else difference
+    x, way = xp.where(is_edge, one, a), xp.where(is_edge, zero, difference)
+    y = log_ratio(x, xp.where(is_edge, one, b), xp, difference=way)
+    mean = _array.times_exp(x, rest * y, xp)
+    largest = max(abs(order), abs(rest)) * xp.abs(y)
+    is_near = (largest < 300.0) if 0.0 < order < 1.0 else xp.abs(y) < 1.0
+    near = xp.where(is_near, y, zero)
+    gap = mean * (order * excess(-rest * near, xp) + rest * excess(order * near, xp))
+    mean = xp.where(is_edge, xp.where((b == 0.0) & (a > 0.0) & (rest < 0.0), math.inf, zero), mean)
+    return mean, xp.where(is_near & ~is_edge, gap, order * a + rest * b - mean)
+
+
+def renyi_of_rates(y: Array, order: float, xp: Namespace) -> Array:
+    r"""Return :math:`(\log (n + (1 - n) e^y) - (1 - n) y) / (1 - n)`, of order n, or inf.
+
+    It is the Renyi divergence of exponential distributions whose rates have the log ratio y.
+    """
+    rest, zero = 1.0 - order, xp.zeros_like(y)
+    if order == 0.0:
+        return zero
+    is_near = xp.abs(y) < 1.0
+    grown = _array.expm1(xp.where(y < 30.0, y, zero + 30.0), xp)
+    is_inside = (rest * grown > -1.0) & ((y < 30.0) | (rest > 0.0))
+    near = xp.where(is_near & is_inside, y, zero)
+    parts = (
+        share * excess(-xp.log1p(other * _array.expm1(sign * near, xp)), xp)
+        for share, other, sign in ((order, rest, 1.0), (rest, order, -1.0))
+    )
+    by_parts = sum(parts, zero)
+    # From the larger of the two rates.
+    is_up = (y > 0.0) & (rest > 0.0)
+    decay = xp.exp(-xp.abs(xp.where(is_near, zero + 1.0, y)))
+    up = xp.log(order * decay + abs(rest)) + order * y
+    other = xp.where(is_inside & ~is_up, rest * grown, zero)
+    down = xp.log1p(other) - rest * y
+    found = xp.where(is_near, by_parts, xp.where(is_up, up, down)) / rest
+    return xp.where(is_inside, found, zero + math.inf)
 
 
 def scale_family(
@@ -447,6 +524,9 @@ def scale_family(
         expectation=power(-exponent, shape / factor),
         kl=lambda a, b, xp: shape * excess(exponent * log_ratio(a, b, xp), xp),
         log_affinity=lambda a, b, xp: shape * log_cosh(0.5 * exponent * log_ratio(a, b, xp), xp),
+        renyi=lambda a, b, order, xp: (
+            shape * renyi_of_rates(exponent * log_ratio(a, b, xp), order, xp)
+        ),
         RAW=RawParameters((f"logarithms of {name}s",), *raw),
         **declared,
     )

@@ -201,9 +201,7 @@ class Positive:
 
     def renyi_divergence(self, a: Any, b: Any, order: float, *, check: bool = True) -> Array:
         """Return the Renyi divergence of an order between 0 and 1, KL of order 1."""
-        order = _divergence.checked_order(order)
-        if order > 1.0:
-            raise bad_value("order", "lie in [0, 1]", f"got {order}")
+        order = _divergence.finite_order(order, 1.0)
         if order == 1.0:
             return self.kl_divergence(a, b, check=check)
         xp, n, S, logs = self._compared(check, a, b)

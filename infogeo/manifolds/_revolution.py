@@ -250,18 +250,18 @@ def _travel(
         low, high = np.where(miss < 0.0, width, low), np.where(miss > 0.0, width, high)
         if not np.any(np.abs(miss) > 4e-16 * length):
             break
-        speed = surface.speed(_squares(surface, r, along, across, width[:, None])[0][:, 0])
+        speed = surface.speed(_squares(surface, r, along, across, width[:, None])[:, 0])
         moved = width - miss / speed
         is_inside = (moved >= low) & (moved <= high) | (np.abs(miss) < 1e-6 * length)
         before, width = width, np.where(is_inside, moved, 0.5 * (low + high))
         if not np.any(np.abs(width - before) > 4e-16 * width):
             break
-    square, growth, decay = (x[:, 0] for x in _squares(surface, r, along, across, width[:, None]))
+    out, growth, decay = (x[:, 0] for x in _moved(surface, r, along, across, width[:, None]))
     if surface.c:
         q = surface.along(r)
         across_c = surface.c * across * np.sinh(width)
         turned = np.arctan2(across_c, r * np.cosh(width) + q * along * np.sinh(width)) / surface.c
-        return np.sqrt(square), surface.start * turned + excess
+        return np.hypot(r * across, out), surface.start * turned + excess
     end = growth + decay
     return end, surface.start * (across * np.sinh(width) * (r / end)) / r + excess
 
@@ -271,14 +271,24 @@ def _travel(
 
 def _squares(
     surface: Surface, r: np.ndarray, along: np.ndarray, across: np.ndarray, v: np.ndarray
+) -> np.ndarray:
+    """Return r^2 at steps v of w from a point."""
+    return (r * across)[:, None] ** 2 + _moved(surface, r, along, across, v)[0] ** 2
+
+
+def _moved(
+    surface: Surface, r: np.ndarray, along: np.ndarray, across: np.ndarray, v: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return r^2 at steps v of w from a point, and the two exponentials of which q is the sum."""
+    """Return s at steps v of w from a point, and the two exponentials of which q is the sum."""
     momentum, s, q = r * across, r * along, surface.along(r)
     large = q + np.abs(s)
     small = momentum * (momentum / large) + surface.c * (surface.c / large)
     plus, minus = (np.log(0.5 * np.where(s < 0.0, *x)) for x in ((small, large), (large, small)))
     growth, decay = np.exp(plus[:, None] + v), np.exp(minus[:, None] - v)
-    return momentum[:, None] ** 2 + (growth - decay) ** 2, growth, decay
+    out = growth - decay
+    if surface.c:  # beside the centre, where s is small beside q
+        out = np.where(np.abs(v) < 1.0, s[:, None] * np.cosh(v) + q[:, None] * np.sinh(v), out)
+    return out, growth, decay
 
 
 def _integrals(
@@ -286,7 +296,7 @@ def _integrals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the length, and how much more the geodesic turns than with the W of the centre."""
     nodes, weights = rule
-    x = _squares(surface, r, *start, width[:, None] * nodes)[0]
+    x = _squares(surface, r, *start, width[:, None] * nodes)
     speed = surface.speed(x)
     excess = surface.excess(x, speed)
     return width * (speed @ weights), r * start[1] * width * (excess @ weights)

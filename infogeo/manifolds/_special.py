@@ -66,12 +66,6 @@ def trigamma(x: Array, xp: Namespace) -> Array:
         return (1.0 + trigamma_excess(x, xp) / x) / x
 
 
-def tetragamma(x: Array, xp: Namespace) -> Array:
-    r"""Return :math:`\psi_2(x)`, -inf without a warning where it overflows."""
-    with overflowing(xp):
-        return -(1.0 + (1.0 + _scaled_third(x, xp)) / x) / x / x
-
-
 # ---------------------------------------------------------------- how they are computed
 
 

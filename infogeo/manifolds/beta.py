@@ -12,6 +12,7 @@ from infogeo import _array
 from infogeo._array import POSITIVE, REAL, Array, bad_value, entries
 from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill
+from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
 from infogeo.manifolds._concentrations import Concentrations, fitted
 
@@ -180,6 +181,9 @@ SPACE = _Space(
     DISTRIBUTIONS={
         "torch.distributions.Beta": ("concentration1", "concentration0"),
         "scipy.stats.beta": ("a", "b"),
+        "scipy.stats.arcsine": Foreign((), lambda: (0.5, 0.5)),
+        "scipy.stats.powerlaw": Foreign(("a",), lambda a: (a, 1.0)),
+        "scipy.stats.uniform": Foreign((), lambda: (1.0, 1.0)),
     },
     log_density=_log_density,
     draw=_draw,

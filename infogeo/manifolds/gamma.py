@@ -32,7 +32,6 @@ from infogeo.manifolds._special import (
     binet,
     binet_slope,
     digamma,
-    tetragamma,
     trigamma,
     trigamma_excess,
     trigamma_excess_slope,
@@ -206,24 +205,15 @@ def _information(p: Fields, xp: Namespace) -> Array:
 def _christoffel(p: Fields, xp: Namespace) -> Array:
     """Return half the third derivatives of the log-partition, by the inverse information."""
     k, rate = p
-    zero = xp.zeros_like(k)
-    lower = [
-        [[0.5 * tetragamma(k, xp), zero], [zero, 0.5 / rate / rate]],
-        [[zero, 0.5 / rate / rate], [0.5 / rate / rate, -k / rate / rate / rate]],
-    ]
     f = trigamma_excess(k, xp)
-    # k rate^2 / f is 1 over the determinant
-    inverse = [[k * (k / f), rate * (k / f)], [rate * (k / f), rate * rate * (1.0 / k + 1.0 / f)]]
+    mean = k / rate
+    third = -1.0 - (2.0 * f - trigamma_excess_slope(k, xp)) / k  # k^2 psi_2
+    of_k, of_rate = 0.5 * third / f, 0.5 * (1.0 / k + 1.0 / f)
+    mixed = 0.5 * (mean / f)
     return xp.stack(
         [
-            _matrix(
-                [
-                    [sum(inverse[n][m] * lower[m][i][j] for m in range(2)) for j in range(2)]
-                    for i in range(2)
-                ],
-                xp,
-            )
-            for n in range(2)
+            _matrix([[of_k, mixed], [mixed, -mixed * mean]], xp),
+            _matrix([[of_k / mean, of_rate], [of_rate, -1.0 / rate - mixed]], xp),
         ],
         axis=-3,
     )
@@ -244,7 +234,9 @@ def _inverse_log_minus_digamma(gap: Array, xp: Namespace) -> Array:
     """
     fixed = _array.detached(gap)
     # Within a few per cent: 1 / gap for small k, 1 / (2 gap) for large k.
-    k = (3.0 - fixed + xp.sqrt((fixed - 3.0) ** 2 + 24.0 * fixed)) / (12.0 * fixed)
+    root = xp.hypot(fixed - 3.0, 24.0**0.5 * xp.sqrt(fixed))
+    is_large = fixed < 3.0
+    k = xp.where(is_large, (3.0 - fixed + root) / fixed / 12.0, 2.0 / (fixed - 3.0 + root))
     for _ in range(4):
         k = k * _step(k, fixed, xp)
     return k * _step(k, gap, xp)
@@ -267,11 +259,19 @@ def _m_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> Fields:
     What log of the mean exceeds the mean of log by is a sum of terms that are not negative.
     """
     k, rate = p
-    means = k / rate
+    logs = xp.log(k) - xp.log(rate)
+    used = xp.where(weights > 0.0, logs, -math.inf + 0.0 * weights)
+    top = _array.detached(xp.max(used, axis=axis, keepdims=True))
+    unit = xp.exp(0.5 * top)  # its square is the largest mean, which may be no number
+    means = k / unit / (rate * unit)
     mean = _mean(means, weights, axis, xp)
-    spread = excess(log_ratio(xp.expand_dims(mean, axis=axis), means, xp), xp)
+    whole = xp.expand_dims(mean, axis=axis)
+    is_number = means > 1e4 * float(xp.finfo(k.dtype).tiny)
+    near = log_ratio(whole, xp.where(is_number, means, xp.ones_like(means)), xp)
+    spread = excess(xp.where(is_number, near, logs - top - xp.log(whole)), xp)
     gap = _mean(spread + _log_minus_digamma(k, xp), weights, axis, xp)
-    return _of_mean_and_gap(mean, gap, xp)
+    k, unit = _inverse_log_minus_digamma(gap, xp), xp.squeeze(unit, axis=axis)
+    return k, k / unit / mean / unit
 
 
 def _mean(x: Array, weights: Array, axis: int, xp: Namespace) -> Array:
@@ -308,10 +308,16 @@ def _kl_of_ratios(k: Array, y: Array, z: Array, xp: Namespace) -> Array:
     f = trigamma_excess(k[..., None] * xp.exp(share * steps), xp)
     near = xp.sum(weights * f * _array.expm1(rest * steps, xp), axis=-1)
     far = xp.where(is_near, zero, y)
-    other = _array.times_exp(k, far, xp)
+    reached, other = _array.times_exp(k, y, xp), _array.times_exp(k, far, xp)
     bend = binet(other, xp) - binet(k, xp) - (other - k) * binet_slope(k, xp)
     of_shape = xp.where(is_near, step * near, 0.5 * excess(far, xp) + bend)
-    return of_shape + _array.times_exp(k * excess(-z, xp), y, xp)
+    is_less = z < -50.0  # far below the first mean: the power of e alone counts, and may overflow
+    by_mean = xp.where(
+        is_less,
+        _array.times_exp(k, xp.where(is_less, y - z, zero), xp),
+        reached * excess(xp.where(is_less, zero, -z), xp),
+    )
+    return of_shape + by_mean
 
 
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
@@ -330,7 +336,7 @@ def _from_middle(p: Fields, q: Fields, share: float, xp: Namespace) -> tuple[Arr
         is_near, zero = xp.abs(rise) < 0.5, xp.zeros_like(rise)
         near = -xp.log1p(xp.where(is_near, rise, zero))
         z = xp.where(is_near, near, _log_ratio_of_means((middle, between), at, xp))
-        return _kl_of_ratios(middle, -xp.log1p(step / at[0]), z, xp)
+        return _kl_of_ratios(middle, -log_ratio(at[0], middle, xp, difference=step), z, xp)
 
     rest = 1.0 - share
     return (
@@ -442,6 +448,8 @@ SPACE = Rotational(
         "scipy.stats.gamma": Foreign(
             ("a", "scale"), lambda a, scale: (a, 1.0 / scale), lambda k, rate: (k, 1.0 / rate)
         ),
+        "scipy.stats.erlang": Foreign(("a", "scale"), lambda a, scale: (a, 1.0 / scale)),
+        "scipy.stats.chi2": Foreign(("df", "scale"), lambda df, s: (0.5 * df, 0.5 / s)),
     },
     log_density=_log_density,
     window=_window,

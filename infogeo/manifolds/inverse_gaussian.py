@@ -20,9 +20,9 @@ from infogeo._points import fill, make, tangents
 from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
 from infogeo.manifolds import _family
-from infogeo.manifolds._family import Family, excess, log_cosh
+from infogeo.manifolds._family import Family, excess
 from infogeo.manifolds._half_plane import Fields, HalfPlane
-from infogeo.manifolds._line import log_ratio, power
+from infogeo.manifolds._line import log_ratio, power, renyi_of_rates
 
 __all__ = ["InverseGaussian", "Tangent"]
 
@@ -86,13 +86,36 @@ def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
     return 0.5 * (excess(log_ratio(p[1], q[1], xp), xp) + root * root)
 
 
+def _renyi(p: Fields, q: Fields, order: float, xp: Namespace) -> Array:
+    r"""Return half that of the rates lambda, and a term of the means.
+
+    With the means S, T and M of lambda, lambda / mu^2 and lambda / mu, of the weights n and 1 - n,
+    the second term is sqrt(S T) - M, over 1 - n: that is :math:`n \lambda \lambda' (1 / \mu -
+    1 / \mu')^2` divided by sqrt(S T) + M.
+    """
+    rest, is_less = 1.0 - order, p[0] <= q[0]
+    by_rate = renyi_of_rates(log_ratio(p[1], q[1], xp), order, xp)
+    (m, k), (n, h) = (
+        [xp.where(is_less, *x) for x in zip(*y, strict=True)] for y in ((p, q), (q, p))
+    )
+    share = xp.where(is_less, order + 0.0 * m, rest + 0.0 * m)  # of the one with the smaller mean
+    other = 1.0 - share
+    # Fourth roots of S and T, and the roots of S T and of M, none of which overflows.
+    roots = [xp.sqrt(w * x) for w, x in ((share, k), (other, h))]
+    quarters = [xp.sqrt(x) / xp.sqrt(mu) for x, mu in zip(roots, (m, n), strict=True)]
+    top = xp.maximum(*quarters)
+    low = xp.minimum(*quarters) / top
+    of_t = top * xp.sqrt(xp.sqrt(1.0 + low * low * (low * low)))
+    of_s = xp.sqrt(xp.hypot(*roots))
+    means = xp.hypot(*(x / xp.sqrt(mu) for x, mu in zip(roots, (m, n), strict=True)))
+    unit = xp.hypot(of_s * of_t, means)
+    root = (xp.sqrt(k) / xp.sqrt(m) / unit) * (xp.sqrt(h) / xp.sqrt(m)) * ((n - m) / n)
+    return 0.5 * by_rate + order * root * root
+
+
 def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
-    """Return minus the logarithm of the Bhattacharyya coefficient: two terms, none negative."""
-    (m, k), (n, h) = p, q
-    across = xp.sqrt(k) * xp.sqrt(h) * ((n - m) / m / n)
-    middle = 0.5 * xp.sqrt(k + h) * xp.hypot(xp.sqrt(k) / m, xp.sqrt(h) / n)
-    by_mean = 0.25 * across * across / (middle + 0.5 * (k / m + h / n))
-    return 0.5 * log_cosh(0.5 * log_ratio(k, h, xp), xp) + by_mean
+    """Return minus the logarithm of the Bhattacharyya coefficient."""
+    return 0.5 * _renyi(p, q, 0.5, xp)
 
 
 # ---------------------------------------------------------------- e- and m-geometry
@@ -195,6 +218,7 @@ SPACE = HalfPlane(
         "scipy.stats.invgauss": Foreign(
             ("mu", "scale"), lambda mu, s: (mu * s, s), lambda mean, k: (mean / k, k)
         ),
+        "scipy.stats.wald": Foreign(("scale",), lambda s: (s, s)),
     },
     log_density=_log_density,
     window=lambda a: np.linspace(0.01, 4.0, 400) * float(np.max(a.mean)),
@@ -202,6 +226,7 @@ SPACE = HalfPlane(
     estimate=_estimate,
     kl=_kl,
     log_affinity=_log_affinity,
+    renyi=_renyi,
     more={
         "e_geodesic": _geodesic(_e_mix),
         "m_geodesic": _geodesic(_m_mix),

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from infogeo import _array
 from infogeo._array import POSITIVE, REAL, Array, Namespace
 from infogeo._docs import finish
 from infogeo._points import fill, tangents
@@ -62,13 +63,19 @@ Tangent = storable("laplace.Tangent")(tangents(Laplace))
 
 
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
-    """Return (s/s') (e^-x - 1 + x) + (y - 1 - log y), x = |mu - mu'| / s and y = s / s'."""
-    y = log_ratio(q[1], p[1], xp)
-    x = _size(q[0] - p[0], xp) / p[1]
-    by_loc = excess(-x, xp)
+    """Return (s/s') (e^-x - 1 + x) + (y - 1 - log y), x = |mu - mu'| / s and y = s / s'.
+
+    From x = 1 on it is d / s' + (s/s') e^-x - 1 - log y, in which d is |mu - mu'|.
+    """
+    y, d = log_ratio(q[1], p[1], xp), _size(q[0] - p[0], xp)
+    x = quotient(d, p[1], xp)
+    is_near, zero = x < 1.0, xp.zeros_like(x + y)
+    by_loc = excess(-xp.where(is_near, x, zero), xp)
     is_zero = by_loc == 0.0  # beside a ratio that overflows
-    ratio = xp.exp(xp.where(is_zero, xp.zeros_like(y), y))
-    return xp.where(is_zero, by_loc, ratio * by_loc) + excess(y, xp)
+    ratio = xp.exp(xp.where(is_zero | ~is_near, zero, y))
+    near = xp.where(is_zero, by_loc, ratio * by_loc) + excess(y, xp)
+    far = d / q[1] + _array.times_exp(zero + 1.0, y - x, xp) - 1.0 - y
+    return xp.where(is_near, near, far)
 
 
 def _size(x: Array, xp: Namespace) -> Array:
@@ -131,6 +138,7 @@ SPACE = HalfPlane(
     estimate=lambda x, xp: _estimate(x, xp),
     kl=_kl,
     log_affinity=_log_affinity,
+    REFUSED={"renyi_divergence": "it is not provided. Integrate the densities."},
 )
 
 

@@ -17,9 +17,9 @@ from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fill, recast, require_kind, tangents
 from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
-from infogeo.manifolds._family import Family, log_cosh
+from infogeo.manifolds._family import Family, log_cosh, quotient
 from infogeo.manifolds._half_plane import Fields, HalfPlane
-from infogeo.manifolds._line import log_ratio
+from infogeo.manifolds._line import log_ratio, renyi_of_rates
 
 __all__ = ["LogNormal", "Tangent"]
 
@@ -119,6 +119,14 @@ def _log_affinity(p: Fields, q: Fields, xp: Namespace) -> Array:
     return 0.25 * way * way + 0.5 * log_cosh(log_ratio(p[1], q[1], xp), xp)
 
 
+def _renyi(p: Fields, q: Fields, order: float, xp: Namespace) -> Array:
+    """Return n d^2 / 2 (n s'^2 + (1 - n) s^2), and half that of the rates 1 / s^2."""
+    unit = xp.hypot(order**0.5 * q[1], (1.0 - order) ** 0.5 * p[1])
+    way = quotient(q[0] - p[0], unit, xp)
+    by_scale = renyi_of_rates(2.0 * log_ratio(q[1], p[1], xp), order, xp)
+    return 0.5 * (order * way * way + by_scale)
+
+
 SPACE = HalfPlane(
     POINTS=LogNormal,
     TANGENTS=Tangent,
@@ -136,6 +144,7 @@ SPACE = HalfPlane(
     SAMPLES=POSITIVE,
     estimate=_estimate,
     log_affinity=_log_affinity,
+    renyi=_renyi,
     more={name: functools.partial(_of_logarithms, getattr(normal, name)) for name in _SHARED},
 )
 

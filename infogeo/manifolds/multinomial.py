@@ -116,6 +116,11 @@ class _Space:
         """Return n times the divergence of one trial."""
         return self._times("jeffreys_divergence", 1.0, check, a=a, b=b)
 
+    def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
+        """Return n times the divergence of one trial."""
+        _, (count,), (p,), (q,) = _family.gated(self, check, a=a, b=b)
+        return _array.as_number(count * simplex.renyi_divergence(p, q, order=order, check=False))
+
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return n times the inner product on the simplex."""
         return self._times("inner_product", 1.0, check, a=a, u=u, v=v)

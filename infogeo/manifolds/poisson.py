@@ -18,7 +18,14 @@ from infogeo._spaces import RawParameters
 from infogeo._system.registry import storable
 from infogeo.manifolds._counts import COUNTS
 from infogeo.manifolds._family import Family
-from infogeo.manifolds._line import IDENTITY, Coordinate, Line, log_ratio, relative_entropy
+from infogeo.manifolds._line import (
+    IDENTITY,
+    Coordinate,
+    Line,
+    log_ratio,
+    relative_entropy,
+    with_geometric_mean,
+)
 
 __all__ = ["Poisson", "Tangent"]
 
@@ -162,6 +169,7 @@ SPACE = Line(
     expectation=IDENTITY,
     kl=relative_entropy,
     log_affinity=lambda a, b, xp: 0.125 * _difference(a, b, xp) ** 2,
+    renyi=lambda a, b, order, xp: with_geometric_mean(a, b, order, xp)[1] / (1.0 - order),
     DISTRIBUTIONS={"torch.distributions.Poisson": ("rate",), "scipy.stats.poisson": ("mu",)},
     log_density=_log_density,
     window=_window,

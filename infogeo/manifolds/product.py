@@ -224,6 +224,7 @@ class _Space:
     inner_product = staticmethod(_sum("inner_product"))
     kl_divergence = staticmethod(_sum("kl_divergence"))
     jeffreys_divergence = staticmethod(_sum("jeffreys_divergence"))
+    renyi_divergence = staticmethod(_sum("renyi_divergence"))
     hellinger_distance = staticmethod(_hellinger)
     fisher_rao_geodesic = staticmethod(_parts_of("fisher_rao_geodesic", Product))
     e_geodesic = staticmethod(_parts_of("e_geodesic", Product))

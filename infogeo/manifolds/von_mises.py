@@ -23,7 +23,7 @@ from infogeo._points import fill, tangents
 from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
 from infogeo.manifolds import _directional
-from infogeo.manifolds._bessel import ratio
+from infogeo.manifolds._bessel import complement, ratio
 from infogeo.manifolds._family import Family
 from infogeo.manifolds._rotational import Exponential, Polar, Rotational
 
@@ -97,7 +97,7 @@ def _polar(p: Fields, q: Fields) -> Polar:
 
 
 def _placed(p: Fields, direction: np.ndarray, r: np.ndarray, angle: np.ndarray) -> Fields:
-    return p[0] + direction[..., 0] * angle, _directional.concentration_of(r * r, 2)
+    return p[0] + direction[..., 0] * angle, _directional.concentration_at(r, 2)
 
 
 def _frame(p: Fields, v: Fields, xp: Namespace) -> Array:
@@ -127,11 +127,13 @@ def _information(p: Fields, xp: Namespace) -> Array:
 
 
 def _christoffel(p: Fields, xp: Namespace) -> Array:
-    A, slope, bend = ratio(p[1], 2, xp)
-    zero, by_kappa = xp.zeros_like(A), A + p[1] * slope
+    at = _directional.bounded(p[1], xp)
+    A, slope, bend = ratio(at, 2, xp)
+    zero, by_kappa, share = xp.zeros_like(A), A + at * slope, at / p[1]
     turning = 0.5 * by_kappa / (p[1] * A)
     of_loc = _matrix([[zero, turning], [turning, zero]], xp)
-    of_kappa = _matrix([[-0.5 * by_kappa / slope, zero], [zero, 0.5 * bend / slope]], xp)
+    outward = -0.5 * by_kappa / slope / share / share
+    of_kappa = _matrix([[outward, zero], [zero, 0.5 * bend / slope * share]], xp)
     return xp.stack([of_loc, of_kappa], axis=-3)
 
 
@@ -148,11 +150,21 @@ def _from_natural(theta: Fields, xp: Namespace) -> tuple[Array, Array]:
 
 def _from_expectation(eta: Fields, xp: Namespace) -> tuple[Array, Array]:
     loc, size = _from_natural(eta, xp)
-    return loc, _directional.inverse_ratio(size, 2, xp)
+    return loc, _directional.inverse_ratio(size, 1.0 - size, 2, xp)
 
 
 def _mean(x: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array, ...]:
     return tuple(xp.sum(weights * y, axis=axis) for y in x)
+
+
+def _of_angles(
+    x: Array, ratios: Array, rests: Array, weights: Array, axis: int, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return what has the mean of vectors of angles x and lengths A, given with 1 - A."""
+    loc, size = _from_natural(_mean(_vector((x,), ratios, xp), weights, axis, xp), xp)
+    turn = _turn((xp.expand_dims(loc, axis=axis),), (x,), xp)
+    rest = xp.sum(weights * (rests + ratios * 2.0 * xp.sin(0.5 * turn) ** 2), axis=axis)
+    return loc, _directional.inverse_ratio(size, rest, 2, xp)
 
 
 def _e_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array, Array]:
@@ -160,8 +172,8 @@ def _e_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array,
 
 
 def _m_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array, Array]:
-    A = ratio(p[1], 2, xp).value
-    return _from_expectation(_mean(_vector(p, A, xp), weights, axis, xp), xp)
+    A, rest = ratio(p[1], 2, xp).value, complement(p[1], 2, xp)
+    return _of_angles(p[0], A, rest, weights, axis, xp)
 
 
 def _moved(p: Fields, q: Fields, along: Array, across: Array, xp: Namespace) -> Fields:
@@ -177,9 +189,10 @@ def _e_moved(p: Fields, q: Fields, v: Fields, xp: Namespace) -> Fields:
 
 
 def _m_moved(p: Fields, q: Fields, v: Fields, xp: Namespace) -> Fields:
-    (A, slope, _), (B, other, _) = (ratio(x[1], 2, xp) for x in (p, q))
-    along, across = _moved(p, q, slope * v[1], A * v[0], xp)
-    return across / B, along / other
+    A, B = (ratio(x[1], 2, xp).value for x in (p, q))
+    size, other = (_directional.lengths(x[1], 2, xp)[0] for x in (p, q))
+    along, across = _moved(p, q, size * (size * v[1]), A * v[0], xp)
+    return across / B, along / other / other
 
 
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
@@ -200,7 +213,8 @@ def _from_middle(p: Fields, q: Fields, share: float, xp: Namespace) -> tuple[Arr
 
 def _estimate(x: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the direction and the concentration of the mean of the unit vectors."""
-    return _from_expectation((xp.mean(xp.cos(x), axis=0), xp.mean(xp.sin(x), axis=0)), xp)
+    one = xp.ones_like(x)
+    return _of_angles(x, one, 0.0 * one, one / x.shape[0], 0, xp)
 
 
 def _log_density(a: VonMises, x: Any) -> Any:

@@ -23,7 +23,7 @@ from infogeo._docs import finish
 from infogeo._points import Points, fill, tangents
 from infogeo._system.registry import storable
 from infogeo.manifolds import _directional
-from infogeo.manifolds._bessel import log_partition, ratio
+from infogeo.manifolds._bessel import complement, log_partition, ratio
 from infogeo.manifolds._rotational import Exponential, Polar, Rotational
 
 __all__ = ["Tangent", "VonMisesFisher"]
@@ -119,7 +119,10 @@ class VonMisesFisher(Points):
             raise bad_value(
                 "samples", "have a mean of a length between 0 and 1", f"its length is {float(size)}"
             )
-        return VonMisesFisher(*_from_expectation((mean,), xp), check=check)
+        one = xp.ones_like(samples[:, 0])
+        return VonMisesFisher(
+            *_of_vectors(samples, one, 0.0 * one, one / samples.shape[0], 0, xp), check=check
+        )
 
 
 def _require_unit_vectors(x: np.ndarray, name: str = "mean_direction") -> None:
@@ -174,7 +177,7 @@ def _polar(p: Fields, q: Fields) -> Polar:
 
 def _placed(p: Fields, direction: np.ndarray, r: np.ndarray, angle: np.ndarray) -> Fields:
     moved = np.cos(angle)[..., None] * p[0] + np.sin(angle)[..., None] * direction
-    return moved / _norm(moved), _directional.concentration_of(r * r, _dim(p))
+    return moved / _norm(moved), _directional.concentration_at(r, _dim(p))
 
 
 def _frame(p: Fields, v: Fields, xp: Namespace) -> Array:
@@ -217,7 +220,18 @@ def _from_natural(theta: Fields, xp: Namespace) -> tuple[Array, Array]:
 
 def _from_expectation(eta: Fields, xp: Namespace) -> tuple[Array, Array]:
     direction, size = _from_natural(eta, xp)
-    return direction, _directional.inverse_ratio(size, int(direction.shape[-1]), xp)
+    return direction, _directional.inverse_ratio(size, 1.0 - size, int(direction.shape[-1]), xp)
+
+
+def _of_vectors(
+    m: Array, ratios: Array, rests: Array, weights: Array, axis: int, xp: Namespace
+) -> tuple[Array, Array]:
+    """Return what has the mean of vectors of directions m and lengths A, given with 1 - A."""
+    (mean,) = _mean((m,), ratios, weights, axis, xp)
+    direction, size = _from_natural((mean,), xp)
+    way = m - xp.expand_dims(direction, axis=axis)
+    rest = xp.sum(weights * (rests + 0.5 * ratios * xp.sum(way * way, axis=-1)), axis=axis)
+    return direction, _directional.inverse_ratio(size, rest, int(m.shape[-1]), xp)
 
 
 def _mean(p: Fields, size: Array, weights: Array, axis: int, xp: Namespace) -> tuple[Array]:
@@ -229,8 +243,8 @@ def _e_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array,
 
 
 def _m_mean(p: Fields, weights: Array, axis: int, xp: Namespace) -> tuple[Array, Array]:
-    A = ratio(p[1], _dim(p), xp).value
-    return _from_expectation(_mean(p, A, weights, axis, xp), xp)
+    A, rest = ratio(p[1], _dim(p), xp).value, complement(p[1], _dim(p), xp)
+    return _of_vectors(p[0], A, rest, weights, axis, xp)
 
 
 def _e_moved(p: Fields, q: Fields, v: Fields, xp: Namespace) -> Fields:
@@ -239,9 +253,10 @@ def _e_moved(p: Fields, q: Fields, v: Fields, xp: Namespace) -> Fields:
 
 
 def _m_moved(p: Fields, q: Fields, v: Fields, xp: Namespace) -> Fields:
-    (A, slope, _), (B, other, _) = (ratio(x[1], _dim(p), xp) for x in (p, q))
-    moved = (slope * v[1])[..., None] * p[0] + A[..., None] * _across(p[0], v[0], xp)
-    return _across(q[0], moved, xp) / B[..., None], xp.sum(q[0] * moved, axis=-1) / other
+    A, B = (ratio(x[1], _dim(p), xp).value for x in (p, q))
+    size, other = (_directional.lengths(x[1], _dim(p), xp)[0] for x in (p, q))
+    moved = (size * (size * v[1]))[..., None] * p[0] + A[..., None] * _across(p[0], v[0], xp)
+    return _across(q[0], moved, xp) / B[..., None], xp.sum(q[0] * moved, axis=-1) / other / other
 
 
 def _kl(p: Fields, q: Fields, xp: Namespace) -> Array:
