@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse
 
 import infogeo
 from infogeo import (
@@ -140,7 +141,14 @@ ARGUMENTS[inference] = {
     **dict.fromkeys(("a", "b"), (Normal, _normals)),
 }
 ARGUMENTS[smoothing] = {"radius": _positive, "std": _positive}
-OTHERS = {"t": 0.3, "alpha": 0.5, "order": 2.0, "num_neighbors": 2, "radii": [0.1, 0.2]}
+OTHERS = {
+    "t": 0.3,
+    "alpha": 0.5,
+    "order": 2.0,
+    "num_neighbors": 2,
+    "radii": [0.1, 0.2],
+    "radius": 3.0,
+}
 OWN_ROWS = (neighbors, inference)  # whose arguments are sets of their own rows
 SPECIAL = {
     inference.diagonal_interval: {"size_a": 30, "size_b": 40},
@@ -208,6 +216,8 @@ def _arrays(result):
     """Return the numbers of a result: of an array, a point, or a dataclass of these."""
     if isinstance(result, np.ndarray | np.generic | float):
         return [np.asarray(result)]
+    if scipy.sparse.issparse(result):
+        return [result.toarray()]
     if dataclasses.is_dataclass(result):
         result = [getattr(result, field.name) for field in dataclasses.fields(result)]
     return [x for part in result for x in _arrays(part)] if isinstance(result, list | tuple) else []

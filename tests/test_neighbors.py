@@ -1,15 +1,17 @@
 """All pairs and nearest neighbours: every distance to its digits, in blocks, in every library."""
 
+import importlib
 import tracemalloc
 
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infogeo import logits, neighbors, simplex
+from infogeo import logits, neighbors, normal, simplex
 from infogeo.neighbors import nearest, pairwise_distance
 
 
@@ -380,3 +382,64 @@ def test_a_cluster_takes_a_file_larger_than_a_worker(rng, tmp_path):
     np.testing.assert_array_equal(distances[:, 0], 0.0)
     assert (distances[:, 1] > 0.0).all()
     assert 0.0 < far < np.pi
+
+
+# ---------------------------------------------------------------- sparse graphs
+
+
+@pytest.mark.parametrize("space", [simplex, logits], ids=["simplex", "logits"])
+def test_all_pairs_within_a_radius(lib, rng, space, monkeypatch):
+    monkeypatch.setattr("infogeo.neighbors._graph._PAIRS_AT_A_TIME", 40)  # several blocks
+    p, q = rng.dirichlet(np.ones(3), 17), rng.dirichlet(np.ones(3), 9)
+    q[4] = p[3]
+    if space is logits:
+        p, q = np.log(p), np.log(q)
+    every = space.fisher_rao_distance(p[:, None], q)
+    found = neighbors.within(lib.array(p), lib.array(q), radius=0.7, space=space)
+    tolerance = 1e-10 if found.dtype == np.float64 else 1e-4
+    stored = scipy.sparse.csr_array((np.ones(found.nnz), found.indices, found.indptr), found.shape)
+    np.testing.assert_array_equal(stored.toarray() > 0.0, every <= 0.7)
+    expected = np.where(every <= 0.7, every, 0.0)
+    np.testing.assert_allclose(found.toarray(), expected, rtol=tolerance, atol=1e-15)
+    assert stored[3, 4] == 1.0  # a copy is stored, with the distance 0
+    assert found[3, 4] == 0.0
+    for row in range(17):
+        assert (np.diff(found.data[found.indptr[row] : found.indptr[row + 1]]) >= 0.0).all()
+    among = neighbors.within(lib.array(p), radius=0.7, space=space)
+    expected = space.fisher_rao_distance(p[:, None], p)
+    expected = np.where((expected <= 0.7) & ~np.eye(17, dtype=bool), expected, 0.0)
+    np.testing.assert_allclose(among.toarray(), expected, rtol=tolerance, atol=1e-15)
+    np.testing.assert_array_equal(among.toarray(), among.toarray().T)
+
+
+def test_graphs_are_what_scikit_learn_takes(rng):
+    cluster = pytest.importorskip("sklearn.cluster")
+    p = np.concatenate([rng.dirichlet(100.0 * x, 20) for x in np.eye(3) + 0.1])
+    labels = np.repeat([0, 1, 2], 20)
+    near = neighbors.within(p, radius=0.6)
+    found = cluster.DBSCAN(eps=0.6, min_samples=3, metric="precomputed").fit_predict(near)
+    np.testing.assert_array_equal(found, labels)
+    dense = neighbors.pairwise_distance(p)
+    expected = cluster.DBSCAN(eps=0.6, min_samples=3, metric="precomputed").fit_predict(dense)
+    np.testing.assert_array_equal(found, expected)
+    graph = neighbors.nearest(p, num_neighbors=4).graph(len(p))
+    classifier = importlib.import_module("sklearn.neighbors").KNeighborsClassifier(
+        3, metric="precomputed"
+    )
+    np.testing.assert_array_equal(classifier.fit(dense, labels).predict(graph), labels)
+
+
+def test_radii_and_graphs_at_their_limits(rng):
+    p = rng.dirichlet(np.ones(4), 5)
+    assert neighbors.within(p, radius=np.pi).nnz == 20
+    assert neighbors.within(p, radius=0.0).nnz == 0
+    assert neighbors.within(p, p, radius=0.0).nnz == 5
+    assert neighbors.within(p[:0], p, radius=1.0).shape == (0, 5)
+    assert neighbors.within(p[:1], radius=1.0).shape == (1, 1)
+    for radius, error in ((-0.1, ValueError), (np.nan, ValueError), ("near", TypeError)):
+        with pytest.raises(error, match="radius must"):
+            neighbors.within(p, radius=radius)
+    with pytest.raises(ValueError, match="num_points must be an integer from"):
+        neighbors.nearest(p, num_neighbors=4).graph(3)
+    points = normal.Normal(np.array([0.0, 0.1, 5.0]), np.ones(3))
+    assert neighbors.within(points, radius=0.2, space=normal).nnz == 2

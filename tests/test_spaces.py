@@ -20,16 +20,22 @@ from infogeo.inference import distance_standard_errors, mean_standard_error, pre
 from infogeo.interop import distributions, frames
 from infogeo.interop.distributions import from_distribution
 from infogeo.interop.torch import DistanceMeter, FisherRaoLoss, JeffreysLoss
+from infogeo.interop.torchmetrics import LargestDistance, MeanDistance, RootMeanSquareDistance
 from infogeo.maxent import estimate_frequencies, match_frequencies
 from infogeo.mean import frechet_mean
 from infogeo.multivariate_normal import MultivariateNormal
-from infogeo.neighbors import nearest, pairwise_distance
+from infogeo.neighbors import nearest, pairwise_distance, within
 from infogeo.normal import Normal
 from infogeo.pullback import heads, input_metrics
 from infogeo.testing import LAWS, check_space
 
 Z = np.array([[0.0, 1.0, -2.0], [3.0, 0.0, 0.5], [1.0, 1.0, 1.0]])
 T = torch.tensor(Z)
+
+
+def figure_of(metric):
+    metric.update(T, -T)
+    return metric.compute()
 
 
 def meter_mean(space):
@@ -50,6 +56,10 @@ USES = {
     ("mean.frechet_mean", "space"): lambda s: frechet_mean(Z, space=s).point,
     ("neighbors.pairwise_distance", "space"): lambda s: pairwise_distance(Z, space=s),
     ("neighbors.nearest", "space"): lambda s: nearest(Z, num_neighbors=1, space=s).distances,
+    ("neighbors.within", "space"): lambda s: within(Z, radius=3.2, space=s).toarray(),
+    ("interop.frames.nearest", "space"): lambda s: frames.nearest(
+        pd.DataFrame(Z), num_neighbors=1, space=s
+    )["distance"],
     ("inference.prediction_test", "space"): lambda s: prediction_test(Z, Z[:2], space=s).statistic,
     ("inference.mean_standard_error", "space"): lambda s: mean_standard_error(Z, space=s).spread,
     ("inference.distance_standard_errors", "space"): lambda s: (
@@ -68,6 +78,13 @@ USES = {
         torch.distributions.Categorical(logits=T), space=s
     ),
     ("interop.torch.DistanceMeter", "space"): meter_mean,
+    ("interop.torchmetrics.MeanDistance", "space"): lambda s: figure_of(MeanDistance(space=s)),
+    ("interop.torchmetrics.RootMeanSquareDistance", "space"): lambda s: figure_of(
+        RootMeanSquareDistance(space=s)
+    ),
+    ("interop.torchmetrics.LargestDistance", "space"): lambda s: figure_of(
+        LargestDistance(space=s)
+    ),
     ("pullback.heads.of_space", "space"): lambda s: heads.of_space(s, torch.clone).distance(T, -T),
     ("testing.check_space", "space"): laws_that_hold,
     ("interop.torch.FisherRaoLoss", "target_space"): lambda s: FisherRaoLoss(target_space=s)(

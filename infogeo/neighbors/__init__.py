@@ -13,21 +13,23 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, overload
 
 import numpy as np
+import scipy.sparse
 from array_api_compat import is_dask_array
 
-from infogeo import _names, _spaces
-from infogeo._array import Array, Rule, bad_value, gate
+from infogeo import _array, _names, _spaces
+from infogeo._array import Array, Rule, bad_value, finite_number, gate
 from infogeo._docs import finish
 from infogeo._result import Table
 from infogeo._system.registry import storable
 from infogeo.neighbors._any_space import all_distances_with, searched_with
 from infogeo.neighbors._blocks import length_of
 from infogeo.neighbors._distances import all_distances
+from infogeo.neighbors._graph import graph_of, graph_within
 from infogeo.neighbors._lazy import lazy_nearest, lazy_pairwise
 from infogeo.neighbors._search import in_order, nearest_predictions
 from infogeo.typing import A, ArrayLike
 
-__all__ = ["nearest", "pairwise_distance"]
+__all__ = ["nearest", "pairwise_distance", "within"]
 
 
 @storable("Neighbors")
@@ -47,6 +49,37 @@ class Neighbors(Table):
 
     indices: Array
     distances: Array
+
+    def graph(self, num_points: int) -> scipy.sparse.csr_array:
+        """Return the distances as a sparse matrix, which scikit-learn takes as ``"precomputed"``.
+
+        Parameters
+        ----------
+        num_points : int
+            How many points there were to choose from.
+
+        Returns
+        -------
+        scipy.sparse.csr_array, shape (n, num_points)
+            The distance of every query and each of its neighbours, nearest first in a row; copies
+            of a query have a stored 0.
+
+        Raises
+        ------
+        ValueError
+            A number that is no integer, or below the largest index.
+
+        Examples
+        --------
+        >>> nearest([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2]], num_neighbors=1).graph(3).shape
+        (3, 3)
+        """
+        indices, distances = (np.asarray(_array.on_host(x)) for x in (self.indices, self.distances))
+        least = int(indices.max(initial=-1)) + 1
+        num_points = _integer(
+            "num_points", f"be an integer from {least} on", num_points, least, math.inf
+        )
+        return graph_of(indices, distances, num_points)
 
 
 @overload
@@ -209,6 +242,67 @@ def nearest(
     if is_dask_array(arrays[0]):
         return Neighbors(*lazy_nearest(arrays, space, num_neighbors))
     return Neighbors(*nearest_predictions(arrays, space, num_neighbors))
+
+
+def within(
+    queries: Any,
+    points: Any = None,
+    *,
+    radius: float,
+    space: Any = "simplex",
+    check: bool = True,
+) -> scipy.sparse.csr_array:
+    r"""Find all points within a Fisher-Rao distance of each query, as a sparse matrix.
+
+    Parameters
+    ----------
+    queries : array, shape (n, c)
+        One point per row; for spaces with points of another kind, a batch of n of them.
+    points : array, shape (m, c), or None
+        Where to look. None: among the queries themselves, each without itself (its duplicates
+        stay).
+    radius : float
+        In radians, not negative. Pairs at exactly this distance are within it.
+    space : module, object or name
+        What the points are, as in `pairwise_distance`.
+    check : bool
+
+    Returns
+    -------
+    scipy.sparse.csr_array, shape (n, m)
+        The distances, nearest first in a row; copies of a query have a stored 0. scikit-learn's
+        ``DBSCAN``, ``KNeighborsClassifier`` and others take it with ``metric="precomputed"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pairwise_distance`; a radius that is negative or no number.
+
+    Notes
+    -----
+    The distances are those of `pairwise_distance`, whose relative error of 1e-10 (1e-4 in float32)
+    decides about pairs so near to the radius. All pairs are measured, a block at a time: memory is
+    that of the result and of a few million numbers. Dask arrays are computed.
+
+    Examples
+    --------
+    >>> near = within([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2]], radius=0.3)
+    >>> near.toarray().round(4)
+    array([[0.    , 0.    , 0.2838],
+           [0.    , 0.    , 0.    ],
+           [0.2838, 0.    , 0.    ]])
+    """
+    radius = finite_number("radius", radius)
+    if radius < 0.0:
+        raise bad_value("radius", "not be negative", f"got {radius!r}")
+    given = {"queries": queries} if points is None else {"queries": queries, "points": points}
+    space = _spaces.with_distance(space)
+    if _spaces.chart_of(space) is None:
+        batches = _as_batches(given)
+    else:
+        _, *batches = gate_rows(check, space.POINTS, given)
+    measure = functools.partial(pairwise_distance, space=space, check=False)
+    return graph_within(batches, radius, measure)
 
 
 # ---------------------------------------------------------------- arguments
