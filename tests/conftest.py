@@ -80,7 +80,9 @@ RARE = {("jax", "float64"), ("dask", "float32")}
 def pytest_collection_modifyitems(items):
     for item in items:
         given = item.callspec.params if hasattr(item, "callspec") else {}
-        if (given.get("lib"), given.get("dtype")) in RARE:
+        long_for = item.get_closest_marker("long_for")
+        is_long = long_for is not None and given.get("lib") in long_for.args
+        if is_long or (given.get("lib"), given.get("dtype")) in RARE:
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.campaign)
 

@@ -139,7 +139,9 @@ def library(name):
 # Hundreds of small operations, each of which jax compiles.
 SLOW = {"alpha_geodesic", "alpha_geodesic, 1.5"}
 CASES = [(name, dtype, mask) for name in ("numpy", "torch") for dtype in DTYPES for mask in MASKS]
-CASES += [("jax", "float32", "smallest")]
+CASES += [
+    pytest.param(*("jax", "float32", "smallest"), marks=[pytest.mark.slow, pytest.mark.campaign])
+]
 
 
 @pytest.mark.parametrize(("lib_name", "dtype", "mask"), CASES)

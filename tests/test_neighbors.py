@@ -91,10 +91,12 @@ def test_blocks_do_not_show(rng, block_size):
     )
 
 
+@pytest.mark.long_for("jax")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_library(lib, dtype, rng):
-    p = all_kinds(rng, 6)[::9]  # few: jax compiles for each number of near pairs
-    q = rng.dirichlet(np.ones(6), 7)
+    # Few points, and fewer of jax: it compiles anew for each number of near pairs.
+    p = all_kinds(rng, 6)[:: 27 if lib.name == "jax" else 9]
+    q = rng.dirichlet(np.ones(6), 4 if lib.name == "jax" else 7)
     for args in ((p,), (p, q)):
         d = pairwise_distance(*(lib.array(x, dtype) for x in args))
         assert lib.owns(d)
@@ -187,13 +189,16 @@ def test_duplicates_are_neighbours_and_come_in_order(seed, num_neighbors, num_ou
     require_copies_in_order(found, points, which, rtol=1e-13)
 
 
+@pytest.mark.long_for("jax")
 def test_duplicates_come_in_order_in_every_library(lib, rng):
-    points, which = copies_of_few_points(rng, 30, 5)
+    # Fewer points of jax, which compiles anew for each number of near pairs.
+    size, num_neighbors = (9, 5) if lib.name == "jax" else (30, 12)
+    points, which = copies_of_few_points(rng, size, 5)
     points[which == 0] = [0.0, 0.0, 1.0, 0.0, 0.0]
     chunks = lib.array(points)
     if lib.name == "dask":
         chunks = chunks.rechunk((7, 5))
-    found = nearest(chunks, num_neighbors=12)
+    found = nearest(chunks, num_neighbors=num_neighbors)
     found = type(found)(lib.to_numpy(found.indices), lib.to_numpy(found.distances))
     require_copies_in_order(found, points, which, rtol=1e-13)
 

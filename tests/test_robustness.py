@@ -446,13 +446,17 @@ PENALTIES = {
 NETS = {"mlp": (mlp(4, 3), (4,)), "cnn": (conv_net(), (1, 6, 6)), "lstm": (recurrent(), (3, 2))}
 
 
+# In fast mode gradcheck looks along one random direction, else along each axis.
+EACH_AXIS = pytest.param("mlp", False, marks=[pytest.mark.slow, pytest.mark.campaign])
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("name", NETS)
-def test_gradients_of_penalties_by_parameters_and_input(name, penalty):
+@pytest.mark.parametrize(("name", "fast_mode"), [*((name, True) for name in NETS), EACH_AXIS])
+def test_gradients_of_penalties_by_parameters_and_input(name, fast_mode, penalty):
     net, shape = NETS[name]
     function, values = parameters_as_inputs(net, PENALTIES[penalty])
     x = random(2, *shape, seed=6).requires_grad_()
-    assert torch.autograd.gradcheck(function, (x, *values))
+    assert torch.autograd.gradcheck(function, (x, *values), fast_mode=fast_mode)
 
 
 def test_trace_penalty_is_exact_for_two_classes():

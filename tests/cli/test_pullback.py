@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import Script
 
 from infogeo import cli, pullback
 from infogeo.cli import _pullback_report
@@ -267,15 +268,18 @@ def test_shards_and_merging(place, capsys):
     assert (place / "c" / "maps.png").exists()
 
 
+COMMAND = """
+import sys, torch
+from infogeo.cli import main
+
+torch.set_num_threads(1)
+sys.exit(main())
+"""
+
+
 def run(place, *flags, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "infogeo", *arguments(*flags)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        cwd=place,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    (place / "command.py").write_text(COMMAND)
+    return Script(place / "command.py", place, *arguments(*flags), **environment).end(limit=120)
 
 
 def test_torchrun_and_a_kill(place):

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from forked import run_script
+from forked import Script
 
 EXAMPLES = sorted((Path(__file__).parent.parent.parent / "examples").glob("*.py"))
 
@@ -23,6 +23,6 @@ def test_example_is_a_page_of_the_gallery(path):
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_runs(path, tmp_path):
-    run = run_script(path, tmp_path, limit=240)
+    run = Script(path, tmp_path).end(limit=240)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip(), "an example says what it found"

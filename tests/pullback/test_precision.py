@@ -213,7 +213,11 @@ print(peak() - before)
     ("name", "limit"),
     # 200 rows through 64 x 20,000 activations would take 3 GiB; 6 factors of 12,288 x 999 numbers
     # 0.3 GiB, and as much for each of several copies.
-    [("wide", 0.4), ("transformer", 0.8), ("report", 0.3)],
+    [
+        ("wide", 0.4),
+        pytest.param("transformer", 0.8, marks=[pytest.mark.slow, pytest.mark.campaign]),
+        ("report", 0.3),
+    ],
 )
 def test_a_scan_bounds_rows_and_activations(name, limit):
     run = subprocess.run(

@@ -1,15 +1,13 @@
 """Scans: what a killed process leaves is whole, and what is there is not computed again."""
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked import Script
 
 from infogeo import pullback
 from infogeo.pullback import Batched, PullbackMetric, _parts, quantities, strategies
@@ -158,7 +156,9 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from test_scan import *
 
-out, log, shard, kill_at = sys.argv[1], sys.argv[2], eval(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(1)
+_, out, log, shard, kill_at = sys.argv
+shard = eval(shard)
 batches, fsync, synced = make_batches(), os.fsync, []
 
 def die():
@@ -187,19 +187,15 @@ pullback.scan(
 
 def start_scan(folder, log, *, shard=None, kill_at=""):
     """Scan in a process of its own, which logs the batches that it computes."""
-    code = SCAN.format(tests=str(Path(__file__).parent))
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), str(log), repr(shard), kill_at],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    code = log.with_suffix(".py")
+    code.write_text(SCAN.format(tests=str(Path(__file__).parent)))
+    return Script(code, log.parent, folder, log, repr(shard), kill_at)
 
 
-def end_scan(process, log, *, is_killed=False):
+def end_scan(script, log, *, is_killed=False):
     """Return the batches that a process has computed."""
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == (-signal.SIGKILL if is_killed else 0), errors
+    ended = script.end(limit=120)
+    assert ended.returncode == (-signal.SIGKILL if is_killed else 0), ended.stderr
     numbers = [int(line) for line in log.read_text().split()]
     log.unlink()
     return numbers
