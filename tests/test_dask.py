@@ -62,7 +62,7 @@ def arrays_of(result):
 
 def verbs_of(space):
     left_out = {"random_uniform", "volume", "dimension", "Normal", "Tangent"}
-    left_out.add("alpha_geodesic")  # a large graph: tests/test_simplex.py computes one
+    left_out.add("alpha_geodesic")  # a large graph: a campaign of tests/test_simplex.py
     return [
         verb for verb in space.__all__ if verb not in left_out and not verb.startswith("diagonal_")
     ]

@@ -378,6 +378,7 @@ def test_alpha_geodesic_is_continuous_in_alpha(rng, alpha, closed):
     )
 
 
+@pytest.mark.long_for("jax", "dask")
 def test_alpha_geodesic_between_faces_and_on_other_libraries(lib):
     p, q = [0.5, 0.5, 0.0], [0.0, 0.25, 0.75]
     t = [0.0, 0.5, 1.0]

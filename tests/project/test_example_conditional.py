@@ -1,12 +1,10 @@
 """The example on conditional maximum entropy shows what its page says."""
 
-import contextlib
-import importlib.util
-import io
 import re
 from pathlib import Path
 
 import pytest
+from forked import Script
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -20,13 +18,9 @@ def test_the_example_shows_what_it_claims(tmp_path):
     for module in ("torch", "matplotlib"):
         pytest.importorskip(module)
     path = ROOT / "examples" / "conditional_max_entropy.py"
-    spec = importlib.util.spec_from_file_location("conditional_max_entropy", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        example.main(tmp_path / "paths.png")
-    text = printed.getvalue()
+    run = Script(path, tmp_path, "--figure", "paths.png").end(limit=240)
+    assert run.returncode == 0, run.stderr
+    text = run.stdout
     assert (tmp_path / "paths.png").stat().st_size > 10_000
     # Gradient descent on classes that overlap: the error falls to rounding.
     errors = numbers(text, r",?\d+ steps +(\S+e[-+]\d+) +\S+e")
