@@ -22,6 +22,7 @@ from infogeo.manifolds.cauchy import Cauchy
 from infogeo.manifolds.centered_normal import CenteredNormal
 from infogeo.manifolds.dirichlet import Dirichlet
 from infogeo.manifolds.exponential import Exponential
+from infogeo.manifolds.exponential_family import ExponentialFamily
 from infogeo.manifolds.frechet import Frechet
 from infogeo.manifolds.gamma import Gamma
 from infogeo.manifolds.generalized_normal import GeneralizedNormal
@@ -55,6 +56,7 @@ __all__ = [
     "CenteredNormal",
     "Dirichlet",
     "Exponential",
+    "ExponentialFamily",
     "Frechet",
     "Gamma",
     "GeneralizedNormal",

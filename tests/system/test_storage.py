@@ -103,6 +103,9 @@ RESULTS = {
     "velocity of Beta": lambda: manifolds.beta.Tangent([1.0, 2.0], 3.0),
     "Dirichlet": lambda: manifolds.Dirichlet(np.array([[1.0, 2.5]])),
     "velocity of Dirichlet": lambda: manifolds.dirichlet.Tangent(np.array([-1.0, 2.5])),
+    "geodesic of a family": lambda: manifolds.ExponentialFamily(lambda t: t.exp().sum()).connect(
+        [0.0], [1.0]
+    ),
     "connection of Dirichlet": lambda: manifolds.connect(
         manifolds.Dirichlet([1.0, 2.0]), manifolds.Dirichlet([[2.0, 1.0]])
     ),
