@@ -40,7 +40,7 @@ def tables(text):
 def owner(text, table):
     """Return the command that a table, a match in the text, belongs to, or None."""
     section = text[: table.start()].rpartition("\n## ")[2]
-    return (commands(section) or [None])[-1]
+    return (COMMAND.findall(section) or [None])[-1]
 
 
 def rewrite(text, printed):

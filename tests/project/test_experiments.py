@@ -6,14 +6,22 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
-from forked import run_script
+from forked import Script
 
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "experiments"
 SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.stem not in {"common", "run"})
 # Those of a few seconds, which run here. `make experiments` runs all of them.
-CHEAP = ("curved_rectangles", "discretised", "label_change", "sign_flip")
+CHEAP = (
+    "calibration",
+    "curved_rectangles",
+    "discretised",
+    "label_change",
+    "sign_flip",
+    "weak_classifier",
+)
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
 
 
@@ -53,7 +61,7 @@ def test_table_is_printed_by_the_script_that_its_section_names(command, table):
 
 def test_figures_of_the_page_are_drawn_by_its_scripts():
     drawn = {text for path in SCRIPTS for text in constants(path) if str(text).endswith(".png")}
-    assert drawn <= set(re.findall(r"figures/(\w+\.png)", TEXT))
+    assert set(re.findall(r"figures/(\w+\.png)", TEXT)) == drawn
 
 
 def test_every_section_is_found_from_the_list_of_topics():
@@ -76,7 +84,7 @@ def names_of(monkeypatch):
 
 @pytest.mark.parametrize("stem", CHEAP)
 def test_script_prints_the_tables_of_the_page(stem, tmp_path):
-    done = run_script(FOLDER / f"{stem}.py", tmp_path, limit=240)
+    done = Script(FOLDER / f"{stem}.py", tmp_path).end(limit=240)
     assert done.returncode == 0, done.stderr
     printed = run.tables(done.stdout)
     shown = [table for command, table in TABLES if command == f"experiments/{stem}.py"]
@@ -94,6 +102,17 @@ def assert_near(shown, printed):
         ), f"{shown}\n{printed}"
 
 
+def test_the_law_of_the_error_on_spheres(names_of):
+    names = names_of("spheres")
+    names["check_tail"]()
+    # All coefficients but one negative: the nearest error is on the cone around that axis.
+    c, x = np.array([1.0, -0.25, -0.25]), np.array([[0.0, 0.6, 0.8], [0.1, 0.3, np.sqrt(0.9)]])
+    half_angle = np.arctan(2.0)  # z_1^2 = (z_2^2 + z_3^2) / 4, from the axis
+    angles = np.arccos(x[:, 0]) - half_angle
+    found = names["distances_to_errors"](c, x + np.array([[1e-9, 0, 0], [0, 0, 0]]))
+    assert found == pytest.approx(2.0 * np.sin(angles / 2.0), abs=1e-6)
+
+
 def test_the_best_embedding_of_a_sample(names_of):
     import torch
 
@@ -105,7 +124,7 @@ def test_the_best_embedding_of_a_sample(names_of):
 PAGE = """\
 ## One
 
-Words (`experiments/a.py --full`, 3 s).
+Words (`experiments/a.py --full`, and `experiments/a.py`), and then `experiments/a.py --full`.
 
 | x | y |
 |---|---|

@@ -1,12 +1,11 @@
-"""Accuracy or robustness: one number decides, the temperature of the loss
-=======================================================================
+"""What does the temperature of the loss decide?
 
 Trains the same 1-Lipschitz network with the tau-cross-entropy for a range of tau. A network whose
 slope is bounded cannot raise its logits at will: tau decides how much of a margin the loss asks
 for, and moves the network along a front between accuracy and certified accuracy. On scikit-learn's
 digits by default; with ``--data DIR`` on the 10,000 test images of MNIST
 (t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz in that folder), 8,000 of them for
-training and 2,000 to measure on. Writes temperature_front.png into the current folder.
+training and 2,000 to measure on. Draws temperature_front.png.
 """
 
 import argparse
@@ -16,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from common import spread, table
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from torch import nn
 
 from infogeo.lipschitz import certificates, layers, losses
 
-BATCH_SIZE = 64
+BATCH_SIZE, SEEDS = 64, range(3)
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0)  # l2, pixels from 0 to 1
 COLOURS = ("#000000", "#0072B2", "#009E73", "#E69F00", "#D55E00")
 
@@ -85,16 +85,19 @@ def train(images, labels, data, tau, seed):
 
 
 def measure(data, tau, seed):
-    """Return the certified accuracy at all radii, and the median of the certified radii."""
+    """Return the training accuracy, the certified accuracies, and the median certified radius."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data.images)))
     train_rows, test_rows = order[: data.num_train], order[data.num_train :]
     net = train(data.images[train_rows], data.labels[train_rows], data, tau, seed)
     bound = layers.lipschitz_bound(net)
     assert bound <= 1.0
+    seen = float(
+        (net(data.images[train_rows]).argmax(-1) == data.labels[train_rows]).float().mean()
+    )
     z, labels = net(data.images[test_rows]).double(), data.labels[test_rows]
     coverage = certificates.coverage(z, labels, RADII, lipschitz_constant=bound)
     radius = certificates.margin_radius(z, lipschitz_constant=bound)
-    return coverage.certified_accuracy.numpy(), float(radius.median())
+    return seen, coverage.certified_accuracy.numpy(), float(radius.median())
 
 
 def draw(taus, accuracies, axes):
@@ -125,23 +128,28 @@ def main():
     """Train for all tau, print the table and draw the front."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder with MNIST's test images; digits without it")
-    parser.add_argument("--seeds", type=int, default=1, help="runs for each tau")
     arguments = parser.parse_args()
     data = load_mnist(arguments.data) if arguments.data else load_scikit_learn()
-    num_test = len(data.images) - data.num_train
-    print(f"{data.num_train} images to train on, {num_test} to measure on")
-    print("certified accuracy at l2 radius, means over the seeds; median certified radius")
-    print(f"{'tau':>7}" + "".join(f"{radius:8.2f}" for radius in RADII) + f"{'median':>9}")
-    accuracies = []
+    accuracies, seen, rows = [], [], []
     for tau in data.taus:
-        runs = [measure(data, tau, seed) for seed in range(arguments.seeds)]
-        accuracies.append([accuracy for accuracy, _ in runs])
-        mean = np.mean(accuracies[-1], axis=0)
-        median = np.mean([radius for _, radius in runs])
-        print(f"{tau:7g}" + "".join(f"{value:8.3f}" for value in mean) + f"{median:9.3f}")
-    accuracies = np.array(accuracies)
-    assert accuracies[0, :, 0].mean() < accuracies[-1, :, 0].mean(), "a large tau is accurate"
-    assert accuracies[0, :, 2].mean() > accuracies[-1, :, 2].mean(), "a small tau is robust"
+        runs = [measure(data, tau, seed) for seed in SEEDS]
+        seen.append([run[0] for run in runs])
+        accuracies.append([run[1] for run in runs])
+        cells = [
+            spread(seen[-1], "{:.4f}"),
+            *(spread(c) for c in zip(*accuracies[-1], strict=True)),
+        ]
+        rows.append([f"{tau:g}", *cells, spread([run[2] for run in runs])])
+    table(
+        "| tau | training accuracy | accuracy | certified at 0.25 | at 0.5 | at 0.75 | at 1.0 "
+        "| median certified radius |",
+        rows,
+    )
+    accuracies, seen = np.array(accuracies), np.array(seen)
+    assert (accuracies[0, :, 2] > accuracies[-1, :, 2]).all(), "a small tau is robust"
+    gap = (seen - accuracies[:, :, 0]).mean(1)
+    assert gap[-1] > 1.3 * gap[0], "a large tau fits the training images and not the others"
+    assert (seen[-1] > seen[0]).all()
     figure, axes = plt.subplots(1, 2, figsize=(10.0, 4.0), layout="constrained")
     draw(data.taus, accuracies, axes)
     figure.savefig("temperature_front.png", dpi=110)
