@@ -112,7 +112,13 @@ class Family(Shown):
                 self._require_metric(name, x)
 
     def _require_domain(self, name: str, theta: Any, points: Any, advice: str = "") -> None:
-        values = over(self.log_partition, theta)
+        try:
+            values = over(self.log_partition, theta)
+        except RuntimeError as error:
+            raise TypeError(
+                "log_partition must be made of functions of torch, and must not ask for values: "
+                f"torch.func.vmap says: {error}"
+            ) from error
         if values.shape != theta.shape[:-1]:
             shape = tuple(values.shape[theta.ndim - 1 :])
             raise TypeError(

@@ -194,6 +194,17 @@ def test_a_chain_of_spins():
     np.testing.assert_allclose(ISING.exp_map(ISING_ENDS[0], ISING_VELOCITY), ISING_ENDS[1], 1e-11)
 
 
+def test_counts_of_conway_maxwell_and_poisson():
+    """The values come from shooting in mpmath, with moments summed over the counts below 60."""
+    counts = torch.arange(60.0, dtype=torch.float64)
+    features = torch.stack([counts, -torch.lgamma(counts + 1.0)], dim=-1)
+    family = ExponentialFamily(lambda t: torch.logsumexp(features @ t, 0))
+    found = family.connect([math.log(2.0), 1.0], [math.log(3.0), 1.5])
+    assert found.distance == pytest.approx(0.2359212781315741641, rel=1e-13)
+    expected = (0.3540550216942455734, 0.4296850518099078622)
+    np.testing.assert_allclose(found.initial_velocity, expected, rtol=1e-10)
+
+
 @pytest.mark.campaign
 @pytest.mark.slow
 def test_campaign_of_shooting():
@@ -391,6 +402,9 @@ def test_what_is_refused():
         NORMAL.from_natural_parameters([1.0, 1.0])
     with pytest.raises(TypeError, match=r"returns one of shape \(1,\)"):
         ExponentialFamily(torch.exp).kl_divergence([0.0], [1.0])
+    for function in (lambda t: np.exp(t).sum(), lambda t: t.sum() if t[0] > 0.0 else -t.sum()):
+        with pytest.raises(TypeError, match="must be made of functions of torch"):
+            ExponentialFamily(function).kl_divergence([0.0], [1.0])
     with pytest.raises(ValueError, match="have a positive definite second derivative: at a"):
         ExponentialFamily(lambda t: torch.logsumexp(t, 0)).fisher_rao_distance(
             [0.0, 1.0], [1.0, 0.0]
