@@ -8,6 +8,11 @@ among samples of two distributions whose distance d is sqrt(4 sqrt(c - 1) / N), 
 `interval_coverage.py` draws them. Beside `homogeneity_test` stand Pearson's chi-square and the
 likelihood ratio G with their law of large samples, over the outcomes that were seen, and Pearson's
 chi-square by permutation: draws of the same law as those of `homogeneity_test`, as many of them.
+
+The last two columns have the size of `homogeneity_test` and of `goodness_of_fit` without the chance
+of so many pairs of samples: given the totals every draw is as likely as the observed sample to be
+the one that is tested, and from the ranks of 999 draws follows how often the test rejects. It is
+below .05 where the statistic has few values, and .05 where it has many.
 """
 
 import math
@@ -15,7 +20,7 @@ import sys
 
 import numpy as np
 from interval_coverage import draw_pair
-from scipy.special import chdtrc, xlogy
+from scipy.special import bdtr, chdtrc, xlogy
 
 from infogeo.inference import goodness_of_fit, homogeneity_test
 
@@ -45,6 +50,30 @@ def permuted(x, y, rng):
     return np.array(values)
 
 
+def size_by_ranks(values):
+    """Return how often a test with NUM_DRAWS draws rejects one of these statistics, drawn alike."""
+    ordered = np.sort(values)
+    below = np.searchsorted(ordered, values * (1.0 - 1e-12) - 1e-12)
+    p_value = 1.0 - below / len(values)
+    return bdtr(math.floor(0.05 * (1 + NUM_DRAWS)) - 1, NUM_DRAWS, p_value).mean()
+
+
+def chords(x, p, y, q):
+    """Return squared chords between the shares p of x and q of y, up to a factor."""
+    return ((np.sqrt(p / x) - np.sqrt(q / y)) ** 2).sum(-1)
+
+
+def sizes_by_ranks(q, n, m, rng):
+    """Return the sizes of both tests of this package for samples of q."""
+    found = []
+    for _ in range(100):
+        totals = rng.multinomial(n, q) + rng.multinomial(m, q)
+        drawn = rng.multivariate_hypergeometric(totals, n, 999, method="marginals")
+        found.append(size_by_ranks(chords(n, drawn, m, totals - drawn)))
+    fit = chords(n, rng.multinomial(n, q, size=20_000), 1.0, q)
+    return np.mean(found), size_by_ranks(fit)
+
+
 def rejected(p, q, n, m, num_samples, rng):
     """Return how often each test calls samples of p and q different."""
     x, y = rng.multinomial(n, p, size=num_samples), rng.multinomial(m, q, size=num_samples)
@@ -61,8 +90,11 @@ def rejected(p, q, n, m, num_samples, rng):
 
 def main(share=1.0):
     rng = np.random.default_rng(20261201)
-    print("| distribution | c | n, m | test | permuted Pearson | Pearson | G | goodness of fit |")
-    print("|---|---|---|---|---|---|---|---|")
+    names = (
+        "test | permuted Pearson | Pearson | G | goodness of fit | test, by ranks | fit, by ranks"
+    )
+    print(f"| distribution | c | n, m | {names} |")
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for kind in ("uniform", "Zipf"):
         for num_outcomes in (2, 5, 50, 200):
             for n, m in ((50, 50), (200, 200), (50, 500)):
@@ -76,6 +108,8 @@ def main(share=1.0):
                     strict=True,
                 )
                 cells = "".join(f" {size:.3f}, {power:.2f} |" for size, power in found)
+                ranks = sizes_by_ranks(q, n, m, np.random.default_rng([num_outcomes, n, m]))
+                cells += "".join(f" {size:.3f} |" for size in ranks)
                 print(f"| {kind} | {num_outcomes} | {n}, {m} |{cells}", flush=True)
 
 

@@ -16,16 +16,19 @@ import numpy as np
 from scipy.special import betaincinv, ndtri
 
 from infogeo import _spaces
-from infogeo._array import PROBABILITIES, Rule, bad_value, finite_number, gate, on_host
+from infogeo._array import bad_value, finite_number
 from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.inference import _normals
 from infogeo.inference._bounds import one_sample_bounds, two_sample_bounds
 from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
+from infogeo.inference._counts import two_samples
+from infogeo.inference._frames import frame_of_fields
 from infogeo.simplex import fisher_rao_distance
 
 _LARGEST_VARIANCE = (0.25 * math.pi) ** 2  # of angles between 0 and pi / 2
 _NORMAL = 1e6  # both parameters of a beta variable from which on it is as good as normal
+_OPEN = 0.25  # the part of an interval from which on it is said that rare outcomes make it
 _BLOCK = 100_000  # cells at a time: what is computed for each fits into the cache
 
 
@@ -64,12 +67,27 @@ class Interval(Result):
     level: float
 
     def __str__(self) -> str:
+        is_open = self.unresolved > _OPEN * (self.upper - self.lower)
         if self.estimate.ndim:
-            return f"Interval: a batch of shape {self.estimate.shape} at the level {self.level:g}"
-        return (
+            text = f"Interval: a batch of shape {self.estimate.shape} at the level {self.level:g}"
+            number = int(is_open.sum())
+            return f"{text}; rare outcomes make {number} of them long" if number else text
+        text = (
             f"{self.estimate:.4g} rad, from {self.lower:.4g} to {self.upper:.4g} at the level "
             f"{self.level:g} (plug-in distance {self.distance:.4g})"
         )
+        return f"{text}; rare outcomes make {self.unresolved:.4g} of it" if is_open else text
+
+    def to_frame(self) -> Any:
+        """Return a pandas frame with one row for each pair of distributions.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the fields as columns.
+        """
+        names = ("estimate", "lower", "upper", "distance", "unseen", "unresolved")
+        return frame_of_fields(self, *names)
 
 
 def interval(
@@ -104,13 +122,17 @@ def interval(
     Raises
     ------
     ValueError
-        Counts that are negative, no whole numbers or all 0; sizes below 1; two known
-        distributions; a level outside (0, 1). Points of other spaces; normals of unknown sizes,
-        as shrunken ones are, or of more than 128 features.
+        Counts that are negative, no whole numbers, all 0 or of more than 1e14 observations;
+        samples with different names of outcomes; sizes below 1; two known distributions; a level
+        outside (0, 1). Points of other spaces; normals of unknown sizes, as shrunken ones are, or
+        of more than 128 features.
+    TypeError
+        Dicts and Counters, which `infogeo.interop.frames.matched_counts` turns into counts.
 
     See Also
     --------
     infogeo.fisher_rao_distance : The distance of distributions that are known.
+    infogeo.interop.frames.matched_counts : Counts of dicts, Counters and series by their names.
 
     Notes
     -----
@@ -125,8 +147,14 @@ def interval(
     Rare outcomes are where such pairs can be wrong. Two sums over the outcomes bound the affinity
     sum sqrt(p q) on average, for every pair of distributions: their tables are polynomials on one
     side of the root, found by linear programs. The ends are moved apart to hold both, and
-    `unresolved` says by how much. The page on estimated distributions has a table of how often
-    the intervals hold the distance.
+    `unresolved` says by how much. Samples that are not much larger than the number of outcomes
+    leave most of the distance open, and such an interval is long: that is what they know. The page
+    on estimated distributions has a table of how often the intervals hold the distance, and of
+    their lengths.
+
+    The ends are roots, found to 3e-4 of the standard error of the square root of T. They depend
+    neither on the other rows of a batch nor on the order of the outcomes and of the samples, but
+    for rounding.
 
     Of normals the law of the plug-in distance is simulated, always with the same random numbers,
     at pairs of growing distance (see the page on normals from samples): it is right for normal
@@ -147,7 +175,7 @@ def interval(
         points = {"counts_a": counts_a, "counts_b": counts_b}
         sizes = {"size_a": size_a, "size_b": size_b}
         return between_normals(space, points, sizes, level)
-    x, n, y, m = _samples(counts_a, counts_b, size_a, size_b)
+    x, n, y, m = two_samples(counts_a, counts_b, size_a, size_b)
     batch = x.shape[:-1]
     x, n, y, m = (v.reshape(-1, v.shape[-1]) for v in (x, n, y, m))
     found = np.zeros((6, len(x)))
@@ -174,84 +202,6 @@ def checked_level(level: Any) -> float:
     if not 0.0 < level < 1.0:
         raise bad_value("level", "lie between 0 and 1", f"got {level:g}")
     return level
-
-
-def _explain_counts(advice: str) -> Callable[[str, np.ndarray, float], None]:
-    """Return what raises the error for an argument that holds no counts, with this advice."""
-
-    def explain(name: str, x: np.ndarray, coarseness: float) -> None:
-        wrong = ~(np.isfinite(x) & (x >= 0.0) & (x == np.round(x)))
-        if wrong.any():
-            raise bad_value(
-                name,
-                "hold counts: whole numbers that are not negative",
-                f"it has the entry {x[wrong][0]:.6g}",
-                advice.format(size=name.replace("counts", "size")),
-                where=wrong.any(-1),
-            )
-        empty = x.sum(-1) == 0.0
-        if empty.any():
-            raise bad_value(name, "count something", "all counts are 0", where=empty)
-
-    return explain
-
-
-def _are_counts(x: Any, coarseness: float) -> bool:
-    return bool(
-        ((x >= 0.0) & (x < math.inf) & (x == x.round()) & (x.sum(-1) > 0.0)[..., None]).all()
-    )
-
-
-_SIZED = Rule(
-    "outcomes",
-    _are_counts,
-    _explain_counts("Shares or weighted counts need their sample size: {size}=."),
-)
-COUNTS = Rule(
-    "outcomes",
-    _are_counts,
-    _explain_counts("There is no exact test for weights: see infogeo.inference.interval."),
-)
-
-
-def _samples(
-    counts_a: Any, counts_b: Any, size_a: float | None, size_b: float | None
-) -> list[np.ndarray]:
-    """Return both counts, as float64 arrays of one shape, and their sums along the last axis."""
-    sizes = [_size("size_a", size_a), _size("size_b", size_b)]
-    if sizes == [math.inf, math.inf]:
-        raise bad_value(
-            "size_a and size_b",
-            "leave a distribution to estimate",
-            "both are inf",
-            "Use infogeo.fisher_rao_distance for distributions that are known.",
-        )
-    rules = [_SIZED if size is None else PROBABILITIES for size in sizes]
-    # Weak scalars aside, counts are of whole-number dtypes, in which no two libraries differ.
-    _, *given = gate(True, counts_a=(rules[0], counts_a), counts_b=(rules[1], counts_b))
-    arrays = np.broadcast_arrays(*(np.asarray(on_host(x), dtype=np.float64) for x in given))
-    found = []
-    for array, size in zip(arrays, sizes, strict=True):
-        total = np.sort(array, axis=-1).sum(-1, keepdims=True)  # the same for each order
-        share = array / total
-        n = total if size is None else np.full_like(total, size)
-        found += [share if size == math.inf else array if size is None else _counted(share, n), n]
-    return found
-
-
-def _counted(share: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return how many observations shares are: whole numbers where only rounding hides them."""
-    count = share * size
-    whole = np.round(count)
-    return np.where(abs(count - whole) <= 1e-6 * whole, whole, count)
-
-
-def _size(name: str, size: float | None) -> float | None:
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int | float | np.number) or not size >= 1.0:
-        raise bad_value(name, "be a number of observations, at least 1", f"got {size!r}")
-    return float(size)
 
 
 def _parts(num_rows: int, num_outcomes: int) -> Iterator[slice]:
@@ -396,7 +346,8 @@ def _root(
         at_low[falls[side[falls] < 0.0]] *= 0.5
         low[rises], at_low[rises], side[rises] = middle[is_low], value[is_low], 1.0
         high[falls], at_high[falls], side[falls] = middle[~is_low], value[~is_low], -1.0
-        active = active[(abs(value) > 3e-4) & (high[active] - low[active] > 1e-6)]
+        is_wide = high[active] - low[active] > 1e-9 * high[active]
+        active = active[(abs(value) > 3e-4) & is_wide]
         if not active.size:
             break
     return guess
@@ -507,17 +458,20 @@ class _TwoSamples:
         equal, mass, n = self.equal[row], self.mass[row], self.n[row]
         high = 0.5 * np.pi + abs(way).max(-1, keepdims=True)
         low = -high
-        move = np.zeros_like(low)
+        move, is_done = np.zeros_like(low), np.full(low.shape, False)
         for _ in range(60):
             angle = np.clip(equal + way + move, 0.0, 0.5 * np.pi)
             share = np.sin(angle) ** 2
             excess = (mass * share).sum(-1, keepdims=True) - n
-            if (abs(excess) < np.minimum(1e-10 * n, 1e-6 * np.sqrt(n))).all():
+            # A row that is done stays as it is: what it becomes does not depend on the others.
+            is_done |= abs(excess) < np.minimum(1e-10 * n, 1e-6 * np.sqrt(n))
+            if is_done.all():
                 break
             low, high = np.where(excess < 0.0, move, low), np.where(excess > 0.0, move, high)
             slope = (mass * np.sin(2.0 * angle)).sum(-1, keepdims=True)
             step = move - excess / np.maximum(slope, 1e-200)
-            move = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+            step = np.where((step > low) & (step < high), step, 0.5 * (low + high))
+            move = np.where(is_done, move, step)
         return share
 
     def at(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

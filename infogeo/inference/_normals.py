@@ -306,7 +306,9 @@ def _at_equality(
 
 def _solved(a: _Normals, b: _Normals, n: float, m: float, level: float) -> list[float]:
     """Return estimate, lower and upper end of the distance of a product of normals."""
-    if n < m:  # what is seen from the larger sample has less noise
+    # What is seen from the larger sample has less noise. Between samples of one size the wider
+    # distribution decides, so that it does not matter which of them is given first.
+    if (n, _log_volume(a)) < (m, _log_volume(b)):
         a, b, n, m = b, a, m, n
     num_components, num_features = a.mean.shape
     sizes = n, m, num_components, num_features, level
@@ -316,6 +318,9 @@ def _solved(a: _Normals, b: _Normals, n: float, m: float, level: float) -> list[
     inverse = _inverse(a.factor * unit_a)
     mean = (inverse @ (b.mean - a.mean)[..., None])[..., 0]
     factor = inverse @ b.factor * unit_b
+    if num_components > 1:  # draws belong to places: the order of the components must not matter
+        order = np.lexsort((abs(mean[:, 0]), factor[:, 0, 0]))
+        mean, factor = mean[order], factor[order]
     observed = _Normals(mean, factor).point()
     apart = multivariate_normal.fisher_rao_distance(pairs.origin, observed)
     distance = float(np.linalg.norm(apart))
@@ -329,6 +334,10 @@ def _solved(a: _Normals, b: _Normals, n: float, m: float, level: float) -> list[
         # Where the distance is below its median for equal distributions, that decides.
         _inverted(pairs, way, tail, max(distance, median), low),
     ]
+
+
+def _log_volume(x: _Normals) -> float:
+    return float(np.linalg.slogdet(x.factor)[1].sum())
 
 
 def _nearest_upper_end(pairs: _Pairs, level: float, median: float) -> float:

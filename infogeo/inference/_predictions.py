@@ -1,5 +1,6 @@
 """A test whether two sets of predictions are of one distribution, by permutation of their rows."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ from infogeo._array import Array, Namespace, bad_value
 from infogeo._result import Result
 from infogeo._status import Status
 from infogeo._system.registry import storable
-from infogeo.inference._resampling import frame_of, generator, require_integer
+from infogeo.inference._draws import generator, require_integer
+from infogeo.inference._frames import frame_of
 
 _ROWS = 4000  # of a block of distances: 128 MB
+_GROUPS = 4000  # that change sides together, at most: their sums of distances take 128 MB
 _ENTRIES = 20_000_000  # of cumulative counts at a time
 
 
@@ -37,7 +40,8 @@ class PredictionTest(Result):
     num_draws : int
         Random divisions.
     status : Status
-        CONVERGED: the p-values are exact up to the number of draws.
+        CONVERGED: the p-values are exact up to the number of draws. UNDECIDED, with p-values NaN,
+        if distances are, of values that were not checked.
     """
 
     statistic: float
@@ -97,7 +101,7 @@ def prediction_test(
     seed : int
         Of the random draws; the same seed gives the same p-values.
     block_size : int or None
-        Rows whose distances are in memory at a time, squared. None: 4000.
+        About how many rows, whose distances among each other are in memory at a time. None: 4000.
     check : bool
 
     Returns
@@ -122,8 +126,12 @@ def prediction_test(
     or less sure: rows move little then. That is what the second test is for; it sees the largest
     probability alone, not of which class it is.
 
-    Of N = n + m rows all N^2 / 2 distances are taken once, block by block, and each costs one
-    multiplication for each draw: 2e5 rows with 199 draws are 4e12 of these.
+    Of N = n + m rows all N^2 / 2 distances are taken once, block by block. Beyond 4,000 rows, the
+    rows of each set are put together at random, in groups of one size, and the draws divide the
+    groups: such divisions are permutations of the rows as well, under which equal distributions
+    stay as they are. The few rows of a set that make no whole group stay in it. So a draw costs
+    next to nothing beside the distances. The p-values depend on the order of the rows and of the
+    sets as they do on the seed, as chance does in so many draws.
 
     References
     ----------
@@ -145,25 +153,35 @@ def prediction_test(
     require_integer("block_size", block_size, 1)
     xp, rows, n = _pooled(p, q, space, check)
     num_rows = rows.shape[0]
-    members = _divisions(num_rows, n, num_draws, rng)
-    within, between, others = _sums_of_distances(rows, members, space, block_size, xp)
     m = num_rows - n
+    groups = _Groups(n, m, rng)
+    rows = xp.take(rows, xp.asarray(groups.order, device=_array.device_of(rows)), axis=0)
+    divisions = groups.divisions(num_draws, rng)
+    sums = _sums_of_distances(rows, groups, space, block_size, xp)
+    first, all_sums = divisions.astype(np.float64), sums.sum(axis=1)
+    within = (first * (sums @ first)).sum(axis=0)
+    between = all_sums @ first - within
+    others = all_sums.sum() - within - 2.0 * between
     energies = 2.0 * between / (n * m) - within / n**2 - others / m**2
     largest = xp.max(space.SPHERE.probabilities(rows, xp), axis=-1)
+    members = divisions[groups.of_row]
     gaps = _largest_gaps(np.asarray(_array.on_host(largest)), members, n)
     slack = 1e-12 * float(between[0]) / (n * m)  # what rounding leaves between equal statistics
+    p_value = _p_value(energies, slack)
     return PredictionTest(
-        statistic=max(float(energies[0]), 0.0),
-        p_value=_p_value(energies, slack),
+        statistic=float(np.maximum(energies[0], 0.0)),
+        p_value=p_value,
         confidence_statistic=float(gaps[0]),
         confidence_p_value=_p_value(gaps, 1e-12),
         num_draws=num_draws,
-        status=Status.CONVERGED,
+        status=Status.UNDECIDED if math.isnan(p_value) else Status.CONVERGED,
     )
 
 
 def _p_value(statistics: np.ndarray, slack: float) -> float:
     """Return the share of statistics that are at least the first one, which is among them."""
+    if not np.isfinite(statistics).all():
+        return math.nan
     return float(np.mean(statistics >= statistics[0] - slack))
 
 
@@ -180,46 +198,72 @@ def _pooled(p: Any, q: Any, space: Any, check: bool) -> tuple[Namespace, Array, 
     return xp, xp.concat([first, second], axis=0), first.shape[0]
 
 
-def _divisions(num_rows: int, n: int, num_draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return which rows are of the first set: as observed, then in random divisions."""
-    members = np.zeros((num_rows, num_draws + 1), dtype=bool)
-    members[:n, 0] = True
-    for draw in range(1, num_draws + 1):
-        members[rng.permutation(num_rows)[:n], draw] = True
-    return members
+class _Groups:
+    """Rows that change sides together: groups of one size, and for each set what is left over.
+
+    Parameters
+    ----------
+    n, m : int
+        Rows of the two sets, of which the first n are the first.
+    rng : numpy.random.Generator
+        Decides which rows are together.
+    """
+
+    def __init__(self, n: int, m: int, rng: np.random.Generator) -> None:
+        self.size = -(-(n + m) // _GROUPS)
+        self.numbers = n // self.size, m // self.size
+        first, second = rng.permutation(n), n + rng.permutation(m)
+        whole = [number * self.size for number in self.numbers]
+        parts = [first[: whole[0]], second[: whole[1]], first[whole[0] :], second[whole[1] :]]
+        self.order = np.concatenate(parts)  # of the rows, group by group
+        self.left = len(parts[2]), len(parts[3])
+        sizes = [self.size] * sum(self.numbers) + [left for left in self.left if left]
+        self.of_row = np.repeat(np.arange(len(sizes)), sizes)
+
+    def divisions(self, num_draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Return which groups are of the first set: as observed, then in random divisions."""
+        number, total = self.numbers[0], sum(self.numbers)
+        found = np.zeros((self.of_row[-1] + 1, num_draws + 1), dtype=bool)
+        found[:number, 0] = True
+        for draw in range(1, num_draws + 1):
+            found[rng.permutation(total)[:number], draw] = True
+        if self.left[0]:
+            found[total] = True  # the rest of the first set stays there
+        return found
+
+    def blocks(self, num_rows: int) -> list[tuple[slice, int, slice]]:
+        """Return slices of rows, of about so many, the size of their groups and which these are."""
+        step = max(1, num_rows // self.size)
+        total = sum(self.numbers)
+        found = []
+        for start in range(0, total, step):
+            end = min(start + step, total)
+            rows = slice(start * self.size, end * self.size)
+            found.append((rows, self.size, slice(start, end)))
+        start, group = total * self.size, total
+        for left in self.left:
+            if left:
+                found.append((slice(start, start + left), left, slice(group, group + 1)))
+                start, group = start + left, group + 1
+        return found
 
 
 def _sums_of_distances(
-    rows: Array, members: np.ndarray, space: Any, block: int, xp: Namespace
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sums of distances within the first sets, between, and within the second sets."""
-    num_rows = rows.shape[0]
-    dtype, device = _array.widest_dtype(rows, xp), _array.device_of(rows)
-    of_row = np.zeros(num_rows)
-    within = np.zeros(members.shape[1])
-    starts = range(0, num_rows, block)
-
-    def chosen(part: slice) -> Array:
-        return xp.astype(xp.asarray(members[part], device=device), dtype)
-
-    def to_host(x: Array) -> np.ndarray:
-        return np.asarray(_array.on_host(x))
-
-    for i, start in enumerate(starts):
-        own = slice(start, start + block)
-        left = chosen(own)
-        for other in (slice(k, k + block) for k in starts[i:]):
+    rows: Array, groups: _Groups, space: Any, num_rows: int, xp: Namespace
+) -> np.ndarray:
+    """Return the sums of the distances between the rows of each two groups."""
+    dtype = _array.widest_dtype(rows, xp)
+    found = np.zeros((groups.of_row[-1] + 1,) * 2)
+    blocks = groups.blocks(num_rows)
+    for i, (own, size, here) in enumerate(blocks):
+        for other, other_size, there in blocks[i:]:
             d = neighbors.pairwise_distance(rows[own, :], rows[other, :], space=space, check=False)
             d = xp.astype(d, dtype, copy=False)
-            is_diagonal = other.start == start
-            right = left if is_diagonal else chosen(other)
-            sums = to_host(xp.sum(left * xp.matmul(d, right), axis=0))
-            within += sums if is_diagonal else 2.0 * sums
-            of_row[own] += to_host(xp.sum(d, axis=1))
-            if not is_diagonal:
-                of_row[other] += to_host(xp.sum(d, axis=0))
-    between = of_row @ members - within
-    return within, between, of_row.sum() - within - 2.0 * between
+            d = xp.sum(xp.reshape(d, (-1, size, d.shape[1])), axis=1)
+            d = xp.sum(xp.reshape(d, (d.shape[0], -1, other_size)), axis=2)
+            found[here, there] = np.asarray(_array.on_host(d))
+            found[there, here] = found[here, there].T
+    return found
 
 
 def _largest_gaps(values: np.ndarray, members: np.ndarray, n: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Standard errors: resampling of rows, and of means and distances in any space."""
 
-import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from array_api_compat import array_namespace
 
-from infogeo import _array, _spaces, mean, neighbors
-from infogeo._array import REAL, Array, bad_value
+from infogeo import _array, _names, _points, _spaces, mean, neighbors
+from infogeo._array import REAL, bad_value
 from infogeo._result import Result, Table
 from infogeo._status import Status
 from infogeo._system.registry import storable
+from infogeo.inference._draws import generator, require_integer
+from infogeo.inference._frames import frame_of, frame_of_fields
 
 _NUM_GROUPS = 100
 
@@ -57,7 +59,7 @@ class Bootstrap(Result):
         pandas.DataFrame
             With the fields as columns.
         """
-        return _frame_of_errors(self)
+        return frame_of_fields(self, "value", "standard_error", "bias")
 
 
 @storable("Jackknife")
@@ -96,7 +98,7 @@ class Jackknife(Result):
         pandas.DataFrame
             With the fields as columns.
         """
-        return _frame_of_errors(self)
+        return frame_of_fields(self, "value", "standard_error", "bias")
 
 
 @storable("MeanEstimate")
@@ -175,20 +177,11 @@ class DistanceTable(Table):
         )
 
 
-def frame_of(columns: dict[str, Any], index: Any = None) -> Any:
-    """Return a frame of pandas, which is imported only here."""
-    return importlib.import_module("pandas").DataFrame(columns, index=index)
-
-
-def _frame_of_errors(result: Any) -> Any:
-    names = ("value", "standard_error", "bias")
-    return frame_of({name: np.ravel(getattr(result, name)) for name in names})
-
-
 def _summary(result: Any, effort: str) -> str:
-    name = type(result).__name__
+    if result.status is Status.UNDECIDED:
+        effort += ", not all of them finite"
     if result.value.ndim:
-        return f"{name}: a statistic of shape {result.value.shape}, {effort}"
+        return f"{type(result).__name__}: a statistic of shape {result.value.shape}, {effort}"
     return (
         f"{result.value:.4g}, standard error {result.standard_error:.4g}, bias {result.bias:.4g} "
         f"({effort})"
@@ -211,8 +204,9 @@ def bootstrap(
     ----------
     statistic : callable
         ``statistic(*samples)`` is a number or an array, of the same shape for all draws.
-    *samples : array, shape (n, ...)
-        Independent samples, one row for each observation; their numbers may differ.
+    *samples : array, shape (n, ...), series or data frame
+        Independent samples, one row for each observation; their numbers may differ. The statistic
+        gets rows of what is given: of a frame a frame, of labels labels, of integers integers.
     num_draws : int
         How often rows are drawn.
     seed : int
@@ -230,7 +224,8 @@ def bootstrap(
     Raises
     ------
     TypeError, ValueError
-        No samples; samples without rows; draws, seeds or sizes that are no such integers.
+        No samples; samples without rows; draws, seeds or sizes that are no such integers; a
+        statistic that returns something else than real numbers of one shape.
 
     Notes
     -----
@@ -250,6 +245,7 @@ def bootstrap(
     arrays = _samples(samples)
     if batch_size is not None:
         require_integer("batch_size", batch_size, 1)
+        _require_arrays(arrays)
     draws: list[np.ndarray] = []
     step = batch_size or 1
     for start in range(0, num_draws, step):
@@ -257,15 +253,16 @@ def bootstrap(
         rows = [rng.integers(len(x), size=(size, len(x))) for x in arrays]
         if batch_size is None:
             rows = [part[0] for part in rows]
-        found = _value(statistic, [_taken(x, i) for x, i in zip(arrays, rows, strict=True)])
-        draws.extend([found] if batch_size is None else found)
-    values = np.stack(draws)
+        taken = [_taken(x, i) for x, i in zip(arrays, rows, strict=True)]
+        draws += _values_of_batch(statistic, taken, size if batch_size else None)
     whole = [x if batch_size is None else x[None, ...] for x in arrays]
-    value = _value(statistic, whole)
-    value = value if batch_size is None else value[0]
+    (value,) = _values_of_batch(statistic, whole, 1 if batch_size else None)
+    values = _stacked([value, *draws])[1:]
     is_finite = bool(np.isfinite(values).all())
     with np.errstate(invalid="ignore"):
-        error, bias = values.std(axis=0, ddof=min(1, num_draws - 1)), values.mean(axis=0) - value
+        away = values - value
+        bias = away.mean(axis=0)
+        error = _root_sum_of_squares(away - bias, 1.0 / max(1, num_draws - 1))
     status = Status.CONVERGED if is_finite else Status.UNDECIDED
     return Bootstrap(value, error, bias, values, status)
 
@@ -275,15 +272,16 @@ def jackknife(
 ) -> Jackknife:
     r"""Estimate standard error and bias of a smooth statistic, by leaving out groups of rows.
 
-    .. math:: \mathrm{se}^2 = \textstyle\sum_{\text{samples}} \frac{G - 1}{G}
-              \sum_g (\theta_{-g} - \bar\theta)^2
+    .. math:: \mathrm{se}^2 = \textstyle\sum_{\text{samples}} \frac1G \sum_g (h_g - 1)
+              (\theta_{-g} - \bar\theta)^2, \qquad h_g = n / n_g
 
     Parameters
     ----------
     statistic : callable
         ``statistic(*samples)`` is a number or an array, of the same shape for all groups.
-    *samples : array, shape (n, ...)
-        Independent samples, one row for each observation; their numbers may differ.
+    *samples : array, shape (n, ...), series or data frame
+        Independent samples, one row for each observation; their numbers may differ. The statistic
+        gets rows of what is given: of a frame a frame, of labels labels, of integers integers.
     num_groups : int
         Groups of each sample, of equal size but for one row; samples with fewer rows have one
         row in each.
@@ -299,16 +297,19 @@ def jackknife(
     ------
     TypeError, ValueError
         No samples; samples of fewer than 2 rows; numbers of groups or seeds that are no such
-        integers.
+        integers; a statistic that returns something else than real numbers of one shape.
 
     Notes
     -----
     A statistic has to be smooth in the rows: a median is not, nor is the distance of two samples
-    where it is near 0.
+    where it is near 0. The factors h - 1 are those of groups of unequal sizes; of equal groups all
+    are G - 1. Of a mean the bias is 0.
 
     References
     ----------
     B. Efron and C. Stein, The jackknife estimate of variance, Ann. Statist. 9, 1981.
+    F. Busing, E. Meijer and R. van der Leeden, Delete-m jackknife for unequal m, Statistics and
+    Computing 9, 1999.
 
     Examples
     --------
@@ -321,52 +322,122 @@ def jackknife(
     rng = generator(num_groups, seed, name="num_groups", least=2)
     arrays = _samples(samples, least=2)
     value = _value(statistic, arrays)
-    variance, bias, count = np.zeros_like(value), np.zeros_like(value), 0
+    errors, bias, count = [], np.zeros_like(value), 0
     is_finite = bool(np.isfinite(value).all())
     for k, array in enumerate(arrays):
         groups = _groups(len(array), num_groups, rng)
-        left = np.stack(
-            [
-                _value(statistic, [*arrays[:k], _taken(array, rows), *arrays[k + 1 :]])
-                for rows in groups
-            ]
-        )
-        share = (len(groups) - 1) / len(groups)
+        left = [
+            _value(statistic, [*arrays[:k], _taken(array, rows), *arrays[k + 1 :]])
+            for rows in groups
+        ]
+        found = _stacked([value, *left])[1:]
+        weight = _weights(groups, len(array)).reshape(-1, *(1,) * value.ndim)
         with np.errstate(invalid="ignore"):
-            variance = variance + share * ((left - left.mean(axis=0)) ** 2).sum(axis=0)
-            bias = bias + (len(groups) - 1) * (left.mean(axis=0) - value)
+            away = found - value
+            own = (away * (weight / (1.0 + weight))).sum(axis=0)
+            errors.append(_root_sum_of_squares(away * weight - own, 1.0 / (len(groups) * weight)))
+            bias = bias + own
         count += len(groups)
-        is_finite = is_finite and bool(np.isfinite(left).all())
+        is_finite = is_finite and bool(np.isfinite(found).all())
     status = Status.CONVERGED if is_finite else Status.UNDECIDED
-    return Jackknife(value, np.sqrt(variance), bias, count, status)
+    return Jackknife(value, _root_sum_of_squares(np.stack(errors), 1.0), bias, count, status)
+
+
+def _root_sum_of_squares(x: np.ndarray, factor: Any) -> np.ndarray:
+    """Return the root of the sum of factor x^2 over the first axis, of any scale."""
+    scale = abs(x).max(axis=0)
+    unit = x / np.where((scale > 0.0) & np.isfinite(scale), scale, 1.0)
+    return np.sqrt((factor * unit**2).sum(axis=0)) * np.where(np.isfinite(scale), scale, np.nan)
 
 
 def _value(statistic: Callable[..., Any], samples: list[Any]) -> np.ndarray:
-    return np.asarray(_array.on_host(statistic(*samples)), dtype=np.float64)
+    """Return what the statistic says of samples, as an array of float64."""
+    found = statistic(*samples)
+    try:
+        value = np.asarray(_array.on_host(found))
+    except (TypeError, ValueError):  # lists of unequal lengths, for example
+        value = np.asarray(None)
+    if value.dtype.kind not in "biuf":
+        raise TypeError(
+            "statistic must return a real number or an array of such numbers: it returned a "
+            f"{type(found).__name__}{f' of dtype {value.dtype}' if value.ndim else ''}."
+        )
+    return value.astype(np.float64)
 
 
-def _taken(array: Array, rows: np.ndarray) -> Array:
-    """Return rows of an array, in its library and on its device."""
-    if isinstance(array, np.ndarray):
-        return array[rows]
-    xp = array_namespace(array)
-    return array[xp.asarray(rows, device=_array.device_of(array))]
+def _values_of_batch(
+    statistic: Callable[..., Any], samples: list[Any], size: int | None
+) -> list[np.ndarray]:
+    """Return what the statistic says of a batch of draws, one entry for each; None: of one draw."""
+    found = _value(statistic, samples)
+    if size is None:
+        return [found]
+    if found.shape[:1] != (size,):
+        raise bad_value(
+            "statistic",
+            "return an array with one entry for each draw in the batch",
+            f"of {size} draws it returned shape {found.shape}",
+            "Let it work along the axis of the rows, which comes second, or leave out batch_size.",
+        )
+    return list(found)
 
 
-def _samples(samples: tuple[Any, ...], least: int = 1) -> list[Array]:
+def _stacked(values: list[np.ndarray]) -> np.ndarray:
+    other = next((value for value in values if value.shape != values[0].shape), None)
+    if other is not None:
+        raise bad_value(
+            "statistic",
+            "return arrays of one shape",
+            f"of the samples it returned shape {values[0].shape}, of some of their rows "
+            f"{other.shape}",
+        )
+    return np.stack(values)
+
+
+def _taken(sample: Any, rows: np.ndarray) -> Any:
+    """Return rows of a sample, in its library and on its device."""
+    if hasattr(sample, "iloc"):
+        return sample.iloc[rows]
+    if isinstance(sample, np.ndarray) or _is_of_polars(sample):
+        return sample[rows]
+    xp = array_namespace(sample)
+    return sample[xp.asarray(rows, device=_array.device_of(sample))]
+
+
+def _is_of_polars(sample: Any) -> bool:
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(sample, polars.DataFrame | polars.Series)
+
+
+def _samples(samples: tuple[Any, ...], least: int = 1) -> list[Any]:
+    """Return samples whose rows can be taken: arrays of any dtype, series and frames."""
     if not samples:
         raise TypeError("samples must be given: at least one array, one observation per row.")
     found = []
-    for i, sample in enumerate(samples):
-        _, array = _array.gate(False, **{f"samples[{i}]": (REAL, sample)})
-        if not array.shape or array.shape[0] < least:
+    for i, sample in enumerate(map(_names.computed, samples)):
+        if not (hasattr(sample, "iloc") or _is_of_polars(sample)):
+            if isinstance(sample, list | tuple):
+                sample = np.asarray(sample)
+            elif not _names.is_nameless(sample):  # a table of arrow, for example
+                _, sample = _array.gate(False, **{f"samples[{i}]": (REAL, sample)})
+        shape = tuple(getattr(sample, "shape", ()))
+        if not shape or shape[0] < least:
             raise bad_value(
                 f"samples[{i}]",
                 f"have at least {least} rows, one for each observation",
-                f"got shape {tuple(array.shape)}",
+                f"got shape {shape}",
             )
-        found.append(array)
+        found.append(sample)
     return found
+
+
+def _require_arrays(samples: list[Any]) -> None:
+    for i, sample in enumerate(samples):
+        if hasattr(sample, "iloc") or _is_of_polars(sample):
+            raise TypeError(
+                f"samples[{i}] must be an array, of which batches can be made: got a "
+                f"{type(sample).__name__}. Pass its to_numpy(), or leave out batch_size."
+            )
 
 
 def _groups(num_rows: int, num_groups: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -376,19 +447,10 @@ def _groups(num_rows: int, num_groups: int, rng: np.random.Generator) -> list[np
     return [np.setdiff1d(order, part, assume_unique=True) for part in parts]
 
 
-def generator(
-    num_draws: Any, seed: Any, *, name: str = "num_draws", least: int = 1
-) -> np.random.Generator:
-    """Return a generator of random numbers, after a look at how many draws are asked for."""
-    require_integer(name, num_draws, least)
-    require_integer("seed", seed, 0)
-    return np.random.default_rng(seed)
-
-
-def require_integer(name: str, value: Any, least: int) -> None:
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_integer or value < least:
-        raise bad_value(name, f"be an integer, at least {least}", f"got {value!r}")
+def _weights(groups: list[np.ndarray], num_rows: int) -> np.ndarray:
+    """Return how many rows remain without each group, as a multiple of the group."""
+    left = np.array([len(rows) for rows in groups])
+    return left / (num_rows - left)
 
 
 # ---------------------------------------------------------------- means and distances
@@ -399,7 +461,8 @@ def mean_standard_error(
 ) -> MeanEstimate:
     r"""Find a Frechet mean and its standard error, by the jackknife.
 
-    .. math:: \mathrm{se}^2 = \tfrac{G - 1}{G} \textstyle\sum_g d(\bar p, \bar p_{-g})^2
+    .. math:: \mathrm{se}^2 = \tfrac1G \textstyle\sum_g (h_g - 1)\, d(\bar p, \bar p_{-g})^2,
+              \qquad h_g = n / n_g
 
     Parameters
     ----------
@@ -452,12 +515,12 @@ def mean_standard_error(
         weights[rows] = 1.0
         means.append(mean.frechet_mean(points, space=space, weights=weights.tolist()).point)
 
-    def mean_square(others: Any) -> float:
+    def squares(others: Any) -> np.ndarray:
         apart = [space.fisher_rao_distance(whole.point, other) for other in others]
-        return float(np.mean([float(d) ** 2 for d in apart]))
+        return np.array([float(d) for d in apart]) ** 2
 
-    error = float(np.sqrt((len(kept) - 1) * mean_square(means)))
-    spread = float(np.sqrt(mean_square(points[i] for i in range(shape[0]))))
+    error = float(np.sqrt(np.mean(_weights(kept, shape[0]) * squares(means))))
+    spread = float(np.sqrt(np.mean(squares(points[i] for i in range(shape[0])))))
     return MeanEstimate(whole.point, error, spread, len(kept), whole.status)
 
 
@@ -473,8 +536,8 @@ def distance_standard_errors(
     points : array, shape (k, c), or batch of k points of the space
         Maximum-likelihood estimates: the observed shares of outcomes, or what ``fit`` returns.
     sizes : array, shape (k,), or None
-        How many observations each was estimated from. None: the numbers that fitted points
-        carry.
+        How many observations each was estimated from, inf for one that is known. None: the
+        numbers that fitted points carry.
     space : module, object or name
         What the points are, as in `infogeo.neighbors.pairwise_distance`.
 
@@ -512,8 +575,6 @@ def distance_standard_errors(
     array([False,  True, False])
     """
     space = _spaces.with_distance(space)
-    distance = neighbors.pairwise_distance(points, space=space)
-    distance = np.asarray(_array.on_host(distance), dtype=np.float64)
     if sizes is None:
         sizes = getattr(points, "num_samples", None)
     if sizes is None:
@@ -522,8 +583,11 @@ def distance_standard_errors(
             "say how many observations each point was estimated from",
             "they are not given, and the points do not carry them",
         )
+    points, sizes = _matched_sizes(space, points, sizes)
     _, given = _array.gate(False, sizes=(REAL, sizes))
     numbers = np.asarray(_array.on_host(given), dtype=np.float64)
+    distance = neighbors.pairwise_distance(points, space=space)
+    distance = np.asarray(_array.on_host(distance), dtype=np.float64)
     rule = f"have one number for each of the {len(distance)} points, at least 1"
     if numbers.shape != (len(distance),):
         raise bad_value("sizes", rule, f"got shape {numbers.shape}")
@@ -535,3 +599,16 @@ def distance_standard_errors(
     np.fill_diagonal(is_far, False)
     is_all = bool(is_far[np.triu_indices(len(distance), 1)].all())
     return DistanceTable(distance, error, is_far, Status.CONVERGED if is_all else Status.UNDECIDED)
+
+
+def _matched_sizes(space: Any, points: Any, sizes: Any) -> tuple[Any, Any]:
+    """Return points, and their sizes in the same order: where both have names, these decide."""
+    if _spaces.chart_of(space) is not None:
+        _array.gate(True, points=(space.POINTS, points))
+        rule = _array.weights_rule(space.POINTS, points, sizes, 0)
+        points, sizes = _array.matched(points=(space.POINTS, points), sizes=(rule, sizes))
+    elif isinstance(points, _points.Points) and not _names.is_nameless(sizes):
+        field, rule = next(iter(points.rules.items()))
+        rule = _array.weights_rule(rule, getattr(points, field), sizes, 0)
+        *_, sizes = _points.gate(False, points=(type(points), points), sizes=(rule, sizes))
+    return points, sizes

@@ -8,16 +8,18 @@ apart is a p-value that is right at every sample size, with empty and rare outco
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import random_table
 
 from infogeo import mean
-from infogeo._array import PROBABILITIES, bad_value, gate, on_host
-from infogeo._result import Result
+from infogeo._array import PROBABILITIES, bad_value
+from infogeo._result import Result, Table
 from infogeo._system.registry import storable
-from infogeo.inference._interval import COUNTS
+from infogeo.inference._counts import COUNTS, gate_counts
+from infogeo.inference._draws import generator
+from infogeo.inference._frames import frame_of_fields
 
 _BLOCK = 1_000_000  # drawn counts at a time
 _LARGEST = 10**9  # observations: the random number generators take fewer than these
@@ -50,10 +52,20 @@ class Test(Result):
             return f"Test: a batch of shape {self.p_value.shape}, {self.num_draws} draws"
         return f"p = {self.p_value:.4g} (statistic {self.statistic:.4g}, {self.num_draws} draws)"
 
+    def to_frame(self) -> Any:
+        """Return a pandas frame with one row for each test.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the fields as columns.
+        """
+        return frame_of_fields(self, "statistic", "p_value")
+
 
 @storable("KSampleTest")
 @dataclass(frozen=True, eq=False, repr=False)
-class KSampleTest(Result):
+class KSampleTest(Table):
     """A test whether several samples are of one distribution.
 
     Parameters
@@ -71,6 +83,8 @@ class KSampleTest(Result):
         entry is below a level errs once at most with the probability of that level. The diagonal
         is 1.
     """
+
+    axes: ClassVar = {"first": None, "second": None}
 
     statistic: float
     p_value: float
@@ -106,8 +120,11 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
 
     Raises
     ------
+    TypeError
+        Dicts and Counters: `infogeo.interop.frames.matched_counts` turns them into counts.
     ValueError
-        Counts that are negative, no whole numbers or all 0; a billion observations or more.
+        Counts that are negative, no whole numbers or all 0; samples with different names of
+        outcomes; a billion observations or more.
 
     Notes
     -----
@@ -121,10 +138,10 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     >>> print(homogeneity_test([53, 28, 12, 7], [46, 26, 17, 11]))
     p = 0.5264 (statistic 2.338, 9999 draws)
     """
-    _, *given = gate(True, counts_a=(COUNTS, counts_a), counts_b=(COUNTS, counts_b))
-    x, y = np.broadcast_arrays(*(_whole(v) for v in given))
+    given = gate_counts(counts_a=(COUNTS, counts_a), counts_b=(COUNTS, counts_b))
+    x, y = (v.astype(np.int64) for v in np.broadcast_arrays(*given))
     _limit("counts_a and counts_b", x.sum(-1) + y.sum(-1))
-    rng = _generator(num_draws, seed)
+    rng = generator(num_draws, seed)
 
     def draws(row: Any, size: int) -> np.ndarray:
         totals = x[row] + y[row]
@@ -158,7 +175,8 @@ def goodness_of_fit(counts: Any, p: Any, *, num_draws: int = 9999, seed: int = 0
     Raises
     ------
     ValueError
-        Counts that are negative, no whole numbers or all 0; p that are no probabilities.
+        Counts that are negative, no whole numbers, all 0 or of more than 1e14 observations; p that
+        are no probabilities.
 
     Examples
     --------
@@ -166,10 +184,9 @@ def goodness_of_fit(counts: Any, p: Any, *, num_draws: int = 9999, seed: int = 0
     >>> print(goodness_of_fit([18, 22, 15, 17, 19, 29], [1 / 6] * 6))
     p = 0.3446 (statistic 5.71, 9999 draws)
     """
-    _, *given = gate(True, counts=(COUNTS, counts), p=(PROBABILITIES, p))
-    x, p = np.broadcast_arrays(*(np.asarray(on_host(v), dtype=np.float64) for v in given))
+    x, p = np.broadcast_arrays(*gate_counts(counts=(COUNTS, counts), p=(PROBABILITIES, p)))
     p = p / p.sum(-1, keepdims=True)
-    rng = _generator(num_draws, seed)
+    rng = generator(num_draws, seed)
 
     def draws(row: Any, size: int) -> np.ndarray:
         drawn = rng.multinomial(int(x[row].sum()), p[row], size=size)
@@ -213,14 +230,13 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     >>> print(k_sample_test([[53, 28, 12, 7], [46, 26, 17, 11], [22, 30, 29, 19]]))
     p = 0.0002 (statistic 29.16, 9999 draws); 2 of 3 pairs differ at the level 0.05 (Holm)
     """
-    _, x = gate(True, counts=(COUNTS, counts))
-    x = _whole(x)
+    x = gate_counts(counts=(COUNTS, counts))[0].astype(np.int64)
     if x.ndim != 2 or len(x) < 2:
         raise bad_value(
             "counts", "have one row for each of at least two samples", f"got shape {x.shape}"
         )
-    _limit("counts", x.sum())
-    rng = _generator(num_draws, seed)
+    _limit("counts", x.sum(-1, dtype=np.float64).sum())
+    rng = generator(num_draws, seed)
     columns = x.sum(0)
     if len(columns) == 1:  # for which the generator is wrong; zeros beside it change nothing
         columns = np.append(columns, 0)
@@ -242,27 +258,15 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     )
 
 
-def _whole(x: np.ndarray) -> np.ndarray:
-    return np.asarray(on_host(x)).astype(np.int64)
-
-
 def _limit(names: str, observed: np.ndarray) -> None:
     """Refuse more observations than can be drawn."""
     if observed.size and observed.max() >= _LARGEST:
         raise bad_value(
             names,
             f"count fewer than {_LARGEST:,} observations in all",
-            f"got {observed.max():,}",
+            f"got {observed.max():,.0f}",
             "The interval of infogeo.inference.interval has no such limit.",
         )
-
-
-def _generator(num_draws: int, seed: int) -> np.random.Generator:
-    for name, value, least in (("num_draws", num_draws, 1), ("seed", seed, 0)):
-        is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not is_integer or value < least:
-            raise bad_value(name, f"be an integer, at least {least}", f"got {value!r}")
-    return np.random.default_rng(seed)
 
 
 def _statistic(x: np.ndarray, other: np.ndarray, *, is_known: bool = False) -> np.ndarray:

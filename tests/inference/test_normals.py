@@ -232,3 +232,29 @@ def test_classes_and_columns_are_matched_by_name(rng):
     expected = interval(batch, Normal.fit(frame + 1.0, labels))
     np.testing.assert_allclose(found.upper, expected.upper)
     assert found.upper.shape == (2, 2)
+
+
+@pytest.mark.parametrize("num_features", [1, 3])
+def test_which_sample_is_first_does_not_matter(num_features, rng):
+    """Also where both have the same size, and in units of their own."""
+    x, y = rng.normal(size=(30, num_features)), 0.3 + 1.2 * rng.normal(size=(30, num_features))
+    a, b = MultivariateNormal.fit(x), MultivariateNormal.fit(y)
+    found = interval(a, b)
+    for other in (
+        interval(b, a),
+        interval(*(MultivariateNormal.fit(1e5 * z[:, ::-1]) for z in (y, x))),
+    ):
+        for name in ("estimate", "lower", "upper"):
+            assert float(getattr(other, name)) == pytest.approx(
+                float(getattr(found, name)), rel=1e-6
+            )
+
+
+def test_the_order_of_components_does_not_matter(rng):
+    a, b = Normal.fit(rng.normal(size=(20, 4))), Normal.fit(0.2 + rng.normal(size=(30, 4)))
+    found = diagonal_interval(a, b)
+    order = [2, 0, 3, 1]
+    moved = (Normal(x.mean[order], x.std[order]) for x in (a, b))
+    other = diagonal_interval(*moved, size_a=20, size_b=30)
+    assert float(other.upper) == pytest.approx(float(found.upper), rel=1e-9)
+    assert float(other.estimate) == pytest.approx(float(found.estimate), rel=1e-9)

@@ -11,7 +11,8 @@ from scipy import stats
 
 import infogeo
 from infogeo import logits, simplex
-from infogeo.inference import prediction_test
+from infogeo._status import Status
+from infogeo.inference import _predictions, prediction_test
 
 
 def energy(rows, first):
@@ -85,6 +86,36 @@ def test_size(rng):
         p_values.append((found.p_value, found.confidence_p_value))
     # Of 200 at .05, more once in 1,000.
     assert (np.mean(np.array(p_values) <= 0.05, axis=0) <= 0.105).all()
+
+
+def test_groups_of_rows_change_sides_together(rng, monkeypatch):
+    """The statistic is that of all rows, and the p-values have their law: also with rows left."""
+    p, q = rng.dirichlet(np.ones(3), size=33), rng.dirichlet(np.ones(3), size=23)
+    alone = prediction_test(p, q, num_draws=9)
+    monkeypatch.setattr(_predictions, "_GROUPS", 20)  # of three rows, and two rows are left
+    for block_size in (None, 7, 1):
+        found = prediction_test(p, q, num_draws=9, block_size=block_size)
+        assert found.statistic == pytest.approx(alone.statistic, rel=1e-12)
+        assert found.confidence_statistic == pytest.approx(alone.confidence_statistic)
+    p_values = []
+    for _ in range(200):
+        p, q = rng.dirichlet(np.ones(3), size=31), rng.dirichlet(np.ones(3), size=40)
+        found = prediction_test(p, q, num_draws=39)
+        p_values.append((found.p_value, found.confidence_p_value))
+    # Of 200 at .05 and at .5: not more once in 1,000, and not fewer.
+    for level, most in ((0.05, 0.105), (0.5, 0.61)):
+        assert (np.mean(np.array(p_values) <= level, axis=0) <= most).all()
+    assert np.mean(np.array(p_values)[:, 0] <= 0.5) >= 0.39
+    moved = rng.dirichlet([1.0, 1.0, 3.0], size=40)
+    assert prediction_test(p, moved, num_draws=199).p_value == 0.005
+
+
+def test_distances_that_are_no_numbers_have_no_p_value():
+    bad = np.array([[0.5, 0.5], [np.nan, 1.0], [0.3, 0.7]])
+    found = prediction_test(bad, bad[::2], check=False)
+    assert math.isnan(found.p_value)
+    assert math.isnan(found.statistic)
+    assert found.status is Status.UNDECIDED
 
 
 def test_what_each_test_sees(rng):

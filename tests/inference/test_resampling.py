@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 
@@ -72,8 +73,46 @@ def test_other_libraries_and_frames(rng):
     expected = jackknife(lambda x: x.mean(0), x)
     tensors = jackknife(lambda x: x.mean(0), torch.tensor(x, requires_grad=True))
     np.testing.assert_allclose(tensors.standard_error, expected.standard_error, rtol=1e-12)
-    frame = jackknife(lambda x: x.mean(0), pd.DataFrame(x))
+    frame = jackknife(lambda x: x.mean(axis=0), pd.DataFrame(x))
     np.testing.assert_allclose(frame.standard_error, expected.standard_error, rtol=1e-12)
+
+
+def test_the_statistic_gets_what_was_given(rng):
+    frame = pd.DataFrame({"size": rng.normal(size=30), "kind": list("abc") * 10})
+    for resample in (bootstrap, jackknife):
+        found = resample(lambda x: x["size"][x["kind"] == "a"].mean(), frame)
+        assert found.value == frame["size"][::3].mean()
+        polars = resample(lambda x: (x["kind"] == "a").mean(), pl.DataFrame(frame))
+        labels = resample(lambda x: (x == "a").mean(), frame["kind"].to_numpy())
+        texts = resample(lambda x: (x == "a").mean(), ["a", "b", "c"] * 10)
+        for other in (polars, labels, texts):
+            assert other.value == pytest.approx(1 / 3)
+            assert other.standard_error == pytest.approx(math.sqrt(2 / 9 / 30), rel=0.1)
+        counted = resample(lambda x: float(np.bincount(x)[0]), np.repeat([0, 1], 15))
+        assert counted.value == 15.0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-180, 1.0, 1e180, 1e300])
+def test_errors_of_any_scale(scale, rng):
+    x = rng.normal(size=30)
+    for resample in (bootstrap, jackknife):
+        found, expected = (resample(np.mean, y) for y in (x * scale, x))
+        for name in ("standard_error", "bias"):
+            ours, theirs = (float(getattr(y, name)) for y in (found, expected))
+            assert ours / scale == pytest.approx(theirs, rel=1e-9, abs=1e-14)
+
+
+@pytest.mark.parametrize("num_groups", [7, 9, 10])
+def test_groups_of_unequal_sizes(num_groups, rng):
+    """Of a mean the bias is 0, and the error that of the means of groups with their weights."""
+    x = 1e3 + rng.normal(size=25)
+    found = jackknife(np.mean, x, num_groups=num_groups)
+    assert abs(found.bias) < 1e-12 * abs(found.value)
+    many = [
+        float(jackknife(np.mean, x, num_groups=num_groups, seed=i).standard_error)
+        for i in range(60)
+    ]
+    assert np.sqrt(np.mean(np.square(many))) == pytest.approx(x.std(ddof=1) / 5.0, rel=0.1)
 
 
 def test_values_that_are_not_finite():
@@ -81,6 +120,7 @@ def test_values_that_are_not_finite():
     with np.errstate(divide="ignore"):
         assert bootstrap(lambda x: 1.0 / x.sum(), x).status is Status.UNDECIDED
         assert jackknife(lambda x: 1.0 / x.sum(), x).status is Status.UNDECIDED
+        assert "not all of them finite" in str(bootstrap(lambda x: 1.0 / x.sum(), x))
 
 
 def test_the_mean_of_two_points():
@@ -118,6 +158,21 @@ def test_errors_of_distances(rng):
     np.testing.assert_allclose(found.standard_error[0, 2], expected, rtol=1e-14)
     assert found.status is Status.UNDECIDED  # all are of one distribution
     assert len(found.to_frame()) == 9
+
+
+def test_sizes_go_by_name():
+    shares = pd.DataFrame([[0.5, 0.5], [0.2, 0.8], [0.6, 0.4]], index=list("abc"))
+    sizes = pd.Series([10, 20, 30], index=list("cba"))
+    expected = [[0.0, math.sqrt(1 / 30 + 1 / 20), math.sqrt(1 / 30 + 1 / 10)]]
+    found = distance_standard_errors(shares, sizes)
+    np.testing.assert_allclose(found.standard_error[:1], expected)
+    normals = Normal(shares[0], shares[1])
+    found = distance_standard_errors(normals, sizes, space=normal)
+    np.testing.assert_allclose(found.standard_error[:1], expected)
+    with pytest.raises(ValueError, match="same names"):
+        distance_standard_errors(shares, sizes.rename({"a": "z"}))
+    known = distance_standard_errors(shares, [10, math.inf, math.inf])
+    assert known.standard_error[1, 2] == 0.0
 
 
 def test_errors_of_distances_of_fitted_points_against_new_samples(rng):
@@ -158,6 +213,19 @@ def test_what_is_shown(rng, tmp_path):
     [
         (lambda: bootstrap(np.mean, np.zeros((0, 2))), r"samples\[0\] must have at least 1 rows"),
         (lambda: jackknife(np.mean, [1.0]), r"samples\[0\] must have at least 2 rows"),
+        (
+            lambda: bootstrap(np.unique, [1.0, 2.0, 3.0]),
+            "statistic must return arrays of one shape",
+        ),
+        (
+            lambda: bootstrap(np.mean, [1.0, 2.0], batch_size=2),
+            "statistic must return an array with",
+        ),
+        (lambda: bootstrap(np.mean, [1.0], seed=np.random.default_rng()), "got a Generator"),
+        (
+            lambda: distance_standard_errors([[5, 3], [2, 8]], [8, 10]),
+            "points must hold probabilit",
+        ),
         (lambda: bootstrap(np.mean, [1.0], num_draws=0), "num_draws must be an integer"),
         (lambda: bootstrap(np.mean, [1.0], batch_size=0), "batch_size must be an integer"),
         (lambda: jackknife(np.mean, [1.0, 2.0], num_groups=1), "num_groups must be an integer"),
@@ -171,6 +239,18 @@ def test_what_is_shown(rng, tmp_path):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("value", [1j, "a", None, {"a": 1}, [1, [2, 3]]])
+@pytest.mark.parametrize("resample", [bootstrap, jackknife])
+def test_statistics_that_are_no_real_numbers(resample, value):
+    with pytest.raises(TypeError, match="statistic must return a real number or an array of such"):
+        resample(lambda x: value, [1.0, 2.0])
+
+
+def test_batches_of_frames_are_refused():
+    with pytest.raises(TypeError, match=r"samples\[0\] must be an array.*to_numpy"):
+        bootstrap(np.mean, pd.Series([1.0, 2.0]), batch_size=3)
 
 
 def test_samples_have_to_be_given():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,23 @@ def test_counts_are_matched_by_the_names_of_their_outcomes():
         homogeneity_test(a, b.rename({"x": "w"}))
 
 
+@pytest.mark.parametrize("test", [homogeneity_test, goodness_of_fit])
+def test_dicts_are_refused_with_the_way_out(test):
+    with pytest.raises(
+        TypeError, match=r"got a Counter\. infogeo\.interop\.frames\.matched_counts"
+    ):
+        test(Counter("aab"), [0.5, 0.5])
+    with pytest.raises(TypeError, match=r"got a dict\. infogeo\.interop\.frames\.matched_counts"):
+        k_sample_test([{"a": 1}, {"b": 3}])
+
+
+def test_tables_of_results():
+    found = homogeneity_test([[5, 3, 2], [9, 0, 1]], [4, 4, 2], num_draws=99)
+    assert found.to_frame()["p_value"].tolist() == found.p_value.tolist()
+    table = k_sample_test([[53, 28], [46, 26], [22, 30]], num_draws=99)
+    assert table.to_frame().loc[(0, 2), "pairs"] == table.pairs[0, 2]
+
+
 def test_seeds_and_batches():
     x, y = [[5, 3, 2], [9, 0, 1]], [4, 4, 2]
     found = homogeneity_test(x, y, num_draws=99)
@@ -131,6 +149,8 @@ def test_seeds_and_batches():
         (lambda: homogeneity_test([1, 1], [1, 1], num_draws=0), "num_draws must be an integer"),
         (lambda: goodness_of_fit([1, 1], [0.5, 0.6]), "p must hold probabilities"),
         (lambda: goodness_of_fit([1, 1], [0.5, 0.5], seed=-1), "seed must be an integer"),
+        (lambda: k_sample_test([[10**13, 10**13]] * 3), "fewer than 1,000,000,000 observations"),
+        (lambda: goodness_of_fit([1e19, 1], [0.5, 0.5]), r"counts must count at most 1e14"),
         (lambda: k_sample_test([[1, 2]]), "counts must have one row for each of at least two"),
     ],
 )

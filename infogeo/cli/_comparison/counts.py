@@ -208,7 +208,7 @@ def _require_counts(table: Table, block: Block) -> None:
         column = f"column {j + 1}" if table.columns is None else f"column {table.columns[j]}"
         raise UsageError(
             f"{table.path}: row {block.rows[i]} has {x[i, j]:g} in {column}, which is no count: "
-            "counts are whole numbers"
+            "counts are whole numbers, below 2**53"
         )
 
 
