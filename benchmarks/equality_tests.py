@@ -2,6 +2,7 @@
 
 python benchmarks/equality_tests.py          some minutes
 python benchmarks/equality_tests.py 0.1      a tenth of the samples
+python benchmarks/equality_tests.py sizes    the sizes by ranks, as below
 
 Size is the share of p-values up to .05 among pairs of samples of one distribution, power the share
 among samples of two distributions whose distance d is sqrt(4 sqrt(c - 1) / N), N = nm / (n + m), as
@@ -9,10 +10,10 @@ among samples of two distributions whose distance d is sqrt(4 sqrt(c - 1) / N), 
 likelihood ratio G with their law of large samples, over the outcomes that were seen, and Pearson's
 chi-square by permutation: draws of the same law as those of `homogeneity_test`, as many of them.
 
-The last two columns have the size of `homogeneity_test` and of `goodness_of_fit` without the chance
-of so many pairs of samples: given the totals every draw is as likely as the observed sample to be
-the one that is tested, and from the ranks of 999 draws follows how often the test rejects. It is
-below .05 where the statistic has few values, and .05 where it has many.
+Sizes by ranks are free of the chance of so many pairs of samples: given the totals every draw is as
+likely as the observed sample to be the one that is tested, and from the ranks of 999 draws follows
+how often the test rejects. That is below .05 where the statistic has few values, and .05 where it
+has many. Samples are of the uniform and of the Zipf distribution, with 100 totals for each row.
 """
 
 import math
@@ -25,6 +26,8 @@ from scipy.special import bdtr, chdtrc, xlogy
 from infogeo.inference import goodness_of_fit, homogeneity_test
 
 NUM_DRAWS = 199
+OUTCOMES = (2, 5, 50, 200)
+SIZES = ((50, 50), (200, 200), (50, 500))
 
 
 def statistics(x, y):
@@ -96,8 +99,8 @@ def main(share=1.0):
     print(f"| distribution | c | n, m | {names} |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for kind in ("uniform", "Zipf"):
-        for num_outcomes in (2, 5, 50, 200):
-            for n, m in ((50, 50), (200, 200), (50, 500)):
+        for num_outcomes in OUTCOMES:
+            for n, m in SIZES:
                 size = n * m / (n + m)
                 distance = min(2.5, math.sqrt(4.0 * math.sqrt(num_outcomes - 1.0) / size))
                 num_samples = int(share * min(4000, 400_000 // num_outcomes))
@@ -108,10 +111,23 @@ def main(share=1.0):
                     strict=True,
                 )
                 cells = "".join(f" {size:.3f}, {power:.2f} |" for size, power in found)
-                ranks = sizes_by_ranks(q, n, m, np.random.default_rng([num_outcomes, n, m]))
-                cells += "".join(f" {size:.3f} |" for size in ranks)
+                print(f"| {kind} | {num_outcomes} | {n}, {m} |{cells}", flush=True)
+
+
+def main_of_sizes():
+    print("| distribution | c | n, m | test | goodness of fit |")
+    print("|---|---|---|---|---|")
+    for kind in ("uniform", "Zipf"):
+        for num_outcomes in OUTCOMES:
+            for n, m in SIZES:
+                rng = np.random.default_rng([num_outcomes, n, m])
+                q, _ = draw_pair(kind, num_outcomes, 0.0, rng)
+                cells = "".join(f" {size:.3f} |" for size in sizes_by_ranks(q, n, m, rng))
                 print(f"| {kind} | {num_outcomes} | {n}, {m} |{cells}", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:2]))
+    if sys.argv[1:2] == ["sizes"]:
+        main_of_sizes()
+    else:
+        main(*map(float, sys.argv[1:2]))
