@@ -43,4 +43,10 @@ __all__ = [
     "prediction_test",
 ]
 
-finish(globals())
+finish(
+    globals(),
+    {
+        "num_draws : int": "Draws of the simulation: the smallest p-value is 1 / (num_draws + 1).",
+        "seed : int": "Of the random draws; the same seed gives the same p-value.",
+    },
+)

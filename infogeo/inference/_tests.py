@@ -109,9 +109,7 @@ def homogeneity_test(counts_a: Any, counts_b: Any, *, num_draws: int = 9999, see
     counts_a, counts_b : array, shape (..., c)
         How often each outcome was seen in each sample; leading axes broadcast.
     num_draws : int
-        Draws of the simulation: the smallest p-value is 1 / (num_draws + 1).
     seed : int
-        Of the random draws; the same seed gives the same p-value.
 
     Returns
     -------
@@ -163,9 +161,7 @@ def goodness_of_fit(counts: Any, p: Any, *, num_draws: int = 9999, seed: int = 0
     p : array, shape (..., c)
         The distribution; leading axes broadcast.
     num_draws : int
-        Draws of the simulation: the smallest p-value is 1 / (num_draws + 1).
     seed : int
-        Of the random draws; the same seed gives the same p-value.
 
     Returns
     -------
@@ -203,9 +199,7 @@ def k_sample_test(counts: Any, *, num_draws: int = 9999, seed: int = 0) -> KSamp
     counts : array, shape (k, c)
         How often each outcome was seen in each of k samples.
     num_draws : int
-        Draws of the simulation: the smallest p-value is 1 / (num_draws + 1).
     seed : int
-        Of the random draws; the same seed gives the same p-value.
 
     Returns
     -------

@@ -10,13 +10,13 @@ in which the second one is U exp(l) U'.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from infogeo import _array, _divergence, _points
-from infogeo._array import REAL, UNIT_INTERVAL, Array, Namespace, bad_value
-from infogeo._points import make
+from infogeo._array import POSITIVE, REAL, UNIT_INTERVAL, Array, Namespace, bad_value
+from infogeo._points import Points, fill, make
 from infogeo.manifolds import _family
 from infogeo.manifolds._family import excess, log_cosh
 from infogeo.multivariate_normal._divergences import is_small, log_ratios
@@ -57,6 +57,23 @@ def require_degrees(df: Array, S: Array) -> None:
             f"the smallest is {low:.6g}",
             "With fewer there is no density.",
         )
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class WithDegrees(Points):
+    """A batch of points of some degrees of freedom, a constant, and a scale matrix."""
+
+    df: Array
+    scale: Array
+
+    rules: ClassVar = {"df": POSITIVE, "scale": MATRIX}
+    constants: ClassVar = ("df",)
+
+    def __init__(self, df: Any, scale: Any, *, check: bool = True):
+        fill(self, check, df=df, scale=scale)
+        if check:
+            require_positive_definite("scale", self.scale)
+            require_degrees(self.df, self.scale)
 
 
 @dataclass(frozen=True)

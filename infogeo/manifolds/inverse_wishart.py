@@ -5,22 +5,20 @@ A point is an `InverseWishart`, of n degrees of freedom and a scale matrix S. Th
 .. math:: ds^2 = \tfrac{n}{2} \operatorname{tr}\bigl((S^{-1} dS)^2\bigr)
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from infogeo._array import POSITIVE, Array
+from infogeo._array import Array
 from infogeo._docs import finish
-from infogeo._points import Points, fill, tangents
+from infogeo._points import tangents
 from infogeo._system.registry import storable
 from infogeo.manifolds._positive import (
-    MATRIX,
     Positive,
+    WithDegrees,
     fit_matrices,
     log_determinant,
     log_normalizer,
-    require_degrees,
     require_positive_definite,
     standard_wishart,
     trace_of_ratio,
@@ -30,8 +28,7 @@ __all__ = ["InverseWishart", "Tangent"]
 
 
 @storable("InverseWishart")
-@dataclass(frozen=True, eq=False, init=False, repr=False)
-class InverseWishart(Points):
+class InverseWishart(WithDegrees):
     r"""A batch of inverse Wishart distributions: the inverse is Wishart, of scale S^-1.
 
     Parameters
@@ -64,18 +61,6 @@ class InverseWishart(Points):
     >>> round(float(manifolds.fisher_rao_distance(a, b)), 12)
     2.0
     """
-
-    df: Array
-    scale: Array
-
-    rules: ClassVar = {"df": POSITIVE, "scale": MATRIX}
-    constants: ClassVar = ("df",)
-
-    def __init__(self, df: Any, scale: Any, *, check: bool = True):
-        fill(self, check, df=df, scale=scale)
-        if check:
-            require_positive_definite("scale", self.scale)
-            require_degrees(self.df, self.scale)
 
     @staticmethod
     def fit(samples: Array, df: float, *, check: bool = True) -> "InverseWishart":
