@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to 
     from infogeo.pullback import TraceEstimate as TraceEstimate
     from infogeo.pullback import WeightSolution as WeightSolution
     from infogeo.robustness import Attack as Attack
+    from infogeo.robustness import MarginAttack as MarginAttack
     from infogeo.testing import Report as Report
 
 _HOMES = {
@@ -70,6 +71,7 @@ _HOMES = {
     "Kinks": "infogeo.pullback",
     "LeafPath": "infogeo.pullback",
     "Length": "infogeo.pullback",
+    "MarginAttack": "infogeo.robustness",
     "Matching": "infogeo.pullback",
     "Mean": "infogeo.mean",
     "MeanEstimate": "infogeo.inference",

@@ -26,18 +26,20 @@ import math
 from array_api_compat import torch as torch_namespace
 
 from infogeo import _array
-from infogeo._array import POSITIVE, REAL, bad_value, gate
+from infogeo._array import NON_NEGATIVE, POSITIVE, REAL, bad_value, gate
 from infogeo.lipschitz.certificates import boundary_distance
 from infogeo.pullback import Head, PullbackMetric, heads
-from infogeo.pullback._checks import check_count, check_input
+from infogeo.pullback._checks import check_count, check_gradients, check_input
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._network import Inputs, network_of
 
 __all__ = [
     "Attack",
+    "MarginAttack",
     "boundary_distance",
     "isometry_criterion",
     "isometry_penalty",
+    "pgd_attack",
     "robustness_indicator",
     "spectral_attack",
     "trace_penalty",
@@ -68,6 +70,34 @@ class Attack(Table):
     success: Array
     distances: Array
     temperature: float
+
+
+@storable("MarginAttack")
+@dataclass(frozen=True, eq=False, repr=False)
+class MarginAttack(Table):
+    """Inputs moved to the lowest margin of their class that an attack has seen.
+
+    Parameters
+    ----------
+    points : array, shape (batch, ...)
+        The inputs after the attack.
+    success : bool array, shape (batch,)
+        Whether the class predicted there is another one than the target.
+    margins : array, shape (batch,)
+        The logit of the target less the largest of the others: negative where it succeeds.
+    distances : array, shape (batch,)
+        How far the points are from the inputs, in the norm of the attack.
+    order : float
+        The norm: 2 or inf.
+    """
+
+    axes: ClassVar = {"sample": None}
+
+    points: Array
+    success: Array
+    margins: Array
+    distances: Array
+    order: float
 
 
 def robustness_indicator(
@@ -288,6 +318,220 @@ def spectral_attack(
     z = _outputs(metric, points)
     distances = _norm(points.to(_wide(x)) - x).to(z.dtype)
     return Attack(points, z.argmax(-1) != label[:, 0], distances, metric.temperature)
+
+
+def pgd_attack(
+    model: Callable[..., Tensor],
+    x: Tensor,
+    *,
+    radius: float | Tensor,
+    target: Tensor | None = None,
+    order: float = 2,
+    num_steps: int = 40,
+    restarts: int = 1,
+    clip: tuple[float | Tensor, float | Tensor] | None = None,
+    generator: torch.Generator | None = None,
+    inputs: Inputs = None,
+    check: bool = True,
+) -> MarginAttack:
+    r"""Lower the margin of a class by projected gradient descent, from several starts.
+
+    .. math:: \min_{|y - x|_p \le r} \; z_t(y) - \max_{j \ne t} z_j(y)
+
+    The first run starts at x and lowers the log-odds of the target. The others start at random
+    points of the ball, and each raises another class above the target: the runner-up at x first,
+    and so on, again and again. What counts is the lowest margin at any step of any run.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or callable
+        Maps x to logits of shape (batch, c), each input for itself.
+    x : torch.Tensor, shape (batch, ...)
+    radius : float or torch.Tensor, shape (batch,)
+        The size of the attack, not negative.
+    target : torch.Tensor, shape (batch,), optional
+        The classes that are attacked, integers: the true ones, to measure what accuracy an attack
+        leaves; by default the predicted ones, to try certificates.
+    order : 2 or inf
+        The p of the norm that the radius is for.
+    num_steps : int
+        Steps of each run, of length 2.5 r / num_steps.
+    restarts : int
+        How many runs there are, each from another start.
+    clip : None or (low, high)
+        The box that the points stay in, numbers or tensors that broadcast to the shape of x.
+    generator : torch.Generator or None
+        What draws the starts, on the device of x; None takes torch's own.
+    inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+    check : bool
+
+    Returns
+    -------
+    MarginAttack
+        The points, the margins there, and whether another class is predicted.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A model, inputs, classes, a radius, an order, a box, outputs or gradients that cannot be
+        used.
+
+    Notes
+    -----
+    That it fails proves nothing: only certificates do. A certificate that it breaks is wrong. The
+    points are never farther from x than the radius, nor outside of the box, after rounding to the
+    dtype of x, too.
+
+    References
+    ----------
+    A. Madry, A. Makelov, L. Schmidt, D. Tsipras and A. Vladu, Towards deep learning models
+    resistant to adversarial attacks, ICLR 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.robustness import pgd_attack
+    >>> model = torch.nn.Linear(2, 2, bias=False)
+    >>> _ = torch.nn.init.eye_(model.weight)
+    >>> attack = pgd_attack(model, torch.tensor([[1.0, 0.0], [3.0, 0.0]]), radius=0.8)
+    >>> attack.points, attack.success, attack.margins
+    (tensor([[0.4343, 0.5657],
+            [2.4343, 0.5657]]), tensor([ True, False]), tensor([-0.1314,  1.8686]))
+    """
+    metric = PullbackMetric(model, inputs=inputs, check=check)
+    check_count("num_steps", num_steps)
+    check_count("restarts", restarts)
+    if isinstance(order, bool) or order not in (2, math.inf):
+        raise bad_value("order", "be 2 or inf", f"got {order!r}")
+    x = x.detach() if isinstance(x, torch.Tensor) else x
+    z = _outputs(metric, x)
+    label = _classes(target, z, check)
+    ball = _Ball(
+        x,
+        _radius(radius, x.flatten(1)[:, 0], check, NON_NEGATIVE).to(_wide(x)),
+        float(order),
+        _box(clip, x, check),
+    )
+    points, lowest = x, _margin(z, label)
+    for run in range(restarts):
+        point = x if run == 0 else ball.cut(ball.draw(generator))
+        rival = None if run == 0 else _rival(z, label, run - 1)
+        for _ in range(num_steps + 1):
+            margin, gradient = _margin_and_gradient(metric, point, label, rival)
+            is_better = margin < lowest
+            lowest = torch.where(is_better, margin, lowest)
+            points = torch.where(_beside(is_better, x), point, points)
+            change = ball.step(gradient, 2.5 / num_steps)
+            point = ball.cut(point.to(change.dtype) - x - change)
+    z = _outputs(metric, points)
+    distances = ball.size(points.to(_wide(x)) - x).to(z.dtype)
+    success = z.argmax(-1) != label[:, 0]
+    return MarginAttack(points, success, _margin(z, label), distances, float(order))
+
+
+@dataclass(frozen=True)
+class _Ball:
+    """The l2 or l_inf balls around inputs, cut by a box."""
+
+    x: torch.Tensor
+    radius: torch.Tensor
+    order: float
+    box: tuple[torch.Tensor, torch.Tensor] | None
+
+    def size(self, v):
+        """Return the norms of a batch."""
+        return _norm(v) if self.order == 2 else v.flatten(1).abs().amax(1)
+
+    def cut(self, change):
+        """Return x + change in the box and then, drawn towards x, in the ball; rounded so, too."""
+        x, radius = self.x.to(change.dtype), _beside(self.radius, change)
+        if self.box is not None:
+            change = (x + change).clamp(*(bound.to(change.dtype) for bound in self.box)) - x
+        if self.order == 2:
+            allowed = self.radius * (1.0 - 16.0 * torch.finfo(change.dtype).eps)
+            size = self.size(change)
+            share = torch.where(size > allowed, allowed / size, 1.0)
+            change = _beside(share, change) * change
+        else:
+            change = torch.minimum(torch.maximum(change, -radius), radius)
+        end = (x + change).to(self.x.dtype)
+        is_beyond = (end.double() - self.x.double()).abs() > change.abs().double()
+        end = torch.where(is_beyond, torch.nextafter(end, self.x), end)
+        return end if self.box is None else torch.clamp(end, *self.box)
+
+    def step(self, gradient, share):
+        """Return the change of that share of the radius that raises a function fastest."""
+        if self.order == 2:
+            unit = gradient.flatten(1)
+            unit = unit / unit.abs().amax(1, keepdim=True).clamp_min(torch.finfo(unit.dtype).tiny)
+            direction = (unit / _norm(unit)[:, None].clamp_min(1.0)).reshape(gradient.shape)
+        else:
+            direction = gradient.sign()
+        return _beside(share * self.radius, direction) * direction
+
+    def draw(self, generator):
+        """Return random points of the balls around 0, uniform in volume."""
+        like = {"dtype": self.radius.dtype, "device": self.x.device, "generator": generator}
+        if self.order == math.inf:
+            return (2.0 * torch.rand(self.x.shape, **like) - 1.0) * _beside(self.radius, self.x)
+        v = torch.randn(self.x.shape, **like)
+        share = torch.rand(len(self.x), **like) ** (1.0 / max(self.x[0:1].numel(), 1))
+        return v * _beside(self.radius * share / _norm(v).clamp_min(1e-30), v)
+
+
+def _classes(target, z, check):
+    """Return the classes that are attacked, with an axis added."""
+    if z.shape[-1] < 2:
+        raise bad_value("model", "return at least two logits", f"got shape {tuple(z.shape)}")
+    if target is None:
+        return z.argmax(-1, keepdim=True)
+    if not isinstance(target, torch.Tensor):
+        raise TypeError(f"target must be a torch tensor: got {type(target).__name__}.")
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(f"target must hold classes as integers: its dtype is {target.dtype}.")
+    if target.shape != z.shape[:1]:
+        raise bad_value(
+            "target",
+            "have one class for each input",
+            f"its shape is {tuple(target.shape)} for {len(z)} inputs",
+        )
+    if check and len(z) and not 0 <= int(target.min()) <= int(target.max()) < z.shape[-1]:
+        raise bad_value(
+            "target",
+            f"hold classes from 0 to {z.shape[-1] - 1}",
+            f"its entries range from {int(target.min())} to {int(target.max())}",
+        )
+    return target.to(z.device).long()[:, None]
+
+
+def _margin(z, label):
+    others = z.scatter(-1, label, -math.inf).amax(-1)
+    own = z.gather(-1, label)[:, 0]
+    return torch.where(own == others, 0.0, own - others)  # a masked class at a masked one
+
+
+def _rival(z, label, place):
+    """Return a class to raise, the same in all steps: the place-th after the target at x."""
+    others = z.scatter(-1, label, -math.inf)
+    count = torch.isfinite(others).sum(-1, keepdim=True).clamp_min(1)
+    return others.argsort(-1, descending=True).gather(-1, place % count)
+
+
+def _margin_and_gradient(metric, point, label, rival):
+    """Return margins, and gradients of the target's log-odds or of its lead over one class."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = point.clone().requires_grad_()
+        z = network_of(metric).outputs(leaf)
+        if rival is None:
+            goal = _log_odds(z, label)
+        else:
+            goal = (z.gather(-1, label) - z.gather(-1, rival))[:, 0]
+        goal = torch.where(torch.isfinite(goal), goal, 0.0)  # of a class beside masked ones alone
+        (gradient,) = torch.autograd.grad(goal.sum(), leaf)
+    gradient = gradient.to(_wide(point))
+    if metric.check:
+        check_gradients(gradient.flatten(1)[:, None])
+    return _margin(z.detach(), label), gradient
 
 
 def _shares(num_steps):
@@ -559,9 +803,9 @@ def _boundary_distance(head, z):
     return head.boundary_distance(z)
 
 
-def _radius(radius, like, check):
+def _radius(radius, like, check, rule=POSITIVE):
     """Return the radius as one number for each input."""
-    _, radius, like = gate(check, radius=(POSITIVE, radius), x=(REAL, like.detach()))
+    _, radius, like = gate(check, radius=(rule, radius), x=(REAL, like.detach()))
     if radius.ndim > 1 or (radius.ndim == 1 and len(radius) not in (1, len(like))):
         raise bad_value(
             "radius",

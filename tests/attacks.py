@@ -9,6 +9,8 @@ import math
 
 import torch
 
+from infogeo import robustness
+
 
 def margin(z, label):
     """The label's logit less the largest of the others, shape (batch,): negative is fooled."""
@@ -27,31 +29,11 @@ def predicted_class(model, x):
 
 
 def pgd(model, x, *, radius, label=None, order=2, clip=None, num_steps=40, num_restarts=1, seed=0):
-    """Change the class by projected gradient steps in the l2 or l_inf ball around x.
-
-    The first run starts at x and lowers the odds of the label. The others start at random points
-    of the ball, and each raises another class above the label: the runner-up first, and so on,
-    again and again. Returns the points with the lowest margin seen, at most `radius` (a number, or
-    one for each input) from x but for the rounding of the norm, within `clip` = (low, high)
-    exactly.
-    """
-    label = predicted_class(model, x) if label is None else label
-    radius = torch.as_tensor(radius, dtype=x.dtype).expand(len(x))
-    generator = torch.Generator().manual_seed(seed)
-    best, lowest = x.clone(), torch.full((len(x),), math.inf, dtype=x.dtype)
-    for restart in range(num_restarts):
-        start = x if restart == 0 else x + _in_ball(x, radius, order, generator)
-        goal = _odds if restart == 0 else _towards_class(model, x, label, restart - 1)
-        point = _project(start, x, radius, order, clip)
-        for _ in range(num_steps + 1):
-            z, gradient = _outputs_and_gradient(model, goal, point, label)
-            value = margin(z, label)
-            is_better = value < lowest
-            lowest = torch.where(is_better, value, lowest)
-            best = torch.where(_beside(is_better, x), point, best)
-            step = _steepest(gradient, order) * _beside(2.5 * radius / num_steps, x)
-            point = _project(point - step, x, radius, order, clip)
-    return best
+    """Return the points of the public attack."""
+    return robustness.pgd_attack(
+        model, x, radius=radius, target=label, order=order, clip=clip, num_steps=num_steps,
+        restarts=num_restarts, generator=torch.Generator().manual_seed(seed), check=False,
+    ).points  # fmt: skip
 
 
 def deepfool(model, x, *, label=None, num_steps=50, num_restarts=1, spread=0.5, seed=0):
@@ -68,7 +50,7 @@ def deepfool(model, x, *, label=None, num_steps=50, num_restarts=1, spread=0.5, 
         start = x
         if restart > 0:
             reach = torch.where(nearest < math.inf, spread * nearest, spread * size(x))
-            start = x + _in_ball(x, reach, 2, generator)
+            start = x + _in_ball(x, reach, generator)
         point = _towards(model, x, _cross(model, start, label, num_steps), label)
         is_fooled = predicted_class(model, point) != label
         distance = size(point - x)
@@ -117,57 +99,11 @@ def _towards(model, x, end, label, num_halvings=40):
     return x + _beside(high, x) * (end - x)
 
 
-def _odds(z, label):
-    """The log-odds of the label: unlike the margin not blind to all but one other class."""
-    others = z.scatter(-1, label[:, None], -math.inf)
-    return z.gather(-1, label[:, None])[:, 0] - torch.logsumexp(others, dim=-1)
-
-
-def _towards_class(model, x, label, place):
-    """Return the gap between the label and one class, the same in all steps: the place-th at x."""
-    with torch.no_grad():
-        others = model(x).scatter(-1, label[:, None], -math.inf)
-    order = others.argsort(-1, descending=True)
-    target = order[:, place % (order.shape[1] - 1)][:, None]
-    return lambda z, label: (z.gather(-1, label[:, None]) - z.gather(-1, target))[:, 0]
-
-
-def _outputs_and_gradient(model, goal, x, label):
-    x = x.detach().requires_grad_()
-    z = model(x)
-    (gradient,) = torch.autograd.grad(goal(z, label).sum(), x)
-    return z.detach(), gradient
-
-
-def _steepest(gradient, order):
-    """Return the direction of unit norm along which a linear function grows fastest."""
-    if order == 2:
-        return gradient / _beside(size(gradient).clamp_min(1e-300), gradient)
-    return gradient.sign()
-
-
-def _project(point, x, radius, order, clip):
-    """Return the box's point, then the ball's: shrinking towards x, in the box, stays in it."""
-    if clip is not None:
-        point = point.clamp(*clip)
-    delta = point - x
-    if order == 2:
-        delta = delta * _beside((radius / size(delta).clamp_min(1e-300)).clamp_max(1.0), x)
-    else:
-        radius = _beside(radius, x)
-        delta = torch.minimum(torch.maximum(delta, -radius), radius)
-    return x + delta if clip is None else (x + delta).clamp(*clip)
-
-
-def _in_ball(x, radius, order, generator):
-    """Return random points of the ball of that radius around 0, uniform in volume."""
-    if order == 2:
-        v = torch.randn(x.shape, dtype=x.dtype, generator=generator)
-        share = torch.rand(len(x), dtype=x.dtype, generator=generator) ** (1.0 / x[0].numel())
-        return v * _beside(radius * share / size(v), x)
-    return (2.0 * torch.rand(x.shape, dtype=x.dtype, generator=generator) - 1.0) * _beside(
-        radius, x
-    )
+def _in_ball(x, radius, generator):
+    """Return random points of the l2 ball of that radius around 0, uniform in volume."""
+    v = torch.randn(x.shape, dtype=x.dtype, generator=generator)
+    share = torch.rand(len(x), dtype=x.dtype, generator=generator) ** (1.0 / x[0].numel())
+    return v * _beside(radius * share / size(v), x)
 
 
 def _beside(values, x):

@@ -639,3 +639,131 @@ def test_penalties_of_a_network_whose_features_are_all_zero_can_be_trained():
         robustness.isometry_penalty(model, x, radius=0.5) + robustness.trace_penalty(model, x)
     ).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+# ---------------------------------------------------------------- projected gradient descent
+
+
+@pytest.mark.parametrize("order", [2, np.inf])
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_pgd_reaches_the_least_margin_of_a_linear_classifier(order, dtype):
+    """Between two classes the margin w'x falls by the dual norm of w times the radius."""
+    net, x = linear(random(2, 8), dtype=dtype), random(30, 8, seed=2, dtype=dtype)
+    target = net(x).argmax(1)
+    radius = torch.linspace(0.0, 1.5, 30, dtype=dtype)
+    attack = robustness.pgd_attack(net, x, radius=radius, order=order)
+    normal = net.weight[0] - net.weight[1]
+    steepest = torch.linalg.vector_norm(normal, 2 if order == 2 else 1)
+    expected = attacks.margin(net(x), target) - radius * steepest
+    torch.testing.assert_close(attack.margins, expected, rtol=1e-5, atol=1e-5)
+    assert attack.success.tolist() == (expected < 0).tolist()
+    assert attack.points.dtype == dtype
+    assert attack.order == order
+    change = attack.points.double() - x.double()
+    size = torch.linalg.vector_norm(change, order, dim=1)
+    assert bool((size <= radius.double()).all())
+    torch.testing.assert_close(attack.distances.double(), size, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [2, np.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, F32, F64])
+def test_pgd_stays_in_the_box_and_the_ball_after_rounding(order, dtype):
+    net = mlp(dtype=F32 if dtype == torch.float16 else dtype)
+    x = torch.rand(20, 12, dtype=F64, generator=torch.Generator().manual_seed(3)).to(dtype)
+
+    def model(y):
+        return net(y.to(net[0].weight.dtype))
+
+    for radius in (1e-3, 0.3, 40.0):
+        seed = torch.Generator().manual_seed(1)
+        attack = robustness.pgd_attack(
+            model, x, radius=radius, order=order, num_steps=6, restarts=3, clip=(0.0, 1.0),
+            generator=seed,
+        )  # fmt: skip
+        assert attack.points.dtype == dtype
+        assert bool(((attack.points >= 0.0) & (attack.points <= 1.0)).all())
+        change = attack.points.double() - x.double()
+        allowed = torch.tensor(radius, dtype=net[0].weight.dtype).double()  # in that precision
+        assert bool((torch.linalg.vector_norm(change, order, dim=1) <= allowed).all())
+        assert bool((attack.margins <= attacks.margin(model(x), model(x).argmax(1))).all())
+
+
+def test_pgd_of_a_batch_is_that_of_its_rows_and_restarts_only_help():
+    net, x = mlp(), random(6, 12, seed=5)
+    whole = robustness.pgd_attack(net, x, radius=0.2)
+    for i in range(6):
+        alone = robustness.pgd_attack(net, x[i : i + 1], radius=0.2)
+        torch.testing.assert_close(alone.points, whole.points[i : i + 1], rtol=1e-9, atol=1e-9)
+    seed = torch.Generator().manual_seed(0)
+    more = robustness.pgd_attack(net, x, radius=0.2, restarts=6, generator=seed)
+    assert bool((more.margins <= whole.margins + 1e-12).all())
+    assert len(robustness.pgd_attack(net, x[:0], radius=0.2).margins) == 0
+
+
+def test_pgd_attacks_the_classes_that_it_is_given():
+    net, x = mlp(), random(8, 12, seed=6)
+    order = net(x).argsort(1, descending=True)
+    attack = robustness.pgd_attack(net, x, radius=1e-6, target=order[:, 1])
+    assert bool(attack.success.all())  # they are wrong from the start
+    masked = torch.tensor([0.0, 0.0, -np.inf, 0.0, 0.0, 0.0], dtype=F64)
+    attack = robustness.pgd_attack(lambda y: net(y) + masked, x, radius=0.5, restarts=5)
+    assert bool(torch.isfinite(attack.margins).all())
+    assert 2 not in net(attack.points).add(masked).argmax(1)
+
+
+def test_pgd_takes_gradients_of_any_size():
+    x = random(4, 5, seed=7)
+    weight = random(2, 5)
+    for scale in (1e-150, 1.0, 1e150):
+        attack = robustness.pgd_attack(linear(scale * weight), x, radius=0.3)
+        expected = robustness.pgd_attack(linear(weight), x, radius=0.3)
+        torch.testing.assert_close(attack.points, expected.points, rtol=1e-9, atol=1e-9)
+    flat = robustness.pgd_attack(lambda y: torch.stack((0 * y[:, 0] + 1, 0 * y[:, 0]), 1), x,
+                                 radius=0.3, restarts=2)  # fmt: skip
+    assert flat.margins.tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("order", [2, np.inf])
+def test_pgd_keeps_to_true_certificates_and_breaks_inflated_ones(order):
+    """Of a convolutional network with a bound that `lipschitz_bound` computes."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+    ).double()
+    x = torch.rand(60, 1, 4, 4, dtype=F64)
+    bound = layers.lipschitz_bound(net, order=order)
+    certificate = certificates.margin_radius if order == 2 else certificates.l_inf_radius
+    radii = certificate(net(x).detach(), lipschitz_constant=bound)
+    options = {"order": order, "restarts": 3, "generator": torch.Generator().manual_seed(0)}
+    assert not robustness.pgd_attack(net, x, radius=radii, **options).success.any()
+    slopes = torch.stack([torch.func.jacrev(net)(y[None]).reshape(3, -1) for y in x]).detach()
+    gaps = torch.stack([slopes[:, i] - slopes[:, j] for i, j in ((0, 1), (0, 2), (1, 2))])
+    steepest = torch.linalg.vector_norm(gaps, 2 if order == 2 else 1, dim=-1).max()
+    slope = float(steepest) / (2.0**0.5 if order == 2 else 2.0)
+    wrong = certificate(net(x).detach(), lipschitz_constant=0.5 * slope)
+    assert robustness.pgd_attack(net, x, radius=wrong, **options).success.any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"order": 1}, "order must be 2 or inf: got 1"),
+        ({"radius": -1.0}, "radius must"),
+        ({"num_steps": 0}, "num_steps must be a positive integer"),
+        ({"restarts": 0}, "restarts must be a positive integer"),
+        ({"target": torch.tensor([0, 9])}, "target must hold classes from 0 to 5"),
+        ({"target": torch.tensor([0])}, "target must have one class for each input"),
+        ({"clip": (0.0, 0.1)}, "x must lie in the box"),
+    ],
+)
+def test_pgd_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        robustness.pgd_attack(mlp(), random(2, 12), **({"radius": 0.1} | arguments))
+
+
+def test_pgd_refuses_classes_of_another_kind():
+    for target in ([0, 1], torch.tensor([0.0, 1.0])):
+        with pytest.raises(TypeError, match="target must"):
+            robustness.pgd_attack(mlp(), random(2, 12), radius=0.1, target=target)
+    with pytest.raises(ValueError, match="at least two logits"):
+        robustness.pgd_attack(linear(random(1, 12)), random(2, 12), radius=0.1)

@@ -1,11 +1,13 @@
-"""Layers without weights: 1-Lipschitz in each of the norms, or by a known constant."""
+"""Activations: 1-Lipschitz in each of the norms, or by a known constant."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from infogeo._array import bad_value, finite_number
 from infogeo._docs import finish
-from infogeo.lipschitz._checks import check_size
+from infogeo.lipschitz._checks import check_size, whole_number
 
 
 class GroupSort(nn.Module):
@@ -14,7 +16,9 @@ class GroupSort(nn.Module):
     Parameters
     ----------
     group_size : int
-        Features per group, at least 2; it divides the length of the last axis.
+        Features per group, at least 2; it divides the length of the axis.
+    dim : int
+        The axis of the features: 1 for the channels of images, behind a convolution.
 
     Notes
     -----
@@ -36,10 +40,10 @@ class GroupSort(nn.Module):
     tensor([1., 4., 2., 3.])
     """
 
-    def __init__(self, group_size: int = 2) -> None:
+    def __init__(self, group_size: int = 2, *, dim: int = -1) -> None:
         super().__init__()
         check_size("group_size", group_size, 2)
-        self.group_size = group_size
+        self.group_size, self.dim = group_size, whole_number("dim", dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sort.
@@ -55,6 +59,11 @@ class GroupSort(nn.Module):
         """
         if not torch.jit.is_scripting():
             _check_groups(x, self)
+        if self.dim != -1:
+            return self._sorted(x.movedim(self.dim, -1)).movedim(-1, self.dim)
+        return self._sorted(x)
+
+    def _sorted(self, x: Tensor) -> Tensor:
         groups = x.unflatten(-1, (-1, self.group_size))
         if self.group_size > 2:
             return groups.sort(dim=-1).values.flatten(-2)
@@ -70,7 +79,93 @@ class GroupSort(nn.Module):
         str
             The arguments.
         """
-        return f"group_size={self.group_size}"
+        return f"group_size={self.group_size}" + ("" if self.dim == -1 else f", dim={self.dim}")
+
+
+class Householder(nn.Module):
+    r"""Reflect pairs of features at a learned line: 1-Lipschitz in l2, keeps norms of gradients.
+
+    .. math:: y = \begin{cases} x & v^\top x > 0 \\ x - 2 v v^\top x & v^\top x \le 0
+              \end{cases}, \qquad v = (\sin \tfrac\theta2, -\cos \tfrac\theta2)
+
+    Parameters
+    ----------
+    num_features : int
+        The length of the axis of the features, even: one angle for each two that are neighbours.
+    dim : int
+        The axis of the features: 1 for the channels of images, behind a convolution.
+    device, dtype : optional
+        As for `torch.nn.Linear`.
+
+    Notes
+    -----
+    The Jacobian is orthogonal everywhere, and the map is continuous. The start, an angle of
+    pi / 2, sorts each pair in descending order.
+
+    References
+    ----------
+    S. Singla, S. Singla and S. Feizi, Improved deterministic l2 robustness on CIFAR-10 and
+    CIFAR-100, ICLR 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.layers import Householder
+    >>> Householder(4)(torch.tensor([4.0, 1.0, 2.0, 3.0]))
+    tensor([4., 1., 3., 2.], grad_fn=...)
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        dim: int = -1,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_size("num_features", num_features, 2)
+        if num_features % 2:
+            raise bad_value("num_features", "be even", f"got {num_features}")
+        self.num_features, self.dim = num_features, whole_number("dim", dim)
+        angle = torch.full((num_features // 2,), 0.5 * math.pi, device=device, dtype=dtype)
+        self.angle = nn.Parameter(angle)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reflect.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (..., features)
+
+        Returns
+        -------
+        torch.Tensor, shape (..., features)
+            Of the same norm.
+        """
+        if x.is_complex() or x.ndim == 0 or x.shape[self.dim] != self.num_features:
+            raise bad_value(
+                "the input of Householder",
+                f"be real, with {self.num_features} features along axis {self.dim}",
+                f"got {x.dtype} of shape {tuple(x.shape)}",
+            )
+        pairs = x.movedim(self.dim, -1).unflatten(-1, (-1, 2))
+        sine, cosine = torch.sin(0.5 * self.angle), torch.cos(0.5 * self.angle)
+        normal = torch.stack((sine, -cosine), dim=-1)
+        height = (pairs * normal).sum(-1, keepdim=True)
+        moved = torch.where(height > 0.0, pairs, pairs - 2.0 * height * normal)
+        return moved.flatten(-2).movedim(-1, self.dim)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows between the brackets.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
+        text = f"num_features={self.num_features}"
+        return text if self.dim == -1 else f"{text}, dim={self.dim}"
 
 
 class FullSort(nn.Module):
@@ -269,10 +364,12 @@ def _check_groups(x, layer):
             f"the input of {type(layer).__name__} must be real: its dtype is {x.dtype}. Use "
             "torch.view_as_real(x).flatten(-2), which holds real and imaginary parts side by side."
         )
-    if x.ndim == 0 or x.shape[-1] % layer.group_size:
+    dim = getattr(layer, "dim", -1)
+    axis = "a last axis" if dim == -1 else f"an axis {dim}"
+    if not -x.ndim <= dim < x.ndim or x.shape[dim] % layer.group_size:
         raise bad_value(
             f"the input of {type(layer).__name__}",
-            f"have a last axis that is a multiple of group_size = {layer.group_size}",
+            f"have {axis} that is a multiple of group_size = {layer.group_size}",
             f"got shape {tuple(x.shape)}",
         )
 

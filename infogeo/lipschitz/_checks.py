@@ -23,6 +23,12 @@ def check_size(name, size, smallest):
         raise bad_value(name, f"be an integer, at least {smallest}", f"got {size!r}")
 
 
+def whole_number(name, value):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer: got {value!r}.")
+    return int(value)
+
+
 def check_calls(module, path, name="model"):
     """Refuse what changes a module's outputs from outside of its forward method."""
     hooks = (

@@ -7,7 +7,14 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules import conv
 
-from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
+from infogeo.lipschitz._activations import (
+    AbsoluteValue,
+    FullSort,
+    GroupSort,
+    Householder,
+    NormPool,
+    Scaling,
+)
 from infogeo.lipschitz._convolution import convolution_norm, copies
 
 
@@ -299,6 +306,13 @@ def _celu(module, order, sizes):
     return 1.0
 
 
+def _householder(module, order, sizes):
+    if order == 2:
+        return 1.0
+    angle = module.angle.detach()
+    return max(1.0, float((angle.cos().abs() + angle.sin().abs()).max()))
+
+
 _ATTENTION = (
     "Attention by scalar products is not Lipschitz on all inputs (Kim, Papamakarios and Mnih, ICML "
     "2021). Bound the parts before and after it, and itself on the inputs that can occur."
@@ -357,6 +371,7 @@ _RULES = {
     **dict.fromkeys((nn.AlphaDropout, nn.FeatureAlphaDropout), _only_in_eval(_is(1.0))),
     nn.Upsample: _upsample,
     NormPool: lambda module, order, sizes: module.group_size**0.5 if order == math.inf else 1.0,
+    Householder: _householder,
     Scaling: lambda module, order, sizes: abs(module.factor),
     nn.LeakyReLU: lambda module, order, sizes: max(1.0, abs(module.negative_slope)),
     nn.ELU: lambda module, order, sizes: max(1.0, abs(module.alpha)),

@@ -17,7 +17,14 @@ try:
 except ModuleNotFoundError as error:
     raise missing(error, "infogeo.lipschitz.layers") from None
 
-from infogeo.lipschitz._activations import AbsoluteValue, FullSort, GroupSort, NormPool, Scaling
+from infogeo.lipschitz._activations import (
+    AbsoluteValue,
+    FullSort,
+    GroupSort,
+    Householder,
+    NormPool,
+    Scaling,
+)
 from infogeo.lipschitz._affine import as_linear
 from infogeo.lipschitz._bounds import (
     freeze,
@@ -35,6 +42,7 @@ __all__ = [
     "Cayley",
     "FullSort",
     "GroupSort",
+    "Householder",
     "L1Projection",
     "NormPool",
     "OrthogonalLinear",

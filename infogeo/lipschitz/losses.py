@@ -22,6 +22,8 @@ __all__ = [
     "kantorovich_rubinstein",
     "mean_certifiable_robustness",
     "multiclass_hinge",
+    "multiclass_hkr",
+    "multiclass_kantorovich_rubinstein",
     "offset_cross_entropy",
     "tau_cross_entropy",
 ]
@@ -172,8 +174,117 @@ def multiclass_hinge(
     tensor(0.6250)
     """
     z, target, margin = _gate(check, logits, target, margin=(POSITIVE, margin))
-    missing = torch.relu(margin - (z.gather(-1, target) - z)).scatter(-1, target, 0.0)
-    return torch.mean(missing.sum(-1))
+    return _multiclass_hinge(z, target, margin)
+
+
+def multiclass_kantorovich_rubinstein(
+    logits: Tensor, target: Tensor, *, check: bool = True
+) -> Tensor:
+    r"""Return the Kantorovich-Rubinstein loss of each class against the others, as a mean.
+
+    .. math:: \frac1{|C|} \sum_{k \in C} \Bigl(\frac1{n - n_k} \sum_{y_i \ne k} z_{ik}
+              - \frac1{n_k} \sum_{y_i = k} z_{ik}\Bigr)
+
+    with the classes C that occur among the targets, :math:`n_k` times each.
+
+    Parameters
+    ----------
+    logits : torch.Tensor, shape (..., c)
+    target : torch.Tensor, shape (...)
+        The true classes, integers from 0 to c - 1; at least two have to occur.
+    check : bool
+
+    Returns
+    -------
+    torch.Tensor, shape ()
+        In units of the logits: minus the mean of lower bounds of the Wasserstein-1 distances
+        between each class and the others, if each logit is 1-Lipschitz.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than torch tensors; shapes or values that do not fit; one class only.
+
+    Notes
+    -----
+    A constant added to a logit changes nothing. For two classes with the logits (-f/2, f/2) it is
+    half of `kantorovich_rubinstein` of f.
+
+    References
+    ----------
+    M. Serrurier, F. Mamalet, A. Gonzalez-Sanz, T. Boissin, J.-M. Loubes and E. del Barrio,
+    Achieving robustness in classification using optimal transport with hinge regularization,
+    CVPR 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.losses import multiclass_kantorovich_rubinstein
+    >>> logits, target = torch.tensor([[2.0, 0.0], [1.0, 3.0]]), torch.tensor([0, 1])
+    >>> multiclass_kantorovich_rubinstein(logits, target)
+    tensor(-2.)
+    """
+    z, target = _gate(check, logits, target)
+    _check_several_classes(check, target)
+    return _multiclass_kantorovich_rubinstein(z, target)
+
+
+def multiclass_hkr(
+    logits: Tensor, target: Tensor, *, margin: float, weight: float, check: bool = True
+) -> Tensor:
+    r"""Return the Kantorovich-Rubinstein loss of several classes with a hinge.
+
+    .. math:: \mathrm{KR}(z, y) + \frac \lambda n \sum_i \sum_{j \ne y_i}
+              \max(0, \kappa - (z_{i, y_i} - z_{ij}))
+
+    Parameters
+    ----------
+    logits : torch.Tensor, shape (..., c)
+    target : torch.Tensor, shape (...)
+        The true classes, integers from 0 to c - 1; at least two have to occur.
+    margin : float
+        The :math:`\kappa` of `multiclass_hinge`, positive: of L-Lipschitz logits, sqrt(2) L times
+        the radius to certify.
+    weight : float
+        :math:`\lambda` of the hinge, not negative.
+    check : bool
+
+    Returns
+    -------
+    torch.Tensor, shape ()
+        In units of the logits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than torch tensors; shapes or values that do not fit; one class only.
+
+    Notes
+    -----
+    The sum of `multiclass_kantorovich_rubinstein` and the weighted `multiclass_hinge`, whose
+    margins between two logits are what certificates are made of; the paper has a hinge for each
+    logit by itself.
+
+    References
+    ----------
+    M. Serrurier, F. Mamalet, A. Gonzalez-Sanz, T. Boissin, J.-M. Loubes and E. del Barrio,
+    Achieving robustness in classification using optimal transport with hinge regularization,
+    CVPR 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.lipschitz.losses import multiclass_hkr
+    >>> logits, target = torch.tensor([[2.0, 0.0], [1.0, 3.0]]), torch.tensor([0, 1])
+    >>> multiclass_hkr(logits, target, margin=3.0, weight=2.0)
+    tensor(0.)
+    """
+    z, target, margin, weight = _gate(
+        check, logits, target, margin=(POSITIVE, margin), weight=(NON_NEGATIVE, weight)
+    )
+    _check_several_classes(check, target)
+    transport = _multiclass_kantorovich_rubinstein(z, target)
+    return transport + weight * _multiclass_hinge(z, target, margin)
 
 
 def binary_tau_cross_entropy(f: Tensor, y: Tensor, *, tau: float, check: bool = True) -> Tensor:
@@ -367,6 +478,21 @@ def _cross_entropy(z, target, tau):
     return excess + torch.log1p(others) / tau
 
 
+def _multiclass_hinge(z, target, margin):
+    missing = torch.relu(margin - (z.gather(-1, target) - z)).scatter(-1, target, 0.0)
+    return torch.mean(missing.sum(-1))
+
+
+def _multiclass_kantorovich_rubinstein(z, target):
+    z, target = z.reshape(-1, z.shape[-1]), target.reshape(-1, 1)
+    is_own = torch.zeros_like(z, dtype=torch.bool).scatter(-1, target, True)
+    counts = is_own.sum(0)
+    own = torch.where(is_own, z, 0.0).sum(0) / counts.clamp_min(1)
+    others = torch.where(is_own, 0.0, z).sum(0) / (len(z) - counts).clamp_min(1)
+    occurs = counts > 0
+    return torch.where(occurs, others - own, 0.0).sum() / occurs.sum()
+
+
 def _kantorovich_rubinstein(f, y):
     is_positive = y > 0.0
     positive = torch.where(is_positive, f, 0.0).sum() / is_positive.sum()
@@ -417,6 +543,13 @@ def _check_numbers(names, values):
 def _check_both_classes(check, y):
     if check and _array.is_readable(y) and bool((y == y.reshape(-1)[0]).all()):
         raise bad_value("y", "have both classes, -1 and 1", f"all are {float(y.reshape(-1)[0]):g}")
+
+
+def _check_several_classes(check, target):
+    if check and _array.is_readable(target) and bool((target == target.reshape(-1)[0]).all()):
+        raise bad_value(
+            "target", "have at least two classes", f"all are {int(target.reshape(-1)[0])}"
+        )
 
 
 def _are_signs(y, coarseness):

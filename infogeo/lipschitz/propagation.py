@@ -335,6 +335,8 @@ def _group_sort(seen, layer, mean, cov):
         raise bad_value(
             f"group_size of {seen}", "be 2 for moments to be known", f"got {layer.group_size}"
         )
+    if layer.dim != -1:
+        raise bad_value(f"dim of {seen}", "be -1, the features", f"got {layer.dim}")
     if mean.shape[-1] % 2:
         raise bad_value(seen, "get pairs of features", f"got {mean.shape[-1]} features")
     return _moments.sorted_pairs(mean, cov)

@@ -540,3 +540,79 @@ def test_bounds_of_random_convolutions_hold():
         bounds = [layers.lipschitz_bound(layer, input_shape=shape) for shape in
                   (None, (channels[0], size))]  # fmt: skip
         assert norm <= min(bounds) * (1.0 + 1e-13)
+
+
+# ---------------------------------------------------------------- activations and losses
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_householder_keeps_norms_of_gradients(dim):
+    layer = layers.Householder(6, dim=dim, dtype=torch.float64)
+    nn.init.uniform_(layer.angle, -4.0, 4.0)
+    x = torch.randn(40, 6, dtype=torch.float64)
+    x[0] = 0.0
+    x[1, :2] = torch.stack((torch.cos(layer.angle[0] / 2), torch.sin(layer.angle[0] / 2))).detach()
+    for point in x:  # at the line of reflection, too
+        jacobian = torch.func.jacrev(layer)(point[None])[0, :, 0]
+        torch.testing.assert_close(jacobian @ jacobian.T, torch.eye(6, dtype=torch.float64))
+        torch.testing.assert_close(jacobian @ point, layer(point[None])[0])
+    near = x + 1e-9 * torch.randn_like(x)
+    assert float((layer(near) - layer(x)).detach().norm(dim=1).max()) < 1e-8  # continuous
+    assert layers.lipschitz_bound(layer) == 1.0
+    for order in (1, INF):
+        bound = layers.lipschitz_bound(layer, order=order)
+        assert 0.9 * bound < max(norms(lambda y: layer(y), x[2:], order)) <= bound * (1 + 1e-12)
+    gradient = torch.autograd.functional.jacobian(lambda a: torch.func.functional_call(
+        layer, {"angle": a}, (x[2:],)), layer.angle.detach())  # fmt: skip
+    step = 1e-6 * torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    moved = [torch.func.functional_call(layer, {"angle": layer.angle.detach() + s * step}, (x[2:],))
+             for s in (1.0, -1.0)]  # fmt: skip
+    torch.testing.assert_close(gradient @ step, 0.5 * (moved[0] - moved[1]), atol=1e-11, rtol=1e-5)
+
+
+def test_householder_starts_as_a_sort_and_acts_on_channels():
+    x = torch.randn(2, 4, 3, 3)
+    pairs = x.unflatten(1, (2, 2)).sort(dim=2, descending=True).values.flatten(1, 2)
+    torch.testing.assert_close(layers.Householder(4, dim=1)(x), pairs)
+    ascending = x.unflatten(1, (2, 2)).sort(dim=2).values.flatten(1, 2)
+    assert torch.equal(layers.GroupSort(dim=1)(x), ascending)
+    assert repr(layers.GroupSort(dim=1)) == "GroupSort(group_size=2, dim=1)"
+    for call, error in (
+        (lambda: layers.Householder(3), ValueError),
+        (lambda: layers.Householder(4)(x), ValueError),
+        (lambda: layers.GroupSort(3, dim=1)(x), ValueError),
+        (lambda: layers.GroupSort(dim=1.0), TypeError),
+    ):
+        with pytest.raises(error, match="must"):
+            call()
+
+
+def test_multiclass_transport_losses():
+    from infogeo.lipschitz import losses
+
+    logits = torch.tensor([[3.0, 0.0, 1.0], [1.0, 2.0, 0.0], [0.0, 1.0, 1.0], [2.0, 0.0, 5.0]])
+    target = torch.tensor([0, 1, 1, 0])
+    # Class 0: 1/2 - 5/2, class 1: 0 - 3/2; class 2 does not occur.
+    expected = 0.5 * (-2.0 - 1.5)
+    found = losses.multiclass_kantorovich_rubinstein(logits, target)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+    assert losses.multiclass_kantorovich_rubinstein(
+        logits.reshape(2, 2, 3), target.reshape(2, 2)
+    ).item() == pytest.approx(expected, rel=1e-6)
+    hinges = (0.0 + 0.0) + (1.0 + 0.0) + (1.0 + 2.0) + (0.0 + 5.0)  # a margin of 2
+    hkr = losses.multiclass_hkr(logits, target, margin=2.0, weight=0.5)
+    assert hkr.item() == pytest.approx(expected + 0.5 * hinges / 4, rel=1e-6)
+    f = torch.tensor([0.3, -2.0, 1.5, 0.1], dtype=torch.float64)
+    two = losses.multiclass_kantorovich_rubinstein(torch.stack((-f / 2, f / 2), 1), target)
+    binary = losses.kantorovich_rubinstein(f, 2 * target - 1)
+    assert two.item() == pytest.approx(0.5 * binary.item(), rel=1e-14)
+    shifted = logits.double() + torch.tensor([5.0, -2.0, 1.0], dtype=torch.float64)
+    assert losses.multiclass_kantorovich_rubinstein(shifted, target).item() == pytest.approx(
+        expected
+    )
+    z = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda z: losses.multiclass_hkr(z, target, margin=2.3, weight=0.5), z
+    )
+    with pytest.raises(ValueError, match="target must have at least two classes: all are 1"):
+        losses.multiclass_hkr(logits, torch.ones(4).long(), margin=1.0, weight=1.0)

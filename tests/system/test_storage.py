@@ -133,6 +133,7 @@ RESULTS = {
         torch.nn.Sequential(NETWORK, torch.nn.ReLU()), INPUTS
     ),
     "attack": lambda: robustness.spectral_attack(NETWORK, INPUTS, radius=0.1),
+    "margin attack": lambda: robustness.pgd_attack(NETWORK, INPUTS, radius=0.1, num_steps=2),
     "calibration": lambda: pullback.fit_temperature(LOGITS, np.arange(9) % 3, throw=False),
     "scan": scanned,
     "coverage": lambda: certificates.coverage(
