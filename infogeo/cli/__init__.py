@@ -13,12 +13,12 @@ from typing import NoReturn
 
 from infogeo._docs import finish
 from infogeo._system.version import __version__
-from infogeo.cli import _compare, _demo, _distance, _maxent, _pullback
+from infogeo.cli import _certify, _compare, _demo, _distance, _maxent, _pullback
 from infogeo.cli._common import UsageError, forget_output, open_closed_streams
 
 __all__ = ["main"]
 
-_COMMANDS = (_compare, _demo, _distance, _maxent, _pullback)
+_COMMANDS = (_certify, _compare, _demo, _distance, _maxent, _pullback)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 for success, 1 for a no (a proof of `infogeo maxent`, a threshold of
-        `infogeo compare`), 2 for something the user can put right, 3 for too few data to decide
-        (`infogeo compare --tolerance`), 130 after an interrupt.
+        `infogeo compare` or `infogeo certify`), 2 for something the user can put right, 3 for too
+        few data to decide (`infogeo compare --tolerance`), 130 after an interrupt.
 
     Examples
     --------

@@ -181,6 +181,36 @@ def _read_inputs(path: Path) -> np.ndarray:
     return array
 
 
+def labels(path: Path, num_inputs: int, num_classes: int) -> np.ndarray:
+    """Return the classes of all inputs, integers from 0 on."""
+    try:
+        name, member = _arrays.split_name(path)
+        suffix = Path(name).suffix.lower()
+        if suffix not in (".npy", ".npz"):
+            raise ValueError("the name must end in .npy or .npz")
+        array = _arrays.open_npy(name) if suffix == ".npy" else _arrays.read_npz(name, member)
+        if array.dtype.kind not in "iu":
+            raise ValueError(
+                f"its entries are {_arrays.entries_of(array.dtype)}: save the classes as integers "
+                "from 0 on"
+            )
+        if array.shape != (num_inputs,):
+            raise ValueError(
+                f"it needs one class for each of {num_inputs} inputs: its shape is {array.shape}"
+            )
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >= num_classes:
+            raise ValueError(
+                f"its classes go from {low} to {high}, those of the model from 0 to "
+                f"{num_classes - 1}"
+            )
+    except OSError as error:
+        raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"infogeo: {path}: {error}") from None
+    return np.asarray(array, dtype=np.int64)
+
+
 def _dtype_of(model: Any) -> torch.dtype | None:
     """Return the dtype that a model's inputs need, None if it has no parameters."""
     parameters = model.parameters() if hasattr(model, "parameters") else ()
