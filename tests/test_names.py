@@ -257,7 +257,7 @@ def test_every_function_matches_by_name_or_refuses(rng, module, function):
 # Parameters that are arrays in some public function. A function with two of them is in the walk
 # above, or its module takes tensors only, which have no names, or has tests of its own below.
 OF_ARRAYS = {name for kinds in ARGUMENTS.values() for name in kinds}
-OF_TENSORS = ("infogeo.lipschitz.losses", "infogeo.pullback.leaves")
+OF_TENSORS = ("infogeo.lipschitz.losses", "infogeo.pullback.leaves", "infogeo.robustness")
 TESTED_BELOW = ("infogeo.interop.distance", "infogeo.interop.frames", "infogeo.plot.curves")
 
 
