@@ -68,7 +68,7 @@ class Solution:
 
 
 class _Frame(NamedTuple):
-    """What the fibre is: C at a = 0, and the unknowns b in a = w^(1/4) b w^(1/4)."""
+    """What defines the fibre: C at a = 0, and the scale of the unknowns b, a = w^(1/4) b w^(1/4)."""
 
     C: np.ndarray  # (n, d, d + 1)
     q: np.ndarray  # (n, d): w^(1/4), which gives b the scale of the midpoint
@@ -150,12 +150,12 @@ def _point(frame: _Frame, b: Array) -> _Point:
 
 
 def _scaled(b: Array, frame: _Frame) -> Array:
-    """Return a w^(-1/2) = w^(1/4) b w^(-1/4)."""
+    """Return the matrix a w^(-1/2), which is w^(1/4) b w^(-1/4)."""
     return frame.q[:, :, None] * b / frame.q[:, None, :]
 
 
 def _pulled_back(P: Array, frame: _Frame) -> Array:
-    """Return the derivative by b of a function of C whose derivative by C has P on the left."""
+    """Return the derivative by b of a function of C whose derivative by C has the left factor P."""
     P = P * frame.q[:, :, None] / frame.q[:, None, :]
     return 0.25 * (_t(P) - P)
 
@@ -176,7 +176,7 @@ def _slope_by_s(s: Array) -> Array:
 
 
 def _floor(point: _Point) -> Array:
-    """Return the rounding error of the gradient's norm: that of C is relative to its norm."""
+    """Return the rounding error of the norm of the gradient, for C rounded relative to its norm."""
     return 4.0 * _EPS * math.sqrt(point.s.shape[-1]) * point.s[:, 0]
 
 
@@ -192,8 +192,8 @@ def _rounding(point: _Point) -> Array:
 def _newton_step(frame: _Frame, here: _Point) -> tuple[Array, Array, Array]:
     """Return a direction of descent by conjugate gradients, minus the slope along it, and flags.
 
-    Flagged are those whose quadratic model has no minimum: they end with a direction in which
-    it bends down.
+    A member is flagged if its quadratic model has no minimum. Its direction is then one in which
+    the model bends down.
     """
     hessian, precondition = _hessian(frame, here), _preconditioner(frame, here)
     d = here.s.shape[-1]
@@ -309,7 +309,7 @@ def _line_search(
 
 
 def _extend(frame: _Frame, here: _Point, there: _Point, step: Array, which: Array) -> None:
-    """Double the steps of some members as long as that decreases the value."""
+    """Double the steps of some members of the batch as long as the value decreases."""
     length = 1.0
     while which.size and length < 2.0**30:
         length *= 2.0
@@ -336,7 +336,7 @@ def _put(parts: Parts, which: Array, new: Parts) -> None:
 
 
 def _solution(m: Array, frame: _Frame, point: _Point, steps: Array, is_solved: Array) -> Solution:
-    """Read the velocities off log G, from the side of either end.
+    """Return the velocities at both ends, which are read off log G.
 
     H has the block C beside `above` = V cosh V~' + ... and `below` = U cosh U~', for
     H = exp(log G / 2) Q and Q = diag(V V~', U U~'): so V and U~ follow from V~ and U.

@@ -60,7 +60,11 @@ def searched_with(
 
 
 def _direct_rows(batch: Any) -> int:
-    """Return the rows of a block: a quarter million numbers, 4096 pairs of unknown size."""
+    """Return how many rows a block has.
+
+    The arrays of its pairs hold about a quarter million numbers. Where the size of a point is not
+    known, a block has 4096 pairs.
+    """
     if not is_array_api_obj(batch):
         return 64
     return max(1, math.isqrt(4 * PAIR_ENTRIES // max(1, math.prod(batch.shape[1:]))))

@@ -17,7 +17,7 @@ from infogeo.neighbors._blocks import arange_like, pair_rows, slices
 
 
 class _Copies(NamedTuple):
-    """Which rows of points are copies of others."""
+    """The rows of an array, grouped so that the rows of a group are copies of one point."""
 
     firsts: Array  # (u,) the first row of each point, ascending
     starts: Array  # (u,) where its rows start in `rows`
@@ -26,7 +26,7 @@ class _Copies(NamedTuple):
 
 
 def copies_of(points: Any) -> _Copies | None:
-    """Return which rows are copies; None if there are none, or rows that cannot be compared."""
+    """Return which rows are copies, or None if there are no copies or rows cannot be compared."""
     if not (is_array_api_obj(points) and _array.is_readable(points)):
         return None
     xp = array_namespace(points)

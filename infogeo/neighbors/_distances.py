@@ -104,7 +104,7 @@ class Panel:
 
 
 class _Vertices(NamedTuple):
-    """Unit vectors seen from the vertex (one-hot point) they are close to."""
+    """Where unit vectors are, as seen from the vertex (one-hot point) that each is close to."""
 
     label: Array  # (n,) the outcome of probability above 3/4, -1 if there is none
     gap: Array  # (n,) 1 - x of that outcome, to full relative precision
@@ -141,7 +141,7 @@ def _tolerance(points: Array, xp: Namespace) -> float:
 
 
 def _sum_length(x: Array, xp: Namespace) -> int:
-    """Return how long a sum of products may be: its error bound grows with the length."""
+    """Return how many products are summed at most: the error bound grows with their number."""
     return 512 if xp.finfo(x.dtype).bits == 64 else 256
 
 
@@ -257,7 +257,7 @@ def _squared_chords(left: Panel, i: Array, right: Panel, j: Array) -> tuple[Arra
 
 
 def _settled(squared: Array, error: Array, left: Panel, i: Array, right: Panel, j: Array) -> Array:
-    """Return the chords, from `fisher_rao_distance` where the error may break the promise."""
+    """Return the chords: those whose error is too large come from `fisher_rao_distance`."""
     xp = left.xp
     is_sure = squared * _tolerance(left.points, xp) ** 2 > error**2
     chords = xp.sqrt(xp.where(is_sure, squared, xp.ones_like(squared)))

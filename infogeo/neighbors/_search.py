@@ -155,7 +155,7 @@ def _from_blocks(queries: Array, points: Array, space: Any, num: int) -> tuple[A
 
 
 class _Candidates(NamedTuple):
-    """The best points yet for some rows, by chord and then by index."""
+    """The best points found so far for some rows, sorted by chord and then by index."""
 
     chords: Array  # (rows, num)
     indices: Array  # (rows, num)
@@ -202,7 +202,7 @@ def _above(
 ) -> tuple[Array, Array]:
     """Return the positions of the cosines that reach the bar of their row.
 
-    If they are many, the bar rises to where each row still keeps the `num` largest.
+    If there are many, the bar is raised so that the `num` largest of each row still reach it.
     """
     num_rows, length = cosines.shape
     depth = 20 if length % 20 == 0 else 1
@@ -221,7 +221,7 @@ def _above(
 
 
 def _largest(x: Array, num: int, xp: Namespace) -> Array:
-    """Return the entry of each row that comes at a given rank, the largest first."""
+    """Return the entry of each row that is the `num`-th largest."""
     if isinstance(x, np.ndarray):
         return -np.partition(-x, num - 1, axis=1)[:, num - 1]
     if is_torch_array(x):
@@ -230,7 +230,7 @@ def _largest(x: Array, num: int, xp: Namespace) -> Array:
 
 
 def _merged(best: _Candidates, i: Array, new: Array, j: Array, xp: Namespace) -> _Candidates:
-    """Return the candidates with new ones: point j at a chord from row i, i ascending."""
+    """Return the candidates with new ones: point j for row i, at a chord; i is ascending."""
     if i.shape[0] == 0:
         return best
     chords, indices, is_spread = best
@@ -262,7 +262,7 @@ def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:
 
 
 def _from_tree(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
-    """Find candidates by a k-d tree; where it is not certain to have all, by matrix products."""
+    """Find candidates by a k-d tree, and by matrix products where the tree may miss some."""
     from scipy.spatial import cKDTree
 
     xp = array_namespace(points)
