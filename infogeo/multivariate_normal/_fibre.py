@@ -68,7 +68,7 @@ class Solution:
 
 
 class _Frame(NamedTuple):
-    """What defines the fibre: C at a = 0, and the scale of the unknowns b, a = w^(1/4) b w^(1/4)."""
+    """What defines the fibre: C at a = 0, and the scale of b, where a = w^(1/4) b w^(1/4)."""
 
     C: np.ndarray  # (n, d, d + 1)
     q: np.ndarray  # (n, d): w^(1/4), which gives b the scale of the midpoint
