@@ -14,6 +14,7 @@ from infogeo.plot._style import BLUE, INK, VERMILLION, open_axes, shortened
 __all__ = ["drift_over_time", "intervals"]
 
 _NAME_LENGTH = 32
+_MOST_NAMES = 8  # of times that stand below an axis
 # What an interval says of a tolerance: its colour, and its words.
 _VERDICTS = (
     (BLUE, "below the tolerance"),
@@ -99,7 +100,8 @@ def drift_over_time(
     found : infogeo.inference.Interval
         Of a batch with one axis: one interval for each window, in the order of time.
     times : array, shape (n,), optional
-        When each window was: numbers, dates or names. None counts them.
+        When each window was: numbers, dates or names, which may repeat; of many names some are
+        shown. None counts them.
     tolerance : float or None
     ax : matplotlib.axes.Axes or None
 
@@ -133,6 +135,11 @@ def drift_over_time(
         raise bad_value("times", "have one for each interval", seen)
     if ax is None:
         _, ax = plt.subplots(figsize=(7.0, 3.6), layout="constrained")
+    if all(isinstance(time, str) for time in x.tolist()):
+        names, x = [str(time) for time in x], np.arange(len(x))
+        step = -(-len(names) // _MOST_NAMES)
+        shown = [shortened(name, _NAME_LENGTH // 2) for name in names[::step]]
+        ax.set_xticks(x[::step], shown, parse_math=False)
     label = f"interval at the level {found.level:g}"
     ax.fill_between(x, lower, upper, color=BLUE, alpha=0.18, linewidth=0.0, label=label)
     ax.plot(x, estimate, color=BLUE, linewidth=1.2, alpha=0.6)

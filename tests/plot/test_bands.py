@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from infogeo import plot
+from infogeo.inference import interval
 
 FOUND = SimpleNamespace(
     estimate=np.array([0.1, 0.45, 0.2]),
@@ -95,6 +96,16 @@ def test_times_may_be_dates_or_names():
         ax = plot.drift_over_time(FOUND, times=times, tolerance=0.3, ax=axes())
         ax.figure.canvas.draw()
         assert len(ax.lines[0].get_xdata()) == 3
+
+
+def test_names_of_times_may_repeat_and_of_many_some_are_shown():
+    week = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+    found = interval(np.full((25, 3), [50, 30, 20]), [500, 300, 200])
+    ax = plot.drift_over_time(found, times=5 * week, ax=axes())
+    ax.figure.canvas.draw()
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), np.arange(25))
+    shown = [label.get_text() for label in ax.get_xticklabels()]
+    assert shown == (5 * week)[::4]
 
 
 def test_names_that_are_long_or_no_formulas():
