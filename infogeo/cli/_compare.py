@@ -16,9 +16,10 @@ from infogeo.cli._common import (
     folder_name,
     require,
     say,
+    whole_number,
     writable_folder,
 )
-from infogeo.cli._comparison import counts, predictions
+from infogeo.cli._comparison import counts, networks, predictions
 from infogeo.cli._comparison.words import Part, as_markdown, as_text
 
 _EXAMPLES = """\
@@ -35,6 +36,7 @@ npy, npz, parquet, feather, or - for standard input. Columns are matched by name
   infogeo compare may.csv june.csv --counts --tolerance 0.1         a column for each class
   infogeo compare may.csv june.csv --counts --id class              a row for each class
   infogeo compare may.csv june.csv --counts --label-column class    a row for each observation
+  infogeo compare old.pt new.pt --model package.models:make --inputs x.npy    two checkpoints
 
 Distances are in radians of the sphere of radius 2: 0 for equal predictions, pi for disjoint ones.
 Rows are taken for independent draws; a tolerance is about the inputs that they were drawn from.
@@ -56,6 +58,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("old", metavar="OLD", help="the predictions of the old version")
     parser.add_argument("new", metavar="NEW", help="those of the new one, on the same inputs")
     _add_tables(parser.add_argument_group("what the tables hold"))
+    _add_networks(parser.add_argument_group("checkpoints instead of tables"))
     _add_gates(parser.add_argument_group("when it fails"))
     shown = parser.add_argument_group("what is shown")
     shown.add_argument(
@@ -107,6 +110,31 @@ def _add_tables(group: Any) -> None:
         default="csv",
         help="what standard input holds: csv (default), tsv, jsonl, parquet, feather",
     )
+
+
+def _add_networks(group: Any) -> None:
+    group.add_argument(
+        "--model",
+        metavar="MODULE:FACTORY",
+        help="what makes the network, as for infogeo pullback: OLD and NEW are weights for it "
+        "(.safetensors, or what torch.save wrote; nothing is unpickled but tensors)",
+    )
+    group.add_argument(
+        "--inputs",
+        metavar="FILE",
+        help="the inputs, a .npy or a .npz file (FILE.npz:NAME if it holds several arrays)",
+    )
+    group.add_argument(
+        "--temperature", metavar="T", type=float, help="the logits are divided by it (default: 1)"
+    )
+    group.add_argument(
+        "--batch-size",
+        metavar="N",
+        default=64,
+        type=whole_number(1),
+        help="how many inputs are in work at once (default: %(default)s)",
+    )
+    group.add_argument("--device", default="cpu", help="for instance cuda (default: %(default)s)")
 
 
 def _add_gates(group: Any) -> None:
@@ -186,6 +214,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.output is not None:
         require("infogeo compare -o", matplotlib="plot")
     kind: Any = counts if options.counts else predictions
+    kind = kind if options.model is None else networks
     try:
         with bar_for_people() as progress:
             measured = kind.measure(options, progress)
@@ -214,7 +243,22 @@ def _check(options: argparse.Namespace) -> None:
     has_labels = options.labels is not None or options.label_column is not None
     without_counts = ("logits", "normalize", "labels", "quantile", "fail_changed_above")
     useless = next((name for name in without_counts if getattr(options, name)), None)
+    of_tables = ("counts", "logits", "normalize", "id", "columns", "ignore", "common")
+    in_vain = next((n for n in (*of_tables, "label_column") if getattr(options, n)), None)
+    is_checkpoint = options.old.lower().endswith(networks.SUFFIXES)
     for is_wrong, words in (
+        (
+            options.model is not None and in_vain is not None,
+            f"--model goes without --{(in_vain or '').replace('_', '-')}, which is about tables",
+        ),
+        (
+            (options.model is None) != (options.inputs is None),
+            "--model and --inputs go together: checkpoints are compared on inputs",
+        ),
+        (
+            options.model is None and is_checkpoint,
+            f"{options.old} looks like a checkpoint: give --model and --inputs, too",
+        ),
         (
             options.counts and useless is not None,
             f"--counts goes without --{(useless or '').replace('_', '-')}, which is about "
@@ -242,8 +286,11 @@ def _check(options: argparse.Namespace) -> None:
 def _head(options: argparse.Namespace) -> dict[str, Any]:
     """Return what says how figures came about."""
     files = {"old": options.old, "new": options.new}
-    if options.labels is not None:
-        files["labels"] = options.labels
+    files |= {
+        name: value
+        for name in ("labels", "inputs", "model")
+        if (value := getattr(options, name)) is not None
+    }
     return {"version": __version__, "files": files, "unit": "radians"}
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ def _call_factory(name: str) -> Any:
 
 
 def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    state = _read_weights(path)
+    state = _without_prefix(_read_weights(path), set(model.state_dict()))
     for name, own in model.state_dict().items():
         if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
             raise UsageError(f"infogeo: {path}: {name} is complex, the model's is real")
@@ -101,11 +101,26 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
 
 
+def _without_prefix(state: dict[str, torch.Tensor], names: set[str]) -> dict[str, torch.Tensor]:
+    """Return a state dict by the names of a model, if what wrapped it has put one before them all.
+
+    DataParallel writes module.weight, torch.compile _orig_mod.weight, a module of Lightning the
+    name of its attribute.
+    """
+    parts = next(iter(state), "").split(".")
+    for length in range(1, len(parts)):
+        prefix = ".".join(parts[:length]) + "."
+        shorter = {name.removeprefix(prefix): value for name, value in state.items()}
+        if set(shorter) == names and all(name.startswith(prefix) for name in state):
+            return shorter
+    return state
+
+
 _HOW_TO_SAVE = "save the weights with torch.save(model.state_dict(), FILE) or as safetensors"
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return a state dict; nothing but tensors is unpickled."""
+    """Return a state dict, also the only one of a checkpoint; only tensors are unpickled."""
     try:
         if path.suffix.lower() == ".safetensors":
             require("infogeo", safetensors="safetensors")
@@ -120,11 +135,19 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"infogeo: {path}: {error}: {_HOW_TO_SAVE}") from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
-    ):
+    if _is_state(state):
+        return state
+    entries = state.values() if isinstance(state, dict) else ()
+    inside = [entry for entry in entries if _is_state(entry) and entry]
+    if len(inside) != 1:  # none, or as many as the weights and their moving average
         raise UsageError(f"infogeo: {path} holds more than a state dict: {_HOW_TO_SAVE}")
-    return state
+    return inside[0]
+
+
+def _is_state(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and torch.is_tensor(tensor) for name, tensor in value.items()
+    )
 
 
 class Batches(Sequence[torch.Tensor]):

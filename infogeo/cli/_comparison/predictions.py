@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> Rows:
     if options.label_column is not None:
         truth = _numbers_of(f"{a.path}:{options.label_column}", labels, classes)
     elif options.labels is not None:
-        truth = _read_labels(options, ids, left_out[0], classes)
+        truth = read_truth(options, ids, left_out[0], classes)
     return Rows(ids, distances, old, new, truth, classes, left_out)
 
 
@@ -121,7 +121,7 @@ def _points(
     return checked(table, block, space, like)
 
 
-def _read_labels(
+def read_truth(
     options: argparse.Namespace, ids: list[str], num_left_out: int, classes: list[str]
 ) -> np.ndarray:
     """Return the number of the true class of every row."""

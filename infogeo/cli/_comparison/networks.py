@@ -1,0 +1,194 @@
+"""The drift between two checkpoints of a network on the same inputs, and the line between them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infogeo._system.progress import Progress
+from infogeo.cli._common import UsageError, first_line, require, warnings_in_a_line
+from infogeo.cli._comparison import predictions, statistics
+from infogeo.cli._comparison.predictions import FILES, Rows, outcomes, write
+from infogeo.cli._comparison.words import Part, shown_with_error
+
+if TYPE_CHECKING:
+    import torch
+
+    from infogeo.cli._loading import Batches
+    from infogeo.pullback import PullbackMetric
+
+__all__ = ["FILES", "measure", "outcomes", "summary", "words", "write"]
+
+SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of checkpoints
+_MOST_ON_THE_LINE = 1000  # inputs: the line takes some hundred forward passes
+_LINE_RTOL = 1e-2
+
+
+@dataclass(frozen=True)
+class NetworkRows(Rows):
+    """What is kept of every input, and of the straight line of weights between the networks."""
+
+    line: dict[str, Any]
+
+
+def measure(options: argparse.Namespace, progress: Progress) -> NetworkRows:
+    """Return what there is to know of every input, from two checkpoints."""
+    require("infogeo compare --model", torch="torch")
+    import torch
+
+    from infogeo.cli import _loading
+
+    device = _loading.device(options.device)
+    progress("loading", 0.0)
+    old, new = (
+        _loading.metric(options.model, Path(path), False, options.temperature, device)
+        for path in (options.old, options.new)
+    )
+    _check_networks(old, options)
+    inputs = _loading.Batches(Path(options.inputs), options.batch_size, old.model)
+    try:
+        with warnings_in_a_line("infogeo compare"):
+            rows = _of_inputs(old, new, inputs, device, options, progress)
+            progress("line", 0.9)
+            line = _line(old, new, _Chosen(inputs, len(rows.ids), device))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"infogeo: {error}") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise UsageError(
+            f"infogeo: out of memory: give a --batch-size smaller than {options.batch_size}"
+        ) from None
+    except RuntimeError as error:  # of a layer that cannot take its input
+        raise UsageError(
+            f"infogeo: the model fails on {options.inputs}, whose inputs have shape "
+            f"{inputs.input_shape}: {first_line(error)}"
+        ) from None
+    return NetworkRows(**vars(rows), line=line)
+
+
+def _check_networks(metric: PullbackMetric, options: argparse.Namespace) -> None:
+    import torch
+
+    from infogeo.pullback import heads
+
+    if metric.head is not heads.categorical:
+        raise UsageError(
+            f"infogeo: --model {options.model} has another head than classes, and no decisions to "
+            "compare: see WeightMetric.distance in Python"
+        )
+    if not isinstance(metric.model, torch.nn.Module):
+        raise UsageError(f"infogeo: --model {options.model} must make a torch.nn.Module")
+
+
+def _of_inputs(
+    old: PullbackMetric,
+    new: PullbackMetric,
+    inputs: Batches,
+    device: torch.device,
+    options: argparse.Namespace,
+    progress: Progress,
+) -> Rows:
+    """Return the distances and the decisions at all inputs."""
+    import numpy as np
+    import torch
+
+    from infogeo import logits
+    from infogeo.pullback import quantities
+
+    columns: tuple[list[np.ndarray], ...] = ([], [], [])
+    for k in range(len(inputs)):
+        progress("distances", 0.9 * k / len(inputs))
+        x = inputs[k].to(device)
+        with torch.no_grad():
+            z = [quantities.outputs(metric, x).double().cpu().numpy() for metric in (old, new)]
+        decisions = (part.argmax(axis=-1) for part in z)
+        for column, part in zip(columns, (logits.fisher_rao_distance(*z), *decisions), strict=True):
+            column.append(part)
+    distances, before, after = map(np.concatenate, columns)
+    ids = [str(i) for i in range(len(distances))]
+    classes = [str(i) for i in range(z[0].shape[1])]
+    truth = None
+    if options.labels is not None:
+        truth = predictions.read_truth(options, ids, 0, classes)
+    return Rows(ids, distances, before, after, truth, classes, (0, 0))
+
+
+class _Chosen(Sequence["torch.Tensor"]):
+    """Some of the inputs, evenly over the file, batch by batch on a device."""
+
+    def __init__(self, inputs: Batches, num_inputs: int, device: torch.device) -> None:
+        self._inputs, self._device = inputs, device
+        self.rows = [
+            round(i * (num_inputs - 1) / (_MOST_ON_THE_LINE - 1)) for i in range(_MOST_ON_THE_LINE)
+        ]
+        if num_inputs <= _MOST_ON_THE_LINE:
+            self.rows = list(range(num_inputs))
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self._inputs.size)
+
+    def __getitem__(self, k: Any) -> Any:
+        chosen = self.rows[k * self._inputs.size : (k + 1) * self._inputs.size]
+        return self._inputs.rows(chosen).to(self._device)
+
+
+def _line(old: PullbackMetric, new: PullbackMetric, inputs: _Chosen) -> dict[str, Any]:
+    """Return how long the straight line of weights is, also to the units in matched order."""
+    from infogeo.pullback import WeightMetric
+
+    model: Any = old.model
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.is_floating_point())
+    metric = WeightMetric(model, inputs, old.head, temperature=old.temperature)
+    second: Any = new.model
+    distance = float(metric.distance(model, second))
+    found: dict[str, Any] = {"inputs": len(inputs.rows), "distance": distance, "length": {}}
+    ends = {"as they are": second}
+    try:
+        matching = metric.match_weights(model, second)
+    except ValueError:  # of networks that are no chain of layers, or have no hidden units
+        matching = None
+    if matching is not None and matching.after < matching.before:
+        ends["matched"] = matching.weights
+    for name, end in ends.items():
+        found["length"][name] = float(metric.segment_length(model, end, rtol=_LINE_RTOL).value)
+    return found
+
+
+def summary(rows: NetworkRows, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the inputs say together, with the distance of the networks and the line."""
+    squares = rows.distances**2
+    distance = math.sqrt(float(squares.mean()))
+    error = statistics.mean_error(squares)
+    if error is not None:
+        error = error / (2.0 * distance) if distance > 0.0 else 0.0
+    return {
+        **predictions.summary(rows, options),
+        "network_distance": distance,
+        "network_distance_error": error,
+        "line": rows.line,
+    }
+
+
+def words(found: dict[str, Any]) -> list[Part]:
+    """Return the summary for people."""
+    first, *rest = predictions.words(found)
+    distance = shown_with_error(found["network_distance"], found["network_distance_error"])
+    said: list[Part] = [f"distance of the networks: {distance} (root mean square)"]
+    line = found["line"]
+    if line["distance"] > 0.0:
+        ratios = [
+            f"{length / line['distance']:.3g} times the distance" + _ORDERS[name]
+            for name, length in line["length"].items()
+        ]
+        said.append(
+            f"straight line of weights, on {line['inputs']} inputs: {', '.join(ratios)} (1 is a "
+            "geodesic)"
+        )
+    return [first, *said, *rest]
+
+
+_ORDERS = {"as they are": "", "matched": " with the hidden units in matched order"}
