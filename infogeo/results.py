@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to 
     from infogeo.neighbors import Neighbors as Neighbors
     from infogeo.pullback import Barrier as Barrier
     from infogeo.pullback import Calibration as Calibration
+    from infogeo.pullback import ExplainedChange as ExplainedChange
     from infogeo.pullback import KernelWalk as KernelWalk
     from infogeo.pullback import Kinks as Kinks
     from infogeo.pullback import LeafPath as LeafPath
@@ -62,6 +63,7 @@ _HOMES = {
     "Coverage": "infogeo.lipschitz.certificates",
     "DistanceSummary": "infogeo.interop.torch",
     "DistanceTable": "infogeo.inference",
+    "ExplainedChange": "infogeo.pullback",
     "FrequencyEstimate": "infogeo.maxent",
     "FrequencyMatch": "infogeo.maxent",
     "Interval": "infogeo.inference",

@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
     raise missing(error, "infogeo.plot") from None
 
 from infogeo.plot.bands import drift_over_time, intervals
+from infogeo.plot.changes import explained_change
 from infogeo.plot.curves import balls, family, geodesics, level_sets, means
 from infogeo.plot.drift import distances, distances_by_class
 from infogeo.plot.families import densities
@@ -28,6 +29,7 @@ __all__ = [
     "distances_by_class",
     "drift_over_time",
     "ellipses",
+    "explained_change",
     "family",
     "filmstrip",
     "geodesic_circle",

@@ -28,6 +28,7 @@ from infogeo.pullback.paths import Length, Path
 from infogeo.pullback.strategies import Batched, Loop, Operator
 from infogeo.pullback.temperature import Calibration, fit_temperature
 from infogeo.pullback.weight_matching import Barrier, Matching
+from infogeo.pullback.weight_paths import ExplainedChange
 from infogeo.pullback.weight_systems import WeightSolution
 from infogeo.pullback.weights import SpectralDensity, WeightMetric
 
@@ -35,6 +36,7 @@ __all__ = [
     "Barrier",
     "Batched",
     "Calibration",
+    "ExplainedChange",
     "Head",
     "InputMetric",
     "KernelWalk",

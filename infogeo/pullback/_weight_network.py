@@ -16,6 +16,7 @@ from infogeo.pullback._graph import read_graph
 from infogeo.pullback._linear_layers import LinearLayers
 from infogeo.pullback._network import Inputs, Network, SampleInputs
 from infogeo.pullback._operator import largest, right_vectors
+from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor
 from infogeo.pullback._weight_products import (
     ProductsInHand,
@@ -54,6 +55,7 @@ class WeightNetwork:
     inputs: Any
     temperature: float
     chunk_size: int
+    group: Any
     check: bool
 
     @cached_property
@@ -65,6 +67,11 @@ class WeightNetwork:
     def samples(self) -> Samples:
         """The samples that the metric is the mean over."""
         return Samples(self.x, self.inputs, self.chunk_size)
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The processes that have the other samples."""
+        return Shards(self.group)
 
     @property
     def vector(self) -> Tensor:
@@ -107,12 +114,12 @@ class WeightNetwork:
     @property
     def products(self) -> WeightProducts:
         """The factor as an operator, with the weights that the model has now."""
-        return WeightProducts(*self.at, self.samples)
+        return WeightProducts(*self.at, self.samples, self.shards)
 
     @cached_property
-    def _counts(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[int, int, int]:
         products = self.products
-        return products.num_rows, products.num_samples
+        return products.num_rows, products.num_samples, products.num_here
 
     @property
     def num_rows(self) -> int:
@@ -123,6 +130,11 @@ class WeightNetwork:
     def num_samples(self) -> int:
         """How many samples there are."""
         return self._counts[1]
+
+    @property
+    def num_here(self) -> int:
+        """How many of them this process has."""
+        return self._counts[2]
 
     @property
     def is_small(self) -> bool:
@@ -162,10 +174,16 @@ class WeightNetwork:
             seeds = [cotangents(self.function, z.detach(), weights)]
             total += pulled_back(self.function, self.vector, seeds, x, inputs)[0]
             count += len(x)
-        return total / count
+        return self.shards.mean(total, count)
 
     def pushed(self, v: Tensor, x: Tensor, inputs: SampleInputs) -> tuple[Tensor, Tensor]:
         """Return z and J v at some samples."""
+        return self.pushed_along(self.function.on(x, inputs), self.vector, v)
+
+    def pushed_along(
+        self, outputs: Callable[[Tensor], Tensor], at: Tensor, v: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return z and its derivative along a vector, of outputs by weights or by inputs."""
         push = self.push
         if push is None:
             raise RuntimeError(
@@ -173,8 +191,8 @@ class WeightNetwork:
                 "there are none."
             )
         with torch.inference_mode(False), torch.enable_grad():
-            leaf = self.vector.clone().requires_grad_()
-            return push(self.function.on(x, inputs), leaf, v.to(leaf.dtype))  # type: ignore[operator]
+            leaf = at.clone().requires_grad_()
+            return push(outputs, leaf, v.to(leaf.dtype).clone())  # type: ignore[operator]
 
     def factors(self) -> Iterable[MeasuredFactor]:
         """Yield the factors of parts of the samples, shape (n, r, P)."""
@@ -208,7 +226,7 @@ class WeightNetwork:
                 found |= {name: found.get(name, 0.0) + part for name, part in squares.items()}
             for name, part in found.items():
                 total[name] = total[name].to(part.device) + part
-        return self.layout.flatten(total) / self.num_samples
+        return self.shards.sum(self.layout.flatten(total)) / self.num_samples
 
     @cached_property
     def _known_layers(self) -> dict[Any, Any]:
@@ -227,7 +245,7 @@ class WeightNetwork:
         """Return the factor of the metric itself, shape (1, N r, P)."""
         parts = list(self.factors())
         rows, scales, origin = (
-            torch.cat([getattr(part, name).flatten(0, 1) for part in parts])[None]
+            self.shards.rows(torch.cat([getattr(part, name).flatten(0, 1) for part in parts]))[None]
             for name in ("rows", "log_scales", "origin")
         )
         scales = scales - 0.5 * math.log(self.num_samples)
@@ -242,11 +260,32 @@ class WeightNetwork:
         factors = [self.function.rows(self.vector, *part) for part in samples.parts()]
         return torch.cat([f.rows * f.log_scales.exp()[..., None] for f in factors])
 
+    def scores(self, losses: Callable[[Tensor], Tensor]) -> Iterable[Tensor]:
+        """Yield the gradients of the losses of the samples by the weights, shape (n, P)."""
+        self.examine()
+        leaf = self.function.everywhere(self.vector, self.samples).requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            found = losses(leaf)
+            if not isinstance(found, Tensor) or found.shape != leaf.shape[:1]:
+                raise bad_value(
+                    "losses", f"return one number for each of {len(leaf)} samples",
+                    f"its shape is {tuple(getattr(found, 'shape', ()))}",
+                    'Losses of torch do with reduction="none".',
+                )  # fmt: skip
+            slopes = torch.autograd.grad(found.sum(), leaf)[0]
+        start = 0
+        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // len(self.vector)))
+        for x, inputs in self.samples.parts(size):
+            seeds = slopes[start : start + len(x), None]
+            start += len(x)
+            yield self.function.gradients(self.vector, seeds, x, inputs)[:, 0]
+
     def spectrum_by_products(self, num_values: int) -> Spectrum:
         """Return the largest eigenvalues by block Lanczos."""
         products: Any = self.products
         sides, operator = products, Operator()
-        is_wide = not self.is_small and products.num_columns < products.num_rows
+        is_shared = self.group is not None  # no process has whole vectors of rows
+        is_wide = not self.is_small and (is_shared or products.num_columns < products.num_rows)
         if self.is_small:
             products = sides = ProductsInHand(self.whole_factor())
         elif is_wide:
@@ -270,7 +309,7 @@ class WeightNetwork:
         device = self.layout.device if generator is None else generator.device
         shape = count, len(self.vector)
         signs = torch.randint(2, shape, generator=generator, device=device)
-        return (2.0 * signs - 1.0).to(self.layout.device, self.layout.dtype)
+        return self.shards.first((2.0 * signs - 1.0).to(self.layout.device, self.layout.dtype))
 
     def state(self, name: str, weights: Weights) -> dict[str, Tensor]:
         """Return all entries of the model with those that are given in their places."""
@@ -316,7 +355,7 @@ class WeightNetwork:
 
     def check_parts(self) -> None:
         """Refuse parameters and samples that cannot be used."""
-        self.layout, self.samples  # noqa: B018
+        self.layout, self.samples, self.shards  # noqa: B018
 
     def examine(self) -> None:
         """Refuse models and gradients that are wrong, once."""

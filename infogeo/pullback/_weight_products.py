@@ -8,6 +8,7 @@ from torch import Tensor
 
 from infogeo.pullback._derivatives import Outputs, Tangent, apply_head, pull_back
 from infogeo.pullback._network import SampleInputs
+from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor
 from infogeo.pullback._weights import OfWeights, Samples
 from infogeo.pullback.heads import Head
@@ -67,24 +68,29 @@ class WeightProducts:
         The weights.
     samples : Samples
         Where the outputs are taken.
+    shards : Shards
+        Who has other samples; vectors of rows are those of this process.
     """
 
     function: OfWeights
     push: object
     vector: Tensor
     samples: Samples
+    shards: Shards
 
     def __post_init__(self) -> None:
-        tops, self.num_samples, self.num_rows = [], 0, 0
+        tops, self.num_here, num_rows = [], 0, 0
         for x, inputs in self.samples.parts():
             z = self.function.at(self.vector, x, inputs).detach()
             head = self.function.network.head
             rows, log_scales = apply_head(head, z, Tangent(torch.zeros_like(z)))
             tops.append(log_scales.double().amax())
-            self.num_samples += len(z)
-            self.num_rows += rows.shape[0] * rows.shape[1]
+            self.num_here += len(z)
+            num_rows += rows.shape[0] * rows.shape[1]
+        counts = self.shards.sum(torch.tensor([self.num_here, num_rows], device=z.device))
+        self.num_samples, self.num_rows = counts.tolist()
         self.dtype, self.eps = z.dtype, torch.finfo(z.dtype).eps
-        top = torch.stack(tops).amax()
+        top = self.shards.largest(torch.stack(tops).amax())
         self._top = torch.where(torch.isfinite(top), top, 0.0)
         self.log_scale = (self._top - 0.5 * math.log(self.num_samples))[None]
         self.num_columns = len(self.vector)
@@ -111,7 +117,7 @@ class WeightProducts:
             ]
             part = pulled_back(self.function, self.vector, seeds, x, inputs)
             total, start = part if total is None else total + part, stop
-        return total[None]  # type: ignore[index]
+        return self.shards.sum(total)[None]  # type: ignore[arg-type]
 
     @property
     def _at(self) -> tuple[OfWeights, object, Tensor]:

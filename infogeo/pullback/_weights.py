@@ -28,6 +28,7 @@ from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._loaders import batches, check_loader
 from infogeo.pullback._network import Network, SampleInputs, call_model
 from infogeo.pullback._referee import Verdict, check_samples, judge, once
+from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor, Measuring
 from infogeo.pullback.heads import Head
 
@@ -338,9 +339,11 @@ class OfWeights:
 
     def at(self, vector: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
         """Return the outputs of shape (n, m) at one vector of weights."""
-        weights = self.layout.typed(vector) | self.fixed
-        model = Reweighted(self.network.model, weights)
-        return replace(self.network, model=model, inputs=inputs).outputs(x)
+        return replace(self.network, model=self.model_at(vector), inputs=inputs).outputs(x)
+
+    def model_at(self, vector: Tensor) -> "Reweighted":
+        """Return the model with one vector of weights."""
+        return Reweighted(self.network.model, self.layout.typed(vector) | self.fixed)
 
     def on(self, x: Tensor, inputs: SampleInputs) -> Callable[[Tensor], Tensor]:
         """Return the outputs at samples as a function of one vector."""
@@ -460,19 +463,24 @@ class _Gradients:
 # ---------------------------------------------------------------- the space of all predictions
 
 
-def mean_head(head: Head, num_samples: int) -> Head:
-    """Return the head of the outputs at all samples together: the mean of squared lengths."""
+def mean_head(head: Head, num_samples: int, shards: Shards, num_everywhere: int) -> Head:
+    """Return the head of the outputs at all samples together: the mean of squared lengths.
+
+    The outputs are those of the samples of this process, the distance is that of all processes.
+    """
     distance = None
     if head.distance is not None:
-        distance = functools.partial(_mean_distance, head, num_samples)
+        distance = functools.partial(_mean_distance, head, num_samples, shards, num_everywhere)
     factor = functools.partial(_mean_factor, head, num_samples)
     return Head(_no_matrix, distance, factor, allows_masks=head.allows_masks)
 
 
-def _mean_distance(head: Head, num_samples: int, z: Tensor, w: Tensor) -> Tensor:
+def _mean_distance(
+    head: Head, num_samples: int, shards: Shards, num_everywhere: int, z: Tensor, w: Tensor
+) -> Tensor:
     z, w = (y.reshape(len(y) * num_samples, -1) for y in (z, w))
     distances = require_distance(head)(z, w).reshape(-1, num_samples)
-    return _array.norm(distances, xp) / math.sqrt(num_samples)
+    return shards.norm(_array.norm(distances, xp)) / math.sqrt(num_everywhere)
 
 
 def _mean_factor(

@@ -212,6 +212,7 @@ def match_activations(self: "WeightMetric", w0: Weights, w1: Weights) -> Matchin
         for k, (h0, h1) in enumerate(zip(*seen, strict=True)):
             products[k] += h0 @ h1.mT
             squares += h0.square().sum() + h1.square().sum()
+    products, squares = [parts.shards.sum(p) for p in products], parts.shards.sum(squares)
     found, orders, gains = second, {}, torch.zeros(2, dtype=torch.float64)
     for units, product in zip(hidden, products, strict=True):
         order = _assigned(product)
@@ -243,7 +244,8 @@ def barrier(
         As for `segment_length`.
     loss : callable
         The loss of the outputs at all samples, shape (n, m), divided by the temperature, as one
-        number. For instance ``lambda z: torch.nn.functional.cross_entropy(z, labels)``.
+        number, a mean over the samples where processes share them. For instance
+        ``lambda z: torch.nn.functional.cross_entropy(z, labels)``.
     num_points : int
         Places on the line, the ends among them; at least 3.
 
@@ -290,7 +292,8 @@ def barrier(
         if not isinstance(found, Tensor) or found.numel() != 1 or not bool(found.isfinite()):
             seen = f"at {float(share):.3g} of the line it is {found!r}"
             raise bad_value("loss", "return one finite number", seen)
-        losses.append(found.detach().double().reshape(()).cpu())
+        total = found.detach().double().reshape(()) * len(z)
+        losses.append(self._parts.shards.mean(total, len(z)).cpu())
     values = torch.stack(losses)
     heights = values - torch.lerp(values[0], values[-1], shares)
     heights[0] = heights[-1] = 0.0

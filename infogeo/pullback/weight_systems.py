@@ -3,6 +3,7 @@
 The functions are methods of `WeightMetric`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -187,11 +188,21 @@ def _conjugate(
 
 
 def prediction_covariance(
-    self: "WeightMetric", x: Tensor, prior_precision: float, *, inputs: Inputs = None
+    self: "WeightMetric",
+    x: Tensor,
+    prior_precision: float,
+    *,
+    inputs: Inputs = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""Return how uncertain predictions are by the uncertainty of the weights.
 
     .. math:: A J \, (N G + q)^{-1} J^\top A^\top
+
+    or, with losses, the sandwich of two of these inverses and of S, the sum of the outer products
+    of the gradients of the losses by the weights, each less their mean:
+
+    .. math:: A J \, (N G + q)^{-1} S \, (N G + q)^{-1} J^\top A^\top
 
     Parameters
     ----------
@@ -200,6 +211,10 @@ def prediction_covariance(
     prior_precision : float
         q, of a normal prior of the weights around their values.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+    losses : callable or None
+        Negative log-likelihoods of all samples of the metric, shape (N,), from the outputs there,
+        shape (N, m), divided by the temperature. For instance ``lambda z:
+        torch.nn.functional.cross_entropy(z, labels, reduction="none")``.
 
     Returns
     -------
@@ -214,8 +229,15 @@ def prediction_covariance(
     Notes
     -----
     The delta method, or Laplace's approximation for the linearised network. It holds if the
-    network is at an optimum and the model is right; a covariance from retrained networks can
-    be another one.
+    network is at an optimum and the model is right. With losses the weights have the sandwich
+    covariance, which is that of networks that are trained on other samples of as many, to first
+    order, also where the model is wrong. Both need an optimum, of the losses and q / 2 times the
+    squared weights.
+
+    References
+    ----------
+    D. MacKay, A practical Bayesian framework for backpropagation networks, Neural Comput. 4, 1992.
+    H. White, Maximum likelihood estimation of misspecified models, Econometrica 50, 1982.
 
     Examples
     --------
@@ -234,11 +256,22 @@ def prediction_covariance(
     along = rows @ spectrum.vectors.mT
     rest = rows - along @ spectrum.vectors
     weights = 1.0 / (self._parts.num_samples * spectrum.values + prior_precision)
-    return (along * weights) @ along.mT + rest @ rest.mT / prior_precision
+    if losses is None:
+        return (along * weights) @ along.mT + rest @ rest.mT / prior_precision
+    moved = (along * weights) @ spectrum.vectors + rest / prior_precision
+    found = torch.cat([moved @ scores.mT for scores in self._parts.scores(losses)], dim=-1)
+    shards = self._parts.shards
+    centred = found - shards.mean(found.sum(-1), found.shape[-1])[..., None]
+    return shards.sum(centred @ centred.mT)
 
 
 def prediction_std(
-    self: "WeightMetric", x: Tensor, prior_precision: float, *, inputs: Inputs = None
+    self: "WeightMetric",
+    x: Tensor,
+    prior_precision: float,
+    *,
+    inputs: Inputs = None,
+    losses: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     r"""Return how far predictions may be off by the uncertainty of the weights.
 
@@ -249,6 +282,8 @@ def prediction_std(
     prior_precision : float
         As for `prediction_covariance`.
     inputs : torch.Tensor, tuple or mapping of torch.Tensor, or None
+    losses : callable or None
+        As for `prediction_covariance`: with them the sandwich.
 
     Returns
     -------
@@ -270,8 +305,8 @@ def prediction_std(
     >>> metric.prediction_std(torch.tensor([[3.0]]), 1.0)
     tensor([0.3000])
     """
-    covariance = self.prediction_covariance(x, prior_precision, inputs=inputs)
-    return covariance.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt()
+    covariance = self.prediction_covariance(x, prior_precision, inputs=inputs, losses=losses)
+    return covariance.diagonal(dim1=-2, dim2=-1).sum(-1).clamp(min=0.0).sqrt()
 
 
 finish(globals())

@@ -118,6 +118,9 @@ class WeightMetric:
         Outputs are divided by it before the head reads them.
     chunk_size : int
         How many samples are in work at once.
+    group : torch.distributed.ProcessGroup or None
+        Processes that share the samples: each has some of its own as x, and all of them call the
+        same methods in the same order. None: x are all samples.
     check : bool
         Verify the values of inputs, outputs and gradients, and once that the model treats each
         sample by itself and that its gradients are right.
@@ -140,8 +143,10 @@ class WeightMetric:
     it is made. Parameters that are tied move together and have the first of
     their names. Buffers are constants.
 
-    The metric of several shards of the samples is the mean of their metrics, weighted by the
-    numbers of samples: their products, traces and diagonals add up over processes.
+    With a group, sums run over the samples of all processes, and each process gets the same
+    results. Factors that are decomposed as a whole are gathered in each; others stay where they
+    are, and only vectors of weights travel. `joint_norm` and `explained_change` are about the
+    samples of each process.
 
     References
     ----------
@@ -169,6 +174,7 @@ class WeightMetric:
     inputs: Inputs | Callable[[Any], Any] = field(default=None, kw_only=True)
     temperature: float = field(default=1.0, kw_only=True)
     chunk_size: int = field(default=256, kw_only=True)
+    group: Any = field(default=None, kw_only=True)
     check: bool = field(default=True, kw_only=True)
     _parts: WeightNetwork = field(init=False, repr=False)
 
@@ -290,8 +296,9 @@ class WeightMetric:
         tensor(0.)
         """
         moved = torch.cat([m for m, _ in self._parts.moves("v", v)])
-        largest_move = moved.abs().amax().clamp(min=torch.finfo(moved.dtype).tiny)
-        mean = (moved / largest_move).double().square().sum(-1).mean()
+        shards = self._parts.shards
+        largest_move = shards.largest(moved.abs().amax()).clamp(min=torch.finfo(moved.dtype).tiny)
+        mean = shards.mean((moved / largest_move).double().square().sum(), len(moved))
         return (largest_move * mean.sqrt()).to(moved.dtype)
 
     def inner_product(self, u: Vector, v: Vector) -> Tensor:
@@ -322,7 +329,8 @@ class WeightMetric:
         """
         pairs = zip(self._parts.moves("u", u), self._parts.moves("v", v), strict=True)
         products = torch.cat([(a.double() * b.double()).sum(-1) for (a, _), (b, _) in pairs])
-        return products.mean().to(self._parts.vector.dtype)
+        mean = self._parts.shards.mean(products.sum(), len(products))
+        return mean.to(self._parts.vector.dtype)
 
     def matvec(self, v: Vector) -> Vector:
         r"""Return G v, from one forward-mode and one backward pass.
@@ -661,6 +669,7 @@ class WeightMetric:
     length = weight_paths.length
     segment_length = weight_paths.segment_length
     joint_norm = weight_paths.joint_norm
+    explained_change = weight_paths.explained_change
     match_weights = weight_matching.match_weights
     match_activations = weight_matching.match_activations
     barrier = weight_matching.barrier

@@ -23,6 +23,7 @@ from infogeo.manifolds import Poisson
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.plot import report
+from infogeo.pullback import ExplainedChange
 from infogeo.pullback.metric import Spectrum
 
 BASELINES = Path(__file__).parent / "baseline"
@@ -147,6 +148,12 @@ def draw_intervals(ax):
 
 def draw_drift_over_time(ax):
     plot.drift_over_time(FOUND, times=[0, 1, 2, 4], tolerance=0.35, ax=ax)
+
+
+def draw_explained_change(ax):
+    parts = np.array([[4.0, 3.0, 2.0, 1.0], [3.0, 1.0, -1.0, 0.2], [0.5, 1.5, 2.5, 0.9]])
+    change = ExplainedChange(*parts, parts[0] - parts[1] - parts[2])
+    plot.explained_change(change, num_groups=4, ax=ax)
 
 
 DRAWN = {

@@ -123,6 +123,7 @@ RESULTS = {
     "solution": lambda: WEIGHTS.solve(torch.ones(18), 0.1),
     "matching": lambda: DEEP.match_weights(DEEP.model, DEEP.model),
     "barrier": lambda: WEIGHTS.barrier({}, {}, torch.sum, num_points=3),
+    "explained change": lambda: WEIGHTS.explained_change(INPUTS + 0.1, {}),
     "separation": lambda: maxent.conditional([[0.0], [1.0]], [0, 1]),
     "members": lambda: MODEL.distance(INPUTS, INPUTS.flip(0), throw=False),
     "length": lambda: MODEL.segment_length(INPUTS, INPUTS.flip(0)),
