@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from infogeo._system.progress import Progress
 from infogeo.cli._common import UsageError, first_line, require, warnings_in_a_line
 from infogeo.cli._comparison import predictions, statistics
-from infogeo.cli._comparison.predictions import FILES, Rows, outcomes, write
+from infogeo.cli._comparison.predictions import FILES as FILES
+from infogeo.cli._comparison.predictions import Rows
+from infogeo.cli._comparison.predictions import outcomes as outcomes
+from infogeo.cli._comparison.predictions import write as write
 from infogeo.cli._comparison.words import Part, shown_with_error
 
 if TYPE_CHECKING:
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
     from infogeo.cli._loading import Batches
     from infogeo.pullback import PullbackMetric
-
-__all__ = ["FILES", "measure", "outcomes", "summary", "words", "write"]
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of checkpoints
 _MOST_ON_THE_LINE = 1000  # inputs: the line takes some hundred forward passes
