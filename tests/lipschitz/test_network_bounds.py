@@ -13,7 +13,9 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from infogeo.lipschitz import layers  # noqa: E402
+from infogeo import robustness  # noqa: E402
+from infogeo.lipschitz import certificates, layers  # noqa: E402
+from infogeo.pullback import PullbackMetric  # noqa: E402
 
 INF = math.inf
 
@@ -525,6 +527,38 @@ def test_nothing_of_the_model_is_changed():
     assert bounds[0] == bounds[1]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert {value.dtype for value in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_recipe_with_convolutions_of_orthogonium():
+    """Bounded as it is trained, written as matrices, frozen, certified, attacked, pulled back."""
+    aoc = pytest.importorskip("orthogonium.layers.conv.AOC")
+    circular = {"padding": 1, "padding_mode": "circular", "bias": False}
+    net = nn.Sequential(
+        aoc.AdaptiveOrthoConv2d(1, 4, 3, **circular), layers.GroupSort(dim=1),
+        aoc.AdaptiveOrthoConv2d(4, 4, 3, **circular), layers.Householder(4, dim=1),
+        nn.Flatten(), layers.OrthogonalLinear(64, 3),
+    ).eval()  # fmt: skip
+    bound = layers.lipschitz_bound(net)
+    assert 1.0 - 1e-5 < bound < 1.0 + 1e-4
+    first, second = (
+        layers.as_linear(net[k], shape) for k, shape in ((0, (1, 4, 4)), (2, (4, 4, 4)))
+    )
+    image = nn.Unflatten(1, (4, 4, 4))
+    frozen = layers.freeze(
+        nn.Sequential(
+            nn.Flatten(), first, image, net[1], nn.Flatten(), second, image, net[3], *net[4:]
+        )
+    )
+    x = torch.rand(20, 1, 4, 4)
+    torch.testing.assert_close(frozen(x), net(x), atol=1e-4, rtol=1e-4)
+    assert layers.lipschitz_bound(frozen) <= 1.0
+    values = np.linalg.svd(frozen[5].weight.double().numpy(), compute_uv=False)
+    assert values.min() > 1.0 - 1e-4
+    radii = certificates.margin_radius(frozen(x).detach(), lipschitz_constant=1.0)
+    assert not robustness.pgd_attack(frozen, x, radius=radii).success.any()
+    assert robustness.pgd_attack(frozen, x, radius=3.0 * radii + 0.1, restarts=3).success.any()
+    assert float(PullbackMetric(frozen).spectrum(x).values[:, 0].max()) <= 0.5 + 1e-5
 
 
 @pytest.mark.campaign
