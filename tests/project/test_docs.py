@@ -195,9 +195,10 @@ def summaries():
 
 # A new verb is welcome here; a noun is not: a summary says what calling the function does.
 VERBS = """
-Add Apply Approach Bring Build Certify Check Copy Count Draw Estimate Find Fit Forget Iterate
-Join Load Look Make Map Measure Move Multiply Orthogonalise Place Project Propagate Pull Raise
-Remember Return Run Save Show Solve Sort Split Start Take Tell Train Transport Verify Walk Write
+Add Apply Approach Bring Build Certify Check Copy Count Draw Estimate Find Fit Forget Iterate Join
+Load Look Lower Make Map Measure Move Multiply Orthogonalise Place Project Propagate Pull Raise
+Reflect Remember Return Run Save Show Solve Sort Split Start Take Tell Train Transport Verify Walk
+Write
 """
 
 
