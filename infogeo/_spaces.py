@@ -81,6 +81,7 @@ _MODULES = {
     "multinomial": "infogeo.manifolds.multinomial",
     "product": "infogeo.manifolds.product",
     "negative_binomial": "infogeo.manifolds.negative_binomial",
+    "negative_multinomial": "infogeo.manifolds.negative_multinomial",
     "pareto": "infogeo.manifolds.pareto",
     "rayleigh": "infogeo.manifolds.rayleigh",
     "student_t": "infogeo.manifolds.student_t",

@@ -38,6 +38,7 @@ from infogeo.manifolds.logistic import Logistic
 from infogeo.manifolds.maxwell import Maxwell
 from infogeo.manifolds.multinomial import Multinomial
 from infogeo.manifolds.negative_binomial import NegativeBinomial
+from infogeo.manifolds.negative_multinomial import NegativeMultinomial
 from infogeo.manifolds.pareto import Pareto
 from infogeo.manifolds.poisson import Poisson
 from infogeo.manifolds.product import Product
@@ -72,6 +73,7 @@ __all__ = [
     "Maxwell",
     "Multinomial",
     "NegativeBinomial",
+    "NegativeMultinomial",
     "Pareto",
     "Poisson",
     "Product",

@@ -380,8 +380,10 @@ class Rotational:
         across = np.linalg.norm(x[..., 1:], axis=-1)
         direction = x[..., 1:] / np.where(across > 0.0, across, 1.0)[..., None]
         length = np.hypot(x[..., 0], across)
-        unit = np.where(length > 0.0, length, 1.0)
-        return self._walk(on_host, x[..., 0] / unit, across / unit, direction, length)
+        is_moving = length > 0.0
+        unit = np.where(is_moving, length, 1.0)
+        cosine = np.where(is_moving, x[..., 0] / unit, 1.0)  # of whatever direction: no way is gone
+        return self._walk(on_host, cosine, across / unit, direction, length)
 
     def _walk(
         self, p: list[np.ndarray], cosine: Any, sine: Any, across: np.ndarray, length: np.ndarray

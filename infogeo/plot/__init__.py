@@ -16,7 +16,7 @@ from infogeo.plot.bands import drift_over_time, intervals
 from infogeo.plot.changes import explained_change
 from infogeo.plot.curves import balls, family, geodesics, level_sets, means
 from infogeo.plot.drift import distances, distances_by_class
-from infogeo.plot.families import densities
+from infogeo.plot.families import densities, geodesic_polar
 from infogeo.plot.inputs import sensitivity
 from infogeo.plot.normals import geodesic_circle, half_plane, normal_ellipses
 from infogeo.plot.pullback import ellipses, filmstrip, spectrum
@@ -33,6 +33,7 @@ __all__ = [
     "family",
     "filmstrip",
     "geodesic_circle",
+    "geodesic_polar",
     "geodesics",
     "half_plane",
     "intervals",

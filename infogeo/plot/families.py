@@ -1,20 +1,26 @@
-"""The distributions of a family, drawn as what they are: densities or probabilities."""
+"""The distributions of a family: as densities, and as points of a plane with its geodesics."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
+from matplotlib.ticker import NullFormatter
 from matplotlib.typing import ColorType
 
 from infogeo import _array, _spaces
-from infogeo._array import bad_value
+from infogeo._array import POSITIVE, Array, bad_value
 from infogeo._docs import finish
 from infogeo._points import fields, make
-from infogeo.plot._style import open_axes, sequence
+from infogeo.plot._style import BLUE, INK, open_axes, sequence
 
-__all__ = ["densities"]
+__all__ = ["densities", "geodesic_polar"]
+
+_CORNERS = 241  # of a circle, the first of them twice
+_STEPS = 41  # along a geodesic
 
 
 def densities(
@@ -82,6 +88,108 @@ def densities(
     ax.set_ylabel("probability" if is_discrete else "density")
     ax.set_ylim(bottom=0.0)
     return ax
+
+
+def geodesic_polar(
+    center: Any,
+    radii: Sequence[float] | Array,
+    ax: Axes | None = None,
+    *,
+    num_geodesics: int = 12,
+    color: ColorType = BLUE,
+) -> Axes:
+    """Draw geodesics from a distribution, and the Fisher-Rao circles around it.
+
+    Parameters
+    ----------
+    center : point of a space
+        A single one, of a family with two parameters: `infogeo.normal`, and those of
+        `infogeo.manifolds`, such as gamma, beta, Weibull and von Mises distributions.
+    radii : sequence of float
+        Of the circles, in units of the Fisher metric, positive. The geodesics are as long as the
+        largest.
+    ax : matplotlib.axes.Axes or None
+        Empty axes, new ones if None, get a logarithmic scale for parameters that are positive.
+    num_geodesics : int
+        How many; the angles between neighbours are equal in the Fisher metric.
+    color : matplotlib colour
+        Of the circles.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The parameters of the family are its coordinates. What leaves the family is left out, and
+        curves are cut where an angle goes on from the other end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Something else than a single point of two parameters; radii that are not positive.
+
+    Notes
+    -----
+    These are the geodesic polar coordinates of the manifold. Curvature shows in them: where it is
+    negative, circles grow faster than their radii and geodesics part.
+
+    Examples
+    --------
+    >>> from infogeo import manifolds, plot
+    >>> ax = plot.geodesic_polar(manifolds.Gamma(2.0, 1.0), [0.5, 1.0])
+    >>> ax.figure.savefig("gamma.png")  # doctest: +SKIP
+    """
+    space, names = _plane_of(center)
+    _, radii = _array.gate(True, radii=(POSITIVE, radii))
+    radii = np.atleast_1d(np.asarray(_array.on_host(radii), dtype=float))
+    arrays = (np.asarray(_array.on_host(x), dtype=float) for x in fields(center))
+    point = make(type(center), *arrays)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.0, 4.2), layout="constrained")
+    if not ax.has_data():
+        for name, axis, put in zip(names, (ax.xaxis, ax.yaxis), "xy", strict=True):
+            if type(center).rules[name] is POSITIVE:
+                ax.set(**{f"{put}scale": "log"})
+                axis.set_minor_formatter(NullFormatter())
+            axis.set_label_text(name.replace("_", " "))
+    open_axes(ax)
+    turn = np.linspace(0.0, 2.0 * math.pi, num_geodesics, endpoint=False)
+    rays = _reached(space, point, np.linspace(0.0, radii.max(), _STEPS)[:, None], turn, names)
+    ax.plot(*rays, color=INK, linewidth=0.8, label="_geodesics")
+    circle = np.linspace(0.0, 2.0 * math.pi, _CORNERS)[:, None]
+    ax.plot(*_reached(space, point, radii, circle, names), color=color, label="_circles")
+    ax.plot(*(getattr(point, name) for name in names), "o", color="0.1", markersize=4)
+    return ax
+
+
+def _plane_of(center: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the space of a single point of two parameters, and their names."""
+    space = _spaces.of_point(center)
+    if space is None or not hasattr(type(center), "rules"):
+        raise TypeError(f"center must be a point of a family: got {type(center).__name__}.")
+    names = tuple(field for field in center.rules if field not in center.constants)
+    if center.shape or len(names) != 2 or any(center.event_axes.values()):
+        raise bad_value("center", "be a single point of two parameters", f"got {center!r}")
+    return space, names
+
+
+def _reached(
+    space: Any, point: Any, radius: np.ndarray, angle: np.ndarray, names: tuple[str, ...]
+) -> list[np.ndarray]:
+    """Return the parameters at radii and angles, NaN outside the family."""
+    radius, angle = np.broadcast_arrays(radius, angle)
+    units = [space.TANGENTS(*x) for x in np.eye(2)]
+    g = [[float(space.inner_product(point, u, v)) for u in units] for v in units]
+    # The columns of the inverse of L' are orthonormal in the metric L L'.
+    frame = np.linalg.inv(np.linalg.cholesky(np.array(g)).T)
+    across, along = radius * np.cos(angle), radius * np.sin(angle)
+    parts = [row[0] * across + row[1] * along for row in frame]
+    with np.errstate(all="ignore"):
+        found = space.exp_map(point, space.TANGENTS(*parts), check=False)
+    curves = [np.asarray(getattr(found, name), dtype=float) for name in names]
+    is_cut = np.zeros(radius.shape, dtype=bool)
+    for x in curves:
+        # No step is half as wide as the figure, but that of an angle from one end to the other.
+        is_cut[1:] |= np.abs(np.diff(x, axis=0)) > 0.5 * (np.nanmax(x) - np.nanmin(x))
+    return [np.where(is_cut, np.nan, x) for x in curves]
 
 
 finish(globals())

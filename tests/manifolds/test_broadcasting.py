@@ -26,6 +26,8 @@ def value_of(cls, field, rng, shape):
     if field == "mean_direction":
         x = rng.normal(size=(*shape, 3))
         return x / np.linalg.norm(x, axis=-1, keepdims=True)
+    if field == "probs" and cls is manifolds.NegativeMultinomial:
+        return rng.dirichlet(np.full(4, 3.0), size=shape)[..., :3]
     if field == "probs" and axes:
         return rng.dirichlet(np.full(3, 3.0), size=shape)
     return rng.uniform(0.3, 0.7, size=(*shape, *(3,) * axes))

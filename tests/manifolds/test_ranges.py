@@ -70,9 +70,10 @@ def draw(name, rng, num, top):
         elif field == "mean_direction":
             x = rng.normal(size=(num, 3))
             found[field] = x / np.linalg.norm(x, axis=-1, keepdims=True)
-        elif name in ("dirichlet", "multinomial"):
+        elif name in ("dirichlet", "multinomial", "negative_multinomial"):
             x = numbers(3)
-            found[field] = x if name == "dirichlet" else x**0.3 / (x**0.3).sum(-1, keepdims=True)
+            shares = x**0.3 / (x**0.3).sum(-1, keepdims=True)
+            found[field] = {"dirichlet": x, "multinomial": shares}.get(name, shares * (2.0 / 3.0))
         elif field == "probs":
             x = numbers()
             found[field] = np.where(x >= 1.0, 0.5, x)
@@ -134,6 +135,18 @@ def test_nothing_is_nan_over_the_whole_range_of_numbers(name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_campaign_over_the_whole_range_of_numbers(name):
     walk(name, 1 if name in ("dirichlet", "beta") else 60, np.float64, 300.0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_velocity_leads_nowhere(name):
+    a = draw(name, np.random.default_rng(3), 5, 1.0)(np.float64)
+    v = 0.0 * manifolds.log_map(a, a[::-1])
+    for found in (manifolds.exp_map(a, v), manifolds.fisher_rao_geodesic(a, a, 0.4)):
+        for x, y in zip(fields(found), fields(a), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-13, atol=1e-15)
+    for x in fields(manifolds.log_map(a, a)):
+        np.testing.assert_array_equal(x, 0.0)
+    np.testing.assert_array_equal(manifolds.fisher_rao_distance(a, a), 0.0)
 
 
 # ---------------------------------------------------------------- Renyi divergences

@@ -6,8 +6,8 @@ import scipy.stats
 import torch
 from matplotlib import pyplot as plt
 
-from infogeo import plot
-from infogeo.manifolds import Poisson
+from infogeo import manifolds, plot
+from infogeo.manifolds import Beta, Gamma, InverseGaussian, Poisson, StudentT, VonMises
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -53,3 +53,58 @@ def test_what_has_no_density_to_draw_is_refused():
             plot.densities(points)
     with pytest.raises(ValueError, match="points must have at most one batch axis"):
         plot.densities(Poisson([[1.0]]))
+
+
+def curves(ax, label):
+    """Return the points of all lines of a kind, (num_lines, 2, num_points)."""
+    return np.array([line.get_data() for line in ax.lines if line.get_label() == label])
+
+
+@pytest.mark.parametrize(
+    "center", [Gamma(1.5, 1.0), Beta(0.7, 2.0), StudentT(3.0, 0.5, 2.0), Normal(1.0, 0.3)]
+)
+def test_circles_are_at_their_distances_and_geodesics_as_long(center):
+    ax = plot.geodesic_polar(center, [0.5, 1.0], num_geodesics=5)
+    names = [name for name in center.rules if name not in center.constants]
+    constants = {name: getattr(center, name) for name in center.constants}
+
+    def distance(points):
+        other = type(center)(**dict(zip(names, points, strict=True)), **constants)
+        return manifolds.fisher_rao_distance(center, other)
+
+    circles, rays = curves(ax, "_circles"), curves(ax, "_geodesics")
+    assert (len(circles), len(rays)) == (2, 5)
+    for radius, points in zip((0.5, 1.0), circles, strict=True):
+        np.testing.assert_allclose(distance(points[:, ::24]), radius, rtol=1e-9)
+    for points in rays:
+        expected = np.linspace(0.0, 1.0, points.shape[1])
+        np.testing.assert_allclose(distance(points[:, ::8]), expected[::8], rtol=1e-9, atol=1e-12)
+    scales = {"loc": "linear", "mean": "linear"}
+    expected = [scales.get(name, "log") for name in names]
+    assert [ax.get_xscale(), ax.get_yscale()] == expected
+    assert [ax.get_xlabel(), ax.get_ylabel()] == names
+
+
+def test_curves_are_cut_at_the_ends_of_angles_and_of_families():
+    ax = plot.geodesic_polar(VonMises(3.0, 1.5), [1.5])
+    for x, _ in curves(ax, "_circles"):
+        assert np.isnan(x).any()
+        assert np.nanmax(np.abs(np.diff(x))) < 3.0
+    ax = plot.geodesic_polar(InverseGaussian(1.0, 1.0), [2.5])
+    assert np.isnan(curves(ax, "_circles")).any()  # the mean would be infinite
+
+
+@pytest.mark.parametrize(
+    ("center", "error"),
+    [
+        (Poisson(2.0), ValueError),
+        (Gamma([1.0, 2.0], 1.0), ValueError),
+        (MultivariateNormal([0.0, 0.0], np.eye(2)), ValueError),
+        ([0.2, 0.8], TypeError),
+    ],
+)
+def test_circles_need_a_point_of_two_parameters(center, error):
+    with pytest.raises(error, match="center must be"):
+        plot.geodesic_polar(center, [1.0])
+    with pytest.raises(ValueError, match="radii"):
+        plot.geodesic_polar(Gamma(1.0, 1.0), [0.0])

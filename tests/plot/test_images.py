@@ -64,6 +64,10 @@ def draw_densities(ax):
     plot.densities(path, ax)
 
 
+def draw_geodesic_polar(ax):
+    plot.geodesic_polar(manifolds.Gamma(1.5, 1.0), [0.5, 1.0, 1.5], ax)
+
+
 def draw_geodesics(ax):
     plot.geodesics(P, Q, ax=plot.simplex(ax))
 

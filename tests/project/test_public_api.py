@@ -293,6 +293,7 @@ SIGNATURES = {
     "plot.intervals": "found, *, names, tolerance, ax",
     "plot.family": "member, *, ax",
     "plot.geodesics": "p, q, *, ax",
+    "plot.geodesic_polar": "center, radii, ax, *, num_geodesics, color",
     "plot.half_plane": "ax",
     "plot.level_sets": "function, levels, *, ax, colors",
     "plot.means": "points, *, weights, ax",
