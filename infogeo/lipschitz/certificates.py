@@ -7,6 +7,7 @@ given; `infogeo.lipschitz.layers.lipschitz_bound` computes a bound on the consta
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import ClassVar
 
 from array_api_compat import device as device_of
@@ -488,17 +489,26 @@ def confidence_bound(
     return xp.where(is_alone, xp.ones_like(bound), bound)
 
 
-def accept(logits: Array, radius: Array, *, lipschitz_constant: Array, check: bool = True) -> Array:
+def accept(
+    logits: Array,
+    radius: Array,
+    *,
+    lipschitz_constant: Array,
+    order: float = 2,
+    check: bool = True,
+) -> Array:
     r"""Return whether a prediction is certified for a radius; if not, its class is "rejected".
 
-    .. math:: z_{(1)} - z_{(2)} > \sqrt2 L r
+    .. math:: z_{(1)} - z_{(2)} > 2^{1 - 1/s} L r
 
     Parameters
     ----------
     logits : array, shape (..., c)
     radius : float or array, shape (...)
-        The l2 size of the perturbations, not negative.
+        The size of the perturbations, not negative.
     lipschitz_constant : float or array, shape (...)
+        L > 0 of the logits: ``lipschitz_bound(model, order=order)``.
+    order : 1, 2 or inf
     check : bool
 
     Returns
@@ -509,13 +519,17 @@ def accept(logits: Array, radius: Array, *, lipschitz_constant: Array, check: bo
     Raises
     ------
     TypeError, ValueError
-        Arrays of different libraries; entries that are not logits; a negative radius.
+        Arrays of different libraries; entries that are not logits; a negative radius; another
+        order.
 
     Notes
     -----
     No perturbation of size r takes an accepted input to another class: it stays in its own, or is
-    rejected. An input that is accepted for the radius r + s is still accepted for r after any
-    perturbation of size s, because `margin_radius` changes by no more than the input moves.
+    rejected. An input that is accepted for the radius r + t is still accepted for r after any
+    perturbation of size t, because `margin_radius` changes by no more than the input moves.
+
+    By Hoelder's inequality the margin changes by no more than :math:`|z(x) - z(x')|_s` times the
+    norm of :math:`e_j - e_k` of the dual order, which is 1, sqrt 2 or 2 for s = 1, 2 or inf.
 
     Examples
     --------
@@ -530,11 +544,17 @@ def accept(logits: Array, radius: Array, *, lipschitz_constant: Array, check: bo
         lipschitz_constant=(POSITIVE, lipschitz_constant),
     )
     top, second = top_two(z, xp)
-    return top - second > math.sqrt(2.0) * constant * radius
+    return top - second > _per_radius(order) * constant * radius
 
 
 def coverage(
-    logits: Array, target: Array, radii: Array, *, lipschitz_constant: float, check: bool = True
+    logits: Array,
+    target: Array,
+    radii: Array,
+    *,
+    lipschitz_constant: float,
+    order: float = 2,
+    check: bool = True,
 ) -> Coverage:
     r"""Return the coverage and the accuracy of a classifier that rejects what is not certified.
 
@@ -545,9 +565,10 @@ def coverage(
     target : array, shape (n,)
         The true classes, integers from 0 to c - 1.
     radii : float or array, shape (r,)
-        The radii to certify, l2, not negative.
+        The radii to certify, not negative.
     lipschitz_constant : float
-        L > 0 of the logits, from l2 to l2.
+        L > 0 of the logits: ``lipschitz_bound(model, order=order)``.
+    order : 1, 2 or inf
     check : bool
 
     Returns
@@ -593,13 +614,21 @@ def coverage(
         )
     top, second = top_two(z, xp)
     is_right = xp.astype(xp.argmax(z, axis=-1), z.dtype) == target
-    is_accepted = (top - second)[:, None] > math.sqrt(2.0) * constant * xp.reshape(radii, (-1,))
+    needed = _per_radius(order) * constant * xp.reshape(radii, (-1,))
+    is_accepted = (top - second)[:, None] > needed
     share = xp.mean(xp.astype(is_accepted, z.dtype), axis=0)
     certified = xp.mean(xp.astype(is_accepted & is_right[:, None], z.dtype), axis=0)
     is_empty = share == 0.0
     accuracy = certified / xp.where(is_empty, xp.ones_like(share), share)
     accuracy = xp.where(is_empty, xp.full_like(share, math.nan), accuracy)
     return Coverage(xp.reshape(radii, (-1,)), share, accuracy, certified)
+
+
+def _per_radius(order):
+    """Return the margin that a perturbation of size 1 can take away if the constant is 1."""
+    if isinstance(order, bool) or not isinstance(order, Real) or order not in (1, 2, math.inf):
+        raise bad_value("order", "be 1, 2 or inf", f"got {order!r}")
+    return 2.0 ** (1.0 - 1.0 / order)
 
 
 def _is_top(z, xp):
@@ -628,5 +657,9 @@ finish(
     {
         "logits : array, shape (..., c)": "Logits along the last axis; -inf masks a class.",
         "lipschitz_constant : float or array, shape (...)": "L > 0 of the logits, from l2 to l2.",
+        "order : 1, 2 or inf": (
+            "The s of the norm of perturbations, and of that of logits: the constant is one from\n"
+            "the s-norm to the s-norm."
+        ),
     },
 )

@@ -449,6 +449,35 @@ def test_coverage_by_counting(rng):
     np.testing.assert_allclose(tensors.accuracy.numpy(), found.accuracy, rtol=1e-6)
 
 
+@pytest.mark.parametrize("order", [1, 2, INF])
+def test_accept_and_coverage_in_each_norm(order, rng):
+    # The steepest margin of logits z = (w, -w) x with a bound of 1: that of one feature.
+    slope = {1: 0.5, 2: math.sqrt(0.5), INF: 1.0}[order]
+    radii = np.array([0.999, 1.001]) * 3.0 / (2.0 * slope)
+    z, bound = [1.5, -1.5], {"lipschitz_constant": 1.0, "order": order}
+    assert certificates.accept(z, radii, **bound).tolist() == [True, False]
+    assert certificates.coverage([z], [0], radii, **bound).coverage.tolist() == [1.0, 0.0]
+    single = torch.tensor([z], dtype=torch.float32)
+    assert certificates.coverage(single, [0], radii.tolist(), **bound).coverage.tolist() == [
+        1.0,
+        0.0,
+    ]
+    # No affine network with that bound loses a class that was accepted.
+    weight, b = rng.normal(size=(4, 6)), rng.normal(size=4)
+    weight /= np.linalg.norm(weight, order)
+    x = rng.normal(size=(50, 6))
+    z = x @ weight.T + b
+    top = z.argmax(1)
+    dual = {1: INF, 2: 2, INF: 1}[order]
+    steep = np.linalg.norm(weight[top][:, None] - weight, dual, axis=-1)
+    gaps = np.take_along_axis(z, top[:, None], 1) - z
+    nearest = np.where(steep > 0.0, gaps / np.where(steep > 0.0, steep, 1.0), INF).min(1)
+    radius = np.quantile(nearest, 0.3)
+    accepted = certificates.accept(z, radius, **bound)
+    assert accepted.any()
+    assert (nearest[accepted] > radius).all()
+
+
 # ---------------------------------------------------------------- probabilities for logits
 
 TAKE_LOGITS = {
@@ -867,6 +896,10 @@ BAD_ARGUMENTS = [
      "weight must have one row for each of the 2 classes: got shape (3, 1)."),
     (lambda: certificates.accept([1.0, 2.0], -1.0, lipschitz_constant=1.0), ValueError,
      "radius must not be negative"),
+    (lambda: certificates.accept([1.0, 2.0], 1.0, lipschitz_constant=1.0, order=3), ValueError,
+     "order must be 1, 2 or inf: got 3"),
+    (lambda: certificates.coverage([[1.0, 2.0]], [1], 1.0, lipschitz_constant=1.0, order="inf"),
+     ValueError, "order must be 1, 2 or inf: got 'inf'"),
     (lambda: certificates.coverage([[1.0, 2.0]] * 2, [1.0, 0.5], 1.0, lipschitz_constant=1.0),
      ValueError, "target must hold classes as integers from 0 on: it has the entry 0.5 (row 1)."),
     (lambda: certificates.coverage([[1.0, 2.0]], [1, 0], 1.0, lipschitz_constant=1.0), ValueError,

@@ -19,7 +19,9 @@ CHEAP = (
     "curved_rectangles",
     "discretised",
     "label_change",
+    "maximum_entropy",
     "sign_flip",
+    "smoothing_votes",
     "weak_classifier",
 )
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
