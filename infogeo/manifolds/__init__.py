@@ -911,7 +911,7 @@ def sample(
 
     Returns
     -------
-    array, shape (*shape, ...)
+    array, of the shape that is asked for and then the shape of a
         Of the library and dtype of the point, without gradients.
 
     Raises
