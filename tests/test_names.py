@@ -31,6 +31,7 @@ from infogeo.lipschitz import certificates, smoothing
 from infogeo.manifolds import beta
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
+from infogeo.plot.explorer import explorer
 from infogeo.simplex import fisher_rao_distance
 
 ROWS, CLASSES = ["one", "two", "three", "four"], ["cat", "dog", "eel"]
@@ -361,8 +362,7 @@ def test_labels_of_predictions_go_by_the_names_of_rows(rng):
     with pytest.raises(ValueError, match="labels lacks 0 and has 99 besides"):
         pullback.fit_temperature(z, labels.rename({0: 99}))
     blocks = [
-        plot.explorer.explorer(z, labels=y, positions=np.zeros((40, 2)))
-        for y in (labels, labels.iloc[order])
+        explorer(z, labels=y, positions=np.zeros((40, 2))) for y in (labels, labels.iloc[order])
     ]
     assert blocks[0] == blocks[1]
     d, classes = pd.Series([0.1, 0.2, 0.4]), pd.Series(["cat", "dog", "cat"])

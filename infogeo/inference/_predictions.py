@@ -16,6 +16,7 @@ from infogeo.inference._frames import frame_of
 
 _ROWS = 4000  # of a block of distances: 128 MB
 _GROUPS = 4000  # that change sides together, at most: their sums of distances take 128 MB
+_FEWEST = 50  # groups of the smaller set: if it has few rows, groups are small
 _ENTRIES = 20_000_000  # of cumulative counts at a time
 
 
@@ -129,9 +130,10 @@ def prediction_test(
     Of N = n + m rows all N^2 / 2 distances are taken once, block by block. Beyond 4,000 rows, the
     rows of each set are put together at random, in groups of one size, and the draws divide the
     groups: such divisions are permutations of the rows as well, under which equal distributions
-    stay as they are. The few rows of a set that make no whole group stay in it. So a draw costs
-    next to nothing beside the distances. The p-values depend on the order of the rows and of the
-    sets as they do on the seed, as chance does in so many draws.
+    stay as they are. Of a set that is much smaller than the other one there are at least 50 groups,
+    or each of its rows is one; 4,000 groups, at most, take part. All other rows stay in their set.
+    So a draw costs next to nothing beside the distances. The p-values depend on the order of the
+    rows and of the sets as they do on the seed, as chance does in so many draws.
 
     References
     ----------
@@ -199,7 +201,7 @@ def _pooled(p: Any, q: Any, space: Any, check: bool) -> tuple[Namespace, Array, 
 
 
 class _Groups:
-    """Rows that change sides together: groups of one size, and for each set what is left over.
+    """Rows that change sides together: groups of one size, and for each set what stays in it.
 
     Parameters
     ----------
@@ -210,8 +212,10 @@ class _Groups:
     """
 
     def __init__(self, n: int, m: int, rng: np.random.Generator) -> None:
-        self.size = -(-(n + m) // _GROUPS)
-        self.numbers = n // self.size, m // self.size
+        self.size = max(1, min(-(-(n + m) // _GROUPS), min(n, m) // _FEWEST))
+        # Rows of the larger set that are too many for so small groups stay in it.
+        fewer = min(n, m) // self.size
+        self.numbers = tuple(min(rows // self.size, _GROUPS - fewer) for rows in (n, m))
         first, second = rng.permutation(n), n + rng.permutation(m)
         whole = [number * self.size for number in self.numbers]
         parts = [first[: whole[0]], second[: whole[1]], first[whole[0] :], second[whole[1] :]]
@@ -242,9 +246,11 @@ class _Groups:
             found.append((rows, self.size, slice(start, end)))
         start, group = total * self.size, total
         for left in self.left:
-            if left:
-                found.append((slice(start, start + left), left, slice(group, group + 1)))
-                start, group = start + left, group + 1
+            end = start + left
+            for first in range(start, end, num_rows):
+                last = min(first + num_rows, end)
+                found.append((slice(first, last), last - first, slice(group, group + 1)))
+            start, group = end, group + (left > 0)
         return found
 
 
@@ -256,13 +262,15 @@ def _sums_of_distances(
     found = np.zeros((groups.of_row[-1] + 1,) * 2)
     blocks = groups.blocks(num_rows)
     for i, (own, size, here) in enumerate(blocks):
-        for other, other_size, there in blocks[i:]:
+        for j, (other, other_size, there) in enumerate(blocks[i:], start=i):
             d = neighbors.pairwise_distance(rows[own, :], rows[other, :], space=space, check=False)
             d = xp.astype(d, dtype, copy=False)
             d = xp.sum(xp.reshape(d, (-1, size, d.shape[1])), axis=1)
             d = xp.sum(xp.reshape(d, (d.shape[0], -1, other_size)), axis=2)
-            found[here, there] = np.asarray(_array.on_host(d))
-            found[there, here] = found[here, there].T
+            sums = np.asarray(_array.on_host(d))
+            found[here, there] += sums
+            if j > i:
+                found[there, here] += sums.T
     return found
 
 

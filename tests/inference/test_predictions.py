@@ -93,6 +93,7 @@ def test_groups_of_rows_change_sides_together(rng, monkeypatch):
     p, q = rng.dirichlet(np.ones(3), size=33), rng.dirichlet(np.ones(3), size=23)
     alone = prediction_test(p, q, num_draws=9)
     monkeypatch.setattr(_predictions, "_GROUPS", 20)  # of three rows, and two rows are left
+    monkeypatch.setattr(_predictions, "_FEWEST", 3)
     for block_size in (None, 7, 1):
         found = prediction_test(p, q, num_draws=9, block_size=block_size)
         assert found.statistic == pytest.approx(alone.statistic, rel=1e-12)
@@ -108,6 +109,27 @@ def test_groups_of_rows_change_sides_together(rng, monkeypatch):
     assert np.mean(np.array(p_values)[:, 0] <= 0.5) >= 0.39
     moved = rng.dirichlet([1.0, 1.0, 3.0], size=40)
     assert prediction_test(p, moved, num_draws=199).p_value == 0.005
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 150), (150, 4), (25, 150)])
+def test_a_small_set_beside_a_large_one(n, m, rng, monkeypatch):
+    """Rows of the small set change sides, though most of the large set stays where it is."""
+    p, q = rng.dirichlet(np.ones(3), size=n), rng.dirichlet(np.ones(3), size=m)
+    alone = prediction_test(p, q, num_draws=9)
+    monkeypatch.setattr(_predictions, "_GROUPS", 40)
+    monkeypatch.setattr(_predictions, "_FEWEST", 8)
+    for block_size in (None, 7, 1):
+        found = prediction_test(p, q, num_draws=9, block_size=block_size)
+        assert found.statistic == pytest.approx(alone.statistic, rel=1e-11)
+    p_values = []
+    for _ in range(50):
+        p, q = rng.dirichlet(np.ones(3), size=n), rng.dirichlet(np.ones(3), size=m)
+        p_values.append(prediction_test(p, q, num_draws=39).p_value)
+    # Of 50 at .05 and at .5: more, or fewer, once in 1,000.
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.16
+    assert 0.28 <= np.mean(np.array(p_values) <= 0.5) <= 0.72
+    p, q = rng.dirichlet([40.0, 2.0, 1.0], size=n), rng.dirichlet([1.0, 2.0, 40.0], size=m)
+    assert prediction_test(p, q, num_draws=199).p_value == 0.005
 
 
 def test_distances_that_are_no_numbers_have_no_p_value():
