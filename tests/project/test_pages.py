@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import infogeo
+
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SETTINGS = """
 import sys
@@ -89,6 +91,14 @@ def test_pages_load_nothing_from_a_network(html):
         assert not [x for x in loaded if x.startswith(("http", "//"))]
     (formulas,) = [x for x in re.findall(r'src="([^"?]+)', html["index"]) if "mathjax" in x]
     assert (html["folder"] / formulas).stat().st_size > 1e6
+
+
+def test_version_citation_and_changelog_agree():
+    citation = re.search(r"^version: (.*)$", (DOCS.parent / "CITATION.cff").read_text(), re.M)[1]
+    changelog = (DOCS.parent / "CHANGELOG.md").read_text()
+    assert infogeo.__version__ == citation == re.search(r"^## (\d.*)$", changelog, re.M)[1]
+    for version in re.split("^## ", changelog, flags=re.M)[1:]:
+        assert re.findall("^### (.*)$", version, re.M) == ["Added", "Changed", "Fixed"]
 
 
 def test_the_guide_lists_every_page_once():
