@@ -97,6 +97,10 @@ RESULTS = {
     "velocity of a product": lambda: manifolds.product.Tangent([manifolds.poisson.Tangent([1.0])]),
     "multinomial": lambda: manifolds.Multinomial(3, np.array([0.25, 0.75])),
     "velocity of multinomial": lambda: manifolds.multinomial.Tangent(np.array([1.0, -1.0])),
+    "NegativeMultinomial": lambda: manifolds.NegativeMultinomial(2.0, np.array([0.25, 0.5])),
+    "velocity of NegativeMultinomial": lambda: manifolds.negative_multinomial.Tangent(
+        np.array([1.0, -1.0])
+    ),
     "Poisson": lambda: Poisson(np.array([0.0, 2.5])),
     "velocity of Poisson": lambda: manifolds.poisson.Tangent(np.array([-1.0, 2.5])),
     "Beta": lambda: manifolds.Beta([1.0, 2.0], 3.0),
