@@ -237,8 +237,7 @@ class Concentrations:
     def expectation_parameters(self, a: Any, *, check: bool = True) -> Any:
         """Return the means of the logarithms of the shares."""
         xp, a = self._gate(check, a=a)
-        total = xp.sum(a, axis=-1, keepdims=True)
-        return self._shown(_special.digamma(a, xp) - _special.digamma(total, xp))
+        return self._shown(_differences.mean_logarithms(a, xp))
 
     def from_expectation_parameters(self, *eta: Any, check: bool = True) -> Any:
         """Return the point of the means of the logarithms."""
@@ -282,9 +281,12 @@ class Concentrations:
         share = times.reshape(*times.shape, *(1,) * x.ndim)
         is_late = share >= 0.5
         origin = np.where(is_late, y, x)
-        target = np.where(is_late, share - 1.0, share) * step
-        line = (1.0 - share) * x + share * y
-        flat = (z.reshape(-1, x.shape[-1]) for z in (origin, target, line))
+        part = np.where(is_late, share - 1.0, share) * step
+        target, line = (
+            (1.0 - share) * p + share * q
+            for p, q in ([_differences.mean_logarithms(z, np) for z in (x, y)], (x, y))
+        )
+        flat = (z.reshape(-1, x.shape[-1]) for z in (origin, part, target, line))
         found = _dirichlet.moved(*flat)
         _require_positive("b", found, check)
         return self._point(self._like(found.reshape(line.shape), a, xp))
@@ -318,7 +320,8 @@ class Concentrations:
         x, w = self._host(a), _envelope.to_host(weights)[..., None]
         start = (w * x).sum(axis)  # the steps to the others begin there, which keeps digits
         steps = _dirichlet.logarithm_shift(np.expand_dims(start, axis) + 0.0 * x, x)
-        flat = (z.reshape(-1, x.shape[-1]) for z in (start, (w * steps).sum(axis), start))
+        parts = (w * z for z in (steps, _differences.mean_logarithms(x, np)))
+        flat = (z.reshape(-1, x.shape[-1]) for z in (start, *(z.sum(axis) for z in parts), start))
         found = _dirichlet.moved(*flat)
         _require_positive("points", found, check)
         return self._point(self._like(found.reshape(start.shape), a, xp))
@@ -474,8 +477,8 @@ def from_mean_logarithms(eta: np.ndarray) -> np.ndarray:
     scale = 0.5 * (flat.shape[-1] - 1) / -log_sum
     start = scale * np.exp(flat - log_sum)
     start = np.maximum(start, -0.5 / np.minimum(flat, -1e-300))
-    from_there = _special.digamma(start, np) - _special.digamma(start.sum(-1, keepdims=True), np)
-    return _dirichlet.moved(start, flat - from_there, start).reshape(eta.shape)
+    step = flat - _differences.mean_logarithms(start, np)
+    return _dirichlet.moved(start, step, flat, start).reshape(eta.shape)
 
 
 def fitted(

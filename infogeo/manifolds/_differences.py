@@ -42,6 +42,21 @@ def digamma_rest(a: Array, b: Array, d: Array, xp: Namespace) -> Array:
     return xp.where(is_near, near, far)
 
 
+def mean_logarithms(a: Array, xp: Namespace) -> Array:
+    """Return digamma(a_i) - digamma(S) of concentrations along the last axis and their sum S.
+
+    S is a_i and the sum of the others, which is no difference: a share near 1 keeps its digits.
+    """
+    zero = xp.zeros_like(a[..., :1])
+    before, behind = (
+        xp.concat([zero, xp.cumulative_sum(x[..., :-1], axis=-1)], axis=-1)
+        for x in (a, xp.flip(a, axis=-1))
+    )
+    others = before + xp.flip(behind, axis=-1)
+    total = a + others
+    return -log_shift(a, total, others, xp) - digamma_rest(a, total, others, xp)
+
+
 def bregman_rest(a: Array, b: Array, d: Array, xp: Namespace) -> Array:
     r"""Return the Bregman divergence from a to b of :math:`\log \Gamma(x) - x \log x + x`.
 

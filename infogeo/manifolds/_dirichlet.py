@@ -29,6 +29,9 @@ class Weights(NamedTuple):
     third: np.ndarray  # a^4 psi_3(a)
 
 
+# Newton steps of log a below this that do not become smaller are rounding.
+_ROUNDING = 1e-6
+
 # From here on the series of `_special` are exact; below, so many steps of the recurrence.
 _START = _special.START
 _STEPS = np.arange(float(_START))
@@ -411,21 +414,33 @@ def _picard(
 # ---------------------------------------------------------------- concentrations of mean logarithms
 
 
-def moved(a: np.ndarray, step: np.ndarray, start: np.ndarray) -> np.ndarray:
+def moved(a: np.ndarray, step: np.ndarray, target: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return the concentrations whose mean logarithms are those of a plus a step, all (n, k).
 
-    Newton's method in log a, from a start on. Differences of digamma lose no digits.
+    Newton's method in log a, from a start on. Near a, differences of digamma lose no digits. Far
+    from it the mean logarithms eta themselves, the target, are as exact, and log -eta is nearly
+    linear in log a. A step has a bound, which doubles while steps reach it in one direction. Rows
+    that are not solved are NaN.
     """
-    b = start
+    b, size = start, np.full((len(start), 1), np.inf)
+    bound, before = np.ones_like(size), np.zeros_like(start)
+    # A step is better than its target unless the terms of its differences were much larger.
+    rounding = np.abs(_differences.mean_logarithms(a, np) + step - target)
+    is_near = np.abs(step) < 0.5 * np.minimum(1.0, np.abs(target))
+    is_near = (is_near & (rounding <= 1e-13 * np.abs(target))).all(-1, keepdims=True)
     for _ in range(200):
-        at = place(b[..., None])
-        excess = logarithm_shift(a, b) - step
-        change = -raised(at, (b * excess)[..., None])[..., 0]
-        change = np.clip(change, -1.0, 1.0)
-        b = b * np.exp(change)
-        if not np.abs(change).max(initial=0.0) > 4e-16:
+        eta = _differences.mean_logarithms(b, np)
+        excess = np.where(is_near, logarithm_shift(a, b) - step, eta * np.log(eta / target))
+        change = -raised(place(b[..., None]), (b * excess)[..., None])[..., 0]
+        last, size = size, np.abs(change).max(-1, keepdims=True)
+        goes_on = (change * before).sum(-1, keepdims=True) > 0.0
+        bound = np.where((last > bound) & goes_on, 2.0 * bound, np.maximum(0.5 * bound, 1.0))
+        before = np.clip(change, -bound, bound)
+        b = b * np.exp(before)
+        is_stalled = (size < _ROUNDING) & (size >= 0.5 * last)
+        if not ((size > 4e-16) & ~is_stalled).any():
             break
-    return b
+    return np.where(size < _ROUNDING, b, np.nan)
 
 
 def logarithm_shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -341,6 +341,30 @@ def test_mean_logarithms_and_the_way_back(rng):
         SPACE.from_expectation_parameters([-0.1, -0.1])
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ([1e75, 1.0], [1e-40, 1e-45]),
+        ([1e-37, 4.2e-3], [1e20, 1e-13]),
+        ([1e60, 1e20, 1.0], [2e-30, 3.0, 1e5]),
+        ([1e-20, 1e-60, 1e-13], [1e3, 1e-30, 1e7]),
+        ([1e30, 1.0], [1.1e30, 1.2]),
+    ],
+)
+def test_expectation_geometry_of_far_points(a, b):
+    """Shares of 1 less 1e-100 keep the digits of the mean of their logarithm."""
+    with mpmath.workdps(160):
+        ends = [mean_logarithms(exact(x)) for x in (a, b)]
+        shown = manifolds.expectation_parameters(Dirichlet([a, b]))
+        np.testing.assert_allclose(shown, np.array(ends, dtype=float), rtol=4e-15)
+        path = manifolds.m_geodesic(Dirichlet(a), Dirichlet(b), [0.3, 0.8])
+        mean = manifolds.m_mean(Dirichlet([a, b]), weights=[0.7, 0.3])
+        for found, share in (*zip(path, (0.3, 0.8), strict=True), (mean, 0.3)):
+            seen = mean_logarithms(exact(found.concentration))
+            for x, y, z in zip(seen, *ends, strict=True):
+                assert abs(x / ((1.0 - share) * y + share * z) - 1) < 2e-14
+
+
 def test_lines_of_both_geometries(rng):
     a, b = (Dirichlet(draw(rng, 8, 3, 1e-2, 1e3)) for _ in range(2))
     t = np.array([0.0, 0.25, 0.75, 1.0])
