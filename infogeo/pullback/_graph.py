@@ -62,6 +62,28 @@ def _between(root, x):
     return found - {None}
 
 
+def count_uses(z):
+    """Return how often each leaf is used on the way to z; what only converts it is no use."""
+    edges, leaves, stack, seen = {}, {}, [z.grad_fn], {z.grad_fn, None}
+    while stack:
+        node = stack.pop()
+        if node is None:
+            continue
+        if getattr(node, "variable", None) is not None:
+            leaves[node.variable] = node
+        for child, _ in node.next_functions:
+            edges.setdefault(child, []).append(node)
+            if child not in seen:
+                seen.add(child)
+                stack.append(child)
+
+    def count(node):
+        users = edges.get(node, ())
+        return sum(count(u) if u.name().startswith("ToCopyBackward") else 1 for u in users)
+
+    return {leaf: count(node) for leaf, node in leaves.items()}
+
+
 _TENSOR_FLOAT_EPS = 2.0**-10  # of TF32, in which a GPU may multiply float32 numbers
 _MATRIX_PRODUCTS = ("Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "Addbmm", "Addmv", "Mv")
 

@@ -4,13 +4,13 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from infogeo.pullback._graph import count_uses
 from infogeo.pullback._network import SampleInputs
-from infogeo.pullback._referee import num_hooks
+from infogeo.pullback._referee import is_as_written
 from infogeo.pullback._weight_products import weighted_seeds
 from infogeo.pullback._weights import OfWeights
 
@@ -22,34 +22,20 @@ class LinearLayers:
     and h. So squares of gradients, summed over outputs and samples, are a matrix product, and the
     gradients themselves, which are as many as there are weights, are never formed.
 
-    That holds where the first axis of h is that of the samples, and where the weights act through
-    the layer alone. Whether it is so shows at a few samples, where the squares are compared with
-    those of the gradients; a layer that differs is none of these.
+    That holds where each row of h belongs to the sample of its number, and where the weights act
+    through calls of the layer alone. A network may decide that anew for each batch, as a mixture
+    of experts does, so that it is verified at all samples.
 
     Parameters
     ----------
     function : OfWeights
         The outputs of the network as a function of its weights.
-    vector : torch.Tensor, shape (P,)
-        The weights.
-    x, inputs
-        A few samples with their further inputs.
     eps : float
         Of the precision in which the model computes.
-    known : dict
-        What earlier looks have found, for this one to use and to be added to.
     """
 
-    def __init__(
-        self,
-        function: OfWeights,
-        vector: Tensor,
-        x: Tensor,
-        inputs: SampleInputs,
-        eps: float,
-        known: dict[Any, dict[str, nn.Linear]],
-    ):
-        self._function = function
+    def __init__(self, function: OfWeights, eps: float):
+        self._function, self._eps = function, eps
         model = function.network.model
         tied = dict(model.named_parameters(remove_duplicate=False))  # type: ignore[attr-defined]
         uses = Counter(map(id, tied.values()))
@@ -59,83 +45,81 @@ class LinearLayers:
             is_own = "weight" in own and all(uses[id(p)] == 1 for p in own.values())
             names = {_join(prefix, name) for name in own}
             is_plain = set(own) <= {"weight", "bias"} and names <= set(function.layout.shapes)
-            if type(part) is nn.Linear and is_own and is_plain:
+            if type(part) is nn.Linear and is_own and is_plain and is_as_written(part):
                 self._layers[prefix] = part
-        kind = num_hooks(model), tuple(self._layers.items())
-        if kind not in known:
-            is_sure = self._keep_right_ones(vector, x, inputs, eps)
-            if is_sure:
-                known[kind] = self._layers
-        self._layers = known.get(kind, self._layers)
-        self.names = {
-            _join(prefix, name)
-            for prefix, part in self._layers.items()
-            for name, _ in part.named_parameters()
-        }
 
     def squares(
-        self, vector: Tensor, x: Tensor, inputs: SampleInputs, seeds: Tensor | None = None
+        self, vector: Tensor, x: Tensor, inputs: SampleInputs
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the sums of squared gradients of seeds (n, r, m) times the outputs, by names.
+        """Return sums of squares over the rows of the factor at some samples, and A(z).
 
-        Seeds are those of the rows of the factor if none are given, and are returned, too.
+        The sums are those of the weights of layers where they are right; others have none.
         """
         with torch.inference_mode(False), torch.enable_grad(), self._recording() as calls:
-            leaf = vector.clone().requires_grad_()
-            z = self._function.at(leaf, x, inputs)
-        if seeds is None:
-            seeds = weighted_seeds(self._function.network.head, z.detach())
-        for prefix, records in calls.items():
-            if any(h.ndim < 2 or len(h) != len(x) for h, _ in records):
-                calls[prefix] = []  # the first axis is not that of the samples
+            typed = self._function.layout.typed(vector)
+            weights = {name: w.detach().clone().requires_grad_() for name, w in typed.items()}
+            z = self._function.with_weights(weights, x, inputs)
+        seeds = weighted_seeds(self._function.network.head, z.detach())
+        uses = count_uses(z)
+        used = {name: uses.get(weight, 0) for name, weight in weights.items()}
+        found: dict[str, dict[str, Tensor]] = {}
+        for prefix, part in self._layers.items():
+            names = [_join(prefix, name) for name, _ in part.named_parameters()]
+            records = calls[prefix]
+            has_rows = all(h.ndim > 1 and len(h) == len(x) for h, _ in records)
+            if has_rows and all(used[name] <= len(records) for name in names):
+                found[prefix] = {
+                    n: torch.zeros_like(weights[n], dtype=torch.float64) for n in names
+                }
+        self._add(found, {prefix: calls[prefix] for prefix in found}, z, seeds)
+        return {name: part for parts in found.values() for name, part in parts.items()}, seeds
+
+    def _add(
+        self,
+        found: dict[str, dict[str, Tensor]],
+        calls: dict[str, list[tuple[Tensor, Tensor]]],
+        z: Tensor,
+        seeds: Tensor,
+    ) -> None:
+        """Add squares to those found, and leave out layers whose rows are of other samples."""
         flat = {
             prefix: torch.zeros_like(records[0][1], dtype=torch.float64).flatten(1)
             for prefix, records in calls.items()
-            if len(records) == 1 and records[0][0].numel() == len(x) * records[0][0].shape[-1]
+            if len(records) == 1 and records[0][0].ndim == 2
         }
-        found: dict[str, Tensor] = {}
         outputs = [y for records in calls.values() for _, y in records]
-        for seed in seeds.unbind(1) if outputs else ():
-            pulled = torch.autograd.grad(z, outputs, seed, retain_graph=True, allow_unused=True)
+        generator = torch.Generator().manual_seed(0)
+        factors = torch.randn(seeds.shape[1], generator=generator).to(z)
+        mixed = [torch.zeros_like(y) for y in outputs]
+        for seed, factor in zip(seeds.unbind(1), factors, strict=True) if outputs else ():
+            pulled = _pulled(z, outputs, seed)
+            for total, slope in zip(mixed, pulled, strict=True):
+                total += factor.to(slope.dtype) * slope
             slopes = iter(pulled)
             for prefix, records in calls.items():
-                pairs = [(h, slope) for (h, _) in records if (slope := next(slopes)) is not None]
-                if prefix in flat and pairs:
-                    flat[prefix] += pairs[0][1].double().square().flatten(1)
+                pairs = [(h, next(slopes)) for h, _ in records]
+                if prefix in flat:
+                    flat[prefix] += pairs[0][1].double().square()
                     continue
                 for name, part in _sums(pairs, self._layers[prefix]).items():
-                    key = _join(prefix, name)
-                    found[key] = found[key] + part if key in found else part
+                    found[prefix][_join(prefix, name)] += part
         for prefix, squares in flat.items():  # of one place for each sample: one matrix product
-            h = calls[prefix][0][0].double().flatten(1)
-            found[_join(prefix, "weight")] = squares.mT @ h.square()
+            h = calls[prefix][0][0].double()
+            found[prefix][_join(prefix, "weight")] += squares.mT @ h.square()
             if self._layers[prefix].bias is not None:
-                found[_join(prefix, "bias")] = squares.sum(0)
-        return found, seeds
-
-    def _keep_right_ones(self, vector: Tensor, x: Tensor, inputs: SampleInputs, eps: float) -> bool:
-        """Leave out layers whose squares are not those of gradients, along random outputs.
-
-        Returns whether all that is left has been seen at work: gradients that are all 0 say
-        nothing of how the weights are used once they are others.
-        """
-        if not self._layers:
-            return True
-        z = self._function.at(vector, x, inputs).detach()
-        generator = torch.Generator().manual_seed(0)
-        seeds = torch.randn(z.shape, generator=generator).to(z)
-        seeds = torch.where(torch.isfinite(z), seeds, 0.0)[:, None]
-        found, _ = self.squares(vector, x, inputs, seeds)
-        rows = self._function.gradients(vector, seeds, x, inputs)
-        exact = self._function.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
-        is_sure = True
-        for prefix, part in list(self._layers.items()):
-            for name in (_join(prefix, n) for n, _ in part.named_parameters()):
-                error, size = (found.get(name, 0.0) - exact[name]).abs().amax(), exact[name].amax()
-                if not error <= math.sqrt(eps) * size:
-                    self._layers.pop(prefix, None)
-                is_sure = is_sure and bool(size > 0.0)
-        return is_sure
+                found[prefix][_join(prefix, "bias")] += squares.sum(0)
+        if not outputs:
+            return
+        # Rows of the samples of their numbers are as many times as large as the seeds there.
+        times = torch.randn(len(z), generator=generator).to(z)
+        again = _pulled(z, outputs, times[:, None] * torch.einsum("nrm,r->nm", seeds, factors))
+        pairs_of_all = iter(zip(mixed, again, strict=True))
+        for prefix, records in calls.items():
+            for total, slope in [next(pairs_of_all) for _ in records]:
+                expected = times.to(total.dtype).reshape(-1, *(1,) * (total.ndim - 1)) * total
+                error, size = (slope - expected).abs().amax(), expected.abs().amax()
+                if not error <= math.sqrt(self._eps) * size:
+                    found.pop(prefix, None)
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:
@@ -145,6 +129,8 @@ class LinearLayers:
         def hook(
             prefix: str, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
         ) -> Tensor:
+            if not output.requires_grad:  # under torch.no_grad
+                return output
             calls[prefix].append(((inputs[0] if inputs else named["input"]).detach(), output))
             return output.clone()  # what changes it in place leaves the record as it is
 
@@ -159,6 +145,12 @@ class LinearLayers:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _pulled(z: Tensor, outputs: list[Tensor], seed: Tensor) -> list[Tensor]:
+    """Return the gradients of a seed times z by outputs of layers."""
+    found = torch.autograd.grad(z, outputs, seed, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(y) if g is None else g for y, g in zip(outputs, found, strict=True)]
 
 
 def _join(prefix: str, name: str) -> str:

@@ -38,8 +38,17 @@ def once(examine, model, call, x, *settings):
 
 def num_hooks(model):
     """Return how many hooks there are: with another one a model may be another function."""
-    parts = [torch.nn.modules.module, *(p for m in modules_in(model) for p in m.modules())]
-    return sum(len(getattr(part, name, ())) for part in parts for name in _HOOKS)
+    return _num_hooks_at(p for m in modules_in(model) for p in m.modules())
+
+
+def is_as_written(part):
+    """Return whether a module does what its class does: without hooks and a forward of its own."""
+    return _num_hooks_at([part]) == 0 and "forward" not in vars(part)
+
+
+def _num_hooks_at(parts):
+    everywhere = torch.nn.modules.module
+    return sum(len(getattr(part, name, ())) for part in (everywhere, *parts) for name in _HOOKS)
 
 
 _HOOKS = tuple(

@@ -208,29 +208,32 @@ class WeightNetwork:
         num_rows = max(1, self.num_rows // self.num_samples)
         if self.push is not None and len(self.vector) < num_rows:
             return self._diagonal_by_columns()
-        few = next(self.samples.parts(2))
-        cheap = LinearLayers(self.function, self.vector, *few, self.eps, self._known_layers)
-        others = {n: s for n, s in self.layout.shapes.items() if n not in cheap.names}
+        cheap = LinearLayers(self.function, self.eps)
         total = {n: torch.zeros(s, dtype=torch.float64) for n, s in self.layout.shapes.items()}
-        rest = OfWeights(self.network, replace(self.layout, shapes=others))
-        vector = rest.layout.flatten(self.layout.unflatten(self.vector)) if others else None
-        width = max(1, sum(rest.layout.sizes))
-        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // (num_rows * width)))
-        for x, inputs in self.samples.parts(size):
+        for x, inputs in self.samples.parts():
             found, seeds = cheap.squares(self.vector, x, inputs)
-            for some in seeds.split(max(1, _ROWS_AT_ONCE // width), 1):
-                if vector is None:
-                    break
-                rows = rest.gradients(vector, some, x, inputs)
-                squares = rest.layout.unflatten(rows.square().sum((0, 1), dtype=torch.float64))
-                found |= {name: found.get(name, 0.0) + part for name, part in squares.items()}
+            others = {n: s for n, s in self.layout.shapes.items() if n not in found}
+            if others:
+                found |= self._squares_of_rows(others, x, inputs, seeds)
             for name, part in found.items():
                 total[name] = total[name].to(part.device) + part
         return self.shards.sum(self.layout.flatten(total)) / self.num_samples
 
-    @cached_property
-    def _known_layers(self) -> dict[Any, Any]:
-        return {}
+    def _squares_of_rows(
+        self, shapes: dict[str, torch.Size], x: Tensor, inputs: SampleInputs, seeds: Tensor
+    ) -> dict[str, Tensor]:
+        """Return sums of squares over the rows of the factor, by the weights of some shapes."""
+        rest = OfWeights(self.network, replace(self.layout, shapes=shapes))
+        vector = rest.layout.flatten(self.layout.unflatten(self.vector))
+        at_once = max(1, _ROWS_AT_ONCE // len(vector))  # rows
+        size = max(1, at_once // seeds.shape[1])
+        total = torch.zeros_like(vector, dtype=torch.float64)
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            for some in seeds[part].split(at_once, 1):
+                rows = rest.gradients(vector, some, x[part], inputs.select(part))
+                total += rows.square().sum((0, 1), dtype=torch.float64)
+        return rest.layout.unflatten(total)
 
     def _diagonal_by_columns(self) -> Tensor:
         """Return the diagonal as the squared lengths of unit vectors."""
@@ -239,7 +242,7 @@ class WeightNetwork:
             sum((row.double().square().sum() for row, _ in self.moves("v", unit)), torch.zeros(()))
             for unit in units
         ]
-        return (torch.stack(lengths) / self.num_samples).to(self.vector)
+        return (self.shards.sum(torch.stack(lengths)) / self.num_samples).to(self.vector)
 
     def whole_factor(self) -> MeasuredFactor:
         """Return the factor of the metric itself, shape (1, N r, P)."""

@@ -339,7 +339,12 @@ class OfWeights:
 
     def at(self, vector: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
         """Return the outputs of shape (n, m) at one vector of weights."""
-        return replace(self.network, model=self.model_at(vector), inputs=inputs).outputs(x)
+        return self.with_weights(self.layout.typed(vector), x, inputs)
+
+    def with_weights(self, weights: dict[str, Tensor], x: Tensor, inputs: SampleInputs) -> Tensor:
+        """Return the outputs of shape (n, m) with weights in the dtypes that the model takes."""
+        model = Reweighted(self.network.model, weights | self.fixed)
+        return replace(self.network, model=model, inputs=inputs).outputs(x)
 
     def model_at(self, vector: Tensor) -> "Reweighted":
         """Return the model with one vector of weights."""

@@ -23,6 +23,17 @@ X = torch.randn(9, 4, generator=torch.Generator().manual_seed(1), dtype=F64)
 Y = torch.arange(9) % 3
 
 
+class Scaled(nn.Module):
+    """Fewer weights than classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=F64))
+
+    def forward(self, x):
+        return self.scale * x
+
+
 def losses(y):
     return lambda z: nn.functional.cross_entropy(z, y, reduction="none")
 
@@ -72,6 +83,8 @@ def work(rank, file, seen):
         group = torch.distributed.group.WORLD
         metric = WeightMetric(net(0), X[part], chunk_size=2, group=group)
         found, expected = measured(metric, Y[part]), measured(WeightMetric(net(0), X), Y)
+        found["one weight"] = WeightMetric(Scaled(), X[part], group=group).diagonal()
+        expected["one weight"] = WeightMetric(Scaled(), X).diagonal()
         torch.manual_seed(rank)
         found["without a generator"] = metric.hutchinson_trace(num_samples=3).values
         gathered = [torch.zeros((), dtype=F64) for _ in range(2)]

@@ -330,7 +330,20 @@ def _in_place(layer, x):
     return h
 
 
+def _by_samples(layer, x):
+    """As of two experts: the layer has the samples with a positive number, which are not all."""
+    chosen = (x[:, 0, :1] > 0.0).nonzero()[:, 0]
+    h = layer(x[chosen, 0]).tanh()
+    return torch.zeros(len(x), 3, dtype=F64).index_put((chosen,), h)
+
+
+def _of_one_sign(layer, x):
+    return layer(x[:, 0]) + torch.relu(x[:, 1, :1]) * (x[:, 2] @ layer.weight)
+
+
 UNUSUAL = {
+    "for some samples": _by_samples,
+    "weight used at some samples": _of_one_sign,
     "sequence first": lambda layer, x: layer(x.transpose(0, 1)).tanh().mean(0),
     "flattened": lambda layer, x: layer(x.flatten(0, 1)).tanh().reshape(x.shape).mean(1),
     "changed in place": _in_place,
@@ -346,6 +359,15 @@ def test_linear_layers_that_are_used_otherwise(body):
     net, x = Unusual(body).double(), samples(5, (6, 3))
     G = dense(net, x, heads.categorical)
     torch.testing.assert_close(WeightMetric(net, x).diagonal(), G.diagonal())
+    order = x[:, 1, 0].argsort()  # others are the first two
+    torch.testing.assert_close(WeightMetric(net, x[order]).diagonal(), G.diagonal())
+
+
+def test_sequences_of_other_lengths_in_other_batches():
+    net = Unusual(UNUSUAL["flattened"]).double()
+    parts = samples(2, (1, 3)), samples(2, (4, 3))
+    G = sum(dense(net, x, heads.categorical) for x in parts) / 2.0
+    torch.testing.assert_close(WeightMetric(net, list(parts)).diagonal(), G.diagonal())
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
