@@ -97,7 +97,9 @@ def test_version_citation_and_changelog_agree():
     citation = re.search(r"^version: (.*)$", (DOCS.parent / "CITATION.cff").read_text(), re.M)[1]
     changelog = (DOCS.parent / "CHANGELOG.md").read_text()
     assert infogeo.__version__ == citation == re.search(r"^## (\d.*)$", changelog, re.M)[1]
-    for version in re.split("^## ", changelog, flags=re.M)[1:]:
+    start, *versions = re.split("^## ", changelog, flags=re.M)
+    assert "\n- " not in start, "each change stands in a section of its version"
+    for version in versions:
         assert re.findall("^### (.*)$", version, re.M) == ["Added", "Changed", "Fixed"]
 
 
