@@ -1,6 +1,7 @@
 """How far a long job is, on stderr."""
 
 import contextlib
+import contextvars
 import sys
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,19 @@ from infogeo._system.extras import is_installed
 Progress = Callable[[str, float], object]
 
 
+_IS_SILENT = contextvars.ContextVar("_IS_SILENT", default=False)
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Show no progress inside."""
+    token = _IS_SILENT.set(True)
+    try:
+        yield
+    finally:
+        _IS_SILENT.reset(token)
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Progress]:
     """Give ``progress(stage, fraction)``: a bar for people, a line for each stage elsewhere."""
@@ -17,7 +31,7 @@ def progress_bar() -> Iterator[Progress]:
         with _bar() as progress:
             yield progress
     else:
-        yield _StageLines()
+        yield (lambda stage, fraction: None) if _IS_SILENT.get() else _StageLines()
 
 
 @contextlib.contextmanager
@@ -38,7 +52,7 @@ def terminal_bar(stage: str) -> Iterator[Callable[[int, int], object]]:
 
 
 def _shows_bars() -> bool:
-    return sys.stderr.isatty() and is_installed("rich")
+    return not _IS_SILENT.get() and sys.stderr.isatty() and is_installed("rich")
 
 
 @contextlib.contextmanager

@@ -6,15 +6,18 @@ heavy is imported before a command runs.
 """
 
 import argparse
+import contextlib
+import difflib
 import errno
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from infogeo._docs import finish
+from infogeo._system.progress import silenced
 from infogeo._system.version import __version__
 from infogeo.cli import _certify, _compare, _demo, _distance, _maxent, _pullback
-from infogeo.cli._common import UsageError, forget_output, open_closed_streams
+from infogeo.cli._common import UsageError, forget_output, open_closed_streams, require
 
 __all__ = ["main"]
 
@@ -54,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_closed_streams()
         if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is escaped
             sys.stdout.reconfigure(errors="backslashreplace")
-        options = _build_parser().parse_args(arguments)
-        status = options.run(options)
+        options = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+        with silenced() if options.quiet else contextlib.nullcontext():
+            status = options.run(options)
         sys.stdout.flush()
         return status
     except UsageError as error:
@@ -90,7 +94,49 @@ def _in_a_line(text: str) -> str:
     return f"{line[:half]} ... {line[-half:]}"
 
 
-def _build_parser() -> _Parser:
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; what is none of them is named beside what may have been meant."""
+    parser, commands = _build_parser()
+    first = arguments[0] if arguments else "-"
+    if not (first.startswith("-") or first in commands.choices):
+        hint = _meant(first, commands.choices) or f"they are {', '.join(commands.choices)}"
+        raise UsageError(f"infogeo: there is no command {first!r} ({hint}; see infogeo --help)")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        used = commands.choices.get(first, parser)
+        known = [name for action in used._actions for name in action.option_strings]
+        hint = _meant(unknown[0].partition("=")[0], known)
+        raise UsageError(
+            f"{used.prog}: unrecognized arguments: {' '.join(unknown)} "
+            f"({f'{hint}; ' if hint else ''}see {used.prog} --help)"
+        )
+    return options
+
+
+def _meant(word: str, known: Any) -> str:
+    """Return what was probably meant, as words; nothing if no word is close."""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+class _Completion(argparse.Action):
+    """Prints what a shell has to know to complete the command."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
+    ) -> NoReturn:
+        require(f"infogeo {option}", shtab="cli")
+        import shtab
+
+        whole, commands = _build_parser()
+        for action in (a for command in commands.choices.values() for a in command._actions):
+            if action.nargs != 0 and action.choices is None:
+                action.complete = shtab.FILE
+        print(shtab.complete(whole, shell=values))
+        parser.exit()
+
+
+def _build_parser() -> tuple[_Parser, Any]:
     parser = _Parser(
         prog="infogeo",
         description="Information geometry of predictions: Fisher-Rao distances, pullback metrics "
@@ -98,16 +144,25 @@ def _build_parser() -> _Parser:
         epilog="'infogeo COMMAND --help' explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"infogeo {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help='print what completes this command in a shell: eval "$(infogeo --print-completion '
+        'bash)"',
+    )
 
     def show_help(options: argparse.Namespace) -> int:
         parser.print_help()
         return 0
 
-    parser.set_defaults(run=show_help)
+    parser.set_defaults(run=show_help, quiet=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
-    return parser
+    for used in commands.choices.values():
+        used.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    return parser, commands
 
 
 finish(globals())

@@ -97,6 +97,29 @@ def test_demo_prints_lines_without_rich(fake_demo, tmp_path, capsys, monkeypatch
     assert capsys.readouterr().err.splitlines() == ["[  0%] loading", "[ 50%] stage one"]
 
 
+def test_quiet_commands_show_no_progress(fake_demo, tmp_path, capsys):
+    fake_demo(write_and_return)
+    assert cli.main(["demo", "--quiet", "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert (shown.err, bool(shown.out)) == ("", True)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 0
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_commands_and_options(shell, capsys):
+    pytest.importorskip("shtab")
+    assert cli.main(["--print-completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("pullback", "--tolerance", "--weights"))
+
+
+def test_completion_needs_its_package(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert cli.main(["--print-completion", "bash"]) == 2
+    assert "needs shtab: pip install 'infogeo[cli]'" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- what a user can put right
 
 
@@ -104,9 +127,23 @@ def test_demo_prints_lines_without_rich(fake_demo, tmp_path, capsys, monkeypatch
     ("arguments", "message"),
     [
         (["--nothing"], "infogeo: unrecognized arguments: --nothing (see infogeo --help)"),
-        (["demo", "--nothing"], "infogeo: unrecognized arguments: --nothing (see infogeo --help)"),
-        (["demo", "extra"], "infogeo: unrecognized arguments: extra (see infogeo --help)"),
-        (["demmo"], "infogeo: argument COMMAND: invalid choice: 'demmo'"),
+        (
+            ["demo", "--nothing"],
+            "infogeo demo: unrecognized arguments: --nothing (see infogeo",
+        ),
+        (
+            ["demo", "extra"],
+            "unrecognized arguments: extra (see infogeo demo --help)",
+        ),
+        (["demo", "--sed=1"], "unrecognized arguments: --sed=1 (did you mean --seed?; see infogeo"),
+        (
+            ["demmo"],
+            "infogeo: there is no command 'demmo' (did you mean demo?; see",
+        ),
+        (
+            ["xyz"],
+            "there is no command 'xyz' (they are certify, compare, demo,",
+        ),
         (["demo", "-o"], "infogeo demo: argument -o/--output: expected one argument"),
         (["demo", "-o", ""], "the folder's name is empty"),
         (["demo", "--seed", "-1"], "'-1' is not a whole number from 0 to 4294967295"),
