@@ -97,10 +97,10 @@ def test_version_citation_and_changelog_agree():
     citation = re.search(r"^version: (.*)$", (DOCS.parent / "CITATION.cff").read_text(), re.M)[1]
     changelog = (DOCS.parent / "CHANGELOG.md").read_text()
     assert infogeo.__version__ == citation == re.search(r"^## (\d.*)$", changelog, re.M)[1]
-    start, *versions = re.split("^## ", changelog, flags=re.M)
-    assert "\n- " not in start, "each change stands in a section of its version"
-    for version in versions:
+    for version in re.split("^## ", changelog, flags=re.M)[1:]:
         assert re.findall("^### (.*)$", version, re.M) == ["Added", "Changed", "Fixed"]
+    start = changelog.partition("\n### ")[0]
+    assert "\n- " not in start, "a change stands under Added, Changed or Fixed of its version"
 
 
 def test_the_guide_lists_every_page_once():
