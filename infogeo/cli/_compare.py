@@ -221,8 +221,9 @@ def _run(options: argparse.Namespace) -> int:
         summary = _head(options) | kind.summary(measured, options)
         outcomes = kind.outcomes(measured, summary, options)
         decided = [outcome.passed for outcome in outcomes if outcome.passed is not None]
-        if decided:
-            summary["passed"] = all(decided)
+        is_open = all(decided) and len(decided) < len(outcomes)
+        if outcomes:
+            summary["passed"] = None if is_open else all(decided)
         if options.output is not None:
             with writable_folder(options.output) as folder:
                 kind.write(folder, measured, summary, options)
@@ -233,9 +234,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.output is not None:
         parts.append(f"written to {options.output}: {kind.FILES}")
     _say(options, summary, [*parts, *(outcome.words for outcome in outcomes)])
-    if not all(decided):
-        return 1
-    return 0 if len(decided) == len(outcomes) else 3
+    return 3 if is_open else 0 if all(decided) else 1
 
 
 def _check(options: argparse.Namespace) -> None:

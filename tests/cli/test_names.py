@@ -78,6 +78,21 @@ def test_an_index_is_no_class_whichever_column_names_the_rows(name):
         assert (table.columns, table.whole().ids) == (["cat", "dog"], ids)
 
 
+@pytest.mark.parametrize("index", [pd.RangeIndex(3, name="k"), pd.RangeIndex(7, 1, -2, name="k")])
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_numbers_with_a_title_that_stand_in_no_column(index, name):
+    """So pandas writes what ``set_index`` made of a column of consecutive numbers."""
+    stored = pa.Table.from_pandas(P.set_axis(index))
+    (parquet.write_table if name.endswith("parquet") else feather.write_feather)(stored, name)
+    assert "k" not in stored.column_names
+    table = Table(name, id_column="k")
+    assert (table.columns, table.whole().ids) == (["cat", "dog"], [str(i) for i in index])
+    P.set_axis(index).iloc[::-1].reset_index().to_csv("b.csv", index=False)
+    assert cli.main(["compare", name, "b.csv", "--id", "k", "--fail-above", "1e-9"]) == 0
+    with pytest.raises(UsageError, match="it has no column l"):
+        Table(name, id_column="l")
+
+
 def test_lists_have_an_index_too():
     pd.DataFrame({"p": [*P.to_numpy()]}, index=FILES).to_parquet("a.parquet")
     whole = Table("a.parquet").whole()

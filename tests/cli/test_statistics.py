@@ -35,6 +35,7 @@ def test_errors_of_shares_and_quantiles_are_right_on_average(rng):
     assert statistics.share_error(0, 40) == pytest.approx(math.sqrt(2 * 42 / 44**3))
     assert statistics.quantile_error(samples[0], 1.0) is None
     assert statistics.quantile_error(samples[0, :10], 0.99) is None
+    assert statistics.quantile_error(samples[0, :1], 0.5) is None
 
 
 def test_equal_accuracies_are_tested_exactly():
@@ -122,6 +123,16 @@ def test_a_tolerance_has_three_answers(two, capsys):
     # What has failed is not undecided.
     tolerance = ["--tolerance", str(0.5 * (mean + high))]
     assert run(capsys, *tolerance, "--fail-changed-above", "0")[0] == 1
+    # Programs read the same: one limit that holds beside one that is open is no pass.
+    for limits, status, passed in (
+        (["--fail-above", "3"], 0, True),
+        (["--fail-above", "3", *tolerance], 3, None),
+        (tolerance, 3, None),
+        (["--fail-above", "0", *tolerance], 1, False),
+    ):
+        found, out = run(capsys, *limits, "--json")
+        assert (found, json.loads(out)["passed"]) == (status, passed)
+    assert "passed" not in json.loads(run(capsys, "--json")[1])
     assert run(capsys, "--tolerance", str(mean), "--json")[0] == 3
 
 
@@ -173,9 +184,12 @@ def test_markdown(two, capsys):
 
 def test_names_are_no_markdown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("a|b,*c*\n0.5,0.5\n0.1,0.9\n")
-    assert cli.main(["compare", "a.csv", "a.csv", "--markdown"]) == 0
-    assert "| a\\|b | 1 |" in capsys.readouterr().out
+    (tmp_path / "*a*.csv").write_text("a|b,&lt;\n0.5,0.5\n0.1,0.9\n")
+    assert cli.main(["compare", "*a*.csv", "*a*.csv", "--markdown"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("### infogeo compare \\*a\\*.csv \\*a\\*.csv\n")
+    assert "| a\\|b | 1 |" in out
+    assert "| \\&lt; | 1 |" in out
 
 
 @pytest.mark.parametrize(

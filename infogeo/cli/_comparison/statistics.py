@@ -29,12 +29,12 @@ def share_error(count: int, total: int) -> float:
 def quantile_error(x: np.ndarray, q: float) -> float | None:
     """Return the standard error of a quantile, from the quantiles one error of q away (Woodruff).
 
-    None where these are outside of the data, as for the largest number.
+    None where these are outside of the data, as for the largest number or a single one.
     """
     import numpy as np
 
     error = math.sqrt(q * (1.0 - q) / x.size)
-    if error == 0.0 or not error <= q <= 1.0 - error:
+    if x.size < 2 or error == 0.0 or not error <= q <= 1.0 - error:
         return None
     low, high = np.quantile(x, [q - error, q + error])
     return float(high - low) / 2.0

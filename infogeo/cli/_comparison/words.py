@@ -40,7 +40,7 @@ def as_text(parts: list[Part]) -> str:
 
 def as_markdown(title: str, parts: list[Part]) -> str:
     """Return lines and tables as Markdown."""
-    lines = [f"### {title}"]
+    lines = [f"### {_escaped(title)}"]
     for part in parts:
         if isinstance(part, str):
             lines += ["", _escaped(part)]
@@ -66,7 +66,7 @@ def _markdown_row(cells: list[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is."""
-    return "".join(f"\\{x}" if x in "\\`*_{}[]<>#|~" else x for x in _printable(text))
+    return "".join(f"\\{x}" if x in "\\`*_{}[]<>#|~&" else x for x in _printable(text))
 
 
 def _printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +127,9 @@ class _Columns:
         names, lists = self.schema.names, None if selection.columns is None else file.part
         require_distinct(names)
         index, numbers = _index_of_pandas(self.stored, names)
+        title = None if numbers is None else _title_of_numbers(self.stored)
+        if title is not None and title == selection.ids and title not in names:
+            selection = replace(selection, ids=None)  # the names of rows stand in no column
         if lists is not None and lists not in names:
             raise ValueError(f"it has no column {lists}: its columns are {', '.join(names[:8])}")
         columns = selection.numbers_among(names, index)
@@ -251,9 +254,14 @@ def _index_of_pandas(stored: Any, names: list[str]) -> tuple[list[str], range | 
     counted = next((entry for entry in index if isinstance(entry, dict)), {})
     limits: list[Any] = [counted.get(key) for key in ("start", "stop", "step")]
     is_range = all(type(limit) is int for limit in limits) and limits[2] != 0
-    # Numbers 0, 1, 2, ... are what pandas writes for rows without names.
-    is_plain = limits[0] == 0 and limits[2] == 1
+    # Numbers 0, 1, 2, ... without a title are what pandas writes for rows without names.
+    is_plain = limits[0] == 0 and limits[2] == 1 and counted.get("name") is None
     return columns, range(*limits) if is_range and not is_plain else None
+
+
+def _title_of_numbers(stored: Any) -> Any:
+    """Return the title of numbers of rows that pandas has stored without a column."""
+    return next(entry for entry in stored["index_columns"] if isinstance(entry, dict)).get("name")
 
 
 def _kind(schema: pyarrow.Schema, column: str) -> pyarrow.DataType:
