@@ -414,15 +414,16 @@ def pgd_attack(
     )
     points, lowest = x, _margin(z, label)
     for run in range(restarts):
-        point = x if run == 0 else ball.cut(ball.draw(generator))
+        start = torch.zeros_like(x, dtype=_wide(x)) if run == 0 else ball.draw(generator)
+        change = ball.held(start)
         rival = None if run == 0 else _rival(z, label, run - 1)
         for _ in range(num_steps + 1):
+            point = ball.at(change)
             margin, gradient = _margin_and_gradient(metric, point, label, rival)
             is_better = margin < lowest
             lowest = torch.where(is_better, margin, lowest)
             points = torch.where(_beside(is_better, x), point, points)
-            change = ball.step(gradient, 2.5 / num_steps)
-            point = ball.cut(point.to(change.dtype) - x - change)
+            change = ball.held(change - ball.step(gradient, 2.5 / num_steps))
     z = _outputs(metric, points)
     distances = ball.size(points.to(_wide(x)) - x).to(z.dtype)
     success = z.argmax(-1) != label[:, 0]
@@ -442,19 +443,22 @@ class _Ball:
         """Return the norms of a batch."""
         return _norm(v) if self.order == 2 else v.flatten(1).abs().amax(1)
 
-    def cut(self, change):
-        """Return x + change in the box and then, drawn towards x, in the ball; rounded so, too."""
-        x, radius = self.x.to(change.dtype), _beside(self.radius, change)
+    def held(self, change):
+        """Return the change cut by the box and then, drawn towards 0, by the ball."""
         if self.box is not None:
-            change = (x + change).clamp(*(bound.to(change.dtype) for bound in self.box)) - x
+            x = self.x.to(change.dtype)
+            change = change.clamp(*(bound.to(change.dtype) - x for bound in self.box))
         if self.order == 2:
             allowed = self.radius * (1.0 - 16.0 * torch.finfo(change.dtype).eps)
             size = self.size(change)
             share = torch.where(size > allowed, allowed / size, 1.0)
-            change = _beside(share, change) * change
-        else:
-            change = torch.minimum(torch.maximum(change, -radius), radius)
-        end = (x + change).to(self.x.dtype)
+            return _beside(share, change) * change
+        radius = _beside(self.radius, change)
+        return torch.minimum(torch.maximum(change, -radius), radius)
+
+    def at(self, change):
+        """Return x + change, rounded towards x: short steps would be lost if the sum were kept."""
+        end = (self.x.to(change.dtype) + change).to(self.x.dtype)
         is_beyond = (end.double() - self.x.double()).abs() > change.abs().double()
         end = torch.where(is_beyond, torch.nextafter(end, self.x), end)
         return end if self.box is None else torch.clamp(end, *self.box)

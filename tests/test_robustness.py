@@ -700,6 +700,22 @@ def test_pgd_of_a_batch_is_that_of_its_rows_and_restarts_only_help():
     assert len(robustness.pgd_attack(net, x[:0], radius=0.2).margins) == 0
 
 
+@pytest.mark.parametrize("clip", [None, (0.0, 2000.0)])
+@pytest.mark.parametrize(("order", "dual"), [(2, np.sqrt(2.0)), (np.inf, 2.0)])
+def test_pgd_takes_steps_that_are_shorter_than_the_spacing_of_numbers(order, dual, clip):
+    """A linear margin falls by the radius times the dual norm, but for two roundings of inputs."""
+    for dtype, offset, radius in ((torch.float32, 1000.0, 1e-3), (torch.bfloat16, 0.9, 0.05)):
+        x = torch.tensor([[offset, 0.5 * offset]]).to(dtype)
+        attack = robustness.pgd_attack(
+            lambda x: torch.stack((x[:, 0] - x[:, 1], 0.0 * x[:, 0]), dim=1).float(),
+            x, radius=radius, order=order, clip=clip,
+        )  # fmt: skip
+        moved = (x.double() - attack.points.double())[0]
+        spacing = torch.finfo(dtype).eps * offset
+        assert float(moved[0] - moved[1]) >= dual * radius - 2.0 * spacing
+        assert float(torch.linalg.vector_norm(moved, order)) <= radius
+
+
 def test_pgd_attacks_the_classes_that_it_is_given():
     net, x = mlp(), random(8, 12, seed=6)
     order = net(x).argsort(1, descending=True)

@@ -99,7 +99,7 @@ def _convolution_padding(module, sizes):
     num_axes, factor = len(module.stride), 1
     for axis in range(num_axes):
         before, after = pads[2 * (num_axes - 1 - axis) :][:2]
-        size = None if sizes is None else sizes[axis - num_axes]
+        size = None if sizes is None or len(sizes) < num_axes else sizes[axis - num_axes]
         reach = (module.kernel_size[axis] - 1) * module.dilation[axis]
         stride = module.stride[axis]
         fits = stride == 1 or (size is not None and size % stride == 0)
@@ -111,6 +111,8 @@ def _convolution_padding(module, sizes):
 def _padding(mode):
     def rule(module, order, sizes):
         pads, factor = module.padding, 1
+        if mode == "circular" and min(pads) < 0:
+            raise UnboundedError("It leaves entries without a value where a size is below 0.")
         for axis in range(len(pads) // 2):  # from the last axis on
             size = None if sizes is None else sizes[-1 - axis]
             pair = [max(0, pad) for pad in pads[2 * axis : 2 * axis + 2]]  # a negative one cuts
@@ -123,7 +125,10 @@ def _padding(mode):
 def _affine_normalization(module, order, sizes):
     if module.running_var is None:
         raise UnboundedError("It divides by the statistics of a batch: keep running statistics.")
-    slopes = (module.running_var + module.eps).rsqrt()
+    squares = module.running_var + module.eps
+    if not bool((squares > 0.0).all()):
+        raise UnboundedError("It divides by the root of a variance that is not above 0.")
+    slopes = squares.rsqrt()
     return _largest(slopes if module.weight is None else slopes * module.weight)
 
 
@@ -212,7 +217,7 @@ def _adaptive_max_pool(num_axes):
         if all(n == 1 for n in outputs):
             return 1.0
         count = 1
-        for n, size in zip(_spatial(sizes, num_axes), outputs, strict=True):
+        for n, size in zip(_spatial(sizes, num_axes), outputs, strict=False):
             shares = functional.adaptive_avg_pool1d(_identity(n), n if size is None else size)
             count *= int((shares > 0.0).sum(-1).max())
         return count ** (1.0 / order)
@@ -260,7 +265,7 @@ def _identity(size):
 def _spatial(sizes, num_axes):
     if sizes is None:
         raise UnboundedError(_NEEDS_SHAPE)
-    return sizes[-num_axes:]
+    return sizes[max(0, len(sizes) - num_axes) :]
 
 
 def _check_one_output(module):
@@ -269,7 +274,8 @@ def _check_one_output(module):
 
 
 def _each(value, num_axes):
-    return tuple(value) if isinstance(value, tuple | list) else (value,) * num_axes
+    value = tuple(value) if isinstance(value, tuple | list) else (value,)
+    return value * num_axes if len(value) == 1 else value
 
 
 # ---------------------------------------------------------------- activations

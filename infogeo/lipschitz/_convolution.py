@@ -120,7 +120,8 @@ def _extreme_eigenvalues(blocks, frequencies):
     groups, rows, columns, *taps = blocks.shape
     positions = torch.cartesian_prod(*(torch.arange(float(n)) for n in taps)).reshape(-1, len(taps))
     flat = blocks.flatten(3).permute(3, 0, 1, 2).flatten(1).to(torch.complex128)
-    num_parts = -(-len(frequencies) * groups * rows * columns // _LARGEST_PART)
+    size = max(groups * rows * columns, len(positions))  # of the symbol and of the phases
+    num_parts = -(-len(frequencies) * size // _LARGEST_PART)
     found = []
     for part in frequencies.tensor_split(min(num_parts, len(frequencies))):
         phase = torch.exp(-1j * (part @ positions.double().mT))

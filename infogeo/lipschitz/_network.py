@@ -127,6 +127,7 @@ class _Tracing:
 
     def __init__(self, module, path, order):
         self._path, self._order, self._name = path, order, named(path, module)
+        versions = _versions(module)
         try:
             graph = _Tracer().trace(module)
         except Exception as error:  # whatever the user's forward method raises for what it gets
@@ -136,6 +137,8 @@ class _Tracing:
                 f"torch.fx cannot trace it ({text}). Write it without branches that depend on "
                 "values, or put its parts into nn.Sequential.",
             ) from None
+        if versions != _versions(module):  # torch.fx calls what takes constants alone
+            raise _unknown(self._name, _CHANGES_ITSELF)
         self._root, self._graph = module, graph
 
     def bound(self, example):
@@ -162,7 +165,10 @@ class _Tracing:
                 values[node] = value.double() if value.is_floating_point() else value
             else:
                 call = self._of_module if node.op == "call_module" else self._of_operation
+                constants = [(x, x._version) for x in _leaves((args, kwargs), torch.Tensor)]
                 values[node] = call(node, args, kwargs)
+                if any(x._version != version for x, version in constants):
+                    raise self._refused(node.name, _CHANGES_ITSELF)
                 _follow_in_place(values, values[node])
         raise self._refused("forward", "It returns nothing.")
 
@@ -184,6 +190,8 @@ class _Tracing:
 
     def _of_operation(self, node, args, kwargs):
         name = node.target if isinstance(node.target, str) else _name_of(node.target)
+        if node.target in _OF_SEQUENCES and isinstance(args[0], tuple | list):
+            return node.target(*args)
         plain_args, plain_kwargs = _map((args, kwargs), lambda value: value.example)
         is_method = node.op == "call_method"
         function = operator.methodcaller(name, *plain_args[1:], **plain_kwargs)
@@ -193,11 +201,14 @@ class _Tracing:
             result = _run(node.target, f"the operation {name}", plain_args, plain_kwargs)
         found = _dependents((args, kwargs))
         name = args[1] if node.target is getattr else name
-        if not found or name in _SIZES:
+        is_known = is_method or _is_known(node.target)
+        if not found or (is_known and name in _SIZES):
             return result
-        rule = _OPERATIONS.get(name) if is_method or _is_known(node.target) else None
+        rule = _OPERATIONS.get(name) if is_known else None
         if rule is None:
             raise self._refused(name, "It has no rule: write it with layers that have one.")
+        if isinstance(result, torch.Tensor) and not result.is_floating_point():
+            raise self._refused(name, f"Its result has to be real: its dtype is {result.dtype}.")
         try:
             bound = rule(_Call(name, args, kwargs, result, self._order))
         except UnboundedError as reason:
@@ -208,6 +219,16 @@ class _Tracing:
 
     def _refused(self, operation, reason):
         return _unknown(f"{self._name} with the operation {operation}", reason)
+
+
+_CHANGES_ITSELF = (
+    "Its forward method changes a tensor in place that does not depend on the input: use "
+    "operations that return new tensors."
+)
+
+
+def _versions(module):
+    return [tensor._version for tensor in (*module.parameters(), *module.buffers())]
 
 
 def _is_overwritten(tree):
@@ -226,8 +247,12 @@ def _follow_in_place(values, result):
 
 
 def _dependents(tree):
+    return _leaves(tree, _Dependent)
+
+
+def _leaves(tree, kind):
     found = []
-    _map(tree, found.append)
+    fx.node.map_aggregate(tree, lambda leaf: found.append(leaf) if isinstance(leaf, kind) else None)
     return found
 
 
@@ -277,9 +302,27 @@ class _Call:
     def input(self):
         """Return the argument that has to be the one that depends on the input."""
         first = self.argument(0, "input")
-        if not isinstance(first, _Dependent) or len(_dependents((self.args, self.kwargs))) != 1:
-            raise UnboundedError("It may depend on the input by its first argument only.")
+        self._check_all([first], "It may depend on the input by its first argument only.")
         return first
+
+    @property
+    def operands(self):
+        """Return the two arguments by which alone it may depend on the input."""
+        pair = self.argument(0, "input"), self.argument(1, "other")
+        self._check_all(pair, "It may depend on the input by its first two arguments only.")
+        return pair
+
+    @property
+    def parts(self):
+        """Return those tensors of a sequence that depend on the input, and no other argument."""
+        parts = self.argument(0, "tensors")
+        self._check_all(parts, "It may depend on the input by the tensors that it joins only.")
+        return [part for part in parts if isinstance(part, _Dependent)]
+
+    def _check_all(self, expected, reason):
+        count = sum(isinstance(value, _Dependent) for value in expected)
+        if count != len(_dependents((self.args, self.kwargs))):
+            raise UnboundedError(reason)
 
     def spread(self, value):
         """Return how much copying an operand to the shape of the result adds to its norm."""
@@ -287,6 +330,8 @@ class _Call:
 
 
 def _same(call):
+    if any(isinstance(value, torch.dtype) for value in call.args):
+        raise UnboundedError("It takes the bits of the input for those of other numbers.")
     return call.input.bound * max(1.0, call.spread(call.input))
 
 
@@ -298,14 +343,14 @@ def _sum(call):
     scale = abs(float(call.kwargs.get("alpha", 1.0)))
     bounds = [
         call.spread(value) * value.bound * (scale if place == 1 else 1.0)
-        for place, value in enumerate((call.argument(0, "input"), call.argument(1, "other")))
+        for place, value in enumerate(call.operands)
         if isinstance(value, _Dependent)
     ]
     return sum(bounds)
 
 
 def _product(call):
-    one, other = call.argument(0, "input"), call.argument(1, "other")
+    one, other = call.operands
     if not isinstance(one, _Dependent):
         one, other = other, one
     if isinstance(other, _Dependent):
@@ -314,7 +359,7 @@ def _product(call):
 
 
 def _quotient(call):
-    one, other = call.argument(0, "input"), call.argument(1, "other")
+    one, other = call.operands
     if isinstance(other, _Dependent) or call.kwargs.get("rounding_mode") is not None:
         raise UnboundedError("It divides by what depends on the input, or rounds.")
     return call.spread(one) * one.bound * _size(1.0 / torch.as_tensor(other).double())
@@ -328,13 +373,11 @@ def _size(factor):
 
 
 def _joined(call):
-    parts = call.argument(0, "tensors")
-    return _norm([part.bound for part in parts if isinstance(part, _Dependent)], call.order)
+    return _norm([part.bound for part in call.parts], call.order)
 
 
 def _larger(call):
-    values = (call.argument(0, "input"), call.argument(1, "other"))
-    bounds = [call.spread(v) * v.bound for v in values if isinstance(v, _Dependent)]
+    bounds = [call.spread(v) * v.bound for v in call.operands if isinstance(v, _Dependent)]
     return _norm(bounds, call.order)
 
 
@@ -353,10 +396,8 @@ def _total(call):
 
 
 def _item(call):
-    one, index = call.args
+    one, index = call.input, call.args[1]
     index = index if isinstance(index, tuple) else (index,)
-    if not isinstance(one, _Dependent):  # of several parts
-        return _norm([part.bound for part in one if isinstance(part, _Dependent)], call.order)
     if not all(part is None or part is ... or isinstance(part, int | slice) for part in index):
         raise UnboundedError("An index that is an array may repeat entries: use slices.")
     return one.bound
@@ -375,8 +416,9 @@ def _dropout(call):
 
 
 def _linear(call):
-    weight = call.argument(1, "weight")
-    return call.input.bound * float(torch.linalg.matrix_norm(weight.double(), call.order))
+    one, weight = call.input, call.argument(1, "weight")
+    _size(weight)
+    return one.bound * float(torch.linalg.matrix_norm(weight.double(), call.order))
 
 
 def _layer(kind, *names):
@@ -402,6 +444,7 @@ def _pool(kind, *more):
     return _layer(kind, "kernel_size", "stride", "padding", *more)
 
 
+_OF_SEQUENCES = (operator.getitem, operator.add, operator.iadd, operator.mul, operator.imul)
 _MEAN_POOL = ("ceil_mode", "count_include_pad")
 _MAXIMUM_POOL = ("dilation", "ceil_mode", "return_indices")
 _SIZES = ("size", "dim", "numel", "ndimension", "shape", "ndim", "dtype", "device", "is_cuda")

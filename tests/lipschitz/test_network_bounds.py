@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 
 import mpmath
 import numpy as np
@@ -177,6 +178,8 @@ AFFINE = [
     (nn.AvgPool1d(3, 2, padding=1, count_include_pad=False), (2, 9)),
     (nn.AvgPool1d(4, 3, ceil_mode=True), (2, 8)),
     (nn.AvgPool2d(3, 1), (1, 6, 7)),
+    (nn.AvgPool2d((3,), stride=(2,)), (1, 6, 7)),
+    (nn.AvgPool2d((3,), (2,), ceil_mode=True), (1, 6, 6)),
     (nn.AvgPool2d(3, 2, ceil_mode=True, divisor_override=2), (1, 6, 6)),
     (nn.AvgPool2d(2, 3, ceil_mode=True, padding=1, count_include_pad=False), (1, 6, 7)),
     (nn.AvgPool3d(2, 1), (1, 3, 4, 3)),
@@ -297,6 +300,7 @@ MAXIMA = [
     (nn.MaxPool1d(3, 2, padding=1), (1, 9), 2),
     (nn.MaxPool1d(2, 2, dilation=2), (1, 9), 2),
     (nn.MaxPool2d(3, 2), (1, 7, 7), 4),
+    (nn.MaxPool2d((3,), (2,)), (1, 7, 7), 4),
     (nn.MaxPool3d(2), (1, 4, 4, 4), 1),
     (nn.AdaptiveMaxPool1d(3), (1, 7), 2),
     (nn.AdaptiveMaxPool2d((2, 3)), (1, 4, 4), 2),
@@ -404,7 +408,16 @@ def scaled_in_place(net, x):
     return y
 
 
+def adds_an_exchange(net, x):
+    one, two = x.chunk(2, dim=1)
+    return x + torch.cat((two, one), dim=1)
+
+
 EXACT = [
+    (lambda net, x: x.chunk(2, dim=1)[0] * 3.0, 3.0, 3.0),
+    (lambda net, x: torch.cat(operator.add(x.chunk(2, 1), (3.0 * x,)), 1), math.sqrt(11.0), 3.0),
+    (lambda net, x: torch.cat((x.chunk(2, dim=1) * 2)[1:2], dim=1), 1.0, 1.0),
+    (adds_an_exchange, 1.0 + math.sqrt(2.0), 2.0),
     (lambda net, x: x + x, 2.0, 2.0),
     (lambda net, x: x - 3 * x, 4.0, 4.0),  # the sum of the bounds of two branches
     (lambda net, x: torch.stack((x, x)), math.sqrt(2.0), 1.0),
@@ -461,7 +474,22 @@ REFUSED = [
     (lambda net, x: x.max(1)[0], "operation max. It returns indices, too"),
     (lambda net, x: x @ x.transpose(0, 1), "operation matmul. It has no rule"),
     (lambda net, x: x * math.inf, "Its factor is not finite"),
+    (lambda net, x: functional.linear(x, torch.full((2, 2), math.nan)), "is not finite"),
+    (lambda net, x: (x * 5.0j).abs(), "Its result has to be real: its dtype is torch.complex128"),
+    (lambda net, x: x.view(torch.float32), "It takes the bits of the input"),
+    (lambda net, x: torch.add(x, 1.0, out=5.0 * x), "by its first two arguments only"),
+    (lambda net, x: torch.stack((net.weight,), out=5.0 * x), "by the tensors that it joins only"),
+    (lambda net, x: net.weight.add_(x[0]) + x, "changes a tensor in place that does not depend"),
+    (lambda net, x: torch.mul(x[0], 5.0, out=net.weight), "changes a tensor in place that does"),
+    (lambda net, x: x * net.weight.add_(1.0), "changes a tensor in place that does not depend"),
 ]
+
+
+@pytest.mark.filterwarnings("ignore:This overload of add is deprecated")
+def test_the_old_order_of_the_arguments_of_a_sum_is_refused():
+    net = Forward(lambda net, x: torch.add(x, 3, 5.0 * x))
+    with pytest.raises(TypeError, match="by its first two arguments only"):
+        layers.lipschitz_bound(net, input_shape=2)
 
 
 @pytest.mark.parametrize(("function", "message"), REFUSED)
@@ -480,6 +508,8 @@ REFUSED_LAYERS = [
     (nn.RMSNorm(4), None, "give it one"),
     (nn.BatchNorm1d(4), None, "in training mode. Call model.eval() first."),
     (nn.BatchNorm1d(4, track_running_stats=False).eval(), None, "keep running statistics"),
+    (nn.CircularPad1d((3, -1)), (2, 3), "without a value where a size is below 0"),
+    (nn.BatchNorm1d(4, eps=-1.5).eval(), None, "a variance that is not above 0"),
     (nn.AdaptiveAvgPool2d(2), None, "give input_shape"),
     (nn.AvgPool1d(3, ceil_mode=True), None, "give input_shape"),
     (nn.LogSoftmax(1), None, "give input_shape"),
@@ -508,6 +538,9 @@ def test_layers_without_a_bound_are_refused(layer, shape, message):
     [
         (nn.Conv2d(3, 4, 3), (2, 5, 5), "input_shape must fit the model: it is a Conv2d"),
         (nn.Linear(4, 4), (0,), "each size in input_shape must be an integer, at least 1: got 0"),
+        (nn.Upsample(scale_factor=2), (6,), "input_shape must fit the model"),
+        (nn.AdaptiveMaxPool3d(2), (6,), "input_shape must fit the model"),
+        (nn.Conv3d(1, 1, 3, padding=1, padding_mode="circular"), 6, "input_shape must fit"),
         (nn.LazyLinear(4), None, "that has not seen an input yet. Call it once."),
         (Forward(lambda net, x: x.view(3, 3)), 2, "the operation view that gets (1, 2)"),
     ],
