@@ -68,6 +68,11 @@ class SampleInputs:
         """Return how many samples the inputs are for; 1 if they are for all."""
         return max((len(value) for _, value in self.items()), default=1)
 
+    @property
+    def kind(self):
+        """The names, shapes and dtypes of the inputs of a sample."""
+        return tuple((name, value.shape[1:], value.dtype) for name, value in self.items())
+
     def items(self):
         """Yield the name and the tensor of each input."""
         yield from ((f"inputs[{k}]", value) for k, value in enumerate(self.positional))
@@ -210,7 +215,8 @@ class Network:
 
     def examine(self, x):
         """Return the way to J v that agrees with gradients; refuse gradients that are wrong."""
-        verdict = once(judge, self.model, self.raw, x, not self.head.allows_masks)
+        has_constants = not self.head.allows_masks
+        verdict = once(judge, self.model, self.raw, x, has_constants, about=self.inputs.kind)
         if self.check and verdict.complaint:
             raise bad_value("model", *verdict.complaint)
         return verdict.push
@@ -231,7 +237,12 @@ class Network:
 
 def check_samples_once(model, x, inputs):
     """Refuse a model that mixes samples, or is random; looked at once for a kind of input."""
-    once(check_samples, model, lambda y, rows: call_model(model, y, inputs, rows), x)
+    further = SampleInputs.of(inputs)
+
+    def call(y, rows):
+        return call_model(model, y, further, rows)
+
+    once(check_samples, model, call, x, about=further.kind)
 
 
 def call_model(model, x, inputs, samples=None):

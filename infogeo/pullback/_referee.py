@@ -24,9 +24,12 @@ _KNOWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _RUNS = 3
 
 
-def once(examine, model, call, x, *settings):
-    """Return examine(call, x, *settings), remembered for a model, its hooks and kind of input."""
-    kind = (examine, *settings, x.shape[1:], x.dtype, x.device, len(x) > 1, num_hooks(model))
+def once(examine, model, call, x, *settings, about=()):
+    """Return examine(call, x, *settings), remembered for a model, its hooks and kind of input.
+
+    `about` is what `call` depends on besides x: a model may do other things with other inputs.
+    """
+    kind = (examine, *settings, about, x.shape[1:], x.dtype, x.device, len(x) > 1, num_hooks(model))
     try:
         known = _KNOWN.setdefault(model, {})
     except TypeError:  # a model that cannot be remembered

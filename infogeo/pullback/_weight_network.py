@@ -92,8 +92,7 @@ class WeightNetwork:
     @cached_property
     def push(self) -> object:
         """The way to J v that agrees with gradients; models and gradients that are wrong raise."""
-        if self.check:
-            self.function.check_samples(self.samples)
+        self.check_outputs()
         verdict = self.function.verdict(self.vector, self.samples)
         if self.check and verdict.complaint:
             raise bad_value("model", *verdict.complaint)
@@ -118,7 +117,8 @@ class WeightNetwork:
 
     @cached_property
     def _counts(self) -> tuple[int, int, int]:
-        products = self.products
+        outputs_alone = self.function, None, self.vector
+        products = WeightProducts(*outputs_alone, self.samples, self.shards)
         return products.num_rows, products.num_samples, products.num_here
 
     @property
@@ -325,17 +325,17 @@ class WeightNetwork:
         own = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         tied = dict(self.model.named_parameters(remove_duplicate=False))
         for key, value in given.items():
-            if key in tied and key not in own:  # the first of its names says what it is
-                continue
-            if key not in own:
+            if key not in own and key not in tied:
                 raise bad_value(
                     name, "hold weights of this model", f"it has no {key!r}",
                     "Leave out prefixes such as module.; strip what wraps the state dict.",
                 )  # fmt: skip
-            if not isinstance(value, Tensor) or value.shape != own[key].shape:
+            there = own[key] if key in own else tied[key]
+            if not isinstance(value, Tensor) or value.shape != there.shape:
                 seen = f"its shape is {tuple(getattr(value, 'shape', ()))}"
-                raise bad_value(f"{name}[{key!r}]", f"have shape {tuple(own[key].shape)}", seen)
-            check_kind(f"{name}[{key!r}]", value, own[key], self.check)
+                raise bad_value(f"{name}[{key!r}]", f"have shape {tuple(there.shape)}", seen)
+            check_kind(f"{name}[{key!r}]", value, there, self.check)
+        given = _by_first_names(name, given, tied)
         return {k: given.get(k, v).detach().to(v.device, v.dtype) for k, v in own.items()}
 
     def function_of(self, state: dict[str, Tensor]) -> Callable[[Tensor, SampleInputs], Tensor]:
@@ -360,9 +360,33 @@ class WeightNetwork:
         """Refuse parameters and samples that cannot be used."""
         self.layout, self.samples, self.shards  # noqa: B018
 
+    def check_outputs(self) -> None:
+        """Refuse models that mix samples or are random; outputs alone need no gradients."""
+        if self.check:
+            self.function.check_samples(self.samples)
+
     def examine(self) -> None:
         """Refuse models and gradients that are wrong, once."""
         self.push  # noqa: B018
+
+
+def _by_first_names(
+    name: str, given: Mapping[str, Tensor], tied: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return weights by the first names of tied ones; a file may have another of their names."""
+    first: dict[Tensor, str] = {}
+    found: dict[str, Tensor] = {}
+    for key, value in given.items():
+        one = key
+        if key in tied:
+            one = first.setdefault(tied[key], next(n for n, p in tied.items() if p is tied[key]))
+        if one in found and not torch.equal(found[one], value.to(found[one])):
+            raise bad_value(
+                name, f"hold one value of weights that the model ties, as {one!r} and {key!r}",
+                "they differ", "Untie them in the model, too, if they were trained apart.",
+            )  # fmt: skip
+        found[one] = value
+    return found
 
 
 def _floating(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

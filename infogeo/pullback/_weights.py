@@ -369,7 +369,9 @@ class OfWeights:
                 z = torch.log_softmax(z, dim=-1)
             return z.flatten(1)
 
-        return once(judge, self.network.model, outputs, vector[None], True)
+        weights = tuple(self.layout.dtypes.items()), self.network.head.allows_masks
+        about = *weights, *_kind_of_sample(x, inputs)
+        return once(judge, self.network.model, outputs, vector[None], True, about=about)
 
     def check_samples(self, samples: Samples) -> None:
         """Refuse a network that mixes samples, or is random."""
@@ -381,7 +383,8 @@ class OfWeights:
             is_readable = isinstance(z, Tensor) and z.is_floating_point()
             return z + 0.0 * y.sum() if is_readable else z
 
-        once(check_samples, self.network.model, outputs, numbers)
+        about = _kind_of_sample(x, inputs)
+        once(check_samples, self.network.model, outputs, numbers, about=about)
 
     def gradients(self, vector: Tensor, seeds: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
         """Return the gradients of seeds of shape (n, r, m) times the outputs, shape (n, r, P)."""
@@ -402,6 +405,10 @@ class OfWeights:
         eps = torch.finfo(z.dtype).eps
         temperature = self.network.temperature
         return MeasuredFactor(rows, log_scales, temperature, measuring.origin(rows), eps)
+
+
+def _kind_of_sample(x: Tensor, inputs: SampleInputs) -> tuple[object, ...]:
+    return x.shape[1:], x.dtype, inputs.kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -282,6 +282,7 @@ def barrier(
     check_count("num_points", num_points)
     if num_points < 3:
         raise bad_value("num_points", "be at least 3", f"got {num_points}")
+    self._parts.check_outputs()
     function, first, last = self._parts.line(w0, w1)
     shares = torch.linspace(0.0, 1.0, num_points, dtype=torch.float64)
     losses = []
@@ -308,17 +309,24 @@ def _networks(
     parts: WeightNetwork, w0: Weights, w1: Weights
 ) -> tuple[list[Hidden], dict[str, Tensor], dict[str, Tensor]]:
     """Return the hidden units of the model, which are verified, and all entries of two networks."""
-    parts.examine()
+    parts.check_outputs()
     hidden = hidden_units(parts.model)
     first, second = parts.state("w0", w0), parts.state("w1", w1)
+    for state in (first, second):  # weights that have not been trained may hide what they do
+        _check_orders(parts, hidden, state)
+    return hidden, first, second
+
+
+def _check_orders(parts: WeightNetwork, hidden: list[Hidden], state: dict[str, Tensor]) -> None:
+    """Refuse a network that is another function when its hidden units change places."""
     x, inputs = parts.samples.few()
-    mixed, generator = first, torch.Generator().manual_seed(0)
+    mixed, generator = state, torch.Generator().manual_seed(0)
     for units in hidden:
         order = torch.randperm(units.num_units, generator=generator)
         is_same = torch.equal(order, order.sort().values)
         mixed = units.permuted(mixed, order.roll(1) if is_same else order)
     with torch.no_grad():
-        z, moved = (parts.function_of(state)(x, inputs) for state in (first, mixed))
+        z, moved = (parts.function_of(weights)(x, inputs) for weights in (state, mixed))
     size = z[z.isfinite()].abs().amax() if bool(z.isfinite().any()) else 1.0
     if not bool((((z - moved).abs() <= parts.eps**0.5 * size) | (z == moved)).all()):
         raise bad_value(
@@ -328,7 +336,6 @@ def _networks(
             "are others",
             "Its layers are no chain as far as units go: match its parts, or not at all.",
         )
-    return hidden, first, second
 
 
 def _assigned(gains: Tensor) -> Tensor | None:

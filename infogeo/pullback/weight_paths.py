@@ -148,7 +148,7 @@ def length(self: "WeightMetric", path: Iterable[Weights]) -> Tensor:
 def _length_of(self: "WeightMetric", path: Iterable[tuple[str, Weights]]) -> Tensor:
     """Return the length of a path of networks, each with its name in messages."""
     require_distance(self.head)
-    self._parts.examine()
+    self._parts.check_outputs()
     head = _head_of(self._parts)
     before, total = None, []
     for name, weights in path:
@@ -203,6 +203,7 @@ def segment_length(
     check_count("num_segments", num_segments)
     check_number("rtol", rtol)
     require_distance(self.head)
+    self._parts.check_outputs()
     function, start, end = self._parts.line(w0, w1)
     network = replace(
         self._parts.network,

@@ -346,6 +346,23 @@ def test_networks_that_are_no_chain_are_refused(make, shape, words):
             match(net, copy.deepcopy(net))
 
 
+def test_a_norm_that_tells_units_apart_only_once_it_is_trained():
+    """A layer norm along four pixels of four channels; new ones multiply by 1."""
+
+    def net():
+        body = (nn.Conv1d(1, 4, 1), nn.LayerNorm(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+        return nn.Sequential(*body).double()
+
+    torch.manual_seed(0)
+    first, second = net(), net()
+    metric = WeightMetric(first, torch.randn(6, 1, 4, dtype=F64))
+    metric.match_weights(first, first)
+    nn.init.normal_(second[1].weight)
+    for match in (metric.match_weights, metric.match_activations):
+        with pytest.raises(ValueError, match="change places"):
+            match(first, second)
+
+
 def test_weights_of_another_model_are_refused():
     net = mlp(5, 4, 3)
     metric = WeightMetric(net, torch.randn(6, 5))

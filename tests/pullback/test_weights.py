@@ -463,6 +463,61 @@ def test_networks_are_points_of_a_space_of_functions():
     assert float(found.value) > float(expected)
 
 
+class HalfDetached(nn.Module):
+    """Two layers of one size; autograd does not know of all that the first one does."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(8)
+        self.first, self.last = (nn.Linear(5, 5, bias=False, dtype=F64) for _ in range(2))
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        return self.last(h + h.detach())
+
+
+def test_distances_lines_and_orders_need_no_gradients():
+    first, second, x = HalfDetached(), HalfDetached(), samples()
+    nn.init.constant_(second.first.weight, 0.1)
+    metric = WeightMetric(first, x)
+    d = infogeo.logits.fisher_rao_distance(first(x).detach(), second(x).detach())
+    expected = d.square().mean().sqrt()
+    torch.testing.assert_close(metric.distance(first, second), expected)
+    assert metric.segment_length(first, second).value > expected
+    assert metric.barrier(first, second, lambda z: z.square().mean()).value >= 0.0
+    with pytest.raises(ValueError, match="gradients"):
+        metric.trace()
+
+
+def test_what_is_known_of_some_weights_or_samples_is_not_said_of_others():
+    net, x = HalfDetached(), samples()
+    for _ in range(2):
+        assert WeightMetric(net, x, names=["last.weight"]).trace() > 0.0
+        with pytest.raises(ValueError, match="gradients"):
+            WeightMetric(net, x, names=["first.weight"]).trace()
+    sums = nn.Linear(5, 3).double()
+    sums.register_forward_pre_hook(
+        lambda _, h: (h[0] - h[0].mean(0)).sum(1) if h[0].ndim > 2 else h
+    )
+    assert WeightMetric(sums, x).trace() > 0.0
+    with pytest.raises(ValueError, match="by itself"):
+        WeightMetric(sums, samples(4, (2, 5))).trace()
+
+
+def test_tied_weights_have_all_their_names():
+    """Files of safetensors hold one of the names of what is tied."""
+    net, x = HalfDetached(), samples()
+    net.last.weight = net.first.weight
+    w, metric = net.first.weight.detach() + 0.1, WeightMetric(net, x)
+    by_first, by_last, by_both = (
+        metric.distance(net, dict.fromkeys(names, w))
+        for names in (["first.weight"], ["last.weight"], ["first.weight", "last.weight"])
+    )
+    assert by_first == by_last == by_both > 0.1
+    with pytest.raises(ValueError, match="they differ"):
+        metric.distance(net, {"first.weight": w, "last.weight": 2.0 * w})
+
+
 def test_buffers_of_two_networks_count():
     first = conv_net()
     second = copy.deepcopy(first)
