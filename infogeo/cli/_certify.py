@@ -97,7 +97,7 @@ def add(commands: Commands) -> None:
         "--at-least",
         metavar="SHARE",
         type=_share,
-        help="the certified accuracy that is asked for at the largest radius",
+        help="the certified accuracy that is asked for at the largest one of --radii",
     )
     group = parser.add_argument_group("the attack")
     group.add_argument(
@@ -109,7 +109,7 @@ def add(commands: Commands) -> None:
     )
     group.add_argument("--num-steps", metavar="N", default=40, type=whole_number(1), help="40")
     group.add_argument("--restarts", metavar="N", default=2, type=whole_number(1), help="2")
-    group.add_argument("--seed", metavar="N", default=0, type=whole_number(0), help="0")
+    group.add_argument("--seed", metavar="N", default=0, type=whole_number(0, 2**63 - 1), help="0")
     group.add_argument(
         "--clip",
         metavar=("LOW", "HIGH"),
@@ -126,6 +126,8 @@ def add(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.weights is not None and options.untrained:
         raise UsageError("infogeo certify: --weights and --untrained contradict each other")
+    if options.at_least is not None and options.radii is None:  # 0 at the largest of its own
+        raise UsageError("infogeo certify: --at-least needs --radii, to say for which radius")
     require("infogeo certify", torch="torch", matplotlib="plot")
     with (
         writable_folder(options.output),

@@ -127,7 +127,7 @@ class _Tracing:
 
     def __init__(self, module, path, order):
         self._path, self._order, self._name = path, order, named(path, module)
-        versions = _versions(module)
+        before = _held(module)
         try:
             graph = _Tracer().trace(module)
         except Exception as error:  # whatever the user's forward method raises for what it gets
@@ -137,8 +137,10 @@ class _Tracing:
                 f"torch.fx cannot trace it ({text}). Write it without branches that depend on "
                 "values, or put its parts into nn.Sequential.",
             ) from None
-        if versions != _versions(module):  # torch.fx calls what takes constants alone
-            raise _unknown(self._name, _CHANGES_ITSELF)
+        after = _held(module)  # torch.fx calls what takes constants alone
+        for key, (value, version) in before.items():
+            if key not in after or after[key][0] is not value or after[key][1] != version:
+                raise _unknown(self._name, _CHANGES_ITSELF)
         self._root, self._graph = module, graph
 
     def bound(self, example):
@@ -222,13 +224,21 @@ class _Tracing:
 
 
 _CHANGES_ITSELF = (
-    "Its forward method changes a tensor in place that does not depend on the input: use "
-    "operations that return new tensors."
+    "Its forward method changes a number or a tensor that the module holds, so that it is another "
+    "function at each call: use local variables, and operations that return new tensors."
 )
 
 
-def _versions(module):
-    return [tensor._version for tensor in (*module.parameters(), *module.buffers())]
+def _held(module):
+    """Return the numbers and the tensors of a module and of its parts, with their versions."""
+    held = {}
+    for path, part in module.named_modules():
+        for name, value in (vars(part) | part._parameters | part._buffers).items():
+            if isinstance(value, torch.Tensor):
+                held[path, name] = value, value._version
+            elif isinstance(value, int | float):
+                held[path, name] = value, None
+    return held
 
 
 def _is_overwritten(tree):

@@ -118,6 +118,8 @@ WRONG = [
     ("--radii 0.1,x", COMMAND, "'x' is not a number"),
     ("--constant 0", COMMAND, "must be above 0"),
     ("--at-least 2", COMMAND, "not a share"),
+    ("--at-least 0.5", COMMAND, "--at-least needs --radii"),
+    ("--seed 9223372036854775808", COMMAND, "not a whole number from 0 to"),
     ("--clip 0 0.1", COMMAND, "lie in the box"),
     ("--untrained", COMMAND, "contradict each other"),
     ("--order 3", COMMAND, "invalid choice"),

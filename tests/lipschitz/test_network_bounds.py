@@ -387,7 +387,7 @@ class Forward(nn.Module):
 
     def __init__(self, function, **modules):
         super().__init__()
-        self.function = function
+        self.function, self.calls = function, 0
         self.weight = nn.Parameter(torch.tensor([2.0, -3.0]))
         for name, module in modules.items():
             self.add_module(name, module)
@@ -479,9 +479,10 @@ REFUSED = [
     (lambda net, x: x.view(torch.float32), "It takes the bits of the input"),
     (lambda net, x: torch.add(x, 1.0, out=5.0 * x), "by its first two arguments only"),
     (lambda net, x: torch.stack((net.weight,), out=5.0 * x), "by the tensors that it joins only"),
-    (lambda net, x: net.weight.add_(x[0]) + x, "changes a tensor in place that does not depend"),
-    (lambda net, x: torch.mul(x[0], 5.0, out=net.weight), "changes a tensor in place that does"),
-    (lambda net, x: x * net.weight.add_(1.0), "changes a tensor in place that does not depend"),
+    (lambda net, x: net.weight.add_(x[0]) + x, "changes a number or a tensor"),
+    (lambda net, x: torch.mul(x[0], 5.0, out=net.weight), "changes a number or a tensor"),
+    (lambda net, x: x * net.weight.add_(1.0), "changes a number or a tensor"),
+    (lambda net, x: setattr(net, "calls", net.calls + 1) or net.calls * x, "another function at"),
 ]
 
 
