@@ -90,7 +90,8 @@ def _call_factory(name: str) -> Any:
 
 
 def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    state = _without_prefix(_read_weights(path), set(model.state_dict()))
+    state = _fitting(_read_states(path), model, path)
+    _check_numbers(state, model, path)
     for name, own in model.state_dict().items():
         if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
             raise UsageError(f"infogeo: {path}: {name} is complex, the model's is real")
@@ -101,26 +102,65 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
 
 
-def _without_prefix(state: dict[str, torch.Tensor], names: set[str]) -> dict[str, torch.Tensor]:
+def _fitting(
+    states: list[dict[str, torch.Tensor]], model: torch.nn.Module, path: Path
+) -> dict[str, torch.Tensor]:
+    """Return the state dict of a file that is one of the model, or the only one there is."""
+    names = set(model.state_dict())
+    states = [_without_prefix(state, model) for state in states]
+    fitting = [state for state in states if set(state) == names] if len(states) > 1 else states
+    if len(fitting) != 1:  # as many as the weights and their moving average
+        raise UsageError(f"infogeo: {path} holds more than a state dict: {_HOW_TO_SAVE}")
+    return fitting[0]
+
+
+def _without_prefix(
+    state: dict[str, torch.Tensor], model: torch.nn.Module
+) -> dict[str, torch.Tensor]:
     """Return a state dict by the names of a model, if what wrapped it has put one before them all.
 
     DataParallel writes module.weight, torch.compile _orig_mod.weight, a module of Lightning the
     name of its attribute.
     """
+    names = set(model.state_dict())
     parts = next(iter(state), "").split(".")
-    for length in range(1, len(parts)):
-        prefix = ".".join(parts[:length]) + "."
+    for length in range(len(parts)):
+        prefix = "".join(f"{part}." for part in parts[:length])
         shorter = {name.removeprefix(prefix): value for name, value in state.items()}
+        shorter |= _of_tied(shorter, model)
         if set(shorter) == names and all(name.startswith(prefix) for name in state):
             return shorter
     return state
 
 
+def _of_tied(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return what a state dict leaves out as its weights are those of another name."""
+    tied = dict(model.named_parameters(remove_duplicate=False))
+    known = {tied[name]: value for name, value in state.items() if name in tied}
+    return {name: known[p] for name, p in tied.items() if name not in state and p in known}
+
+
+def _check_numbers(state: dict[str, torch.Tensor], model: torch.nn.Module, path: Path) -> None:
+    """Refuse weights that are no numbers, and two values of one weight."""
+    known: dict[torch.Tensor, str] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        if name not in state:
+            continue
+        if bool(state[name].isnan().any()):
+            raise UsageError(f"infogeo: {path}: {name} holds NaN")
+        first = known.setdefault(p, name)
+        if not torch.equal(state[first], state[name]):
+            raise UsageError(
+                f"infogeo: {path}: {first} and {name} differ, and the model ties them: untie them "
+                "in the model, too, if they were trained apart"
+            )
+
+
 _HOW_TO_SAVE = "save the weights with torch.save(model.state_dict(), FILE) or as safetensors"
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return a state dict, also the only one of a checkpoint; only tensors are unpickled."""
+def _read_states(path: Path) -> list[dict[str, torch.Tensor]]:
+    """Return a state dict, or all of a checkpoint; only tensors are unpickled."""
     try:
         if path.suffix.lower() == ".safetensors":
             require("infogeo", safetensors="safetensors")
@@ -128,7 +168,7 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
 
             data = path.read_bytes()
             with _arrays.parsing("it is no safetensors file, or a damaged one"):
-                return load(data)
+                return [load(data)]
         with open(path, "rb") as file, _arrays.parsing("it is no state dict of tensors alone"):
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -136,12 +176,9 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     except ValueError as error:
         raise UsageError(f"infogeo: {path}: {error}: {_HOW_TO_SAVE}") from None
     if _is_state(state):
-        return state
+        return [state]
     entries = state.values() if isinstance(state, dict) else ()
-    inside = [entry for entry in entries if _is_state(entry) and entry]
-    if len(inside) != 1:  # none, or as many as the weights and their moving average
-        raise UsageError(f"infogeo: {path} holds more than a state dict: {_HOW_TO_SAVE}")
-    return inside[0]
+    return [entry for entry in entries if _is_state(entry) and entry]
 
 
 def _is_state(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:

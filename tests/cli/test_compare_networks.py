@@ -23,6 +23,30 @@ def deep():
 def regression():
     return PullbackMetric(make(), heads.normal_fixed_std(0.5))
 
+ONE = make()
+
+def same():
+    return ONE
+
+def tied():
+    net = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Tanh(), torch.nn.Linear(6, 6))
+    net[2].weight = net[0].weight
+    return net
+
+class Scaled(torch.nn.Linear):
+    def forward(self, x, factor):
+        return super().forward(factor * x)
+
+def scaled():
+    return PullbackMetric(Scaled(6, 3), inputs=torch.full((1, 1), 2.0))
+
+class Rows(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = torch.nn.Embedding(9, 3, max_norm=1.0)
+    def forward(self, x):
+        return self.rows((x.abs() * 3.0).long().clamp(max=8)).sum(1)
+
 def mixing():
     class Mixing(torch.nn.Sequential):
         def forward(self, x):
@@ -133,7 +157,7 @@ WRAPPED = {
     "checkpoint": lambda state: {"epoch": 3, "model_state_dict": state, "optimizer": {0: {}}},
     "lightning": lambda state: {
         "state_dict": {f"net.{name}": value for name, value in state.items()},
-        "hyper_parameters": {"lr": 0.1},
+        "hyper_parameters": {"class_weights": torch.ones(3)},
         "optimizer_states": [{"state": {}, "param_groups": []}],
     },
 }
@@ -150,6 +174,40 @@ def test_what_wraps_a_state_dict_is_taken_off(states, kind, capsys):
     assert found["network_distance"] == expected["network_distance"]
 
 
+def test_weights_that_are_tied_are_written_once(states, capsys):
+    """As safetensors writes them: by one of their names, of which the module has two."""
+    generator = torch.Generator().manual_seed(1)
+    for name, prefix in (("old.pt", ""), ("new.pt", "module.")):
+        state = {
+            f"{prefix}{key}": torch.randn(shape, generator=generator)
+            for key, shape in (("0.bias", (6,)), ("2.weight", (6, 6)), ("2.bias", (6,)))
+        }
+        torch.save(state, name)
+    assert compare("--json", model="nets_to_compare:tied") == 0
+    assert json.loads(capsys.readouterr().out)["network_distance"] > 0.1
+    torch.save(state | {f"{prefix}0.weight": torch.ones(6, 6)}, "new.pt")
+    assert compare(model="nets_to_compare:tied") == 2
+    assert "new.pt: 0.weight and 2.weight differ, and the model ties" in capsys.readouterr().err
+
+
+def test_further_inputs_are_those_of_the_metric(states, capsys):
+    for name, state in zip(("old.pt", "new.pt"), states[0], strict=True):
+        torch.save({n.removeprefix("0."): value for n, value in state.items()}, name)
+    assert compare("--json", model="nets_to_compare:scaled") == 0
+    found = json.loads(capsys.readouterr().out)
+    z = [outputs(state, 2.0 * states[1]) for state in states[0]]
+    expected = np.sqrt(np.square(logits.fisher_rao_distance(*z)).mean())
+    assert found["network_distance"] == pytest.approx(expected, rel=1e-5)
+    assert found["line"]["distance"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_predictions_are_compared_where_no_line_can_be_measured(states, capsys):
+    for k, name in enumerate(("old.pt", "new.pt")):
+        torch.save({"rows.weight": torch.eye(9, 3).roll(k, 1)}, name)
+    assert compare(model="nets_to_compare:Rows") == 0
+    assert "line of weights: not measured: model must keep its weights" in capsys.readouterr().out
+
+
 class Bomb:
     def __reduce__(self):
         return open, ("exploded", "w")
@@ -162,6 +220,8 @@ class Bomb:
         ({"new": "bomb.pt"}, "bomb.pt: it is no state dict of tensors alone"),
         ({"new": "two.pt"}, "two.pt holds more than a state dict"),
         ({"new": "half.pt"}, "half.pt does not fit the model"),
+        ({"new": "nan.pt"}, "nan.pt: 0.bias holds NaN"),
+        ({"model": "nets_to_compare:same"}, "must make a new network at each call"),
         ({"model": "nets_to_compare:regression"}, "has another head than classes"),
         ({"model": "nets_to_compare:mixing"}, "by itself"),
         ({"model": "nets_to_compare:nothing"}, "AttributeError"),
@@ -172,6 +232,7 @@ def test_files_that_are_wrong_are_named(states, flags, words, capsys, tmp_path):
     torch.save({"model": old, "ema": new}, "two.pt")
     torch.save({"net.0.weight": old["0.weight"], "0.bias": old["0.bias"]}, "half.pt")
     torch.save({"model": old, "bomb": Bomb()}, "bomb.pt")
+    torch.save(old | {"0.bias": torch.full((3,), torch.nan)}, "nan.pt")
     assert compare(**flags) == 2
     said = capsys.readouterr().err
     assert said.startswith("infogeo compare: ")

@@ -49,7 +49,7 @@ def measure(options: argparse.Namespace, progress: Progress) -> NetworkRows:
         _loading.metric(options.model, Path(path), False, options.temperature, device)
         for path in (options.old, options.new)
     )
-    _check_networks(old, options)
+    _check_networks(old, new, options)
     inputs = _loading.Batches(Path(options.inputs), options.batch_size, old.model)
     try:
         with warnings_in_a_line("infogeo compare"):
@@ -70,7 +70,9 @@ def measure(options: argparse.Namespace, progress: Progress) -> NetworkRows:
     return NetworkRows(**vars(rows), line=line)
 
 
-def _check_networks(metric: PullbackMetric, options: argparse.Namespace) -> None:
+def _check_networks(
+    metric: PullbackMetric, other: PullbackMetric, options: argparse.Namespace
+) -> None:
     import torch
 
     from infogeo.pullback import heads
@@ -82,6 +84,16 @@ def _check_networks(metric: PullbackMetric, options: argparse.Namespace) -> None
         )
     if not isinstance(metric.model, torch.nn.Module):
         raise UsageError(f"infogeo: --model {options.model} must make a torch.nn.Module")
+    own, others = (set(_tensors(network.model)) for network in (metric, other))
+    if own & others:
+        raise UsageError(
+            f"infogeo: --model {options.model} must make a new network at each call: what it makes "
+            "for OLD and for NEW has weights in common, and would hold those of NEW twice"
+        )
+
+
+def _tensors(model: Any) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
 
 
 def _of_inputs(
@@ -97,12 +109,15 @@ def _of_inputs(
     import torch
 
     from infogeo import logits
-    from infogeo.pullback import quantities
+    from infogeo.pullback import check_independent, quantities
 
     columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for k in range(len(inputs)):
         progress("distances", 0.9 * k / len(inputs))
         x = inputs[k].to(device)
+        for metric in (old, new) if k == 0 else ():
+            further: Any = metric.inputs
+            check_independent(metric.model, x, inputs=further)
         with torch.no_grad():
             z = [quantities.outputs(metric, x).double().cpu().numpy() for metric in (old, new)]
         decisions = (part.argmax(axis=-1) for part in z)
@@ -143,13 +158,19 @@ def _line(old: PullbackMetric, new: PullbackMetric, inputs: _Chosen) -> dict[str
     model: Any = old.model
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
-    metric = WeightMetric(model, inputs, old.head, temperature=old.temperature)
+    of_all: Any = old.inputs
+    further = None if of_all is None else lambda batch: of_all
+    found: dict[str, Any] = {"inputs": len(inputs.rows)}
+    try:
+        metric = WeightMetric(model, inputs, old.head, inputs=further, temperature=old.temperature)
+    except (TypeError, ValueError) as error:  # of weights that have no line between them
+        return found | {"refused": first_line(error)}
     second: Any = new.model
     distance = float(metric.distance(model, second))
-    found: dict[str, Any] = {"inputs": len(inputs.rows), "distance": distance, "length": {}}
+    found |= {"distance": distance, "length": {}}
     ends = {"as they are": second}
     try:
-        matching = metric.match_weights(model, second)
+        matching = metric.match_weights(model, second, throw=False)
     except ValueError:  # of networks that are no chain of layers, or have no hidden units
         matching = None
     if matching is not None and matching.after < matching.before:
@@ -180,7 +201,9 @@ def words(found: dict[str, Any]) -> list[Part]:
     distance = shown_with_error(found["network_distance"], found["network_distance_error"])
     said: list[Part] = [f"distance of the networks: {distance} (root mean square)"]
     line = found["line"]
-    if line["distance"] > 0.0:
+    if "refused" in line:
+        said.append(f"straight line of weights: not measured: {line['refused']}")
+    elif line["distance"] > 0.0:
         ratios = [
             f"{length / line['distance']:.3g} times the distance" + _ORDERS[name]
             for name, length in line["length"].items()
