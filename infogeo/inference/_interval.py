@@ -437,11 +437,7 @@ class _TwoSamples:
         All lower bounds hold together with the tail shared among them, and so does the affinity
         that they leave. If one outcome alone was seen, two bounds on all others do.
         """
-        share = 0.5 * tail / self.x.shape[-1]
-        least = [
-            np.where(x > 0.0, betaincinv(np.maximum(x, 1e-9), size - x + 1.0, share), 0.0)
-            for x, size in ((self.x, self.n), (self.y, self.m))
-        ]
+        least = [_least(x, size, 0.5 * tail) for x, size in ((self.x, self.n), (self.y, self.m))]
         most = 2.0 * np.arccos(np.minimum(np.sqrt(least[0] * least[1]).sum(-1), 1.0))
         missed = [1.0 - (0.5 * tail) ** (1.0 / size[:, 0]) for size in (self.n, self.m)]
         of_others = sum(2.0 * np.arcsin(np.sqrt(share)) for share in missed)
@@ -521,8 +517,12 @@ class _OneSample:
         return one_sample_bounds(self.x, self.n, self.q)
 
     def farthest(self, tail: float) -> np.ndarray:
-        """Return the largest distance that is possible: that of the rarest outcome alone."""
-        return 2.0 * np.arccos(np.sqrt(self.q.min(-1)))
+        """Return a distance that is not exceeded, and not more than that of the rarest outcome.
+
+        It decides where outcomes were not seen: T is then largest at the observed shares.
+        """
+        affinity = np.sqrt(_least(self.x, self.n, tail) * self.q).sum(-1)
+        return 2.0 * np.arccos(np.minimum(np.maximum(affinity, np.sqrt(self.q.min(-1))), 1.0))
 
     def is_informed(self) -> np.ndarray:
         return np.full(len(self.q), True)
@@ -547,6 +547,12 @@ class _OneSample:
         )
 
 
+def _least(x: np.ndarray, n: np.ndarray, tail: float) -> np.ndarray:
+    """Return lower bounds on the probabilities, which hold together but with this probability."""
+    share = tail / x.shape[-1]
+    return np.where(x > 0.0, betaincinv(np.maximum(x, 1e-9), n - x + 1.0, share), 0.0)
+
+
 def _observed(p: np.ndarray, q: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the plug-in distance and the statistic T."""
     chord = 4.0 * ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(-1)
@@ -562,7 +568,7 @@ def _gaps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     least = 1e-9 / (x + y).sum(-1, keepdims=True)  # what rounding leaves of none, in small samples
     for a, b in ((x, y), (y, x)):
         roots = np.sqrt(np.maximum(a - 1.0, 0.0) * (b + 1.0)) + np.sqrt(a * b)
-        step = np.where(a >= 1.0, (a - b - 1.0) / np.maximum(roots, 1e-300), 0.0)
+        step = np.where(a >= 1.0, (a - b - 1.0) / np.maximum(roots, 1e-200), 0.0)
         for gap, size in zip(gaps, (step, -step), strict=True):
             np.minimum(gap, np.where(size > least, size, np.inf).min(-1), out=gap)
     return np.stack([np.where(np.isinf(gaps[0]), 0.0, gaps[0]), gaps[1]])

@@ -97,6 +97,41 @@ def test_nothing_is_farther_from_a_known_distribution_than_its_rarest_outcome():
     assert 1.5 < float(found.lower) < 2.3
 
 
+@pytest.mark.parametrize("known", [0.5, 0.1, 0.01, 1e-6])
+def test_coverage_of_two_outcomes_beside_a_known_distribution_by_enumeration(known):
+    for n in (2, 10, 200):
+        count = np.arange(n + 1)
+        found = interval(np.stack([count, n - count], -1), [known, 1.0 - known], size_b=math.inf)
+        for share in (0.0, 0.001, 0.03, 0.3, 0.9, 1.0):
+            cosine = math.sqrt(known * share) + math.sqrt((1.0 - known) * (1.0 - share))
+            distance = 2.0 * math.acos(min(cosine, 1.0))
+            held = (found.lower <= distance + 1e-9) & (distance <= found.upper + 1e-9)
+            assert stats.binom.pmf(count, n, share)[held].sum() >= 0.94
+
+
+@pytest.mark.parametrize(
+    ("counts", "known"),
+    [
+        ([1000, 0], [0.999, 0.001]),
+        ([100, 0], [0.9, 0.1]),
+        ([500, 500, 0], [0.45, 0.45, 0.1]),
+        ([10**6, 0], [0.9999, 1e-4]),
+    ],
+)
+def test_an_outcome_that_is_known_and_not_seen_does_not_open_the_interval(counts, known):
+    """A known distribution is what a huge sample of it is."""
+    found = interval(counts, known, size_b=math.inf)
+    huge = interval(counts, np.round(1e8 * np.array(known)))
+    assert float(found.upper) == pytest.approx(float(huge.upper), rel=0.1)
+    assert float(found.lower) == pytest.approx(float(huge.lower), rel=0.01)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_one_huge_sample_lacks_overflows_nowhere():
+    for counts in ([10**9, 5], [10**14 - 10**5, 10**4]):
+        assert np.isfinite(float(interval([0, 5], counts).upper))
+
+
 def test_large_samples_agree_with_the_chi_square_law(rng):
     """At n = 1e7 a distance of .5 is known to 1.96 / sqrt(N), to both sides."""
     p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), 0.5)
