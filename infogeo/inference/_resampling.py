@@ -224,8 +224,9 @@ def bootstrap(
     Raises
     ------
     TypeError, ValueError
-        No samples; samples without rows; draws, seeds or sizes that are no such integers; a
-        statistic that returns something else than real numbers of one shape.
+        No samples; samples of fewer than 2 rows; fewer than 2 draws; draws, seeds or sizes that
+        are no such integers; a statistic that returns something else than real numbers of one
+        shape.
 
     Notes
     -----
@@ -241,7 +242,7 @@ def bootstrap(
     >>> round(float(found.standard_error), 3)
     0.05
     """
-    rng = generator(num_draws, seed)
+    rng = generator(num_draws, seed, least=2)
     arrays = _samples(samples)
     if batch_size is not None:
         require_integer("batch_size", batch_size, 1)
@@ -262,7 +263,7 @@ def bootstrap(
     with np.errstate(invalid="ignore"):
         away = values - value
         bias = away.mean(axis=0)
-        error = _root_sum_of_squares(away - bias, 1.0 / max(1, num_draws - 1))
+        error = _root_sum_of_squares(away - bias, 1.0 / (num_draws - 1))
     status = Status.CONVERGED if is_finite else Status.UNDECIDED
     return Bootstrap(value, error, bias, values, status)
 
@@ -320,7 +321,7 @@ def jackknife(
     True
     """
     rng = generator(num_groups, seed, name="num_groups", least=2)
-    arrays = _samples(samples, least=2)
+    arrays = _samples(samples)
     value = _value(statistic, arrays)
     errors, bias, count = [], np.zeros_like(value), 0
     is_finite = bool(np.isfinite(value).all())
@@ -409,7 +410,7 @@ def _is_of_polars(sample: Any) -> bool:
     return polars is not None and isinstance(sample, polars.DataFrame | polars.Series)
 
 
-def _samples(samples: tuple[Any, ...], least: int = 1) -> list[Any]:
+def _samples(samples: tuple[Any, ...]) -> list[Any]:
     """Return samples whose rows can be taken: arrays of any dtype, series and frames."""
     if not samples:
         raise TypeError("samples must be given: at least one array, one observation per row.")
@@ -421,10 +422,10 @@ def _samples(samples: tuple[Any, ...], least: int = 1) -> list[Any]:
             elif not _names.is_nameless(sample):  # a table of arrow, for example
                 _, sample = _array.gate(False, **{f"samples[{i}]": (REAL, sample)})
         shape = tuple(getattr(sample, "shape", ()))
-        if not shape or shape[0] < least:
+        if not shape or shape[0] < 2:
             raise bad_value(
                 f"samples[{i}]",
-                f"have at least {least} rows, one for each observation",
+                "have at least 2 rows, one for each observation",
                 f"got shape {shape}",
             )
         found.append(sample)

@@ -211,7 +211,8 @@ def test_what_is_shown(rng, tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: bootstrap(np.mean, np.zeros((0, 2))), r"samples\[0\] must have at least 1 rows"),
+        (lambda: bootstrap(np.mean, np.zeros((0, 2))), r"samples\[0\] must have at least 2 rows"),
+        (lambda: bootstrap(np.mean, [1.0]), r"samples\[0\] must have at least 2 rows"),
         (lambda: jackknife(np.mean, [1.0]), r"samples\[0\] must have at least 2 rows"),
         (
             lambda: bootstrap(np.unique, [1.0, 2.0, 3.0]),
@@ -221,13 +222,13 @@ def test_what_is_shown(rng, tmp_path):
             lambda: bootstrap(np.mean, [1.0, 2.0], batch_size=2),
             "statistic must return an array with",
         ),
-        (lambda: bootstrap(np.mean, [1.0], seed=np.random.default_rng()), "got a Generator"),
+        (lambda: bootstrap(np.mean, [1.0, 2.0], seed=np.random.default_rng()), "got a Generator"),
         (
             lambda: distance_standard_errors([[5, 3], [2, 8]], [8, 10]),
             "points must hold probabilit",
         ),
-        (lambda: bootstrap(np.mean, [1.0], num_draws=0), "num_draws must be an integer"),
-        (lambda: bootstrap(np.mean, [1.0], batch_size=0), "batch_size must be an integer"),
+        (lambda: bootstrap(np.mean, [1.0, 2.0], num_draws=1), "num_draws must be an integer"),
+        (lambda: bootstrap(np.mean, [1.0, 2.0], batch_size=0), "batch_size must be an integer"),
         (lambda: jackknife(np.mean, [1.0, 2.0], num_groups=1), "num_groups must be an integer"),
         (lambda: mean_standard_error([[0.5, 0.5]]), "points must be a batch of at least 2"),
         (lambda: mean_standard_error([0.5, 0.5]), "points must be a batch of at least 2"),
