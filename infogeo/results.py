@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infogeo._docs import finish
 
 if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to be imported
+    from infogeo.family import Alternation as Alternation
     from infogeo.inference import Bootstrap as Bootstrap
     from infogeo.inference import DistanceTable as DistanceTable
     from infogeo.inference import Interval as Interval
@@ -51,6 +52,7 @@ if TYPE_CHECKING:  # the aliases tell type checkers that the names are there to 
     from infogeo.testing import Report as Report
 
 _HOMES = {
+    "Alternation": "infogeo.family",
     "Attack": "infogeo.robustness",
     "Balance": "infogeo.maxent",
     "BalanceDiagnostics": "infogeo.maxent",

@@ -1,5 +1,6 @@
 """Families: 50-digit references, exact ranks, closed cases, dualities, the Pythagorean relation."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,6 +16,7 @@ from infogeo.family import (
     ExponentialFamily,
     MixtureFamily,
     e_projection,
+    em,
     intersection,
     m_projection,
 )
@@ -1277,3 +1279,85 @@ def test_through_points_of_faces(rng):
         M = MixtureFamily.through(points)
         assert M.dimension == min(num_points, size) - 1
         assert M.contains(points, tol=1e-13).all()
+
+
+# ---------------------------------------------------------------- the em algorithm
+
+COINS = np.array([[0.2, 0.8], [0.7, 0.3]])
+
+
+def coins_and(heads):
+    """Return the pairs (coin, side) with these coins, and those with this share of heads."""
+    pairs = ExponentialFamily([[1, 1, 0, 0]], np.log(COINS.ravel()))
+    return pairs, MixtureFamily([[1, 0, 1, 0]], heads)
+
+
+@pytest.mark.parametrize("heads", [0.25, 0.5, 0.69])
+def test_em_finds_the_weights_of_two_coins(heads):
+    found = em(*coins_and(heads), [1.0], tol=1e-15)
+    assert found.status is Status.CONVERGED
+    assert found.q[:2].sum() == pytest.approx((0.7 - heads) / 0.5, abs=1e-6)
+    assert found.divergences[-1] == pytest.approx(0.0, abs=1e-14)
+
+
+def test_em_at_the_edge_of_the_weights():
+    found = em(*coins_and(0.8), [1.0], tol=1e-12)
+    least = 0.8 * math.log(0.8 / 0.7) + 0.2 * math.log(0.2 / 0.3)
+    assert found.divergences[-1] == pytest.approx(least, abs=1e-11)
+    assert found.q[:2].sum() < 1e-9
+
+
+def test_em_takes_the_steps_of_textbooks(rng):
+    components, frequencies = rng.dirichlet(np.ones(5), 3), rng.dirichlet(np.ones(5))
+    E = ExponentialFamily(np.kron(np.eye(3), np.ones(5)), np.log(components).ravel())
+    M = MixtureFamily(np.tile(np.eye(5), 3), frequencies)
+    weights = np.full(3, 1 / 3)
+    for num_steps in (1, 2, 3, 4):
+        joint = weights[:, None] * components
+        weights = (joint / joint.sum(0)) @ frequencies
+        found = em(E, M, np.zeros(3), max_steps=num_steps, throw=False)
+        assert (found.steps, found.status) == (num_steps, Status.MAX_STEPS)
+        np.testing.assert_allclose(found.q.reshape(3, 5).sum(1), weights, rtol=1e-12)
+        # p has the frequencies seen, and the components in the shares of the E-step.
+        joint = weights[:, None] * components
+        shares = (joint / joint.sum(0) * frequencies).ravel()
+        np.testing.assert_allclose(found.p, shares, rtol=1e-11)
+        np.testing.assert_allclose(E.probabilities(found.theta), found.q, rtol=1e-12)
+        kl = np.sum(frequencies * np.log(frequencies / (weights @ components)))
+        assert found.divergences[-1] == pytest.approx(kl, rel=1e-11)
+    assert (np.diff(found.divergences) < 0.0).all()
+
+
+def test_em_of_families_that_meet_ends_where_they_meet(rng):
+    F, p = rng.normal(size=(2, 6)), rng.dirichlet(np.ones(6))
+    E, M = ExponentialFamily(F), MixtureFamily(F, F @ p)
+    found = em(E, M, [0.3, -0.2])
+    np.testing.assert_allclose(found.q, intersection(E, M).probabilities, rtol=1e-9)
+    np.testing.assert_allclose(found.p, found.q, rtol=1e-9)
+
+
+def test_em_in_the_dtype_of_its_families():
+    torch = pytest.importorskip("torch")
+    E = ExponentialFamily(
+        torch.tensor([[1.0, 1.0, 0.0, 0.0]]), torch.tensor(COINS.ravel()).float().log()
+    )
+    M = MixtureFamily(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), 0.5)
+    found = em(E, M, torch.zeros(1))
+    for x in (found.theta, found.q, found.p, found.divergences):
+        assert x.dtype == torch.float32
+    assert float(found.q[:2].sum()) == pytest.approx(0.4, abs=1e-4)
+
+
+def test_em_refuses():
+    E, M = coins_and(0.5)
+    with pytest.raises(SolveError, match=r"The 2 steps ran out: the last one gained") as caught:
+        em(E, M, [1.0], max_steps=2)
+    assert caught.value.result.steps == 2
+    with pytest.raises(TypeError, match="E must be an ExponentialFamily"):
+        em(M, E, [1.0])
+    with pytest.raises(ValueError, match="be one family each and one start"):
+        em(E, M, [[1.0], [2.0]])
+    with pytest.raises(ValueError, match="max_steps must be a positive integer"):
+        em(E, M, [1.0], max_steps=0)
+    with pytest.raises(SolveError):
+        em(E, MixtureFamily([[1, 0, 1, 0]], 2.0), [0.0])

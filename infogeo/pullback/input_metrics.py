@@ -8,6 +8,7 @@ to a metric of the inputs. It is Euclidean unless an `InputMetric` says otherwis
 - ``bernoulli``: an entry is the probability of a white pixel; flat.
 - ``categorical``: the entries are the probabilities of one outcome each; curvature +1/4.
 - ``of_space(space)``: an entry is a point of a space, such as the rate of a Poisson distribution.
+- ``constant_curvature(kappa, dim)``: spheres, planes and hyperbolic spaces of any dimension.
 - ``normal``: x[:, 0] holds means and x[:, 1] standard deviations; curvature -1/2 for each pair.
 """
 
@@ -27,13 +28,14 @@ from infogeo import normal as normals
 from infogeo._array import POSITIVE, PROBABILITIES, TANGENT, UNIT_INTERVAL, bad_value, gate
 from infogeo._docs import finish
 from infogeo._result import Shown
-from infogeo.pullback._checks import check_input
+from infogeo.pullback._checks import check_count, check_input
 from infogeo.typing import Array
 
 __all__ = [
     "InputMetric",
     "bernoulli",
     "categorical",
+    "constant_curvature",
     "diagonal",
     "euclidean",
     "full",
@@ -63,6 +65,11 @@ class InputMetric(Shown):
         ``distance(x0, x1)``: the geodesic distance of inputs, shape (batch,).
     require : callable or None
         ``require(name, x)`` raises a ValueError if x holds no points of this space.
+    exp_map : callable or None
+        ``exp_map(x, v)``: where the geodesic from x with velocity v is at time 1, in the shape
+        of x.
+    log_map : callable or None
+        ``log_map(x, y)``: the velocity of the shortest geodesic from x to y, in the shape of x.
 
     Examples
     --------
@@ -78,6 +85,8 @@ class InputMetric(Shown):
     coordinates: Callable
     distance: Callable | None = None
     require: Callable | None = None
+    exp_map: Callable | None = None
+    log_map: Callable | None = None
 
     def norm(self, x: torch.Tensor, v: torch.Tensor, *, check: bool = True) -> torch.Tensor:
         r"""Return the length of tangent vectors, sqrt(v' h(x) v).
@@ -322,6 +331,130 @@ def _cholesky(h):
             "matrix", "be positive definite", f"its smallest eigenvalue is {smallest:.6g}"
         )
     return triangle
+
+
+# ---------------------------------------------------------------- constant curvature
+
+
+def constant_curvature(kappa: float, dim: int) -> InputMetric:
+    r"""Return the metric of constant sectional curvature kappa, in conformal coordinates.
+
+    .. math:: h = \frac{|dx|^2}{(1 + \kappa |x|^2 / 4)^2}
+
+    A sphere of radius :math:`1/\sqrt\kappa` without a point, in stereographic projection; the
+    plane; hyperbolic space in the ball of Poincare.
+
+    Parameters
+    ----------
+    kappa : float
+        The curvature: positive, 0 or negative.
+    dim : int
+        The number d of entries of an input.
+
+    Returns
+    -------
+    InputMetric
+        With distance, `exp_map` and `log_map`. It is Euclidean at x = 0. If kappa is negative,
+        inputs lie in the ball of radius :math:`2/\sqrt{-\kappa}`: scale a rectangle into it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A curvature or a dimension that is no number or out of range.
+
+    Notes
+    -----
+    With k = kappa / 4, geodesics from x are those from 0, straight lines, moved by
+
+    .. math:: x \oplus y = \frac{(1 - 2 k \langle x, y \rangle - k |y|^2) x + (1 + k |x|^2) y}
+              {1 - 2 k \langle x, y \rangle + k^2 |x|^2 |y|^2}
+
+    which is an isometry in y.
+
+    References
+    ----------
+    O. Ganea, G. Becigneul and T. Hofmann, Hyperbolic neural networks, NeurIPS 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import input_metrics
+    >>> h = input_metrics.constant_curvature(1.0, 2)
+    >>> x, v = torch.zeros(1, 2), torch.tensor([[torch.pi / 2, 0.0]])
+    >>> h.exp_map(x, v), h.distance(x, h.exp_map(x, v))
+    (tensor([[2., 0.]]), tensor([1.5708]))
+    """
+    k = 0.25 * _array.finite_number("kappa", kappa)
+    check_count("dim", dim)
+    return _by_roots(
+        functools.partial(_conformal_roots, k),
+        distance=functools.partial(_conformal_distance, k),
+        require=functools.partial(_require_ball, k, dim),
+        exp_map=functools.partial(_conformal_exp_map, k),
+        log_map=functools.partial(_conformal_log_map, k),
+    )
+
+
+def _conformal_scale(k, x):
+    """Return 1 + k |x|^2, shape (batch, 1); near the edge of a ball nothing cancels."""
+    size = math.sqrt(abs(k)) * _array.norm(x, xp)[:, None]
+    return 1.0 + size * size if k >= 0.0 else (1.0 - size) * (1.0 + size)
+
+
+def _conformal_roots(k, x):
+    x = x.flatten(1)
+    return _conformal_scale(k, x).expand(x.shape)
+
+
+def _conformal_distance(k, x0, x1):
+    x0, x1 = x0.flatten(1), x1.flatten(1)
+    chord, root = _array.norm(x0 - x1, xp), math.sqrt(abs(k))
+    if k == 0.0:
+        return chord
+    if k < 0.0:
+        scale = _conformal_scale(k, x0) * _conformal_scale(k, x1)
+        return torch.asinh(root * chord / scale[:, 0].sqrt()) / root
+    # 1 + 2 k <x, y> + k^2 |x|^2 |y|^2 is a square, which vanishes at the antipode
+    size = _array.norm(x0, xp)[:, None]
+    unit = x0 / torch.where(size > 0.0, size, 1.0)
+    opposite = torch.where(size[:, 0] > 0.0, _array.norm(unit + k * size * x1, xp), 1.0)
+    return torch.atan2(root * chord, opposite) / root
+
+
+def _moved(k, x, y):
+    """Return y, moved by the isometry that takes 0 to x."""
+    inner = 2.0 * k * (x * y).sum(1, keepdim=True)
+    x_squared, y_squared = (k * z.square().sum(1, keepdim=True) for z in (x, y))
+    return ((1.0 - inner - y_squared) * x + (1.0 + x_squared) * y) / (
+        1.0 - inner + x_squared * y_squared
+    )
+
+
+def _conformal_exp_map(k, x, v):
+    start, v = x.flatten(1), v.flatten(1)
+    root, size = math.sqrt(abs(k)), _array.norm(v, xp)[:, None]
+    length = size / _conformal_scale(k, start)
+    if k:
+        length = (torch.tan if k > 0.0 else torch.tanh)(root * length) / root
+    return _moved(k, start, length * v / torch.where(size > 0.0, size, 1.0)).reshape(x.shape)
+
+
+def _conformal_log_map(k, x, y):
+    start, end = x.flatten(1), y.flatten(1)
+    towards = _moved(k, -start, end)
+    size = _array.norm(towards, xp)[:, None]
+    length = _conformal_distance(k, x, y)[:, None] * _conformal_scale(k, start)
+    return (length * towards / torch.where(size > 0.0, size, 1.0)).reshape(x.shape)
+
+
+def _require_ball(k, dim, name, x):
+    _require_size(dim, "dimensions", name, x)
+    if k < 0.0 and bool((_conformal_scale(k, x.flatten(1)) <= 0.0).any()):
+        raise bad_value(
+            name,
+            f"lie in the ball of radius 2 / sqrt(-kappa) = {1.0 / math.sqrt(-k):.6g}",
+            f"the largest norm is {float(_array.norm(x.flatten(1), xp).max()):.6g}",
+        )
 
 
 # ---------------------------------------------------------------- pixels as distributions

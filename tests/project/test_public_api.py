@@ -175,6 +175,7 @@ SIGNATURES = {
     "family.m_projection": "p, E",
     "family.e_projection": "q, M",
     "family.intersection": "E, M",
+    "family.em": "E, M, theta, *, tol, max_steps, throw",
     "maxent.c_maximize": (
         "features, targets, *, log_base, lower, upper, penalty, initial_theta, callback, tol, "
         "max_steps, throw, check"

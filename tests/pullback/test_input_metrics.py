@@ -51,6 +51,8 @@ METRICS = {
     "bernoulli": input_metrics.bernoulli,
     "categorical": input_metrics.categorical,
     "normal": input_metrics.normal,
+    "sphere": input_metrics.constant_curvature(0.5, SIZE),
+    "ball": input_metrics.constant_curvature(-0.05, SIZE),
 }
 
 
@@ -73,6 +75,8 @@ def dense(name, x):
         "diagonal": WEIGHTS.expand_as(flat),
         "bernoulli": 1.0 / flat + 1.0 / (1.0 - flat),
         "categorical": 1.0 / flat,
+        "sphere": (1.0 + 0.125 * flat.square().sum(1, keepdim=True)).expand_as(flat) ** -2,
+        "ball": (1.0 - 0.0125 * flat.square().sum(1, keepdim=True)).expand_as(flat) ** -2,
     }
     return torch.diag_embed(diagonal[name])
 
@@ -461,3 +465,83 @@ def test_counts_of_photons():
 def test_spaces_without_orthogonal_fields_are_refused(space):
     with pytest.raises(TypeError, match=f"got infogeo.{space}. Use input_metrics.full"):
         input_metrics.of_space(space)
+
+
+# ---------------------------------------------------------------- constant curvature
+
+
+def embedded_distance(kappa, x, y):
+    """Return the distance on the sphere, in the plane or on the hyperboloid, to 60 digits."""
+    with mpmath.workdps(60):
+        k = mpmath.mpf(kappa) / 4
+        x, y = ([mpmath.mpf(float(v)) for v in z] for z in (x, y))
+        if kappa == 0.0:
+            return float(mpmath.sqrt(sum((a - b) ** 2 for a, b in zip(x, y, strict=True))))
+        scales = [1 + k * sum(v * v for v in z) for z in (x, y)]
+        inner = sum(a * b for a, b in zip(x, y, strict=True)) / (scales[0] * scales[1])
+        heights = [(2 / s - 1) for s in scales]
+        cosine = 4 * k * inner + heights[0] * heights[1]
+        angle = mpmath.acos(cosine) if kappa > 0.0 else mpmath.acosh(cosine)
+        return float(mpmath.re(angle) / (2 * mpmath.sqrt(abs(k))))
+
+
+KAPPAS = (1.0, 0.25, 1e-12, 0.0, -1e-12, -0.5, -3.0)
+
+
+@pytest.mark.parametrize("kappa", KAPPAS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_distances_of_constant_curvature(kappa, dtype):
+    h = input_metrics.constant_curvature(kappa, 3)
+    x, y = 0.6 * torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    x, y = (z / z.norm(dim=1, keepdim=True).clamp_min(1.0) for z in (x, y))
+    y[0], y[1], x[2] = x[0], x[1] * (1.0 + 1e-3), 0.0
+    eps = torch.finfo(dtype).eps
+    expected = [embedded_distance(kappa, *pair) for pair in zip(x, y, strict=True)]
+    found = h.distance(x, y)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=2e4 * eps, atol=1e-20)
+    np.testing.assert_allclose(found[2:], expected[2:], rtol=16 * eps)
+    assert torch.equal(h.distance(x[3:4], y[3:4]), found[3:4])
+    # Geodesics end where they should, on a line, at unit speed.
+    v = h.log_map(x, y)
+    np.testing.assert_allclose(h.norm(x, v), found, rtol=32 * eps, atol=1e-30)
+    np.testing.assert_allclose(h.exp_map(x, v), y, rtol=1e3 * eps, atol=32 * eps)
+    middle = h.exp_map(x, 0.3 * v)
+    np.testing.assert_allclose(h.distance(x, middle), 0.3 * found, rtol=1e4 * eps, atol=32 * eps)
+    np.testing.assert_allclose(h.distance(middle, y), 0.7 * found, rtol=1e4 * eps, atol=32 * eps)
+
+
+def test_constant_curvature_at_its_ends():
+    sphere = input_metrics.constant_curvature(0.25, 2)
+    x, y = torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[3.0, -1.0]]).double()
+    antipode = -16.0 * x / (x * x).sum()  # x and -4 / k x / |x|^2
+    assert float(sphere.distance(x, antipode)) == pytest.approx(2.0 * math.pi, rel=1e-14)
+    assert float(sphere.distance(x, x)) == 0.0
+    ball = input_metrics.constant_curvature(-1.0, 1)
+    far = torch.tensor([[2.0 - 2.0**-40]], dtype=F64)
+    expected = 2.0 * math.atanh(1.0 - 2.0**-41)
+    assert float(ball.distance(torch.zeros(1, 1, dtype=F64), far)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"x must lie in the ball of radius .* = 2: the largest"):
+        ball.check_points(torch.full((1, 1), 2.0))
+    with pytest.raises(ValueError, match="x must have 2 entries for each input"):
+        sphere.check_points(torch.zeros(1, 3))
+    for wrong in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="kappa must be"):
+            input_metrics.constant_curvature(wrong, 2)
+    with pytest.raises(ValueError, match="dim must be a positive integer"):
+        input_metrics.constant_curvature(1.0, 0)
+    image = torch.stack([x, y]).reshape(1, 2, 2)  # inputs of any shape
+    flat = input_metrics.constant_curvature(1.0, 4)
+    assert flat.exp_map(image, 0.1 * image).shape == image.shape
+    moved = flat.distance(image, flat.exp_map(image, flat.log_map(image, 2.0 * image)))
+    assert float(moved) == pytest.approx(float(flat.distance(image, 2.0 * image)))
+
+
+def test_distance_of_constant_curvature_has_the_gradient_of_the_metric():
+    h = input_metrics.constant_curvature(-0.5, 3)
+    x, y = torch.tensor([[0.1, -0.4, 0.3], [0.5, 0.2, 0.1]]).double()[:, None].unbind(0)
+    x.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(0.5 * h.distance(x, y).square().sum(), x)
+    # The gradient of d^2 / 2 is -log_x(y), lowered by the metric.
+    lowered = h.log_map(x, y) / (1.0 - 0.125 * (x * x).sum()) ** 2
+    torch.testing.assert_close(gradient, -lowered)
