@@ -57,6 +57,21 @@ def mean_logarithms(a: Array, xp: Namespace) -> Array:
     return -log_shift(a, total, others, xp) - digamma_rest(a, total, others, xp)
 
 
+def excess_fall(log_a: Array, gap: Array, xp: Namespace) -> Array:
+    """Return f(a) - f(a exp gap) of f(a) = a^2 psi_1(a) - a, which falls; to digits of the gap."""
+    is_near, zero = gap < 0.5, xp.zeros_like(gap)
+    like = {"dtype": gap.dtype, "device": _array.device_of(gap)}
+    nodes, weights = (xp.asarray(v, **like) for v in (_NODES, _WEIGHTS))
+    short = xp.where(is_near, gap, zero)[..., None]
+    slopes = _special.trigamma_excess_slope(
+        xp.exp(log_a[..., None] + 0.5 * (nodes + 1.0) * short), xp
+    )
+    near = -short[..., 0] * xp.sum(0.5 * weights * slopes, axis=-1)
+    ends = (_special.trigamma_excess(xp.exp(x), xp) for x in (log_a, log_a + gap))
+    low, high = ends
+    return xp.where(is_near, near, low - high)
+
+
 def bregman_rest(a: Array, b: Array, d: Array, xp: Namespace) -> Array:
     r"""Return the Bregman divergence from a to b of :math:`\log \Gamma(x) - x \log x + x`.
 

@@ -191,6 +191,18 @@ def require_inside(is_inside: Array, check: bool, xp: Namespace) -> None:
         )
 
 
+def require_exponentials(logs: Array, lowest: float, xp: Namespace) -> None:
+    """Raise if concentrations whose logarithms a network puts out are no numbers of float64."""
+    if _array.is_readable(logs) and not bool(xp.all((logs >= lowest) & (logs <= 700.0))):
+        low, high = (float(_array.on_host(x)) for x in (xp.min(logs), xp.max(logs)))
+        raise bad_value(
+            "model",
+            f"return logarithms of concentrations between {lowest:.0f} and 700",
+            f"they are between {low:.6g} and {high:.6g}",
+            "The metric takes others, distances do not.",
+        )
+
+
 # ---------------------------------------------------------------- distributions of libraries
 
 

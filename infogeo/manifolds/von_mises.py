@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
+from infogeo import _array
 from infogeo._array import POSITIVE, REAL, Array, Namespace
 from infogeo._docs import finish
 from infogeo._points import fill, tangents
-from infogeo._spaces import Foreign
+from infogeo._spaces import Foreign, RawParameters
 from infogeo._system.registry import storable
-from infogeo.manifolds import _directional
+from infogeo.manifolds import _directional, _family
 from infogeo.manifolds._bessel import complement, ratio
 from infogeo.manifolds._family import Family
 from infogeo.manifolds._rotational import Exponential, Polar, Rotational
@@ -224,6 +225,49 @@ def _log_density(a: VonMises, x: Any) -> Any:
     return bend - np.log(2.0 * np.pi * i0e(a.concentration))
 
 
+# ---------------------------------------------------------------- logarithms of concentrations
+
+_LEAST = -650.0  # so small concentrations are 0 to all digits of a distance
+
+
+def _log_lengths(z, xp):
+    """Return the logarithms of the lengths of a unit of angle and of a logarithm.
+
+    Beyond 100 in size, they are powers of the concentration to all digits.
+    """
+    low = xp.clip(z[1], -50.0, 50.0)
+    kappa = xp.exp(low)
+    _, across = _directional.lengths(kappa, 2, xp)
+    rest = z[1] - low
+    grown = xp.where(rest > 0.0, 0.5 * rest, rest)
+    along = xp.log(_directional.slope_root(kappa, 2, xp)) + xp.where(rest > 0.0, 0.0 * rest, rest)
+    return xp.log(across) + grown, along
+
+
+def _of_logarithms(z, xp):
+    """Return the point in the widest dtype, whose concentration overflows last."""
+    _family.require_exponentials(z[1], -math.inf, xp)
+    loc, log_kappa = (xp.astype(x, _array.widest_dtype(x, xp), copy=False) for x in z)
+    return VonMises(loc, xp.exp(xp.clip(log_kappa, min=_LEAST)), check=False)
+
+
+def _raw_distance(z, w, xp):
+    """Return the distance of the points of these logarithms."""
+    a, b = (_of_logarithms(y, xp) for y in (z, w))
+    d = SPACE.fisher_rao_distance(a, b, check=False)
+    return xp.astype(d, z[0].dtype, copy=False)
+
+
+def _raw_geodesic(z, w, t, xp):
+    """Return angles and logarithms on the shortest path."""
+    a, b = (_of_logarithms(y, xp) for y in (z, w))
+    t = xp.astype(t, a.loc.dtype, copy=False)
+    path = SPACE.fisher_rao_geodesic(a, b, t, check=False)
+    return tuple(
+        xp.astype(x, z[0].dtype, copy=False) for x in (path.loc, xp.log(path.concentration))
+    )
+
+
 SPACE = Rotational(
     POINTS=VonMises,
     TANGENTS=Tangent,
@@ -256,6 +300,9 @@ SPACE = Rotational(
     window=lambda a: np.linspace(-np.pi, np.pi, 400),
     SAMPLES=REAL,
     estimate=_estimate,
+    RAW=RawParameters(
+        ("angles", "logarithms of concentrations"), _log_lengths, _raw_distance, _raw_geodesic
+    ),
 )
 
 

@@ -10,6 +10,8 @@ decision.
 - ``normal``: means and then log stds, sum (dmu_i^2 + 2 dsigma_i^2) / sigma_i^2, no constant.
 - ``normal_fixed_std(std)``: means, sum (dz_i / sigma_i)^2, constant 1 / min std.
 - ``poisson``: logarithms of rates, sum exp(z_i) dz_i^2, no constant.
+- ``dirichlet()``, ``beta()``: logarithms of concentrations, or outputs with a function to these.
+- ``von_mises``: angles and then log concentrations, sum (k A dm^2 + k^2 A' dlog k^2), no constant.
 - ``of_space(space, to_point)``: parameters of the points of any space.
 - ``product(*parts)``: the outputs of its parts in turn, the sum of theirs, the largest constant.
 """
@@ -25,25 +27,32 @@ from typing import Any
 import torch
 from array_api_compat import torch as xp
 
-from infogeo import _array, _spaces, _sphere, logits
+from infogeo import _array, _spaces, _sphere, logits, manifolds
 from infogeo import normal as normals
 from infogeo._array import bad_value
 from infogeo._docs import finish
-from infogeo._points import Points, make
+from infogeo._points import Points, fields, make
 from infogeo._result import Shown
+from infogeo.manifolds import _special
 from infogeo.manifolds import poisson as poissons
+from infogeo.manifolds import von_mises as angles
+from infogeo.manifolds._differences import excess_fall
+from infogeo.manifolds._family import require_exponentials
 from infogeo.pullback._derivatives import Outputs, apply_head
 from infogeo.typing import Array
 
 __all__ = [
     "Head",
     "bernoulli",
+    "beta",
     "categorical",
+    "dirichlet",
     "normal",
     "normal_fixed_std",
     "of_space",
     "poisson",
     "product",
+    "von_mises",
 ]
 
 
@@ -456,6 +465,216 @@ def _of_outputs(std, z):
 
 poisson = _of_raw(poissons.SPACE.RAW, lipschitz_constant=math.inf)
 """Logarithms of the rates of independent Poisson distributions: rate = exp(z)."""
+
+
+von_mises = _of_raw(angles.SPACE.RAW, lipschitz_constant=math.inf)
+"""Angles and logarithms of the concentrations of independent von Mises distributions."""
+
+
+# ---------------------------------------------------------------- concentrations
+
+
+@dataclass(frozen=True)
+class _Logarithms:
+    """The derivatives of logarithms of concentrations, functions of z[:, index] one by one."""
+
+    whole: Any
+    index: torch.Tensor
+    slopes: torch.Tensor | None
+
+    def outputs(self, i):
+        rows = self.whole.outputs(self.index[i])
+        return rows if self.slopes is None else self.slopes.gather(1, i)[..., None] * rows
+
+    def differences(self, i, j):
+        if self.slopes is None:
+            return self.whole.differences(self.index[i], self.index[j])
+        return self.outputs(i) - self.outputs(j)
+
+    def combinations(self, weights, num_outputs):
+        weights = weights if self.slopes is None else weights * self.slopes[:, None]
+        wide = weights.new_zeros(*weights.shape[:2], num_outputs)
+        return self.whole.combinations(wide.index_copy(2, self.index, weights))
+
+
+def dirichlet(log_concentration: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Head:
+    r"""Return the head of Dirichlet distributions: of an evidential network.
+
+    .. math:: |dz|^2 = \textstyle\sum_i \psi_1(a_i) \, da_i^2 - \psi_1(S) \, dS^2, \quad
+              S = \sum_i a_i
+
+    Parameters
+    ----------
+    log_concentration : callable or None
+        ``log_concentration(z)``: the logarithms of the concentrations a of outputs (batch, k), each
+        from its own output, differentiable. None: the outputs are these logarithms.
+
+    Returns
+    -------
+    Head
+        It has 2 k - 1 rows, which keep the digits of small and of large concentrations. It knows
+        geodesics if the outputs are the logarithms. Its Lipschitz constant is infinite for these,
+        and not known for others.
+
+    Raises
+    ------
+    TypeError
+        Something else than a function.
+
+    Notes
+    -----
+    Distances are solved for, on the host, of concentrations between exp(-700) and exp(700). They
+    have derivatives of first order. The metric takes any logarithms.
+
+    Examples
+    --------
+    Evidence that is the softplus of the outputs, and a concentration of 1 without evidence:
+
+    >>> import torch
+    >>> from infogeo.pullback import PullbackMetric, heads
+    >>> def log_concentration(z):
+    ...     return torch.log1p(torch.nn.functional.softplus(z))
+    >>> metric = PullbackMetric(lambda x: x, heads.dirichlet(log_concentration))
+    >>> z = torch.tensor([[0.0, 1.0, -1.0]], dtype=torch.float64)
+    >>> metric.output_distance(z, z + 0.1)
+    tensor([0.0321], dtype=torch.float64)
+    """
+    return _of_concentrations(log_concentration, manifolds.Dirichlet, is_pair=False)
+
+
+def beta(log_concentration: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Head:
+    r"""Return the head of independent beta distributions, of rates or of shares.
+
+    Parameters
+    ----------
+    log_concentration : callable or None
+        As in `dirichlet`. The outputs are all first concentrations, those of x, and then as many
+        second ones, those of 1 - x.
+
+    Returns
+    -------
+    Head
+        As that of `dirichlet`, with three rows for each component.
+
+    Raises
+    ------
+    TypeError
+        Something else than a function.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infogeo.pullback import heads
+    >>> z = torch.tensor([[3.0, 4.0], [3e4, 4e4]], dtype=torch.float64).log()
+    >>> heads.beta().distance(z[:1], z[1:])
+    tensor([6.5633], dtype=torch.float64)
+    """
+    return _of_concentrations(log_concentration, manifolds.Beta, is_pair=True)
+
+
+def _of_concentrations(log_concentration, kind, is_pair):
+    if log_concentration is not None and not callable(log_concentration):
+        seen = type(log_concentration).__name__
+        raise TypeError(f"log_concentration must be a function: got {seen}.")
+    of_head = log_concentration, is_pair
+    is_plain = log_concentration is None
+    return _head(
+        functools.partial(_concentrations_scaled_factor, *of_head),
+        functools.partial(_concentrations_distance, *of_head, kind),
+        lipschitz_constant=math.inf if is_plain else None,
+        geodesic=functools.partial(_concentrations_geodesic, is_pair, kind) if is_plain else None,
+    )
+
+
+def _groups(is_pair, z):
+    """Return which outputs belong together, (groups, k)."""
+    m = z.shape[-1]
+    if m < 2 or (is_pair and m % 2):
+        raise bad_value(
+            "model",
+            "return first concentrations and then as many second ones"
+            if is_pair
+            else "return at least two concentrations for each input",
+            f"its output has shape {tuple(z.shape)}",
+        )
+    every = torch.arange(m, device=z.device)
+    return every.reshape(2, -1).mT if is_pair else every[None]
+
+
+def _concentrations_scaled_factor(log_concentration, is_pair, z, derivative):
+    logs, slopes = z, None
+    if log_concentration is not None:
+        logs, slopes = torch.func.jvp(log_concentration, (z,), (torch.ones_like(z),))
+    pieces = []
+    for index in _groups(is_pair, z):
+        own = None if slopes is None else slopes[:, index]
+        moved = _Logarithms(derivative, index, own)
+        pieces += _dirichlet_pieces(logs[:, index], moved, z.shape[1])
+    rows, log_scales = (torch.cat(parts, dim=1) for parts in zip(*pieces, strict=True))
+    log_scales, order = torch.sort(log_scales, dim=1, descending=True, stable=True)
+    return rows.gather(1, order[..., None].expand_as(rows)), log_scales
+
+
+def _dirichlet_pieces(logs, moved, num_outputs):
+    r"""Return rows and scales of the two parts of the metric, for velocities w of log a.
+
+    With p = a / S, m = sum p_i w_i, and f(a) = a^2 psi_1(a) - a between 1/2 and 1, it is
+
+        S sum p_i (w_i - m)^2 + sum f(a_i) w_i^2 - f(S) m^2.
+
+    The first part is S times the metric of the categorical distribution of the logits log a. The
+    matrix of the second is D (1 - u u') D with D_i = sqrt(f(a_i)) and u_i = p_i sqrt(f(S)) / D_i,
+    whose root is 1 - u u' / (1 + s) with s^2 = 1 - u'u, a sum of positive terms.
+    """
+    rows, log_scales = _categorical_scaled_factor(logs, moved)
+    log_sum = torch.logsumexp(logs, dim=-1, keepdim=True)
+    log_p = logs - log_sum
+    p, others = log_p.exp(), _others(log_p.exp())
+    bound = 0.5 * math.log(torch.finfo(logs.dtype).max)  # beyond, f is 1 or 1/2 to all digits
+    near = logs.clamp(-bound, bound)
+    f = _special.trigamma_excess(near.exp(), xp)
+    is_top = p > 0.5  # its distance from the sum is rounded in the logarithms
+    top_gap = torch.log1p(others / torch.where(is_top, p, 1.0))
+    gap = torch.where(is_top, top_gap, log_sum.clamp(-bound, bound) - near)
+    fall = excess_fall(near, gap, xp)
+    square = p * p * (1.0 - fall / f)  # of u
+    s = (p * (others + p * (fall / f))).sum(-1, keepdim=True).sqrt()
+    u, size = square.sqrt(), f.sqrt()
+    on_diagonal = (s + s * s + _others(square)) / (1.0 + s)
+    across = -u[..., :, None] * (u / (1.0 + s))[..., None, :]
+    is_own = torch.eye(u.shape[-1], dtype=torch.bool, device=u.device)
+    weights = torch.where(is_own, on_diagonal[..., None], across) * size[..., None, :]
+    sizes = weights.abs().amax(-1, keepdim=True)
+    sizes = torch.where(sizes > 0.0, sizes, 1.0)
+    whole = moved.combinations(weights / sizes, num_outputs), sizes[..., 0].log()
+    return (rows, log_scales + 0.5 * log_sum), whole
+
+
+def _others(x):
+    """Return the sum of all other entries, which is no difference."""
+    mask = 1.0 - torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return x @ mask
+
+
+def _concentration_points(is_pair, kind, logs):
+    """Return the points of logarithms, in float64, whose range is wider."""
+    require_exponentials(logs, -700.0, xp)
+    a = logs.to(torch.float64).exp()
+    return kind(*a.chunk(2, dim=-1), check=False) if is_pair else kind(a, check=False)
+
+
+def _concentrations_distance(log_concentration, is_pair, kind, z, w):
+    _groups(is_pair, z)
+    ends = (z, w) if log_concentration is None else map(log_concentration, (z, w))
+    points = (_concentration_points(is_pair, kind, y) for y in ends)
+    d = manifolds.fisher_rao_distance(*points, check=False).to(z.dtype)
+    return _array.norm(d, xp) if is_pair else d
+
+
+def _concentrations_geodesic(is_pair, kind, z, w, t):
+    points = (_concentration_points(is_pair, kind, y) for y in (z, w))
+    path = manifolds.fisher_rao_geodesic(*points, t.to(torch.float64), check=False)
+    return torch.cat(fields(path), dim=-1).log().to(z.dtype)
 
 
 # ---------------------------------------------------------------- several heads at once

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributions
 
-from infogeo import logits
-from infogeo.manifolds import Poisson
+from infogeo import logits, manifolds
+from infogeo.manifolds import Beta, Dirichlet, Poisson, VonMises
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 from infogeo.pullback import Head, PullbackMetric, heads
@@ -592,3 +592,136 @@ def test_spaces_that_cannot_be_heads_say_why():
         heads.of_space("simplex")
     with pytest.raises(TypeError, match="space must have a function fisher_rao_distance"):
         heads.of_space(3)
+
+
+# ---------------------------------------------------------------- concentrations and angles
+
+
+def evidence(z):
+    """The logarithms of concentrations of an evidential network."""
+    return torch.log1p(torch.nn.functional.softplus(z))
+
+
+def beta_of(log_concentration):
+    return lambda z: distributions.Beta(*log_concentration(z).exp().chunk(2, -1))
+
+
+OF_CONCENTRATIONS = {
+    "dirichlet": (heads.dirichlet(), lambda z: distributions.Dirichlet(z.exp())),
+    "evidential": (heads.dirichlet(evidence), lambda z: distributions.Dirichlet(evidence(z).exp())),
+    "beta": (heads.beta(), beta_of(lambda z: z)),
+    "evidential beta": (heads.beta(evidence), beta_of(evidence)),
+}
+
+
+@pytest.mark.parametrize("name", OF_CONCENTRATIONS)
+def test_heads_of_concentrations_have_the_fisher_information(name):
+    """To nine digits, as torch's own trigamma; and the distance is that of the space."""
+    head, family = OF_CONCENTRATIONS[name]
+    z, v = 2.0 * points(3, 4), points(3, 4, seed=2)
+
+    def divergence(w, y):
+        return distributions.kl_divergence(family(y), family(w)).sum()
+
+    F = torch.stack([torch.func.hessian(divergence)(y, y) for y in z])
+    A = head.factor(z)
+    assert_close(A.mT @ A, F, rtol=1e-8, atol=1e-9)
+    pulled, h = PullbackMetric(lambda x: x, head), 1e-5
+    assert_close(pulled.norm(z, v), (v[:, None] @ F @ v[..., None])[:, 0, 0].sqrt(), rtol=1e-8)
+    step = head.distance(z - h * v, z + h * v) / (2.0 * h)
+    assert_close(step, pulled.norm(z, v), rtol=1e-7)
+    alone = torch.cat([head.factor(y[None]) for y in z])
+    assert torch.equal(A, alone)
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+@pytest.mark.parametrize(
+    "logs",
+    [
+        [20.0, 25.0, 30.0],
+        [0.0, -40.0, -60.0],
+        [-80.0, -81.0, 3.0],
+        [-30.0, -30.0, -29.0],
+        [5.0, 5.0, 5.0],
+        [60.0, 0.0, -60.0],
+    ],
+)
+def test_eigenvalues_of_a_dirichlet_head_keep_their_digits(logs, dtype):
+    with mpmath.workdps(120):
+        a = [mpmath.exp(x) for x in logs]
+        total = mpmath.psi(1, mpmath.fsum(a))
+        F = mpmath.matrix(3, 3)
+        for i in range(3):
+            for j in range(3):
+                F[i, j] = -a[i] * a[j] * total + (i == j) * a[i] ** 2 * mpmath.psi(1, a[i])
+        values = mpmath.eigsy(F, eigvals_only=True)
+        expected = sorted((float(mpmath.log(x)) for x in values), reverse=True)
+    metric = PullbackMetric(lambda x: x, heads.dirichlet())
+    seen = metric.log_spectrum(torch.tensor([logs], dtype=dtype))
+    rtol, atol = (n * torch.finfo(dtype).eps for n in (2.0, 200.0))
+    assert_close(seen, torch.tensor([expected], dtype=F64), rtol=rtol, atol=atol)
+
+
+def test_distances_and_paths_of_concentrations_are_those_of_the_space():
+    z, w = points(2, 4), points(2, 4, seed=2)
+    t = torch.tensor([0.0, 0.3, 1.0], dtype=F64)
+    a, b = Dirichlet(z.exp()), Dirichlet(w.exp())
+    assert_close(heads.dirichlet().distance(z, w), manifolds.fisher_rao_distance(a, b), rtol=1e-14)
+    path = manifolds.fisher_rao_geodesic(a, b, t).concentration.log()
+    assert_close(heads.dirichlet().geodesic(z, w, t), path, rtol=1e-13, atol=1e-13)
+    a, b = (Beta(*y.exp().chunk(2, -1)) for y in (z, w))
+    d = manifolds.fisher_rao_distance(a, b).norm(dim=-1)
+    assert_close(heads.beta().distance(z, w), d, rtol=1e-14)
+    assert_close(heads.beta().geodesic(z, w, t)[[0, 2]], torch.stack([z, w]), rtol=1e-13)
+    assert_close(heads.dirichlet(evidence).distance(z, z), torch.zeros(2, dtype=F64), rtol=0.0)
+    assert heads.dirichlet(evidence).geodesic is None
+    parts = heads.product((heads.dirichlet(), 3), (heads.poisson, 1))
+    A = parts.factor(z)
+    expected = heads.dirichlet().factor(z[:, :3])
+    assert_close((A.mT @ A)[:, :3, :3], expected.mT @ expected, rtol=1e-13)
+    copy = pickle.loads(pickle.dumps(heads.dirichlet(evidence)))
+    assert torch.equal(copy.factor(z), heads.dirichlet(evidence).factor(z))
+
+
+def test_concentrations_that_cannot_be_read_say_why():
+    z = points(2, 3)
+    with pytest.raises(TypeError, match="log_concentration must be a function: got str"):
+        heads.dirichlet("softplus")
+    with pytest.raises(ValueError, match="first concentrations and then as many second ones"):
+        heads.beta().factor(z)
+    with pytest.raises(ValueError, match="at least two concentrations"):
+        heads.dirichlet().distance(z[:, :1], z[:, :1])
+    far = torch.tensor([[0.0, 800.0, -900.0]], dtype=F64)
+    with pytest.raises(ValueError, match="between -700 and 700: they are between -900 and 800"):
+        heads.dirichlet().distance(far, z[:1])
+    scales = PullbackMetric(lambda x: x, heads.dirichlet()).log_spectrum(far)
+    assert torch.isfinite(scales).all()
+
+
+@pytest.mark.parametrize("log_kappa", [-80.0, -2.0, 0.3, 5.0, 80.0])
+def test_the_factor_of_angles_has_its_digits(log_kappa):
+    with mpmath.workdps(100):
+        kappa = mpmath.exp(log_kappa)
+        A = mpmath.besseli(1, kappa) / mpmath.besseli(0, kappa)
+        expected = [kappa * A, kappa**2 * (1 - A * A - A / kappa)]
+    for dtype in (F64, F32):
+        factor = heads.von_mises.factor(torch.tensor([[0.7, log_kappa]], dtype=dtype))
+        seen = (factor.to(F64) ** 2).sum(1)[0]
+        tolerance = (20.0 + 2.0 * abs(log_kappa)) * torch.finfo(dtype).eps
+        assert_close(seen, torch.tensor([float(x) for x in expected], dtype=F64), rtol=tolerance)
+
+
+def test_distances_and_paths_of_angles():
+    z, w = points(2, 4), points(2, 4, seed=2)
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=F64)
+    a, b = (VonMises(y[:, :2], y[:, 2:].exp()) for y in (z, w))
+    d = manifolds.fisher_rao_distance(a, b).norm(dim=-1)
+    assert_close(heads.von_mises.distance(z, w), d, rtol=1e-14)
+    assert_close(heads.von_mises.geodesic(z, w, t)[[0, 2]], torch.stack([z, w]), rtol=1e-12)
+    # Without concentration all angles are one distribution; beyond all numbers there is none.
+    edge = torch.tensor([[0.0, -1000.0]]), torch.tensor([[2.0, -1000.0]])
+    assert heads.von_mises.distance(*edge).item() == pytest.approx(0.0, abs=1e-30)
+    with pytest.raises(ValueError, match="logarithms of concentrations between -inf and 700"):
+        heads.von_mises.distance(torch.tensor([[0.0, 1e3]]), edge[0])
+    x = torch.tensor([[0.2, 1.0]], dtype=F64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda y: heads.von_mises.distance(y, z[:1, [0, 2]]), x)
