@@ -95,12 +95,13 @@ def align(*frames: Any, fill_value: float = 0.0) -> tuple[Any, ...]:
     Returns
     -------
     tuple of frames and series
-        With the classes of all, in the order in which they were first seen. Rows stay as they are.
+        With the classes of all, in the order in which they were first seen. Rows and types of
+        numbers stay as they are.
 
     Raises
     ------
     TypeError
-        Something that is neither; frames of two libraries.
+        Something that is neither; frames of two libraries; a fill value that is no number.
     ValueError
         Classes that repeat.
 
@@ -114,6 +115,8 @@ def align(*frames: Any, fill_value: float = 0.0) -> tuple[Any, ...]:
     >>> simplex.fisher_rao_distance(old, new).round(6)
     array([3.141593, 2.094395])
     """
+    if not isinstance(fill_value, int | float | np.number):
+        raise TypeError(f"fill_value must be a number: got {fill_value!r}.")
     first: Any = next(iter(frames), None)
     classes: dict[Hashable, None] = {}
     for i, frame in enumerate(frames, start=1):
@@ -157,7 +160,8 @@ def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any
     TypeError
         Something that is neither; frames of two libraries; columns that hold no numbers.
     ValueError
-        Names of columns or rows that differ or repeat; a function that does not keep the rows.
+        Names of columns or rows that differ or repeat; a function that does not keep the rows;
+        no frames.
 
     Examples
     --------
@@ -174,7 +178,9 @@ def apply(function: Callable[..., Array], *frames: Any, **arguments: Any) -> Any
     b.png    0.0000
     Name: fisher_rao_distance, dtype: float64
     """
-    first: Any = next(itertools.chain(filter(is_frame, frames), frames), None)
+    if not frames:
+        raise bad_value("frames", "be at least one", "there are none")
+    first: Any = next(itertools.chain(filter(is_frame, frames), frames))
     given = {
         f"frame {i}": frame
         for i, frame in enumerate(frames, start=1)
@@ -498,11 +504,16 @@ def _with_classes(frame: Any, classes: list[Any], fill_value: float) -> Any:
     """Return a frame or a series with these classes; NaN that it has stays."""
     if _is_series(frame):
         return frame.reindex(classes, fill_value=fill_value)
-    if _is_pandas(frame):
-        return frame.reindex(columns=classes, fill_value=fill_value)
     missing = [name for name in classes if name not in frame.columns]
-    filled = [type(frame[frame.columns[0]])(name, [fill_value] * len(frame)) for name in missing]
-    return frame.with_columns(filled).select(classes)
+    # Numbers of one type keep it: a column of float64 would make those of float32 wider.
+    kinds = list(set(frame.dtypes))
+    kind = kinds[0] if len(kinds) == 1 and "loat" in str(kinds[0]) else None
+    if _is_pandas(frame):
+        made = frame.reindex(columns=classes, fill_value=fill_value)
+        return made if kind is None else made.astype(dict.fromkeys(missing, kind))
+    column = type(frame)({"": [fill_value]}).to_series().new_from_index(0, len(frame))
+    column = column if kind is None else column.cast(kind)
+    return frame.with_columns(column.alias(name) for name in missing).select(classes)
 
 
 def _require_library(name: str, frame: Any, first: Any) -> None:

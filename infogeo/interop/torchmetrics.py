@@ -54,9 +54,10 @@ class _Distance(torchmetrics.Metric):
         Parameters
         ----------
         a, b : torch.Tensor, shape (..., c)
-            Predictions.
+            Predictions; for spaces with points of another kind, such as normals, batches of these.
         """
-        d = _spaces.resolve(self.space).fisher_rao_distance(a.detach(), b.detach())
+        with torch.no_grad():
+            d = torch.as_tensor(_spaces.resolve(self.space).fisher_rao_distance(a, b))
         if d.numel() > 0:
             self.value = self._joined(d.to(self.value.dtype))
             self.count = self.count + d.numel()

@@ -19,7 +19,8 @@ _NODES = 0.5 * (np.concatenate([nodes for nodes, _ in _RULES]) + 1.0)
 _WEIGHTS = [0.5 * weights for _, weights in _RULES]
 _EPS = float(np.finfo(np.float64).eps)
 # Newton's method for means of statistics ends at a step of this Fisher length, or where a step
-# below the second one is rounding: the next is no shorter.
+# below the second one is rounding: the next is no shorter. The step before must not have changed
+# the metric: towards a boundary the steps become as short, but each changes it by a factor.
 _SHORT, _ROUNDING, _MAX_STEPS = 1e-9, 1e-4, 100
 
 
@@ -257,19 +258,21 @@ def theta_of_means(potential: Potential, eta: Any, start: Any) -> tuple[Any, Any
 
     with torch.no_grad():
         theta, last = start.clone(), torch.full_like(eta[:, 0], float("inf"))
-        is_open = torch.ones_like(last, dtype=torch.bool)
+        is_open, matrix = torch.ones_like(last, dtype=torch.bool), hessian(theta)
+        before = torch.zeros_like(matrix)
         for _ in range(_MAX_STEPS):
             gradient, value = eta - slope(theta), objective(theta)
-            step = solved(hessian(theta), gradient)
+            step = solved(matrix, gradient)
             size = (step * gradient).sum(-1).abs().sqrt()
-            is_rounding = (size < _ROUNDING) & (size > 0.5 * last)
+            is_short = (size <= _SHORT) & _is_even(before, matrix, 1e-6)
+            is_rounding = (size < _ROUNDING) & (size > 0.5 * last) & _is_even(before, matrix, 0.1)
             last = torch.where(is_open, size, last)
-            is_open = is_open & ~(size <= _SHORT) & ~is_rounding
+            is_open = is_open & ~is_short & ~is_rounding
             if not is_open.any():
                 break
-            share = is_open / (1.0 + torch.where(size < 0.25, 0.0, size))
-            slack = 64.0 * _EPS * (value.abs() + (theta * eta).abs().sum(-1))
-            for _ in range(60):
+            share = is_open.to(size.dtype)
+            slack = 64.0 * _EPS * (1.0 + value.abs() + (theta * eta).abs().sum(-1))
+            for _ in range(90):
                 tried = theta + share[:, None] * step
                 goal = value - 1e-4 * share * size**2 + slack
                 is_good = (objective(tried) <= goal) & is_allowed(tried)
@@ -279,5 +282,35 @@ def theta_of_means(potential: Potential, eta: Any, start: Any) -> tuple[Any, Any
             theta = torch.where((is_open & is_good)[:, None], tried, theta)
             last = torch.where(is_open & ~is_good, float("inf"), last)
             is_open = is_open & is_good
-        left = torch.where(is_open, float("inf"), last)
+            is_whole = (share == 1.0)[:, None, None]
+            before, matrix = torch.where(is_whole, matrix, 0.0), hessian(theta)
+        left = torch.where(is_open | ~_is_known(theta, eta, slope, hessian), float("inf"), last)
     return theta + solved(hessian(theta), eta - slope(theta)), left
+
+
+def _is_even(first: Any, second: Any, share: float) -> Any:
+    """Tell whether two metrics differ by no more than a share of the first, in all directions."""
+    import torch
+
+    scale = first.diagonal(dim1=-2, dim2=-1).sqrt()
+    change = torch.linalg.solve_ex(first, second - first)[0] * scale[..., None]
+    return torch.linalg.matrix_norm(change / scale[..., None, :]) <= share
+
+
+def _is_known(theta: Any, eta: Any, slope: Any, hessian: Any) -> Any:
+    """Tell whether natural parameters are those of their means, also if these are a bit off."""
+    import torch
+
+    matrix, off = hessian(theta), 16.0 * _EPS * eta
+    variances = matrix.diagonal(dim1=-2, dim2=-1)
+    scale = variances.sqrt()
+    unit = (matrix / scale[..., None] / scale[..., None, :]).nan_to_num(0.0, 0.0, 0.0)
+    known = torch.linalg.eigvalsh(unit)[..., 0] > 1e-14
+    steps = torch.linalg.solve_ex(matrix, torch.diag_embed(off))[0]
+    for i, step in enumerate(steps.unbind(-1)):
+        moved = (slope(theta + step) - slope(theta))[..., i]
+        # A variance as small as this may be the rounding of a square.
+        is_real = variances[..., i] > _EPS * 16.0 * eta[..., i] ** 2
+        is_real |= (moved - off[..., i]).abs() <= 0.5 * off[..., i].abs()
+        known &= is_real & _is_even(matrix, hessian(theta + step), 0.1)
+    return known

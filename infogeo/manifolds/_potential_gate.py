@@ -101,8 +101,8 @@ class Family(Shown):
             return
         for name, array in points.items():
             x = wide(array)[1].detach()
-            theta = over(self._potential.theta, x)
-            again = over(self._potential.point, theta)
+            theta = self._called("to_natural", x)
+            again = self._called("from_natural", theta)
             self._require_domain(name, theta, again, advice)
             wrong = ((again - x).abs() > 1e-3 * (1.0 + x.abs())).any(-1).cpu().numpy()
             if wrong.any():
@@ -110,26 +110,66 @@ class Family(Shown):
                 raise bad_value("from_natural", "be the inverse of to_natural", seen)
             if has_inverse:
                 self._require_metric(name, x)
+            else:
+                self._require_variances(name, theta)
 
-    def _require_domain(self, name: str, theta: Any, points: Any, advice: str = "") -> None:
+    def _called(self, name: str, x: Any) -> Any:
+        """Return one of the three functions at all points, or say why torch cannot use it."""
+        import torch
+
+        function = getattr(self, name)
+        if function is None:
+            return x
+
+        def checked(point: Any) -> Any:
+            made = function(point)
+            shape = () if name == "log_partition" else tuple(point.shape)
+            seen = f"an object of class {type(made).__name__}"
+            if isinstance(made, torch.Tensor):
+                if tuple(made.shape) == shape and made.dtype == point.dtype:
+                    return made
+                seen = f"one of shape {tuple(made.shape)} and {made.dtype}"
+            axes = "without axes" if name == "log_partition" else f"of shape {shape}"
+            raise TypeError(
+                f"{name} must return a tensor {axes} and of {point.dtype} for one point (k,): "
+                f"it returns {seen}."
+            )
+
         try:
-            values = over(self.log_partition, theta)
+            # Even where the caller wants no gradients, the function has to let them through.
+            with torch.inference_mode(False), torch.enable_grad():
+                made = over(checked, x.clone().requires_grad_())
         except RuntimeError as error:
             raise TypeError(
-                "log_partition must be made of functions of torch, and must not ask for values: "
-                f"torch.func.vmap says: {error}"
+                f"{name} must be made of functions of torch, for tensors of {x.dtype}, and must "
+                f"not ask for values: torch.func.vmap says: {error}"
             ) from error
-        if values.shape != theta.shape[:-1]:
-            shape = tuple(values.shape[theta.ndim - 1 :])
+        if not made.requires_grad and x.numel():
             raise TypeError(
-                "log_partition must return a tensor without axes for one point (k,): "
-                f"it returns one of shape {shape}."
+                f"{name} must depend on its argument by functions that torch differentiates: it "
+                "has no derivative. Leave out detach, no_grad and what makes new tensors."
             )
+        return made.detach()
+
+    def _require_domain(self, name: str, theta: Any, points: Any, advice: str = "") -> None:
+        values = self._called("log_partition", theta)
         wrong = ~(values.isfinite() & points.isfinite().all(-1)).cpu().numpy()
         if wrong.any():
             seen = f"the log-partition is {float(values.flatten()[np.flatnonzero(wrong)[0]]):.6g}"
             rule = "lie in the domain of the family"
             raise bad_value(name, rule, f"{seen} there", advice, where=wrong)
+
+    def _require_variances(self, name: str, theta: Any) -> None:
+        """Raise where a statistic would have a variance below 0, beyond rounding of its square."""
+        variances = over(self._potential.hessian, theta).diagonal(dim1=-2, dim2=-1)
+        squares = over(self._potential.slope, theta) ** 2
+        wrong = (variances < -1e-10 * squares).any(-1).cpu().numpy()
+        if wrong.any():
+            seen = f"at {name} it curves down{_array.row(wrong)}"
+            advice = (
+                "The sign may be wrong: log_partition is the logarithm of a sum or an integral."
+            )
+            raise bad_value("log_partition", "be convex", seen, advice)
 
     def _require_metric(self, name: str, x: Any) -> None:
         matrix = over(self._potential.information, x)

@@ -34,8 +34,9 @@ class ExponentialFamily(Family):
     Parameters
     ----------
     log_partition : callable
-        ``log_partition(theta)``: psi of natural parameters (k,), a tensor without axes. It is made
-        of functions that torch.func differentiates, and is inf or NaN outside of its domain.
+        ``log_partition(theta)``: psi of natural parameters (k,) of float64, a tensor without axes.
+        It is made of functions that torch.func differentiates, and is inf or NaN outside of its
+        domain.
     to_natural : callable or None
         ``to_natural(x)``: the natural parameters (k,) of the parameters x (k,) that points have.
         None: points are natural parameters.
@@ -872,8 +873,9 @@ finish(
         ),
         "TypeError, ValueError": (
             "Points outside of the family, where the log-partition is not finite; a log-partition\n"
-            "whose second derivative is not positive definite, where that is needed; arrays of\n"
-            "different libraries."
+            "that is not convex there, or whose second derivative is not positive definite, where\n"
+            "that is needed; functions that torch cannot differentiate; arrays of different\n"
+            "libraries."
         ),
         "SolveError": (
             "A geodesic or a mean that was not found as exactly as asked for. It carries\n"

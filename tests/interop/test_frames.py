@@ -368,6 +368,17 @@ def test_classes_that_one_lacks_are_filled_in(old):
     assert frames.align() == ()
 
 
+def test_classes_that_are_filled_in_have_the_type_of_the_others(old):
+    pandas = old.astype("float32"), pd.DataFrame({"fox": [1.0]})
+    polars = pl.from_pandas(pandas[0]), pl.from_pandas(pandas[1])
+    for narrow, new in (pandas, polars):
+        for frame in (narrow, narrow[:0]):
+            aligned, _ = frames.align(frame, new)
+            assert {str(kind).lower() for kind in aligned.dtypes} == {"float32"}
+        entropy = frames.apply(simplex.entropy, frames.align(narrow, new)[0])
+        assert str(entropy.dtype).lower() == "float32"
+
+
 def test_missing_numbers_are_not_missing_classes(old):
     """A NaN of the data stays one, so that the gate still refuses it."""
     old.loc["a", "cat"] = np.nan
@@ -384,6 +395,10 @@ def test_what_cannot_be_aligned(old):
         frames.align(old, old.to_numpy())
     with pytest.raises(ValueError, match="frame 1 must have each class once"):
         frames.align(pd.concat([old, old], axis=1), old)
+    with pytest.raises(TypeError, match="fill_value must be a number: got 'none'"):
+        frames.align(old, fill_value="none")
+    with pytest.raises(ValueError, match="frames must be at least one"):
+        frames.apply(simplex.entropy)
 
 
 def test_numbers_go_beside_frames(old, new):

@@ -10,12 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 torchmetrics = pytest.importorskip("torchmetrics")
 
-from infogeo import logits, simplex  # noqa: E402
+from infogeo import logits, normal, simplex  # noqa: E402
 from infogeo.interop.torchmetrics import (  # noqa: E402
     LargestDistance,
     MeanDistance,
     RootMeanSquareDistance,
 )
+from infogeo.normal import Normal  # noqa: E402
 
 FIGURES = {
     MeanDistance: lambda d: d.mean(),
@@ -64,6 +65,10 @@ def test_collections_and_other_spaces(rng):
     for kind, figure in FIGURES.items():
         found = drift.compute()[f"drift/{kind.__name__}"]
         assert math.isclose(float(found), float(figure(d)), rel_tol=1e-6)
+    normals = MeanDistance(space=normal)
+    unit = torch.ones(2)
+    normals.update(Normal(unit, unit.requires_grad_()), Normal(unit, math.e * unit))
+    assert math.isclose(float(normals.compute()), math.sqrt(2.0), rel_tol=1e-6)
     with pytest.raises((TypeError, ValueError), match="space"):
         MeanDistance(space="probabilities")
 

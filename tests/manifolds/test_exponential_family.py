@@ -338,6 +338,31 @@ def test_maximum_likelihood():
     assert error.value.failed == (1,)
 
 
+def test_means_near_a_boundary_and_far_from_the_start():
+    """Steps towards a boundary become short without an end: that is no convergence."""
+    for mean in (1e-30, 1e-12, 1e6):
+        found = POISSON.from_expectation_parameters([mean, 1.0])
+        np.testing.assert_allclose(found, [math.log(mean), 0.0], rtol=1e-12, atol=1e-12)
+    unit = ExponentialFamily(lambda t: 0.5 * (t**2).sum())
+    np.testing.assert_allclose(unit.from_expectation_parameters([1e12, -3.0]), [1e12, -3.0])
+    rare = TRINOMIAL.from_expectation_parameters([1e-20, 1e-20])
+    np.testing.assert_allclose(rare, math.log(1e-20), rtol=1e-12)
+    for family, means in (
+        (POISSON, [0.0, 3.5]),
+        (TRINOMIAL, [1.0, 0.0]),
+        (TRINOMIAL, [0.5, 0.5]),
+        (TRINOMIAL, [1.0, 1e-20]),  # as numbers of float64 the third is 0
+        *((ISING, means) for means in ([3.0, 2.0], [0.0, 2.0])),
+        (NORMAL, [3.0, 9.0]),
+    ):
+        with pytest.raises(infogeo.SolveError, match="No member of the family"):
+            family.from_expectation_parameters(means)
+    with pytest.raises(infogeo.SolveError) as error:
+        POISSON.fit([[[0.0], [1.0]], [[0.0], [5.0]]])
+    assert error.value.failed == (0,)
+    assert error.value.result[1] == pytest.approx(math.log(3.0))
+
+
 def test_gradients():
     a, b = (torch.tensor(x, requires_grad=True) for x in (A, B))
     slopes = torch.autograd.grad(NORMAL.fisher_rao_squared_distance(a, b), (a, b))
@@ -405,6 +430,8 @@ def test_what_is_refused():
     for function in (lambda t: np.exp(t).sum(), lambda t: t.sum() if t[0] > 0.0 else -t.sum()):
         with pytest.raises(TypeError, match="must be made of functions of torch"):
             ExponentialFamily(function).kl_divergence([0.0], [1.0])
+    with pytest.raises(ValueError, match=r"must be convex: at a .* The sign may be wrong"):
+        ExponentialFamily(lambda t: -t.exp().sum()).kl_divergence([0.0], [1.0])
     with pytest.raises(ValueError, match="have a positive definite second derivative: at a"):
         ExponentialFamily(lambda t: torch.logsumexp(t, 0)).fisher_rao_distance(
             [0.0, 1.0], [1.0, 0.0]
@@ -416,6 +443,54 @@ def test_what_is_refused():
     # The rate 0 is 2 away from the rate 1.
     with pytest.raises(ValueError, match="v must stay in the family"):
         POISSON.exp_map([0.0], [-3.0])
+
+
+def constant(t):
+    """Return a number that no argument changes, as far as torch knows."""
+    return t.detach().exp().sum()
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (constant, "by functions that torch differentiates"),
+        (torch.no_grad()(torch.sum), "Leave out detach, no_grad"),
+        (
+            lambda t: t.float().exp().sum(),
+            r"of torch.float64 .* one of shape \(\) and torch.float32",
+        ),
+        (lambda t: 1.0, "it returns an object of class float"),
+        (lambda t: t.mul_(2.0).sum(), "torch.func.vmap says"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["kl_divergence", "fisher_rao_distance"])
+def test_functions_that_would_give_wrong_derivatives(function, words, verb):
+    with pytest.raises(TypeError, match=f"log_partition must .*{words}"):
+        getattr(ExponentialFamily(function), verb)([0.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "words"),
+    [
+        (lambda x: x.detach().exp(), torch.log, "to_natural must depend on its argument"),
+        (torch.exp, lambda t: t.detach().log(), "from_natural must depend on its argument"),
+        (lambda x: torch.cat([x, x]), lambda t: t[:1], r"to_natural must .* of shape \(2,\)"),
+        (lambda x: [x], lambda t: t, "to_natural must .* an object of class list"),
+        (np.exp, np.log, "to_natural must be made of functions of torch"),
+    ],
+)
+def test_charts_that_would_give_wrong_derivatives(there, back, words):
+    family = ExponentialFamily(lambda t: t.exp().sum(), there, back)
+    with pytest.raises(TypeError, match=words):
+        family.kl_divergence([0.0], [1.0])
+
+
+def test_gradients_that_the_caller_has_switched_off():
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            a, b = torch.zeros(1), torch.ones(1)
+            assert POISSON.kl_divergence(a, b) == pytest.approx(math.e - 2.0, rel=1e-6)
+            assert POISSON.fisher_rao_distance(a, b) > 1.0
 
 
 def test_errors_of_derivatives_are_seen():
