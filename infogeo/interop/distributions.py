@@ -479,6 +479,10 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
     """Read loc + scale X; the scale of a normal variable may be negative."""
     read = reading(distribution._dist, check)
     shift, factor = distribution.loc, distribution.scale
+    is_multiple = not np.any(np.asarray(shift) != 0.0) and np.all(np.asarray(factor) > 0.0)
+    if read.of_logarithms and is_multiple:
+        log = np.log(np.asarray(factor))
+        return replace(read, point=normal.AFFINE(read.point, log, 1.0, check=check))
     affine = getattr(read.space, "AFFINE", None)
     if affine is not None and not read.of_logarithms:
         return replace(read, point=affine(read.point, shift, factor, check=check))
@@ -488,8 +492,8 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
             return replace(read, point=point)
     raise _refused(
         distribution,
-        f"loc {shift!r} and scale {factor!r} lead out of the family of the variable. Families that "
-        "have a scale know positive multiples of it, those that have a location shifts too.",
+        f"loc {shift!r} and scale {factor!r} are not known for the family of the variable. "
+        "Families that have a scale know positive multiples of it, those that have a location shifts too.",
     )
 
 
