@@ -143,12 +143,8 @@ class Householder(nn.Module):
         torch.Tensor, shape (..., features)
             Of the same norm.
         """
-        if x.is_complex() or x.ndim == 0 or x.shape[self.dim] != self.num_features:
-            raise bad_value(
-                "the input of Householder",
-                f"be real, with {self.num_features} features along axis {self.dim}",
-                f"got {x.dtype} of shape {tuple(x.shape)}",
-            )
+        if not torch.jit.is_scripting():
+            _check_features(x, self)
         pairs = x.movedim(self.dim, -1).unflatten(-1, (-1, 2))
         sine, cosine = torch.sin(0.5 * self.angle), torch.cos(0.5 * self.angle)
         normal = torch.stack((sine, -cosine), dim=-1)
@@ -355,6 +351,17 @@ class NormPool(nn.Module):
             The arguments.
         """
         return f"group_size={self.group_size}"
+
+
+def _check_features(x, layer):
+    """Refuse complex numbers, and another number of features."""
+    has_axis = -x.ndim <= layer.dim < x.ndim
+    if x.is_complex() or not has_axis or x.shape[layer.dim] != layer.num_features:
+        raise bad_value(
+            f"the input of {type(layer).__name__}",
+            f"be real, with {layer.num_features} features along axis {layer.dim}",
+            f"got {x.dtype} of shape {tuple(x.shape)}",
+        )
 
 
 def _check_groups(x, layer):

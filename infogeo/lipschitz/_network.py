@@ -428,7 +428,8 @@ def _dropout(call):
 def _linear(call):
     one, weight = call.input, call.argument(1, "weight")
     _size(weight)
-    return one.bound * float(torch.linalg.matrix_norm(weight.double(), call.order))
+    rows = torch.atleast_2d(weight.double())  # a vector makes one number
+    return one.bound * float(torch.linalg.matrix_norm(rows, call.order))
 
 
 def _layer(kind, *names):

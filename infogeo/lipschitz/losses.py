@@ -203,7 +203,8 @@ def multiclass_kantorovich_rubinstein(
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit; one class only.
+        Something else than torch tensors; shapes or values that do not fit; one class only; a
+        class that occurs and is masked for some inputs.
 
     Notes
     -----
@@ -225,7 +226,7 @@ def multiclass_kantorovich_rubinstein(
     tensor(-2.)
     """
     z, target = _gate(check, logits, target)
-    _check_several_classes(check, target)
+    _check_transported(check, z, target)
     return _multiclass_kantorovich_rubinstein(z, target)
 
 
@@ -257,7 +258,8 @@ def multiclass_hkr(
     Raises
     ------
     TypeError, ValueError
-        Something else than torch tensors; shapes or values that do not fit; one class only.
+        Something else than torch tensors; shapes or values that do not fit; one class only; a
+        class that occurs and is masked for some inputs.
 
     Notes
     -----
@@ -282,7 +284,7 @@ def multiclass_hkr(
     z, target, margin, weight = _gate(
         check, logits, target, margin=(POSITIVE, margin), weight=(NON_NEGATIVE, weight)
     )
-    _check_several_classes(check, target)
+    _check_transported(check, z, target)
     transport = _multiclass_kantorovich_rubinstein(z, target)
     return transport + weight * _multiclass_hinge(z, target, margin)
 
@@ -545,10 +547,19 @@ def _check_both_classes(check, y):
         raise bad_value("y", "have both classes, -1 and 1", f"all are {float(y.reshape(-1)[0]):g}")
 
 
-def _check_several_classes(check, target):
-    if check and _array.is_readable(target) and bool((target == target.reshape(-1)[0]).all()):
+def _check_transported(check, z, target):
+    """Refuse one class alone, and classes that are masked for some inputs: a mean would be -inf."""
+    if not check or not _array.is_readable(target):
+        return
+    classes = target.unique()
+    if len(classes) == 1:
+        raise bad_value("target", "have at least two classes", f"all are {int(classes[0])}")
+    is_masked = torch.isneginf(z.detach()[..., classes]).reshape(-1, len(classes)).any(0)
+    if bool(is_masked.any()):
         raise bad_value(
-            "target", "have at least two classes", f"all are {int(target.reshape(-1)[0])}"
+            "logits",
+            "be finite for all classes that occur",
+            f"class {int(classes[is_masked][0])} is masked for some inputs",
         )
 
 

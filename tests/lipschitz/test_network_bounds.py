@@ -431,6 +431,7 @@ EXACT = [
     (lambda net, x: torch.sigmoid(x).reshape(x.shape[0], -1), 0.25, 0.25),
     (relu_in_place, 4.0, 4.0),
     (scaled_in_place, 5.0, 5.0),
+    (lambda net, x: functional.linear(x, net.weight), math.sqrt(13.0), 5.0),
     (lambda net, x: functional.linear(x, 2.0 * torch.eye(2, dtype=torch.float64).T), 2.0, 2.0),
 ]
 
@@ -645,9 +646,12 @@ def test_householder_starts_as_a_sort_and_acts_on_channels():
     ascending = x.unflatten(1, (2, 2)).sort(dim=2).values.flatten(1, 2)
     assert torch.equal(layers.GroupSort(dim=1)(x), ascending)
     assert repr(layers.GroupSort(dim=1)) == "GroupSort(group_size=2, dim=1)"
+    for layer in (layers.GroupSort(dim=1), layers.Householder(4, dim=1)):
+        assert torch.equal(torch.jit.script(layer)(x), layer(x))
     for call, error in (
         (lambda: layers.Householder(3), ValueError),
         (lambda: layers.Householder(4)(x), ValueError),
+        (lambda: layers.Householder(4, dim=4)(x), ValueError),
         (lambda: layers.GroupSort(3, dim=1)(x), ValueError),
         (lambda: layers.GroupSort(dim=1.0), TypeError),
     ):
@@ -682,5 +686,10 @@ def test_multiclass_transport_losses():
     assert torch.autograd.gradcheck(
         lambda z: losses.multiclass_hkr(z, target, margin=2.3, weight=0.5), z
     )
+    masked = torch.tensor([[3.0, 0.0, -INF], [1.0, 2.0, -INF], [0.0, 1.0, 0.5]])  # class 2
+    found = losses.multiclass_hkr(masked, torch.tensor([0, 1, 1]), margin=2.0, weight=0.0)
+    assert found.item() == pytest.approx(0.5 * ((0.5 - 3.0) + (0.0 - 1.5)), rel=1e-6)
+    with pytest.raises(ValueError, match="logits must be finite for all classes that occur: class"):
+        losses.multiclass_hkr(masked, torch.tensor([0, 1, 2]), margin=2.0, weight=1.0)
     with pytest.raises(ValueError, match="target must have at least two classes: all are 1"):
         losses.multiclass_hkr(logits, torch.ones(4).long(), margin=1.0, weight=1.0)
