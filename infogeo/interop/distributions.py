@@ -493,7 +493,8 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
     raise _refused(
         distribution,
         f"loc {shift!r} and scale {factor!r} are not known for the family of the variable. "
-        "Families that have a scale know positive multiples of it, those that have a location shifts too.",
+        "Families that have a scale know positive multiples of it, those that have a location "
+        "shifts too.",
     )
 
 
