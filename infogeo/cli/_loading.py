@@ -97,7 +97,7 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
             raise UsageError(f"infogeo: {path}: {name} is complex, the model's is real")
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except Exception as error:  # whatever the modules of the user raise
         text = " ".join(str(error).split())
         raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
 

@@ -163,6 +163,9 @@ def _sums(pairs: list[tuple[Tensor, Tensor]], layer: nn.Linear) -> dict[str, Ten
         return {}
     h, slopes = (torch.cat([y.flatten(1, -2) if y.ndim > 2 else y[:, None] for y in part], dim=1)
                  for part in zip(*pairs, strict=True))  # fmt: skip
+    # Under autocast slopes are coarser than h, which the layer itself rounds.
+    dtype = torch.promote_types(torch.promote_types(h.dtype, slopes.dtype), torch.float32)
+    h, slopes = h.to(dtype), slopes.to(dtype)
     sums = {"weight": torch.bmm(slopes.mT, h).square().sum(0, dtype=torch.float64)}
     if layer.bias is not None:
         sums["bias"] = slopes.sum(1).square().sum(0, dtype=torch.float64)

@@ -47,6 +47,13 @@ class Rows(torch.nn.Module):
     def forward(self, x):
         return self.rows((x.abs() * 3.0).long().clamp(max=8)).sum(1)
 
+class Packed(torch.nn.Linear):
+    def _load_from_state_dict(self, state, prefix, *rest):  # as modules that torch has quantised
+        self.scale = float(state[prefix + "scale"])
+
+def packed():
+    return torch.nn.Sequential(Packed(6, 3))
+
 def mixing():
     class Mixing(torch.nn.Sequential):
         def forward(self, x):
@@ -220,6 +227,7 @@ class Bomb:
         ({"new": "bomb.pt"}, "bomb.pt: it is no state dict of tensors alone"),
         ({"new": "two.pt"}, "two.pt holds more than a state dict"),
         ({"new": "half.pt"}, "half.pt does not fit the model"),
+        ({"model": "nets_to_compare:packed"}, "old.pt does not fit the model: '0.scale'"),
         ({"new": "nan.pt"}, "nan.pt: 0.bias holds NaN"),
         ({"model": "nets_to_compare:same"}, "must make a new network at each call"),
         ({"model": "nets_to_compare:regression"}, "has another head than classes"),

@@ -363,6 +363,18 @@ def test_linear_layers_that_are_used_otherwise(body):
     torch.testing.assert_close(WeightMetric(net, x[order]).diagonal(), G.diagonal())
 
 
+def test_sequences_under_autocast():
+    class Coarse(Unusual):
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return super().forward(x).float()
+
+    net, x = Coarse(lambda layer, x: layer(x).tanh().mean(1)), samples(5, (6, 3)).float()
+    metric = WeightMetric(net, x)
+    by_rows = torch.einsum("irir->", metric.gram(x)) / len(x)
+    torch.testing.assert_close(metric.trace(), by_rows, rtol=0.05, atol=0.0)
+
+
 def test_sequences_of_other_lengths_in_other_batches():
     net = Unusual(UNUSUAL["flattened"]).double()
     parts = samples(2, (1, 3)), samples(2, (4, 3))
