@@ -11,6 +11,7 @@ Values are not read where they do not exist yet: inside ``torch.func``, ``torch.
 import contextlib
 import functools
 import math
+import reprlib
 import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterator
@@ -137,12 +138,21 @@ def matched(**arguments: tuple[Rule, Any]) -> list[Any]:
     )[0]
 
 
-def finite_number(name: str, value: Any) -> float:
+def plain_number(name: str, value: Any) -> float:
     """Return a parameter as a Python float, so that it cannot change the dtype of arrays."""
+    is_other = isinstance(value, str | bytes | bool | np.bool_) or getattr(value, "shape", ()) != ()
     try:
-        number = float(value)
+        number = None if is_other else float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number: got {value!r}.") from None
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be a number: got {reprlib.repr(value)}.")
+    return number
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Return a parameter that has to be finite as a Python float."""
+    number = plain_number(name, value)
     if not math.isfinite(number):
         raise bad_value(name, "be finite", f"got {value!r}")
     return number

@@ -164,10 +164,7 @@ def unit_of(base: float | None) -> float:
 
 def checked_order(order: float) -> float:
     """Return the order of a Renyi divergence, which has to lie in [0, inf]."""
-    try:
-        number = float(order)
-    except (TypeError, ValueError):
-        raise TypeError(f"order must be a number: got {order!r}.") from None
+    number = _array.plain_number("order", order)
     if not number >= 0.0:
         raise bad_value("order", "lie in [0, inf]", f"got {order!r}")
     return number

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import infogeo
-from infogeo import _array, logits, simplex
+from infogeo import _array, logits, neighbors, simplex
 from infogeo._array import (
     LOGITS,
     NEGATIVE,
@@ -417,3 +417,19 @@ def test_a_broken_rule_comes_in_parts(call, argument, row):
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert (again.argument, again.row) == (argument, row)
+
+
+@pytest.mark.parametrize("value", ["0.5", b"1", True, np.True_, None, [0.5], np.full(100, 0.5)])
+def test_parameters_that_are_no_numbers(value):
+    """Neither text nor a flag nor an array of one entry is taken for a number."""
+    calls = {
+        "base": lambda: simplex.entropy([0.5, 0.5], base=value),
+        "alpha": lambda: simplex.alpha_divergence([0.5, 0.5], [0.2, 0.8], alpha=value),
+        "order": lambda: simplex.renyi_divergence([0.5, 0.5], [0.2, 0.8], order=value),
+        "radius": lambda: neighbors.within([[0.5, 0.5]], radius=value),
+    }
+    for name, call in calls.items():
+        if not (name == "base" and value is None):
+            with pytest.raises(TypeError, match=f"{name} must be a number: got ") as caught:
+                call()
+            assert len(str(caught.value)) < 100
