@@ -259,3 +259,24 @@ def test_weights_that_begin_to_act_otherwise_are_seen():
         torch.testing.assert_close(plain.trace(), x.square().sum(1).mean() + 1.0)
     plain.model.forward = lambda x: nn.functional.linear(3.0 * x, plain.model.weight)
     torch.testing.assert_close(plain.trace(), 9.0 * x.square().sum(1).mean())
+
+
+class Checkpointed(nn.Module):
+    """A part that is computed once more in the backward pass, with the weights of the module."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(6, 5).double(), nn.Linear(5, 3).double()
+
+    def forward(self, x):
+        h = self.first(x).tanh()
+        return torch.utils.checkpoint.checkpoint(self.last, h, use_reentrant=False)
+
+
+def test_activation_checkpointing_is_measured_or_refused():
+    net, x = Checkpointed(), X.double()
+    plain = nn.Sequential(net.first, nn.Tanh(), net.last)
+    torch.testing.assert_close(PullbackMetric(net).trace(x), PullbackMetric(plain).trace(x))
+    with pytest.raises(ValueError, match="gradients"):
+        WeightMetric(net, x).trace()
