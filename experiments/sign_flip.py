@@ -28,11 +28,11 @@ def bjorck(w, num_steps=60):
 
 def end_of_flip():
     """Return the root of w³ - 3 w - 2 √3 = 0, to thirty digits; check both sides of it."""
-    mpmath.mp.dps = 30
-    root = mpmath.findroot(lambda w: w**3 - 3 * w - 2 * mpmath.sqrt(3), 2.1)
-    # Cardano: w = u + 1 / u with u³ = √3 + √2.
-    u = mpmath.cbrt(mpmath.sqrt(3) + mpmath.sqrt(2))
-    assert abs(root - u - 1 / u) < mpmath.mpf(10) ** -28
+    with mpmath.workdps(30):
+        root = mpmath.findroot(lambda w: w**3 - 3 * w - 2 * mpmath.sqrt(3), 2.1)
+        # Cardano: w = u + 1 / u with u³ = √3 + √2.
+        u = mpmath.cbrt(mpmath.sqrt(3) + mpmath.sqrt(2))
+        assert abs(root - u - 1 / u) < mpmath.mpf(10) ** -28
     end, first = float(root), math.sqrt(3.0)
     assert (bjorck([1.0, first - 1e-9]) == 1.0).all()
     assert (bjorck([first + 1e-9, 2.0, end - 1e-9]) == -1.0).all()

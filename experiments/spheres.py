@@ -88,9 +88,9 @@ def tail(c):
     return Tail(exact / math.log(10.0), bound / math.log(10.0), central)
 
 
+@mpmath.workdps(40)
 def check_tail():
     """Compare with the law of a ratio of two chi-squares, a beta function, and with samples."""
-    mpmath.mp.dps = 40
     for m, n, a, b in ((1, 1, 0.3, 1.0), (10, 50, 0.2, 0.7), (100, 400, 0.2, 1.0), (20, 480, 1, 1)):
         found = tail([a] * m + [-b] * n).exact
         x = mpmath.mpf(a) / (mpmath.mpf(a) + mpmath.mpf(b))

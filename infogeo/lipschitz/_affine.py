@@ -66,12 +66,13 @@ def as_linear(layer: nn.Module, input_shape: int | Sequence[int]) -> nn.Linear:
     check_module(layer, "layer")
     for path, module in layer.named_modules():
         check_calls(module, path, "layer")
-    check_modes(layer, "layer")
     shape = checked_shape(input_shape)
     like = next(layer.parameters(), torch.empty(()))
     with torch.inference_mode(False), torch.autocast(like.device.type, enabled=False):
+        layer = without_parametrizations(layer)  # spectral norms in training mode stay as they are
+        check_modes(layer, "layer")
         zero = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        return _matrix(without_parametrizations(layer), zero)
+        return _matrix(layer, zero)
 
 
 def _matrix(layer, zero):

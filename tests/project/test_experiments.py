@@ -152,3 +152,9 @@ def test_tables_are_written_from_what_is_printed():
     assert run.rewrite(PAGE, {"experiments/b.py": ""}) == PAGE
     with pytest.raises(SystemExit, match=r"prints no table with the header\n\| x \| y \|"):
         run.rewrite(PAGE, {"experiments/a.py --full": "| z |\n|---|\n| 2 |\n"})
+
+
+def test_scripts_leave_the_digits_of_mpmath_as_they_are():
+    """Tests that import a script would go on with its digits."""
+    for path in SCRIPTS:
+        assert "mp.dps =" not in path.read_text(), path.name
