@@ -11,7 +11,7 @@ import scipy.optimize
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infogeo import SolveError, Status, family, maxent, simplex
+from infogeo import SolveError, Status, maxent, simplex
 from infogeo.family import (
     ExponentialFamily,
     MixtureFamily,
@@ -642,7 +642,7 @@ def test_empty_families_are_proved_so(rows, targets):
 def test_what_is_not_known_is_not_said(monkeypatch):
     found = maxent.max_entropy(FACES, 3.5)
     undecided = replace(found, status=Status.UNDECIDED, error_bound=np.float64(INF))
-    monkeypatch.setattr(family.maxent, "c_maximize", lambda *args, **options: undecided)
+    monkeypatch.setattr(maxent, "c_maximize", lambda *args, **options: undecided)
     M = MixtureFamily(FACES, 3.6)
     for name in ("is_empty", "dimension"):
         with pytest.raises(SolveError, match="Whether the family is empty is not known") as caught:
