@@ -2,7 +2,7 @@
 
 python benchmarks/normal_interval_coverage.py          some six minutes on one core
 python benchmarks/normal_interval_coverage.py 3        three times as many samples, as in the docs
-python benchmarks/normal_interval_coverage.py 3 10 20  these numbers of features alone: the same rows
+python benchmarks/normal_interval_coverage.py 3 10 20  of these numbers of features alone
 
 Each pair of samples is drawn from N(0, I) and from the normal at the given distance from it, in a
 direction of its own: a change of the mean, of all scales alike, of one scale, or at random. The

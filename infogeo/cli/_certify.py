@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from infogeo._system.progress import Progress, progress_bar
 from infogeo.cli._common import (
     Commands,
+    HelpFormatter,
     UsageError,
+    add_network,
     first_line,
     folder_name,
     require,
@@ -49,24 +51,9 @@ def add(commands: Commands) -> None:
         "that no perturbation of a size can take to another class; beside it, the accuracy that "
         "projected gradient descent leaves. Writes certify.json and certify.png.",
         epilog=_EXPLANATION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument(
-        "--model", metavar="MODULE:FACTORY", required=True, help="what makes the network"
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        type=Path,
-        help="its state dict: a .safetensors file, or one that torch.save wrote; nothing is "
-        "unpickled but tensors",
-    )
-    parser.add_argument(
-        "--untrained", action="store_true", help="take the network as the factory makes it"
-    )
-    parser.add_argument(
-        "--inputs", metavar="FILE", type=Path, required=True, help="a .npy file, or FILE.npz:NAME"
-    )
+    add_network(parser, is_required=True)
     parser.add_argument(
         "--labels",
         metavar="FILE",
@@ -99,6 +86,13 @@ def add(commands: Commands) -> None:
         type=_share,
         help="the certified accuracy that is asked for at the largest one of --radii",
     )
+    _add_attack(parser)
+    parser.add_argument("--batch-size", metavar="N", default=256, type=whole_number(1), help="256")
+    parser.add_argument("--json", action="store_true", help="print json, for programs")
+    parser.set_defaults(run=_run)
+
+
+def _add_attack(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the attack")
     group.add_argument(
         "--attacked",
@@ -117,10 +111,6 @@ def add(commands: Commands) -> None:
         type=float,
         help="the box that attacked inputs stay in, such as 0 1 for images",
     )
-    parser.add_argument("--batch-size", metavar="N", default=256, type=whole_number(1), help="256")
-    parser.add_argument("--device", default="cpu", help="for instance cuda (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print json, for programs")
-    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:

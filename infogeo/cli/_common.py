@@ -25,6 +25,19 @@ class UsageError(Exception):
     """Something the user can put right; its text is the one line shown."""
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Fits paragraphs to the terminal, and keeps those with indented lines, which are examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = [
+            paragraph
+            if paragraph.startswith(" ") or "\n " in paragraph
+            else super(HelpFormatter, self)._fill_text(paragraph, width, indent)
+            for paragraph in text.strip("\n").split("\n\n")
+        ]
+        return "\n\n".join(paragraphs)
+
+
 def folder_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the folder's name is empty")
@@ -44,6 +57,34 @@ def add_columns(group: Any) -> None:
     group.add_argument(
         "--ignore", metavar="NAMES", type=_names, default=(), help="columns that are no classes"
     )
+
+
+def add_network(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Add the options that say which network is measured, and at which inputs."""
+    parser.add_argument(
+        "--model", metavar="MODULE:FACTORY", required=is_required, help="what makes the network"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        help="its state dict: a .safetensors file, or one that torch.save wrote; nothing is "
+        "unpickled but tensors",
+    )
+    parser.add_argument(
+        "--untrained",
+        action="store_true",
+        help="take the network as the factory makes it: for one that loads its weights by itself, "
+        "or to look at a network before it is trained",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="FILE",
+        type=Path,
+        required=is_required,
+        help="a .npy or a .npz file (FILE.npz:NAME if it holds several arrays)",
+    )
+    parser.add_argument("--device", default="cpu", help="for instance cuda (default: %(default)s)")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from infogeo._system.progress import bar_for_people
 from infogeo._system.version import __version__
 from infogeo.cli._common import (
     Commands,
+    HelpFormatter,
     UsageError,
     add_columns,
     folder_name,
@@ -53,7 +54,7 @@ def add(commands: Commands) -> None:
         "Fisher-Rao distances, class by class, decisions that changed, and the rows that moved "
         "most.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("old", metavar="OLD", help="the predictions of the old version")
     parser.add_argument("new", metavar="NEW", help="those of the new one, on the same inputs")

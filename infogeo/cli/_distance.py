@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 from infogeo._system.progress import Progress, bar_for_people
 from infogeo.cli._common import (
     Commands,
+    HelpFormatter,
     UsageError,
     add_columns,
     replacing,
@@ -52,7 +53,7 @@ def add(commands: Commands) -> None:
         help="Fisher-Rao distances between the predictions in two files",
         description="How far predictions are apart: row by row, all pairs, or the nearest.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("a", metavar="A", help="a table of predictions")
     parser.add_argument("b", metavar="B", nargs="?", help="another one, of the same classes")

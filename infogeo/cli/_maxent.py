@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infogeo.cli._common import Commands, UsageError, replacing, require, say
+from infogeo.cli._common import Commands, HelpFormatter, UsageError, replacing, require, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         "relative entropy, under which features have given expectations. Without a prior, that of "
         "maximum entropy.",
         epilog=_FORMATS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("problem", metavar="FILE", type=Path, help="a .toml or a .csv file")
     parser.add_argument("--json", action="store_true", help="print json, for programs")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infogeo._system.progress import Progress, progress_bar
 from infogeo.cli._common import (
     Commands,
+    HelpFormatter,
     UsageError,
+    add_network,
     first_line,
     folder_name,
     require,
@@ -54,28 +55,9 @@ def add(commands: Commands) -> None:
         "every input of a file: its eigenvalues, its rank and the predictions. Writes the numbers "
         "(part-*.npz), summary.json, report.html and figures.",
         epilog=_EXPLANATION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--model", metavar="MODULE:FACTORY", help="what makes the network")
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        type=Path,
-        help="its state dict: a .safetensors file, or one that torch.save wrote; nothing is "
-        "unpickled but tensors",
-    )
-    parser.add_argument(
-        "--untrained",
-        action="store_true",
-        help="take the network as the factory makes it: for one that loads its weights by itself, "
-        "or to look at a network before it is trained",
-    )
-    parser.add_argument(
-        "--inputs",
-        metavar="FILE",
-        type=Path,
-        help="a .npy or a .npz file (FILE.npz:NAME if it holds several arrays)",
-    )
+    add_network(parser, is_required=False)
     parser.add_argument(
         "-o",
         "--output",
@@ -94,7 +76,6 @@ def add(commands: Commands) -> None:
         type=whole_number(1),
         help="how many inputs are measured at once, and lost by a kill (default: %(default)s)",
     )
-    parser.add_argument("--device", default="cpu", help="for instance cuda (default: %(default)s)")
     parser.add_argument(
         "--shard",
         metavar="I/N",

@@ -229,22 +229,7 @@ def _map(
 def _page(
     scan: Scan, summary: dict[str, Any], images: dict[str, bytes], map_of_predictions: str | None
 ) -> str:
-    blocks = [
-        report.section(
-            "How sensitive the predictions are",
-            _table_of_quantiles(summary),
-            report.figure(
-                images["sensitivities"],
-                caption="Left: the share of the inputs whose sensitivity is below a value."
-                + (
-                    " Right: each input, by the probability that is left for other classes."
-                    if "logits" in scan.names
-                    else ""
-                ),
-                description="distribution of the sensitivities",
-            ),
-        )
-    ]
+    blocks = [_sensitivities(scan, summary, images["sensitivities"])]
     if "maps" in images:
         blocks.append(
             report.section(
@@ -286,6 +271,23 @@ def _page(
             "directions in which it can move."
         ),
         *blocks,
+    )
+
+
+def _sensitivities(scan: Scan, summary: dict[str, Any], image: bytes) -> str:
+    return report.section(
+        "How sensitive the predictions are",
+        _table_of_quantiles(summary),
+        report.figure(
+            image,
+            caption="Left: the share of the inputs whose sensitivity is below a value."
+            + (
+                " Right: each input, by the probability that is left for other classes."
+                if "logits" in scan.names
+                else ""
+            ),
+            description="distribution of the sensitivities",
+        ),
     )
 
 

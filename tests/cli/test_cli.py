@@ -106,6 +106,18 @@ def test_quiet_commands_show_no_progress(fake_demo, tmp_path, capsys):
     assert capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command", ["certify", "compare", "demo", "distance", "maxent", "pullback"]
+)
+def test_help_fits_the_terminal(command, capsys, monkeypatch):
+    """Only examples, which are indented, and the values of a csv file keep their lines."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert cli.main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 60 for line in lines if line[:2] != "  ")
+    assert all(line.isprintable() for line in lines)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_shells_complete_commands_and_options(shell, capsys):
     pytest.importorskip("shtab")
