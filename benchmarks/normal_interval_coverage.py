@@ -1,7 +1,7 @@
 """How often the intervals of `infogeo.inference` for fitted normals hold the distance, as a table.
 
 python benchmarks/normal_interval_coverage.py          some six minutes on one core
-python benchmarks/normal_interval_coverage.py 3        three times as many samples, as in the docs
+python benchmarks/normal_interval_coverage.py 3        three times as many samples
 python benchmarks/normal_interval_coverage.py 3 10 20  of these numbers of features alone
 
 Each pair of samples is drawn from N(0, I) and from the normal at the given distance from it, in a
