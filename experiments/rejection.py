@@ -188,9 +188,9 @@ def draw(z, w, bound, y):
         is_right = (outputs.argmax(-1) == y)[order].double().cumsum(0)
         ax[1].plot(num / len(y), is_right / num, style, color=colour, label=name)
     ax[1].set(xlabel="coverage", ylabel="accuracy of the accepted", ylim=(0.94, 1.002))
-    for axis in ax:
+    for axis, place in zip(ax, ("upper right", "lower left"), strict=True):
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, loc="lower left")
+        axis.legend(frameon=False, loc=place)
     figure.savefig("rejection.png", dpi=110)
 
 
