@@ -153,6 +153,12 @@ def labels_of(value: Any) -> tuple[Labels, ...] | None:
     return None if index is None else (index,)
 
 
+def rows_of(value: Any) -> tuple[Any, ...] | None:
+    """Return the names of the rows of a frame, a table or an array that has some, else None."""
+    labels = labels_of(computed(value)) if not is_nameless(value) else None
+    return None if labels is None or labels[0] is None else tuple(map(_plain, labels[0]))
+
+
 def positions_of(
     first: tuple[str, Labels], other: tuple[str, Labels], key: Hashable
 ) -> list[int] | None:

@@ -159,14 +159,17 @@ class DistanceTable(Table):
         describes it. Nearer pairs need an `interval`.
     status : Status
         CONVERGED if all pairs are far, else UNDECIDED.
+    names : tuple or None
+        Of the distributions, where the points were given as a frame whose rows have names.
     """
 
-    axes: ClassVar = {"first": None, "second": None}
+    axes: ClassVar = {"first": "names", "second": "names"}
 
     distance: np.ndarray
     standard_error: np.ndarray
     is_far: np.ndarray
     status: Status
+    names: tuple[Any, ...] | None = None
 
     def __str__(self) -> str:
         k = len(self.distance)
@@ -584,6 +587,7 @@ def distance_standard_errors(
             "say how many observations each point was estimated from",
             "they are not given, and the points do not carry them",
         )
+    names = _names.rows_of(points)
     points, sizes = _matched_sizes(space, points, sizes)
     _, given = _array.gate(False, sizes=(REAL, sizes))
     numbers = np.asarray(_array.on_host(given), dtype=np.float64)
@@ -599,7 +603,8 @@ def distance_standard_errors(
     is_far = distance > 3.0 * error
     np.fill_diagonal(is_far, False)
     is_all = bool(is_far[np.triu_indices(len(distance), 1)].all())
-    return DistanceTable(distance, error, is_far, Status.CONVERGED if is_all else Status.UNDECIDED)
+    status = Status.CONVERGED if is_all else Status.UNDECIDED
+    return DistanceTable(distance, error, is_far, status, names)
 
 
 def _matched_sizes(space: Any, points: Any, sizes: Any) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -296,6 +297,78 @@ def test_rows_in_one_order_need_no_names_of_their_own(frame):
     b = Table("b.csv", "file", **options)
     with pytest.raises(UsageError, match=r"a\.csv has several rows of the name a"):
         list(JoinedRows(a, b, common=False))
+
+
+@pytest.mark.parametrize("write", [write_csv, lambda frame, name: frame.to_parquet(name)])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_names_of_rows_that_are_equal_numbers_are_equal(write, is_turned, frame, capsys):
+    """pandas writes whole numbers as floats where one of them is missing, or was."""
+    frame["file"] = np.arange(9) * 10
+    new = frame.assign(file=frame["file"].astype(float))[:: -1 if is_turned else 1]
+    new[CLASSES] = new[CLASSES].to_numpy()[:, [1, 2, 0]]
+    labels = frame[["file", "truth"]].assign(file=[f"{name}.00" for name in frame["file"]])
+    for table, name in ((frame, "old.x"), (new, "new.x"), (labels, "labels.x")):
+        write(table, name)
+    names = [f"{name}.parquet" for name in ("old", "new", "labels")]
+    if write is write_csv:
+        names = [f"{name}.csv" for name in ("old", "new", "labels")]
+    for name in names:
+        Path(name).with_suffix(".x").rename(name)
+    found = summary_of(
+        capsys, *names[:2], "--id", "file", "--ignore", "meta_*,truth",
+        "--labels", f"{names[2]}:truth",
+    )  # fmt: skip
+    p = frame[CLASSES].to_numpy()
+    d = simplex.fisher_rao_distance(p, p[:, [1, 2, 0]])
+    np.testing.assert_allclose(found["mean_distance"], d.mean(), rtol=1e-12)
+    assert found["most_changed"][0]["row"] == str(10 * int(d.argmax()))
+    assert found["old_accuracy"] == (p.argmax(-1) == frame["truth"].map(CLASSES.index)).mean()
+
+
+def test_names_of_rows_that_a_table_tells_apart_stay_apart(frame, capsys):
+    frame["file"] = ["1", "01", "1.1", "1.10", "a", "b", "c", "d", "e"]
+    write_csv(frame, "old.csv")
+    write_csv(frame.iloc[::-1], "new.csv")
+    found = summary_of(capsys, "old.csv", "new.csv", "--id", "file", "--ignore", "meta_*,truth")
+    assert found["mean_distance"] == 0.0
+    write_csv(frame.assign(file=["1.0", *frame["file"][1:]]), "new.csv")
+    status, _, err = compared(
+        capsys, "old.csv", "new.csv", "--id", "file", "--ignore", "meta_*,truth"
+    )
+    assert (status, "only old.csv has the row 1" in err) == (2, True)
+
+
+def test_rows_without_a_title_go_by_equal_numbers(frame, capsys):
+    """Also the index that pandas has stored is one of floats in one file alone."""
+    frame[CLASSES].set_index(np.arange(9) * 2).to_parquet("old.parquet")
+    frame[CLASSES].set_index(np.arange(9) * 2.0).to_parquet("new.parquet")
+    assert summary_of(capsys, "old.parquet", "new.parquet")["mean_distance"] == 0.0
+
+
+def test_counts_go_by_equal_numbers(capsys):
+    Path("old.csv").write_text("shop,yes,no\n1,3,4\n2,5,6\n")
+    Path("new.csv").write_text("shop,yes,no\n2.0,5,6\n1.0,3,4\n")
+    found = summary_of(capsys, "old.csv", "new.csv", "--counts", "--id", "shop")
+    assert [(pair["name"], pair["distance"]) for pair in found["samples"]] == [
+        ("1", 0.0),
+        ("2", 0.0),
+    ]
+
+
+def test_large_tables_are_read_without_pandas(rng):
+    """Its import would take longer than reading them."""
+    p = rng.dirichlet(np.ones(10), 10_000)
+    frame = pd.DataFrame(p, columns=list("abcdefghij"))
+    frame.to_csv("p.csv", index=False)
+    frame.to_parquet("p.parquet")
+    frame.to_feather("p.feather")
+    code = "import sys; from infogeo import cli; cli.main(sys.argv[1:]); print(sys.modules.keys())"
+    for name in ("p.csv", "p.parquet", "p.feather"):
+        command = [sys.executable, "-c", code, "compare", name, name]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "10000 rows: mean distance 0" in run.stdout
+        assert "'pyarrow'" in run.stdout
+        assert "'pandas'" not in run.stdout
 
 
 def test_tables_without_a_row_in_common(frame):

@@ -209,6 +209,23 @@ def test_what_is_shown(rng, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "index", [["may", "june", "july"], pd.date_range("2026-05-01", periods=3), [7, 5, 3]]
+)
+def test_frames_of_distances_keep_the_names_of_the_rows(index, tmp_path):
+    shares = pd.DataFrame([[0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.5, 0.2, 0.3]], index=index)
+    found = distance_standard_errors(shares, [400, 400, 100])
+    frame = found.to_frame()
+    assert frame.index.get_level_values("first").unique().tolist() == list(index)
+    assert frame.index.get_level_values("second")[:3].tolist() == list(index)
+    assert frame.loc[(index[1], index[2]), "distance"] == found.distance[1, 2]
+    infogeo.save(found, tmp_path / "found.npz")
+    assert infogeo.load(tmp_path / "found.npz").to_frame().equals(frame)
+    for nameless in (shares.reset_index(drop=True), shares.to_numpy()):
+        found = distance_standard_errors(nameless, [400, 400, 100])
+        assert found.to_frame().index[1] == (0, 1)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: bootstrap(np.mean, np.zeros((0, 2))), r"samples\[0\] must have at least 2 rows"),

@@ -181,6 +181,9 @@ def _of_columns(
 
 
 def _matched_rows(a: Table, x: Block, b: Table, y: Block, common: bool) -> tuple[Block, Block]:
+    from infogeo.cli._tables import alike
+
+    x, y = alike(x, y)
     place = {name: i for i, name in enumerate(y.ids)}
     for table, block in ((a, x), (b, y)):
         if len(set(block.ids)) < len(block.ids):

@@ -125,16 +125,17 @@ def read_truth(
     options: argparse.Namespace, ids: list[str], num_left_out: int, classes: list[str]
 ) -> np.ndarray:
     """Return the number of the true class of every row."""
-    from infogeo.cli._tables import read_labels
+    from infogeo.cli._tables import as_classes, read_labels
 
     path = options.labels
     names, labels = read_labels(path, options.id)
     if names is not None:
-        known = dict(zip(names, labels, strict=True))
-        missing = next((name for name in ids if name not in known), None)
+        alike = as_classes(ids, names)  # 7 and 7.0 are one row, too
+        known = {alike[name]: label for name, label in zip(names, labels, strict=True)}
+        missing = next((name for name in ids if alike[name] not in known), None)
         if missing is not None:
             raise UsageError(f"{path} has no label of the row {missing}")
-        return _numbers_of(path, [known[name] for name in ids], classes)
+        return _numbers_of(path, [known[alike[name]] for name in ids], classes)
     if num_left_out:
         raise UsageError(
             f"{path} has no names of rows, and rows were left out: name its column of labels, "

@@ -12,7 +12,7 @@ is unpickled, and of files larger than memory only a block is held at a time.
 from infogeo._docs import finish
 from infogeo.cli._tables._checks import checked, normalized, warn_of_probabilities
 from infogeo.cli._tables._labels import MISSING, are_numbers, as_classes, read_labels
-from infogeo.cli._tables._rows import JoinedRows, paired_blocks
+from infogeo.cli._tables._rows import JoinedRows, alike, paired_blocks
 from infogeo.cli._tables._table import Block, Table
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Block",
     "JoinedRows",
     "Table",
+    "alike",
     "are_numbers",
     "as_classes",
     "checked",

@@ -277,14 +277,20 @@ def _numbers(column: pyarrow.Array) -> np.ndarray:
 
     column = column.dictionary_decode() if types.is_dictionary(column.type) else column
     is_exact = types.is_boolean(column.type) or types.is_decimal(column.type)
-    column = column.cast("float64") if is_exact else column
-    return column.to_numpy(zero_copy_only=False)
+    return as_numpy(column.cast("float64") if is_exact else column)
+
+
+def as_numpy(column: pyarrow.Array) -> np.ndarray:
+    """Return an array of numbers. Only where something is missing is pandas imported for it."""
+    if column.null_count or not len(column):
+        return column.to_numpy(zero_copy_only=False)
+    return np.from_dlpack(column)
 
 
 def _lengths(lists: pyarrow.Array) -> np.ndarray:
     from pyarrow import compute
 
-    return compute.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return as_numpy(compute.list_value_length(lists).fill_null(0))
 
 
 def _is_list(kind: pyarrow.DataType) -> bool:

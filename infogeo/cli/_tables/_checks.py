@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -37,7 +38,7 @@ def normalized(table: Table, block: Block, like: Table | None = None) -> Block:
             f"{table.path}: {_row(table, block, i)} has {values[j]:g} in "
             f"{_place(_columns(table, like), j)}, which is no count"
         )
-    return Block(block.rows, block.ids, shares, block.labels)
+    return replace(block, values=shares)
 
 
 def _columns(table: Table, like: Table | None) -> list[str] | None:

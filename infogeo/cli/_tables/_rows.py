@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from infogeo.cli._common import UsageError
+from infogeo.cli._tables._labels import as_classes
 from infogeo.cli._tables._table import Block, Table, joined
 
 _NONE = Block([], [], np.empty((0, 0)))
@@ -21,17 +23,19 @@ def paired_blocks(a: Table, b: Table) -> Iterator[tuple[Block, Block]]:
     where.
     """
     for x, y in _side_by_side(a, b):
-        if len(x.ids) != len(y.ids):
-            longer, shorter, rows = (a, b, y.rows) if len(x.ids) > len(y.ids) else (b, a, x.rows)
+        if len(x.rows) != len(y.rows):
+            longer, shorter, rows = (a, b, y.rows) if len(x.rows) > len(y.rows) else (b, a, x.rows)
             seen = rows[-1] + 1 if len(rows) else max(x.rows, y.rows, key=len)[0]
             raise UsageError(
                 f"{longer.path} has more rows than {shorter.path}, which has {seen}: row by row "
                 "they must belong together"
             )
-        if x.ids != y.ids and _are_named(a, b, x, y):
-            at = next(
-                i for i, pair in enumerate(zip(x.ids, y.ids, strict=True)) if len({*pair}) > 1
-            )
+        if _are_named(a, b, x, y) and x.ids != y.ids:
+            pairs = enumerate(zip(*(block.ids for block in alike(x, y)), strict=True))
+            at = next((i for i, pair in pairs if len({*pair}) > 1), None)
+            if at is None:
+                yield x, y
+                continue
             raise UsageError(
                 f"row {x.rows[at]} is {x.ids[at]} in {a.path} and {y.ids[at]} in {b.path}: "
                 "sort both by the names of their rows"
@@ -63,13 +67,13 @@ class JoinedRows:
         for x, y in pairs:
             if x.ids != y.ids:
                 rest = [(x, y), *pairs]
-                yield from self._joined(seen, *map(_whole, zip(*rest, strict=True)))
+                yield from self._joined(seen, *alike(*map(_whole, zip(*rest, strict=True))))
                 return
             seen += x.ids
             yield x, y
 
     def _joined(self, seen: list[str], x: Block, y: Block) -> Iterator[tuple[Block, Block]]:
-        for table, block in ((self.a, x), (self.b, y)):
+        for table, block in ((self.a, x), (self.b, y)) if x.ids != y.ids else ():
             counted = Counter(itertools.chain(seen, block.ids))
             repeated = next((name for name, count in counted.items() if count > 1), None)
             if repeated is not None:
@@ -79,7 +83,7 @@ class JoinedRows:
                 )
         place = {name: i for i, name in enumerate(y.ids)}
         ours = [i for i, name in enumerate(x.ids) if name in place]
-        theirs = [place[x.ids[i]] for i in ours]
+        theirs = ours if x.ids == y.ids else [place[x.ids[i]] for i in ours]
         self.left_out = (len(x.ids) - len(ours), len(y.ids) - len(theirs))
         if any(self.left_out) and not self.common:
             raise UsageError(self._missing(x, y))
@@ -103,6 +107,13 @@ class JoinedRows:
         return f"{'; '.join(words)}: --common compares the rows that both have"
 
 
+def alike(x: Block, y: Block) -> tuple[Block, Block]:
+    """Return two blocks in which names that are equal numbers, 7 and 7.0, are spelled alike."""
+    spelled = as_classes(x.ids, y.ids)
+    ours, theirs = ([spelled[name] for name in block.ids] for block in (x, y))
+    return replace(x, names=ours), replace(y, names=theirs)
+
+
 def _side_by_side(a: Table, b: Table) -> Iterator[tuple[Block, Block]]:
     """Yield blocks of equal lengths, up to where one of the tables ends."""
     rows = min(a.block_rows, b.block_rows)
@@ -111,7 +122,7 @@ def _side_by_side(a: Table, b: Table) -> Iterator[tuple[Block, Block]]:
 
 
 def _whole(blocks: Iterable[Block]) -> Block:
-    some = [block for block in blocks if block.ids]
+    some = [block for block in blocks if block.rows]
     return joined(some) if some else _NONE
 
 
@@ -129,17 +140,17 @@ def _even(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
     waiting: list[Block] = []
     for block in blocks:
         waiting.append(block)
-        while sum(len(some.ids) for some in waiting) >= rows:
+        while sum(len(some.rows) for some in waiting) >= rows:
             whole = waiting[0] if len(waiting) == 1 else joined(waiting)
             yield _part(whole, 0, rows)
-            waiting = [_part(whole, rows, None)] if len(whole.ids) > rows else []
+            waiting = [_part(whole, rows, None)] if len(whole.rows) > rows else []
     if waiting:
         yield joined(waiting)
 
 
 def _part(block: Block, start: int, stop: int | None) -> Block:
-    if start == 0 and stop is not None and stop >= len(block.ids):
+    if start == 0 and stop is not None and stop >= len(block.rows):
         return block
     part = slice(start, stop)
-    labels = None if block.labels is None else block.labels[part]
-    return Block(block.rows[part], block.ids[part], block.values[part], labels)
+    names, labels = (x if x is None else x[part] for x in (block.names, block.labels))
+    return Block(block.rows[part], names, block.values[part], labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Block:
     ----------
     rows : list of int
         Their numbers in the file.
-    ids : list of str
-        The names of the rows: of the column of ids, else their numbers.
+    names : list of str or None
+        The names of the rows, if a column has them.
     values : array, shape (n, c)
         Their numbers.
     labels : list of str or None
@@ -48,9 +49,14 @@ class Block:
     """
 
     rows: Sequence[int]
-    ids: list[str]
+    names: list[str] | None
     values: np.ndarray
     labels: list[str] | None = None
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The names of the rows, else their numbers."""
+        return [str(row) for row in self.rows] if self.names is None else self.names
 
     def take(self, places: Sequence[int]) -> Block:
         """Return some of the rows, in an order of their own."""
@@ -62,14 +68,11 @@ class Block:
 def joined(blocks: Sequence[Block]) -> Block:
     """Return blocks as one."""
     rows = list(itertools.chain.from_iterable(block.rows for block in blocks))
-    ids = list(itertools.chain.from_iterable(block.ids for block in blocks))
-    labels = [block.labels for block in blocks]
-    return Block(
-        rows,
-        ids,
-        np.concatenate([block.values for block in blocks]),
-        None if None in labels else [x for some in labels for x in some or ()],
+    names, labels = (
+        None if None in columns else [x for some in columns for x in some or ()]
+        for columns in zip(*((block.names, block.labels) for block in blocks), strict=True)
     )
+    return Block(rows, names, np.concatenate([block.values for block in blocks]), labels)
 
 
 class Table:
@@ -128,8 +131,7 @@ class Table:
                 if values.dtype.kind in "iub" or values.dtype.itemsize > 8:  # long doubles
                     values = values.astype(np.float64)
                 numbers = range(first, first + len(values))
-                ids = part.ids or [str(row) for row in numbers]
-                yield Block(numbers, ids, values, part.labels)
+                yield Block(numbers, part.ids or None, values, part.labels)
                 first += len(values)
         if first == 0:
             raise UsageError(f"{self.path}: it has no rows")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from infogeo._system.extras import is_installed
+from infogeo.cli._tables._arrow import as_numpy
 from infogeo.cli._tables._file import File
 from infogeo.cli._tables._selection import Part, Selection, Source, require_distinct
 
@@ -168,7 +169,7 @@ class _Text:
                         yield self._part_of(batch.slice(start, rows))
 
     def _part_of(self, batch: pyarrow.RecordBatch) -> Part:
-        columns = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(len(self.chosen))]
+        columns = [as_numpy(batch.column(i)) for i in range(len(self.chosen))]
         values = np.stack(columns, axis=-1) if columns else np.empty((batch.num_rows, 0))
         texts = iter(range(len(self.chosen), batch.num_columns))
         ids, labels = (
