@@ -6,6 +6,10 @@ several modules use it, else in the last line of the module, which calls `finish
 it into the docstrings, so that ``help()``, Sphinx and every other tool show the full text. The
 front of a folder does so for its private files, too, and what it exports from these is its own:
 pickles and messages name the module from which it is imported.
+
+Every public function but those that answer a question with a bool checks its arguments, so that it
+raises TypeError and ValueError. The section "Raises" that says so is written by `finish`, too: it
+stands in the source only where there is more to say.
 """
 
 import types
@@ -42,8 +46,14 @@ SHARED = {
     ),
 }
 
+RAISED = "TypeError, ValueError"
+# The sections of numpydoc that follow "Raises".
+_AFTER_RAISES = ("Warns", "See Also", "Notes", "References", "Examples")
 
-def finish(module: dict[str, Any], entries: Mapping[str, str] | None = None) -> None:
+
+def finish(
+    module: dict[str, Any], entries: Mapping[str, str] | None = None, *, checks: bool = True
+) -> None:
     """Finish the docstrings of a module and of its private files; `dir` shows its public names.
 
     Parameters
@@ -52,20 +62,40 @@ def finish(module: dict[str, Any], entries: Mapping[str, str] | None = None) -> 
         The module's ``globals()``, when everything in it is defined.
     entries : mapping, optional
         What entries of this module say, by their first lines. It goes before `SHARED`.
+    checks : bool
+        Whether the public functions of the module check their arguments.
     """
     table, home = SHARED | dict(entries or {}), module["__name__"]
+    public = module.get("__all__", ())
     for name, value in list(module.items()):
         source = getattr(value, "__module__", None) or ""
         is_inside = source.startswith(f"{home}._") and isinstance(value, type | types.FunctionType)
         if source == home or is_inside:
+            if checks and name in public and isinstance(value, types.FunctionType):
+                _add_raises(value)
             _write_out(value, table)
             if isinstance(value, type):
                 for member in vars(value).values():
                     _write_out(getattr(member, "__func__", member), table)  # of class methods
-        if is_inside and name in module.get("__all__", ()):
+        if is_inside and name in public:
             value.__module__ = home
     if "__all__" in module:
         module["__dir__"] = lambda: sorted(module["__all__"])
+
+
+def _add_raises(function: types.FunctionType) -> None:
+    """Add the section of what checked arguments raise, if a function has arguments and no such."""
+    lines = (function.__doc__ or "").split("\n")
+    titles = {lines[i - 1].strip(): i - 1 for i, x in enumerate(lines) if set(x.strip()) == {"-"}}
+    answers = function.__annotations__.get("return") in (bool, "bool")
+    if answers or "Parameters" not in titles or "Raises" in titles:
+        return
+    place = min((titles[name] for name in _AFTER_RAISES if name in titles), default=len(lines) - 1)
+    indent = " " * _indentation(lines[titles["Parameters"]])
+    section = ["Raises", "------", RAISED]
+    before = [""] if lines[place - 1].strip() else []
+    lines[place:place] = [*before, *(indent + line for line in section), ""]
+    function.__doc__ = "\n".join(lines)
 
 
 def _write_out(documented: Any, table: Mapping[str, str]) -> None:

@@ -31,10 +31,6 @@ def fisher_rao_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True)
     array, shape (...)
         In radians of the sphere of radius 2; same library, dtype and device as the inputs.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     Relative accuracy holds for near points and for probabilities that underflow: from two
@@ -70,10 +66,6 @@ def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool
     -------
     array, shape (...)
         In squared radians, in [0, pi^2].
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -287,10 +279,6 @@ def hellinger_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = True) 
     array, shape (...)
         Not squared.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(hellinger_distance([0.0, -np.inf], [-np.inf, 0.0])), 12)
@@ -314,10 +302,6 @@ def bhattacharyya_coefficient(z: ArrayLike[A], w: ArrayLike[A], *, check: bool =
     -------
     array, shape (...)
         1 for equal points, 0 for disjoint masks.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -24,10 +24,6 @@ def entropy(z: ArrayLike[A], *, base: float | None = None, check: bool = True) -
     array, shape (...)
         In nats, in [0, log c].
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(entropy([0.0, 0.0, -np.inf])), 6)
@@ -62,10 +58,6 @@ def kl_divergence(
     array, shape (...)
         In nats; inf where w masks a class of z.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> float(kl_divergence([800.0, -800.0], [-800.0, 800.0]))
@@ -93,10 +85,6 @@ def jeffreys_divergence(
     -------
     array, shape (...)
         In nats; inf where the masks differ.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -126,10 +114,6 @@ def jensen_shannon_divergence(
     -------
     array, shape (...)
         In nats, in [0, log 2]; in bits in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----
@@ -166,10 +150,6 @@ def jensen_shannon_distance(
     array, shape (...)
         In [0, sqrt(log 2)]; for base 2 in [0, 1]. It is a metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     D. M. Endres and J. E. Schindelin, A new metric for probability distributions,
@@ -201,10 +181,6 @@ def total_variation_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = 
     array, shape (...)
         In [0, 1]. The best test of one observation errs in a share of (1 - TV) / 2.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(total_variation_distance([0.0, 0.0, -np.inf], [-np.inf, 0.0, 0.0])), 12)
@@ -230,10 +206,6 @@ def chi_square_divergence(z: ArrayLike[A], w: ArrayLike[A], *, check: bool = Tru
     array, shape (...)
         Not negative; inf where q excludes an outcome of p. Pearson's statistic of n observations
         with frequencies p is n times this value.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------
@@ -267,10 +239,6 @@ def alpha_divergence(z: ArrayLike[A], w: ArrayLike[A], *, alpha: float, check: b
     -------
     array, shape (...)
         Not negative.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -22,10 +22,6 @@ def fisher_information(z: ArrayLike[A], *, check: bool = True) -> A:
     array, shape (..., c, c)
         Its kernel is the constants. `apply_fisher` multiplies by it without forming it.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> fisher_information([0.0, 0.0])
@@ -56,10 +52,6 @@ def apply_fisher(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     array, shape (..., c)
         A vector with sum 0: the change dp of the probabilities.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> apply_fisher([0.0, 0.0], [1.0, 0.0])
@@ -89,10 +81,6 @@ def apply_inverse_fisher(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True
     -------
     array, shape (..., c)
         The solution of F v = g with sum zero.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -127,10 +115,6 @@ def natural_gradient(z: ArrayLike[A], g: ArrayLike[A], *, check: bool = True) ->
     -------
     array, shape (..., c)
         Tangent vector with sum zero: the one that the metric pairs with v to g'v.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------

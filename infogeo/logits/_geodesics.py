@@ -37,10 +37,6 @@ def fisher_rao_geodesic(
     array, shape t.shape + (..., c)
         Logits with sum zero.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> fisher_rao_geodesic([1.0, -1.0], [-1.0, 1.0], 0.5).round(12) + 0.0
@@ -108,10 +104,6 @@ def m_geodesic(z: ArrayLike[A], w: ArrayLike[A], t: ArrayLike[A], *, check: bool
     -------
     array, shape t.shape + (..., c)
         Logits with sum zero.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -297,10 +289,6 @@ def boundary_time(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (...)
         Time > 0; inf for a constant v.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

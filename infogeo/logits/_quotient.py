@@ -25,10 +25,6 @@ def canonical(z: ArrayLike[A], *, check: bool = True) -> A:
         The logits sum to 0, those of masked classes left out (see the module), which stay -inf
         or far below.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> canonical([1.0, 2.0, 3.0])
@@ -52,10 +48,6 @@ def to_simplex(z: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (..., c)
         Probabilities; 0 for masked classes and where the exponential underflows.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -82,10 +74,6 @@ def sphere_embedding(z: ArrayLike[A], *, check: bool = True) -> A:
         Of Euclidean norm 2: `infogeo.simplex.sphere_embedding` of the probabilities, also of
         those that underflow and whose roots do not.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> sphere_embedding(np.log([0.25, 0.75])).round(6)
@@ -109,10 +97,6 @@ def from_simplex(p: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (..., c)
         Logits, -inf where p is 0.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

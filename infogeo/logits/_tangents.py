@@ -27,10 +27,6 @@ def inner_product(z: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: b
     array, shape (...)
         In squared radians of the sphere of radius 2.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> float(inner_product([0.0, 0.0], [1.0, -1.0], [1.0, -1.0]))
@@ -56,10 +52,6 @@ def norm(z: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (...)
         In radians of the sphere of radius 2.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -90,10 +82,6 @@ def parallel_transport(
     -------
     array, shape (..., c)
         Tangent vector at w with mean 0 under q and the same norm.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -129,10 +117,6 @@ def e_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: boo
     array, shape (..., c)
         Tangent vector at w with mean 0 under q.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> e_transport([1.0, 0.0], [0.0, 0.0], [1.0, 0.0])
@@ -158,10 +142,6 @@ def m_transport(z: ArrayLike[A], w: ArrayLike[A], v: ArrayLike[A], *, check: boo
     -------
     array, shape (..., c)
         Tangent vector at w with mean 0 under q.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -273,10 +273,6 @@ def distance_bounds(a: MultivariateNormal, b: MultivariateNormal, *, check: bool
         (the length of a lift that ends at the origin of the fibre), each of shape (...), widened
         by a few units of rounding.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     M. Calvo and J. M. Oller, A distance between multivariate normal distributions based in an

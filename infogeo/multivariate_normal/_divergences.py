@@ -34,10 +34,6 @@ def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool =
     array, shape (...)
         The sum has no term of either sign to cancel: near normals keep their digits.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> import numpy as np
@@ -69,10 +65,6 @@ def jeffreys_divergence(
     -------
     array, shape (...)
         Its square root is no distance, and at least the Fisher-Rao distance.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -106,10 +98,6 @@ def hellinger_distance(
     -------
     array, shape (...)
         H, not its square.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

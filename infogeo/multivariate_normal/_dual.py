@@ -185,10 +185,6 @@ def e_geodesic(
     MultivariateNormal
         A batch of shape t.shape + (...).
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> import numpy as np
@@ -232,10 +228,6 @@ def m_geodesic(
     -------
     MultivariateNormal
         A batch of shape t.shape + (...): the normals with the moments of the mixtures.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

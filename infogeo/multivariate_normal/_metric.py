@@ -43,10 +43,6 @@ def inner_product(a: MultivariateNormal, u: Tangent, v: Tangent, *, check: bool 
     array, shape (...)
         Squared Fisher-Rao length.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.multivariate_normal import MultivariateNormal, Tangent
@@ -80,10 +76,6 @@ def norm(a: MultivariateNormal, v: Tangent, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         Fisher-Rao length; its gradient at 0 is 0.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -52,10 +52,6 @@ def fisher_information(a: Normal, *, check: bool = True) -> Array:
     array, shape (..., 2, 2)
         In the order mean, standard deviation.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> fisher_information(Normal(0.0, 0.5))
@@ -85,10 +81,6 @@ def natural_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:
         The factor of x in the logarithm of the density.
     theta_2 : array, shape (...)
         The factor of x^2.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -149,10 +141,6 @@ def expectation_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Arr
         E[x].
     eta_2 : array, shape (...)
         E[x^2].
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -74,10 +74,6 @@ def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> 
     array, shape (...)
         In squared units of the Fisher metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     Automatic differentiation gives the gradient 0 and the Hessian 2 g at a = b: the series of

@@ -23,10 +23,6 @@ def entropy(a: Normal, *, check: bool = True) -> Array:
     array, shape (...)
         In nats; negative for small standard deviations.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(entropy(Normal(0.0, 1.0))), 6)
@@ -52,10 +48,6 @@ def kl_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         In nats; inf where it overflows.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----
@@ -95,10 +87,6 @@ def jeffreys_divergence(a: Normal, b: Normal, *, check: bool = True) -> Array:
     array, shape (...)
         In nats; inf where it overflows.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     H. Jeffreys, An invariant form for the prior probability in estimation problems,
@@ -133,10 +121,6 @@ def hellinger_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         Not squared.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----

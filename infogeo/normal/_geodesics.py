@@ -132,10 +132,6 @@ def e_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
         Of shape t.shape + (...); its density is proportional to that of a to the power 1 - t
         times that of b to the power t.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
@@ -177,10 +173,6 @@ def m_geodesic(a: Normal, b: Normal, t: Array, *, check: bool = True) -> Normal:
     Normal
         Of shape t.shape + (...): the normal with the mean and the variance of the mixture of a
         and b.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------
@@ -333,10 +325,6 @@ def log_map(a: Normal, b: Normal, *, check: bool = True) -> Tangent:
     -------
     Tangent
         At a, of norm d(a, b): the inverse of `exp_map`.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -25,10 +25,6 @@ def inner_product(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> A
     array, shape (...)
         In squared units of the Fisher metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> float(inner_product(Normal(0.0, 2.0), Tangent(2.0, 1.0), Tangent(0.0, 2.0)))
@@ -58,10 +54,6 @@ def norm(a: Normal, v: Tangent, *, check: bool = True) -> Array:
     array, shape (...)
         In units of the Fisher metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> float(norm(Normal(0.0, 2.0), Tangent(2.0, 0.0)))
@@ -89,10 +81,6 @@ def parallel_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) 
     -------
     Tangent
         At b, of the same norm.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -130,10 +118,6 @@ def e_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tang
     Tangent
         At b.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
@@ -169,10 +153,6 @@ def m_transport(a: Normal, b: Normal, v: Tangent, *, check: bool = True) -> Tang
     -------
     Tangent
         At b.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------

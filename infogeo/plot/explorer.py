@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from infogeo.pullback import Spectrum
 
 
-__all__ = ["embed", "explorer"]
+__all__ = ["explorer"]
 
 _NUM_NEAREST = 5
 _NUM_BARS = 10

@@ -25,10 +25,6 @@ def sphere_embedding(p: ArrayLike[A], *, check: bool = True) -> A:
     array, shape (..., c)
         Of Euclidean norm 2. The Fisher-Rao distance is the arc between two of them.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> sphere_embedding([0.25, 0.75]).round(6)
@@ -103,10 +99,6 @@ def natural_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
     array, shape (..., c)
         -inf where p is 0; the finite ones sum to 0.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> natural_parameters([0.5, 0.5])
@@ -158,10 +150,6 @@ def expectation_parameters(p: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (..., c - 1)
         The coordinates eta in which `fisher_information` and `christoffel_symbols` are given.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

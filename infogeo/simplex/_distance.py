@@ -27,10 +27,6 @@ def fisher_rao_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True)
     array, shape (...)
         In radians of the sphere of radius 2; same library, dtype and device as the inputs.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     Evaluated as 4 arcsin(norm(delta) / 2) with delta = (p - q) / (sqrt p + sqrt q): arccos loses
@@ -69,10 +65,6 @@ def fisher_rao_squared_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool
     -------
     array, shape (...)
         In squared radians, in [0, pi^2].
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----
@@ -358,10 +350,6 @@ def hellinger_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = True) 
     array, shape (...)
         Not squared.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(hellinger_distance([1.0, 0.0], [0.0, 1.0])), 12)
@@ -385,10 +373,6 @@ def bhattacharyya_coefficient(p: ArrayLike[A], q: ArrayLike[A], *, check: bool =
     -------
     array, shape (...)
         1 for p = q, 0 for disjoint supports.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -24,10 +24,6 @@ def entropy(p: ArrayLike[A], *, base: float | None = None, check: bool = True) -
     array, shape (...)
         In nats, in [0, log c].
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(entropy([0.5, 0.5, 0.0])), 6)
@@ -60,10 +56,6 @@ def kl_divergence(
     -------
     array, shape (...)
         In nats; inf where q excludes an outcome of p.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----
@@ -102,10 +94,6 @@ def jeffreys_divergence(
     array, shape (...)
         In nats; inf where the supports differ.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     H. Jeffreys, An invariant form for the prior probability in estimation problems,
@@ -139,10 +127,6 @@ def jensen_shannon_divergence(
     -------
     array, shape (...)
         In nats, in [0, log 2]; in bits in [0, 1].
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----
@@ -178,10 +162,6 @@ def jensen_shannon_distance(
     array, shape (...)
         In [0, sqrt(log 2)]; for base 2 in [0, 1]. It is a metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     D. M. Endres and J. E. Schindelin, A new metric for probability distributions,
@@ -213,10 +193,6 @@ def total_variation_distance(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = 
     array, shape (...)
         In [0, 1]. The best test of one observation errs in a share of (1 - TV) / 2.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> round(float(total_variation_distance([0.5, 0.5, 0.0], [0.0, 0.5, 0.5])), 12)
@@ -242,10 +218,6 @@ def chi_square_divergence(p: ArrayLike[A], q: ArrayLike[A], *, check: bool = Tru
     array, shape (...)
         Not negative; inf where q excludes an outcome of p. Pearson's statistic of n observations
         with frequencies p is n times this value.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------
@@ -280,10 +252,6 @@ def alpha_divergence(p: ArrayLike[A], q: ArrayLike[A], *, alpha: float, check: b
     -------
     array, shape (...)
         Not negative.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------

@@ -110,10 +110,6 @@ def m_geodesic(p: ArrayLike[A], q: ArrayLike[A], t: ArrayLike[A], *, check: bool
     array, shape t.shape + (..., c)
         Probabilities.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
@@ -295,10 +291,6 @@ def boundary_time(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (...)
         Time > 0 of the first face outside p's own; inf for v = 0.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

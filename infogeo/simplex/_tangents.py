@@ -45,10 +45,6 @@ def inner_product(p: ArrayLike[A], u: ArrayLike[A], v: ArrayLike[A], *, check: b
     array, shape (...)
         In squared radians.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> float(inner_product([0.5, 0.5], [1.0, -1.0], [0.5, -0.5]))
@@ -74,10 +70,6 @@ def norm(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) -> A:
     -------
     array, shape (...)
         In radians of the sphere of radius 2.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -108,10 +100,6 @@ def parallel_transport(
     -------
     array, shape (..., c)
         Tangent vector at q with the same norm, for q inside p's own face.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -145,10 +133,6 @@ def e_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: boo
     array, shape (..., c)
         Tangent vector at q.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
@@ -178,10 +162,6 @@ def m_transport(p: ArrayLike[A], q: ArrayLike[A], v: ArrayLike[A], *, check: boo
     array, shape (..., c)
         v, broadcast against p and q.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     References
     ----------
     S. Amari and H. Nagaoka, Methods of Information Geometry, 2000, section 2.3.
@@ -210,10 +190,6 @@ def e_representation(p: ArrayLike[A], v: ArrayLike[A], *, check: bool = True) ->
     -------
     array, shape (..., c)
         Of mean 0 under p; 0 where p is 0.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
