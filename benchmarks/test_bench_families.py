@@ -4,11 +4,15 @@ Errors are relative to values of 25 digits in tests/oracles/dirichlet.json and t
 of batches, the largest one by which the geodesics of 50 pairs miss their ends.
 """
 
+import functools
+
+import mpmath
 import numpy as np
 import pytest
+import torch
 
 from infogeo import manifolds
-from infogeo.manifolds import Beta, Dirichlet, Gamma, Laplace, VonMises
+from infogeo.manifolds import Bernoulli, Beta, Dirichlet, Exponential, Gamma, Laplace, VonMises
 
 # Concentrations, or shape and mean, with distances from mpmath.
 SINGLE = {
@@ -96,18 +100,75 @@ def test_many_pairs(benchmark, work, who):
     benchmark.extra_info["each"] = f"{benchmark.stats.stats.min / NUM_PAIRS * 1e6:.0f} µs"
 
 
-@pytest.mark.parametrize("who", ["infogeo", "the formula in numpy"])
-def test_closed_forms(benchmark, who):
+def half_plane(xp, m, s, n, t):
+    return 2.0 * xp.arcsinh(xp.sqrt(((m - n) ** 2 + (s - t) ** 2) / (4.0 * s * t)))
+
+
+def by_logarithms(xp, a, b):
+    return xp.abs(xp.log(b / a))
+
+
+def by_angles(xp, p, q):
+    return 2.0 * xp.abs(xp.arcsin(xp.sqrt(p)) - xp.arcsin(xp.sqrt(q)))
+
+
+FORMULAS = {
+    "Laplace": (Laplace, half_plane),
+    "Exponential": (Exponential, by_logarithms),
+    "Bernoulli": (Bernoulli, by_angles),
+}
+
+
+def numbers(work):
+    """Return a million of each parameter for the first points, then for the second ones."""
     rng = np.random.default_rng(0)
-    loc, other = rng.normal(size=(2, 1_000_000))
-    scale, wide = np.exp(rng.normal(size=(2, 1_000_000)))
-    a, b = Laplace(loc, scale), Laplace(other, wide)
+    x = rng.normal(size=(4, 1_000_000))
+    if work == "Laplace":
+        return [x[0], np.exp(x[1]), x[2], np.exp(x[3])]
+    return list(np.exp(x[:2]) if work == "Exponential" else 1.0 / (1.0 + np.exp(x[:2])))
 
-    def formula():
-        squared = ((loc - other) ** 2 + (scale - wide) ** 2) / (4.0 * scale * wide)
-        return 2.0 * np.arcsinh(np.sqrt(squared))
 
-    call = formula if who != "infogeo" else lambda: manifolds.fisher_rao_distance(a, b)
-    benchmark.group = "Laplace, 1,000,000 pairs"
-    found = benchmark.pedantic(call, rounds=5, warmup_rounds=1)
-    benchmark.extra_info["error"] = float(np.max(np.abs(found / formula() - 1.0)))
+@pytest.mark.parametrize("who", ["infogeo", "the formula in numpy"])
+@pytest.mark.parametrize("work", FORMULAS)
+def test_closed_forms(benchmark, work, who):
+    given, (kind, formula) = numbers(work), FORMULAS[work]
+    half = len(given) // 2
+    a, b = kind(*given[:half]), kind(*given[half:])
+    if who == "infogeo":
+        call = functools.partial(manifolds.fisher_rao_distance, a, b)
+    else:
+        call = functools.partial(formula, np, *given)
+    benchmark.group = f"{work}, 1,000,000 pairs"
+    found = benchmark.pedantic(call, rounds=7, warmup_rounds=2)
+    few = [x[:2000] for x in given]
+    with mpmath.workdps(40):
+        exact = formula(EXACT, *(np.array([mpmath.mpf(float(y)) for y in x]) for x in few))
+    benchmark.extra_info["error"] = float(np.max(np.abs(found[:2000] / exact.astype(float) - 1.0)))
+
+
+@pytest.mark.parametrize("who", ["infogeo", "the formula in torch"])
+@pytest.mark.parametrize("work", ["Laplace", "Exponential"])
+def test_gradients_of_closed_forms(benchmark, work, who):
+    given = [torch.tensor(x, requires_grad=True) for x in numbers(work)]
+    kind, formula = FORMULAS[work]
+    half = len(given) // 2
+
+    def call():
+        if who == "infogeo":
+            d = manifolds.fisher_rao_distance(kind(*given[:half]), kind(*given[half:]))
+        else:
+            d = formula(torch, *given)
+        return torch.autograd.grad(d.sum(), given)
+
+    benchmark.group = f"{work}, gradients of 1,000,000 pairs"
+    benchmark.pedantic(call, rounds=7, warmup_rounds=2)
+
+
+class EXACT:
+    """Functions of arrays of numbers of mpmath."""
+
+    arcsinh, sqrt, log, arcsin = (
+        np.vectorize(f, otypes=[object])
+        for f in (mpmath.asinh, mpmath.sqrt, mpmath.log, mpmath.asin)
+    )
+    abs = staticmethod(np.abs)

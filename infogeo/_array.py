@@ -14,7 +14,7 @@ import math
 import reprlib
 import sys
 import warnings
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from array_api_compat import (
 from array_api_compat import numpy as numpy_namespace
 
 from infogeo import _names
+from infogeo._blocks import BLOCK_SIZE, row_blocks
 from infogeo._names import is_nameless, is_tensor, is_weak
 from infogeo.typing import Array
 
@@ -478,42 +479,6 @@ def _smallest(x: Array) -> float:
     return x.item(x.argmin()) if type(x) is np.ndarray and x.size < 1024 else float(x.min())
 
 
-BLOCK_SIZE = 131_072  # entries: 1 MB of float64, so that a few arrays of them stay in the cache
-
-
-def row_blocks(shape: tuple[int, ...]) -> Iterator[tuple[int | slice, ...]]:
-    """Yield indices into the leading axes that cut (..., c) into blocks of about `BLOCK_SIZE`."""
-    if len(shape) == 1:
-        yield ()
-        return
-    size_of_entry = math.prod(shape[1:])
-    if size_of_entry > BLOCK_SIZE and len(shape) > 2:
-        for i in range(shape[0]):
-            for rest in row_blocks(shape[1:]):
-                yield (i, *rest)
-        return
-    num_blocks = max(1, math.ceil(shape[0] * size_of_entry / BLOCK_SIZE))
-    step = max(1, math.ceil(shape[0] / num_blocks))
-    for start in range(0, shape[0], step):
-        yield (slice(start, start + step),)
-
-
-def by_blocks(
-    function: Callable[[Array, Array, Namespace], Array], x: Array, y: Array, xp: Namespace
-) -> Array:
-    """Return function(x, y, xp), one number per row; of numpy's arrays block by block."""
-    if not isinstance(x, np.ndarray):
-        return function(x, y, xp)
-    if x.shape != y.shape:
-        x, y = np.broadcast_arrays(x, y)
-    if x.size <= BLOCK_SIZE:
-        return function(x, y, xp)
-    result = np.empty(x.shape[:-1], x.dtype)
-    for rows in row_blocks(x.shape):
-        result[rows] = function(x[rows], y[rows], xp)
-    return result[()]
-
-
 def _are_probabilities(p: Array, coarseness: float) -> bool:
     if type(p) is np.ndarray and p.ndim > 1 and p.size > BLOCK_SIZE:  # one trip from memory
         return all(_are_probabilities_at_once(p[rows], coarseness) for rows in row_blocks(p.shape))
@@ -796,6 +761,38 @@ def overflowing(xp: Namespace) -> contextlib.AbstractContextManager[None]:
     Other libraries never do, and torch.compile cannot trace numpy's.
     """
     return np.errstate(over="ignore") if xp is numpy_namespace else contextlib.nullcontext()
+
+
+def quiet(xp: Namespace) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which numpy does not warn, for numbers that `mended` looks at.
+
+    Arrays of other libraries may hold numpy's. torch.compile cannot trace the context.
+    """
+    is_torch = xp.__name__.endswith("torch")
+    return contextlib.nullcontext() if is_torch else np.errstate(all="ignore")
+
+
+def mended(found: Array, is_right: Array, careful: Callable[..., Array], *arrays: Array) -> Array:
+    """Return what a fast formula found where flags say that it is right, else a careful formula.
+
+    Parameters
+    ----------
+    found, is_right : array, shape (...)
+        The numbers and the flags.
+    careful : callable
+        ``careful(*arrays)``: the same from arrays that broadcast to (...). Of numpy's arrays it is
+        given the wrong entries alone. Elsewhere it is given all, if any entry is wrong, and where
+        values cannot be read: derivatives of what is wrong must not be mixed in.
+    """
+    view = None if _is_tracing() else _view(is_right)
+    if view is not None:
+        if bool(view.all()):
+            return found
+        if isinstance(found, np.ndarray) and found.ndim:
+            wrong = ~is_right
+            found[wrong] = careful(*(np.broadcast_to(x, found.shape)[wrong] for x in arrays))
+            return found
+    return careful(*arrays)
 
 
 def times_exp(factor: Array, exponent: Array, xp: Namespace) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infogeo import _array
+from infogeo import _array, _blocks
 from infogeo._array import Array, Namespace, bad_value
 
 
@@ -196,7 +196,7 @@ def _panel(
     """Return the integral of the speed by Gauss' rule; of large arrays node by node."""
     nodes, weights = _GAUSS
     half, middle = 0.5 * (right - left), 0.5 * (right + left)
-    if in_steps and math.prod((log_p + middle).shape) > _array.BLOCK_SIZE:
+    if in_steps and math.prod((log_p + middle).shape) > _blocks.BLOCK_SIZE:
         total = xp.zeros_like(half)
         for node, weight in zip(nodes, weights, strict=True):
             total = total + weight * _speed(log_p, log_q, middle + node * half, beta, xp)

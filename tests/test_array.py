@@ -5,9 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 import infogeo
-from infogeo import _array, logits, neighbors, simplex
+from infogeo import _array, _blocks, logits, neighbors, simplex
 from infogeo._array import (
     LOGITS,
     NEGATIVE,
@@ -383,10 +384,10 @@ def test_log_softmax_and_norm_do_not_overflow(lib):
 )
 def test_blocks_cover_every_row_once(shape):
     seen = np.zeros(shape[:-1], int)
-    for rows in _array.row_blocks(shape):
+    for rows in _blocks.row_blocks(shape):
         seen[rows] += 1
         size = np.zeros(shape[:-1], bool)[rows].size * shape[-1]
-        assert size <= max(_array.BLOCK_SIZE, shape[-1])
+        assert size <= max(_blocks.BLOCK_SIZE, shape[-1])
     assert (seen == 1).all()
 
 
@@ -433,3 +434,36 @@ def test_parameters_that_are_no_numbers(value):
             with pytest.raises(TypeError, match=f"{name} must be a number: got ") as caught:
                 call()
             assert len(str(caught.value)) < 100
+
+
+# ---------------------------------------------------------------- blocks and careful formulas
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [((70_000,),), ((), (70_000,)), ((300, 1), (1, 301)), ((2, 3, 40_000), (3, 1)), ((0,),)],
+)
+def test_blocks_of_entries_give_what_the_whole_gives(shapes):
+    arrays = [np.random.default_rng(0).normal(size=shape) for shape in shapes]
+    seen = []
+
+    def formula(*given):
+        seen.append(max(x.size for x in given))
+        return sum(given) ** 2
+
+    found = _blocks.entry_by_entry(formula, *arrays)
+    np.testing.assert_array_equal(found, sum(arrays) ** 2)
+    assert max(seen) <= 40_000
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+def test_what_is_wrong_is_mended_and_nothing_else(kind):
+    def careful(x):
+        assert len(x) == (1 if kind is np.asarray else 3)
+        return -x
+
+    x = kind([1.0, 2.0, 3.0])
+    found = _array.mended(x * 1.0, x < 2.5, careful, x)
+    assert found.tolist() == ([1.0, 2.0, -3.0] if kind is np.asarray else [-1.0, -2.0, -3.0])
+    assert _array.mended(x * 1.0, x < 4.0, careful, x).tolist() == [1.0, 2.0, 3.0]
+    assert _array.mended(x[0] * 1.0, x[0] > 2.0, lambda y: -y, x[0]) == -1.0

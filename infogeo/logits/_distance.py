@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array
+from infogeo import _array, _blocks
 from infogeo._array import LOGITS, Array, Namespace, gate
 from infogeo.logits._fisher import is_largest
 from infogeo.simplex._distance import angle_of_chord, far_squared_chord, squared_angle_of_chord
@@ -79,7 +79,7 @@ def fisher_rao_squared_distance(z: ArrayLike[A], w: ArrayLike[A], *, check: bool
 def chord_of(z: Array, w: Array, xp: Namespace) -> Array:
     """Return |sqrt p - sqrt q|, to full relative precision."""
     if isinstance(z, np.ndarray):
-        return _array.by_blocks(_chord_of_block, z, w, xp)
+        return _blocks.by_blocks(_chord_of_block, z, w, xp)
     return _array.norm(root_difference(z, w, xp), xp)
 
 

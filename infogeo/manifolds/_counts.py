@@ -75,10 +75,10 @@ def _within(x: Array, scale: Array, xp: Namespace) -> tuple[Array, Array]:
 
 def _arc(a: Array, b: Array, xp: Namespace) -> Array:
     r"""Return :math:`2 \arcsin \sqrt b - 2 \arcsin \sqrt a`."""
-    fail_a, fail_b = 1.0 - a, 1.0 - b
-    total = _root(b * fail_a, xp) + _root(a * fail_b, xp)
+    up_a, up_b, down_a, down_b = (_array.safe_sqrt(x, xp) for x in (a, b, 1.0 - a, 1.0 - b))
+    total = up_b * down_a + up_a * down_b
     sine = (b - a) / xp.where(total == 0.0, xp.ones_like(total), total)
-    cosine = _root(a, xp) * _root(b, xp) + _root(fail_a, xp) * _root(fail_b, xp)
+    cosine = up_a * up_b + down_a * down_b
     return 2.0 * xp.atan2(sine, cosine)
 
 
@@ -201,7 +201,8 @@ class _Waiting:
 
     def _difference(self, a: Array, b: Array, xp: Namespace) -> Array:
         (p, c), (q, d) = self._parts(a), self._parts(b)
-        total = (_root(c, xp) + _root(d, xp)) * (_root(p, xp) * _root(q, xp))
+        p, q, c, d = (_array.safe_sqrt(x, xp) for x in (p, q, c, d))
+        total = (c + d) * (p * q)
         return 2.0 * xp.asinh((b - a) / xp.where(total == 0.0, xp.ones_like(total), total))
 
     def _moved(self, a: Array, step: Array, xp: Namespace) -> Array:

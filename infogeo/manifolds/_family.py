@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 
 from infogeo import _array, _divergence, _names, _points, _spaces
 from infogeo._array import Array, Namespace, bad_value
+from infogeo._blocks import entry_by_entry
 from infogeo._docs import finish
 from infogeo._points import Points
 from infogeo.manifolds._special import binet
@@ -155,6 +156,19 @@ def gated(space: Any, check: bool, **arguments: Any) -> tuple[Any, ...]:
         else:
             parted.append(arrays)
     return (xp, constants, *parted)
+
+
+def each_pair(space: Any, formula: Callable[..., Array], check: bool, a: Any, b: Any) -> Array:
+    """Return formula(p, q, xp, *constants), one number for the parameters of each two points."""
+    xp, constants, p, q = gated(space, check, a=a, b=b)
+    n = len(p)
+    made = entry_by_entry(
+        lambda *arrays: formula(arrays[:n], arrays[n : 2 * n], xp, *arrays[2 * n :]),
+        *p,
+        *q,
+        *constants,
+    )
+    return _array.as_number(made)
 
 
 def gated_mean(

@@ -24,7 +24,7 @@ from infogeo._spaces import RawParameters
 from infogeo.manifolds import _family
 from infogeo.manifolds._family import Estimate
 from infogeo.manifolds._line import IDENTITY, Coordinate
-from infogeo.normal._distance import Separation, separation
+from infogeo.normal._distance import arc, squared_arc
 
 Fields = tuple[Array, Array]
 _NO_INTEGRAL = "its integral has no closed form. Integrate the densities, by scipy.integrate.quad."
@@ -118,15 +118,13 @@ class HalfPlane:
 
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the multiple of the distance of the two normals."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        radius, between = self._separation(p, q, constants, xp)
-        return _array.as_number(2.0 * radius * between.arc)
+        return _family.each_pair(self, functools.partial(self._distance, arc, 1.0), check, a, b)
 
     def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the squared distance, smooth at a = b."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        radius, between = self._separation(p, q, constants, xp)
-        return 4.0 * radius * radius * between.squared_arc(xp)
+        return _family.each_pair(
+            self, functools.partial(self._distance, squared_arc, 2.0), check, a, b
+        )
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the Fisher metric of two tangent vectors."""
@@ -228,32 +226,40 @@ class HalfPlane:
 
     def kl_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the Kullback-Leibler divergence."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        return _array.as_number(self.kl(p, q, xp, *constants))
+        return _family.each_pair(self, self.kl, check, a, b)
 
     def jeffreys_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the sum of the two Kullback-Leibler divergences."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        return _array.as_number(self.kl(p, q, xp, *constants) + self.kl(q, p, xp, *constants))
+        return _family.each_pair(
+            self, lambda p, q, *given: self.kl(p, q, *given) + self.kl(q, p, *given), check, a, b
+        )
 
     def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
         """Return the Renyi divergence of an order in [0, 1], KL of order 1."""
         order = _divergence.finite_order(order, 1.0)
         if order == 1.0:
             return _spaces.verb(self, "kl_divergence")(a, b, check=check)
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        return _array.as_number(self.renyi(p, q, order, xp, *constants))
+        return _family.each_pair(
+            self, lambda p, q, xp, *given: self.renyi(p, q, order, xp, *given), check, a, b
+        )
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        return _array.as_number(xp.exp(-self.log_affinity(p, q, xp, *constants)))
+        return _family.each_pair(
+            self, lambda p, q, xp, *given: xp.exp(-self.log_affinity(p, q, xp, *given)), check, a, b
+        )
 
     def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of 1 minus the Bhattacharyya coefficient."""
-        xp, constants, p, q = _family.gated(self, check, a=a, b=b)
-        squared = -_array.expm1(-self.log_affinity(p, q, xp, *constants), xp)
-        return _array.as_number(_array.safe_sqrt(squared, xp))
+        return _family.each_pair(
+            self,
+            lambda p, q, xp, *given: _array.safe_sqrt(
+                -_array.expm1(-self.log_affinity(p, q, xp, *given), xp), xp
+            ),
+            check,
+            a,
+            b,
+        )
 
     # ------------------------------------------------------------ the normals
 
@@ -268,20 +274,22 @@ class HalfPlane:
         pace = self.location.slope(p[0], xp) / self.scale.value(p[1], xp)
         return pace, self.scale.relative(p[1], xp)
 
-    def _separation(
-        self, p: Fields, q: Fields, constants: Any, xp: Namespace
-    ) -> tuple[Any, Separation]:
-        r"""Return sqrt C and what lies between the two points.
+    def _distance(
+        self, arc_of: Any, power: float, p: Fields, q: Fields, xp: Namespace, *constants: Array
+    ) -> Array:
+        r"""Return a power of the distance, which is :math:`2 \sqrt C` times an arc.
 
-        The distance is :math:`2 \sqrt C` times its arc. Differences of the coordinates have all
-        their digits here, which those of normals need not have.
+        Differences of the coordinates have all their digits here, which those of normals need not
+        have.
         """
         a, b, c = self.metric(xp, *constants)
         rest = c - b * b / a
         s, r = self.scale.value(p[1], xp), self.scale.value(q[1], xp)
         rise = self.scale.difference(p[1], q[1], xp)
-        way = self.location.difference(p[0], q[0], xp) + b / a * rise
-        return rest**0.5, separation((a / rest) ** 0.5 * way, rise, s, r, xp)
+        way = self.location.difference(p[0], q[0], xp)
+        way = way if _is_zero(b) else way + b / a * rise
+        between = arc_of((a / rest) ** 0.5 * way, rise, s, r, xp)
+        return (2.0 * rest**0.5) ** power * between
 
     def _at_origin(self, p: Fields, xp: Namespace) -> normal.Normal:
         """Return the normal of a point, its mean moved to 0."""
@@ -292,7 +300,7 @@ class HalfPlane:
         """Return the normals of two points, moved so that the first has mean 0."""
         _, k, h = self._shape(constants, xp)
         way = self.location.difference(p[0], q[0], xp)
-        if not (isinstance(h, float) and h == 0.0):
+        if not _is_zero(h):
             way = way + h * self.scale.difference(p[1], q[1], xp)
         to = make(normal.Normal, k * way, self.scale.value(q[1], xp), xp=xp)
         return self._at_origin(p, xp), to

@@ -145,13 +145,18 @@ class Line:
 
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return |x(b) - x(a)| in the flat coordinate x."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        return _array.as_number(copies**0.5 * xp.abs(self.flat.difference(a, b, xp)))
+        return self._each(
+            lambda a, b, copies, xp: copies**0.5 * xp.abs(self.flat.difference(a, b, xp)),
+            check,
+            a,
+            b,
+        )
 
     def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the squared distance, smooth at a = b."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        return copies * self.flat.difference(a, b, xp) ** 2
+        return self._each(
+            lambda a, b, copies, xp: copies * self.flat.difference(a, b, xp) ** 2, check, a, b
+        )
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the product of the speeds in the flat coordinate."""
@@ -277,31 +282,39 @@ class Line:
 
     def kl_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the Kullback-Leibler divergence."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        return _array.as_number(copies * self.kl(a, b, xp))
+        return self._each(lambda a, b, copies, xp: copies * self.kl(a, b, xp), check, a, b)
 
     def jeffreys_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the sum of the two divergences: parameters themselves may overflow."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        return _array.as_number(copies * (self.kl(a, b, xp) + self.kl(b, a, xp)))
+        return self._each(
+            lambda a, b, copies, xp: copies * (self.kl(a, b, xp) + self.kl(b, a, xp)), check, a, b
+        )
 
     def renyi_divergence(self, a: Any, b: Any, *, order: float, check: bool = True) -> Array:
         """Return the Renyi divergence, inf where the integral is."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
         order = _divergence.finite_order(order)
-        formula = self.kl(a, b, xp) if order == 1.0 else self.renyi(a, b, order, xp)
-        return _array.as_number(copies * formula)
+        if order == 1.0:
+            return self.kl_divergence(a, b, check=check)
+        return self._each(
+            lambda a, b, copies, xp: copies * self.renyi(a, b, order, xp), check, a, b
+        )
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the integral of the root of the product of the densities."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        return xp.exp(-copies * self.log_affinity(a, b, xp))
+        return self._each(
+            lambda a, b, copies, xp: xp.exp(-copies * self.log_affinity(a, b, xp)), check, a, b
+        )
 
     def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of 1 minus the Bhattacharyya coefficient."""
-        xp, _, copies, a, b = self._gate(check, a=a, b=b)
-        log_affinity = copies * self.log_affinity(a, b, xp)
-        return _array.safe_sqrt(-_array.expm1(-log_affinity, xp), xp)
+        return self._each(
+            lambda a, b, copies, xp: _array.safe_sqrt(
+                -_array.expm1(-copies * self.log_affinity(a, b, xp), xp), xp
+            ),
+            check,
+            a,
+            b,
+        )
 
     # ------------------------------------------------------------ shared
 
@@ -310,6 +323,12 @@ class Line:
         xp, constants, *fields = _family.gated(self, check, **arguments)
         parameters = (parameter for (parameter,) in fields)
         return (xp, constants, self._copies(constants), *parameters)
+
+    def _each(self, formula: Callable[..., Array], check: bool, a: Any, b: Any) -> Array:
+        """Return formula(a, b, copies, xp) of the parameters of two points."""
+        return _family.each_pair(
+            self, lambda p, q, xp, *c: formula(*p, *q, self._copies(c), xp), check, a, b
+        )
 
     def _copies(self, constants: Any) -> Any:
         if self.copies is None:
@@ -360,6 +379,29 @@ def log_ratio(a: Array, b: Array, xp: Namespace, difference: Array | None = None
     The difference b - a, if the caller knows more digits of it than a and b have.
     """
     difference = b - a if difference is None else difference
+    has_derivatives = _array.has_derivatives(a, b, difference)
+    with _array.quiet(xp):
+        # The logarithm of the larger number over the smaller one, and its sign.
+        if has_derivatives:  # also at a = b, where those of minima and absolute values are others
+            is_up = difference >= 0.0
+            share = xp.where(is_up, difference, -difference) / xp.where(is_up, a, b)
+            size = xp.log1p(share)
+            found = xp.where(is_up, size, -size)
+        else:
+            share = xp.abs(difference) / xp.minimum(a, b)
+            found = xp.copysign(xp.log1p(share), difference)
+    return _array.mended(
+        found,
+        share < math.inf,
+        functools.partial(_log_of_any_ratio, xp),
+        a,
+        b,
+        difference,
+    )
+
+
+def _log_of_any_ratio(xp: Namespace, a: Array, b: Array, difference: Array) -> Array:
+    """Return log(b / a) of numbers that may be 0, or whose quotient overflows."""
     one = xp.ones_like(a + b)
     is_edge = (a == 0.0) | (b == 0.0)
     x, y = xp.where(is_edge, one, a), xp.where(is_edge, one, b)
@@ -395,6 +437,11 @@ def power(exponent: float, factor: float = 1.0) -> Coordinate:
     """Return the coordinate factor a^exponent of a positive parameter a."""
 
     def difference(a: Array, b: Array, xp: Namespace) -> Array:
+        if exponent == -1.0:
+            return factor * ((a - b) / xp.maximum(a, b) / xp.minimum(a, b))
+        if exponent == -0.5:
+            roots = xp.sqrt(a), xp.sqrt(b)
+            return factor * ((a - b) / (roots[0] + roots[1]) / roots[0] / roots[1])
         y = exponent * log_ratio(a, b, xp)
         is_near = xp.abs(y) < 1.0  # elsewhere nothing cancels, and the ratio may overflow
         near = a**exponent * _array.expm1(xp.where(is_near, y, xp.zeros_like(y)), xp)

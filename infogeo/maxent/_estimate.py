@@ -12,7 +12,8 @@ import scipy.optimize
 from array_api_compat import array_namespace, is_dask_array
 
 from infogeo import _array, _spaces
-from infogeo._array import BLOCK_SIZE, PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
+from infogeo._array import PROBABILITIES, WEIGHTS, Array, bad_value, gate, matched
+from infogeo._blocks import BLOCK_SIZE
 from infogeo._docs import finish
 from infogeo._names import numbered
 from infogeo._result import Table

@@ -13,7 +13,8 @@ import scipy.sparse.csgraph
 from array_api_compat import array_namespace, is_dask_array, is_torch_array
 
 from infogeo import _array, _spaces
-from infogeo._array import BLOCK_SIZE, PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
+from infogeo._array import PROBABILITIES, REAL, WEIGHTS, bad_value, gate, matched
+from infogeo._blocks import BLOCK_SIZE
 from infogeo._docs import finish
 from infogeo._names import labels_of, matched_rows, numbered, positions_of
 from infogeo._result import Result

@@ -1,10 +1,12 @@
 """Distances of normal distributions, and what lies between two points of the half-plane."""
 
+import functools
 import math
 from typing import NamedTuple
 
 from infogeo import _array, _points
 from infogeo._array import Array, Namespace
+from infogeo._blocks import entry_by_entry
 from infogeo.normal._point import Normal
 
 ROOT_2 = math.sqrt(2.0)
@@ -55,7 +57,7 @@ def fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
     1.0
     """
     xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 2.0 * ROOT_2 * separation_of(p, q, xp).arc
+    return _array.as_number(2.0 * ROOT_2 * _arc_of(p, q, xp))
 
 
 def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
@@ -85,7 +87,7 @@ def fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> 
     2.0
     """
     xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
-    return 8.0 * separation_of(p, q, xp).squared_arc(xp)
+    return _array.as_number(8.0 * _squared_arc_of(p, q, xp))
 
 
 def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
@@ -123,7 +125,7 @@ def diagonal_fisher_rao_distance(a: Normal, b: Normal, *, check: bool = True) ->
     """
     xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
     _require_components(p, q)
-    return _array.norm(2.0 * ROOT_2 * separation_of(p, q, xp).arc, xp)
+    return _array.norm(2.0 * ROOT_2 * _arc_of(p, q, xp), xp)
 
 
 def diagonal_fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = True) -> Array:
@@ -155,7 +157,7 @@ def diagonal_fisher_rao_squared_distance(a: Normal, b: Normal, *, check: bool = 
     """
     xp, p, q = _points.gate(check, a=(Normal, a), b=(Normal, b))
     _require_components(p, q)
-    return 8.0 * xp.sum(separation_of(p, q, xp).squared_arc(xp), axis=-1)
+    return 8.0 * xp.sum(_squared_arc_of(p, q, xp), axis=-1)
 
 
 def _require_components(a: Fields, b: Fields) -> None:
@@ -197,6 +199,49 @@ class Separation(NamedTuple):
         series = sum_of_series(_ARSINH, self.squared_chord, is_near, xp)
         chord = xp.where(is_near | self.is_far, xp.ones_like(self.chord), self.chord)
         return xp.where(is_near, series, self.arc / chord)
+
+
+def _arc_of(a: Fields, b: Fields, xp: Namespace) -> Array:
+    return entry_by_entry(
+        lambda m, s, n, r: arc((n - m) / ROOT_2, r - s, s, r, xp),
+        *a,
+        *b,
+    )
+
+
+def _squared_arc_of(a: Fields, b: Fields, xp: Namespace) -> Array:
+    return entry_by_entry(
+        lambda m, s, n, r: squared_arc((n - m) / ROOT_2, r - s, s, r, xp),
+        *a,
+        *b,
+    )
+
+
+def arc(x: Array, y: Array, std_a: Array, std_b: Array, xp: Namespace) -> Array:
+    """Return half the distance in curvature -1 of points whose differences x and y are known.
+
+    Squares are fast and have all digits, but for numbers near the ends of the range.
+    """
+    with _array.quiet(xp):
+        squared, product = x * x + y * y, std_a * std_b
+        quotient = squared / product
+        found = xp.asinh(0.5 * xp.sqrt(quotient))
+    least = float(xp.finfo(found.dtype).smallest_normal) ** 0.5
+    is_right = (xp.minimum(xp.minimum(squared, product), quotient) > least) & (
+        quotient < 1.0 / least
+    )
+    return _array.mended(found, is_right, functools.partial(_careful_arc, xp), x, y, std_a, std_b)
+
+
+def _careful_arc(xp: Namespace, x: Array, y: Array, std_a: Array, std_b: Array) -> Array:
+    return separation(x, y, std_a, std_b, xp).arc
+
+
+def squared_arc(x: Array, y: Array, std_a: Array, std_b: Array, xp: Namespace) -> Array:
+    """Return the square of `arc`, with both derivatives at 0."""
+    if _array.has_derivatives(x, y, std_a, std_b):
+        return separation(x, y, std_a, std_b, xp).squared_arc(xp)
+    return arc(x, y, std_a, std_b, xp) ** 2
 
 
 def separation_of(a: Fields, b: Fields, xp: Namespace) -> Separation:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
 
-from infogeo import _array
+from infogeo import _array, _blocks
 from infogeo._array import PROBABILITIES, Array, Namespace, gate
 from infogeo.typing import A, ArrayLike
 
@@ -139,7 +139,7 @@ def _squared_chord(p: Array, q: Array, xp: Namespace) -> Array:
     such rows q is first scaled to the sum of p (`_careful_squared_chord`).
     """
     if isinstance(p, np.ndarray):
-        return _array.by_blocks(_squared_chord_of_block, p, q, xp)
+        return _blocks.by_blocks(_squared_chord_of_block, p, q, xp)
     p, q = without_common_zeros(p, q, xp)
     if not _array.is_readable(p) or not _array.is_readable(q):
         return _careful_squared_chord(p, q, xp)
@@ -187,7 +187,7 @@ def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
     p, q = p.reshape(-1, length), q.reshape(-1, length)
     ones = _array.ones(length, p.dtype)  # a product with them is a fast sum, even of short rows
     total = q.dot(ones)
-    if length > _array.BLOCK_SIZE:
+    if length > _blocks.BLOCK_SIZE:
         return _near_squared_chord(p, q, total, _chord_and_excess_of_pieces(p, q)).reshape(batch)
     p, q, roots, scratch = _with_roots(p, q)
     mean = np.sqrt(p.dot(ones) * total)
@@ -270,8 +270,8 @@ def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tu
 
 def _chord_and_excess_of_pieces(p: Array, q: Array) -> Array:
     """Return |sqrt p - sqrt q|^2 and sum(p - q) of long rows, by pieces that fit into the cache."""
-    starts = range(0, p.shape[-1], _array.BLOCK_SIZE)
-    pieces = [(..., slice(start, start + _array.BLOCK_SIZE)) for start in starts]
+    starts = range(0, p.shape[-1], _blocks.BLOCK_SIZE)
+    pieces = [(..., slice(start, start + _blocks.BLOCK_SIZE)) for start in starts]
     return sum(np.stack(_chord_and_excess(*_with_roots(p[piece], q[piece]))) for piece in pieces)
 
 

@@ -490,6 +490,21 @@ def test_distances_have_all_their_digits(name):
 
 
 @EACH
+def test_extreme_pairs_keep_their_digits_within_large_batches(name):
+    """Blocks of ordinary pairs, by fast formulas, with a few that need careful ones."""
+    space, pairs = FAMILIES[name], list(pairs_of(name))
+    usual = (POINTS[name][0], POINTS[name][1])
+    rows = [pairs[i % len(pairs)] if i < 40 else usual for i in range(50)] * 700
+    both = (np.array(x, dtype=float) for x in zip(*rows, strict=True))
+    a, b = (space.POINTS(*x.T) for x in both)
+    for verb in ("fisher_rao_distance", "fisher_rao_squared_distance"):
+        found = getattr(manifolds, verb)(a, b)
+        for i in (*range(50), -7):
+            alone = getattr(manifolds, verb)(a[i], b[i])
+            np.testing.assert_allclose(found[i], alone, rtol=4e-15, err_msg=str(rows[i]))
+
+
+@EACH
 def test_divergences_of_near_points_have_their_digits(name):
     """Against integrals of the densities with 40 digits, by their series about equal points."""
     space = FAMILIES[name]

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent.parent / "infogeo"
 LAYERS = (
     {"_docs"},
     {"_dask", "_names", "_status", "typing"},
+    {"_blocks"},
     {"_system"},
     {"_array"},
     {"_divergence", "_geodesic", "_points", "_spaces", "_sphere"},
