@@ -38,6 +38,25 @@ def test_all_pairs_against_proportional_fitting(rng, shape):
     assert found.error_bound < 1e-8
 
 
+@pytest.mark.parametrize("axes", [((0,),), ((0,), (1,)), ((0,), (1, 2)), ((0, 1), (1, 2))])
+def test_the_residual_is_the_largest_miss_of_a_margin(rng, axes):
+    p, q = (rng.dirichlet(np.ones(24)).reshape(2, 3, 4) for _ in range(2))
+    margins = {a: sums(p, a) for a in axes}
+    found = fit_margins(q, margins)
+    fitted = found.probabilities.reshape(2, 3, 4)
+    missed = max(np.abs(sums(fitted, a) - margins[a]).max() for a in axes)
+    assert missed < 1e-14
+    assert abs(found.residual - missed) < 1e-15
+
+
+def test_totals_that_contradict_each_other_need_no_steps():
+    found = fit_margins(np.ones((2, 2)), {0: [0.5, 0.5], 1: [0.5, 0.6]}, throw=False)
+    assert found.status is Status.INFEASIBLE
+    assert found.steps == 0
+    # What is shown is the uniform table that was given: its second margin is .1 off.
+    assert abs(found.residual - 0.1) < 1e-15
+
+
 def test_five_variables_with_all_pairs(rng):
     p = rng.dirichlet(np.full(4**5, 2.0)).reshape((4,) * 5)
     margins = [(axes, sums(p, axes)) for axes in itertools.combinations(range(5), 2)]
