@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 
 from infogeo._docs import finish
 
-__all__ = ["certificates", "layers", "losses", "output_layers", "propagation", "smoothing"]
+__all__ = [
+    "certificates",
+    "curved",
+    "layers",
+    "losses",
+    "output_layers",
+    "propagation",
+    "smoothing",
+]
 
 if TYPE_CHECKING:
     from infogeo.lipschitz import (
         certificates,
+        curved,
         layers,
         losses,
         output_layers,

@@ -37,10 +37,10 @@ def rule_of(module):
     """Return the rule for a layer, None if there is none: a subclass may compute otherwise."""
     kind = type(module)
     for base in kind.__mro__:
-        if base in _RULES:
+        if base in RULES:
             own = [name for name in _METHODS if hasattr(base, name)]
             is_same = all(getattr(kind, name) is getattr(base, name) for name in own)
-            return _RULES[base] if is_same else None
+            return RULES[base] if is_same else None
     return None
 
 
@@ -332,7 +332,7 @@ _IDS = (
 )
 
 # The largest slopes of smooth activations are rounded up; GELU's is at the root of 2.
-_RULES = {
+RULES = {
     nn.Linear: _linear,
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),

@@ -197,6 +197,7 @@ def test_light_imports_stay_light(statement, absent):
         ("infogeo.robustness", "torch", "torch"),
         ("infogeo.lipschitz.layers", "torch", "torch"),
         ("infogeo.lipschitz.losses", "torch", "torch"),
+        ("infogeo.lipschitz.curved", "torch", "torch"),
         ("infogeo.lipschitz.output_layers", "torch", "torch"),
         ("infogeo.lipschitz.propagation", "torch", "torch"),
         ("infogeo.lipschitz.smoothing", "torch", "torch"),
