@@ -150,7 +150,7 @@ def test_matrices_of_isometries_keep_the_form(kappa):
     form = torch.diag(torch.tensor([1.0] + [kappa] * 4, dtype=F64))
     for size in (0.0, 1e-9, 0.5, 2.0):
         m = isometry(curved.Space(kappa, 4), size).matrix().detach()
-        scale = float(m.abs().max()) ** 2
+        scale = m.abs().max().item() ** 2
         torch.testing.assert_close(m.mT @ form @ m, form, atol=8e-15 * scale, rtol=0)
         # It is one of points, too: where t = 1 is the plane, rows of x are a motion.
         torch.testing.assert_close(m[1:, 1:] @ m[1:, 1:].mT if kappa == 0.0 else form, (
@@ -237,7 +237,7 @@ def test_training_keeps_isometries_exact():
     assert errors[-1] < 0.1 * errors[0]
     form = torch.diag(torch.tensor([1.0, -1.0, -1.0, -1.0, -1.0]))
     m = layer.matrix().detach()
-    assert float((m.mT @ form @ m - form).abs().max()) < 2e-6 * float(m.abs().max()) ** 2
+    assert float((m.mT @ form @ m - form).abs().max()) < 2e-6 * m.abs().max().item() ** 2
 
 
 # ---------------------------------------------------------------- curvature
@@ -341,17 +341,17 @@ def test_constants_hold_and_are_attained(kappa):
     size = (v - w).norm(dim=1)
     ratio = space.distance(into(v), into(w)) / size
     assert (
-        0.97 * into.lipschitz_constant < float(ratio.max()) < into.lipschitz_constant * (1 + 1e-9)
+        0.97 * into.lipschitz_constant < ratio.max().item() < into.lipschitz_constant * (1 + 1e-9)
     )
     for out in (curved.Logarithm(space), curved.Projection(space)):
         ratio = (out(into(v)) - out(into(w))).norm(dim=1) / space.distance(into(v), into(w))
         if out.lipschitz_constant == 1.0:
-            assert 0.9 < float(ratio[size > 0].max()) < 1 + 1e-8
+            assert 0.9 < ratio[size > 0].max().item() < 1 + 1e-8
         else:
-            assert float(ratio.max()) > 1.05
+            assert ratio.max().item() > 1.05
     net = curved.Network(*in_and_out(kappa))
     found = (net(v) - net(w)).norm(dim=1) / size
-    assert float(found.max()) < net.lipschitz_constant * (1 + 1e-9)
+    assert found.max().item() < net.lipschitz_constant * (1 + 1e-9)
 
 
 def test_the_logarithm_of_a_sphere_jumps():
@@ -376,7 +376,7 @@ def test_probabilities_are_an_isometry_of_the_sphere_of_radius_two():
         z, w = points(space, 2000, 2.0), points(space, 2000, 2.0)
         moved = simplex.fisher_rao_distance(layer(z).exp(), layer(w).exp())
         ratio = moved / space.distance(z, w)
-        assert float(ratio.max()) < layer.lipschitz_constant * (1.0 + 1e-12)
+        assert ratio.max().item() < layer.lipschitz_constant * (1.0 + 1e-12)
 
 
 @pytest.mark.parametrize("kappa", KAPPAS)
@@ -388,10 +388,10 @@ def test_bounds_of_networks_stand_an_attack(kappa):
     assert bound == pytest.approx(norms[0] * net.lipschitz_constant * norms[1], rel=1e-12)
     x = torch.randn(64, 4, dtype=F64)
     spectra = layers.jacobian_spectrum(model, x)
-    assert 0.3 * bound < float(spectra.max()) <= bound
+    assert 0.3 * bound < spectra.max().item() <= bound
     attack = robustness.pgd_attack(model, x, radius=0.3, target=model(x).argmax(1))
     moved = (model(attack.points) - model(x)).norm(dim=1) / attack.distances
-    assert float(moved[attack.distances > 0.0].max()) <= bound
+    assert moved[attack.distances > 0.0].max().item() <= bound
     frozen = layers.freeze(net)
     assert type(frozen.layers[1].turn) is nn.Linear
     torch.testing.assert_close(frozen(x[:, :3]), net(x[:, :3]), rtol=1e-12, atol=1e-13)
