@@ -384,7 +384,7 @@ def test_bounds_of_networks_stand_an_attack(kappa):
     net = curved.Network(*in_and_out(kappa))
     model = nn.Sequential(nn.Linear(4, 3), net, nn.Linear(3, 3)).double()
     bound = layers.lipschitz_bound(model)
-    norms = [float(torch.linalg.matrix_norm(model[k].weight, 2)) for k in (0, 2)]
+    norms = [torch.linalg.matrix_norm(model[k].weight, 2).item() for k in (0, 2)]
     assert bound == pytest.approx(norms[0] * net.lipschitz_constant * norms[1], rel=1e-12)
     x = torch.randn(64, 4, dtype=F64)
     spectra = layers.jacobian_spectrum(model, x)
