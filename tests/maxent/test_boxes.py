@@ -88,7 +88,7 @@ def test_members_of_a_batch_may_differ_in_scale(rng, alone):
     F = rng.normal(size=(2, 5))
     scales = 2.0 ** np.array([100, 0, -100, 3])[:, None]
     centre = F @ rng.dirichlet(np.ones(5))
-    lower, upper = scales * (centre + [0.1, -0.3]), scales * (centre + [0.2, -0.2])
+    lower, upper = (scales * (centre + np.array(x)) for x in ([0.1, -0.3], [0.2, -0.2]))
     found = c_maximize(scales[:, :, None] * F, lower=lower, upper=upper)
     assert len(alone) == 0
     np.testing.assert_allclose(found.probabilities, found.probabilities[[1] * 4], rtol=1e-11)
