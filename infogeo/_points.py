@@ -431,14 +431,14 @@ def _events(rule: Rule) -> list[str]:
 
 def _require_events(cls: type[Container], given: dict[str, Array]) -> None:
     """Raise unless each field has its event axes, all of one length d."""
-    first, d = "", 0
+    known: dict[str, tuple[str, int]] = {}  # by what an axis holds: the first field, its length
     for (name, x), rule in zip(given.items(), cls.rules.values(), strict=True):
         events, shape = _events(rule), tuple(x.shape)
         if not events:
             continue
         if len(events) == 1 and (not shape or shape[-1] == 0):
             raise bad_value(name, f"have its {events[0]} along the last axis", f"got shape {shape}")
-        first, d = (first, d) if first else (name, *shape[-1:])
+        first, d = known.setdefault(events[0], (name, shape[-1] if shape else 0))
         if len(shape) >= len(events) and set(shape[-len(events) :]) == {d}:
             continue
         what = "d x d matrix" if len(events) == 2 else "vector of d entries"
@@ -610,17 +610,26 @@ def _require_one_dimension(points: dict[str, Any]) -> None:
     (first, point), *others = points.items()
     if not point._has_events:
         return
-    expected = _dimension(point)
+    expected = _dimensions(point)
     for name, other in others:
-        if _dimension(other) != expected:
+        if _dimensions(other) != expected:
             raise ValueError(
-                f"{first} and {name} must have the same dimension: {first} has {expected} and "
-                f"{name} has {_dimension(other)}."
+                f"{first} and {name} must have the same dimension: {first} has {_said(expected)} "
+                f"and {name} has {_said(_dimensions(other))}."
             )
 
 
-def _dimension(point: Any) -> int:
-    return int(next(getattr(point, f).shape[-1] for f, axes in point.event_axes.items() if axes))
+def _dimensions(point: Any) -> dict[str, int]:
+    """Return how many there are of what event axes hold."""
+    return {
+        events[0]: int(getattr(point, field).shape[-1])
+        for field, rule in point.rules.items()
+        if (events := _events(rule))
+    }
+
+
+def _said(dimensions: dict[str, int]) -> str:
+    return " x ".join(map(str, dimensions.values()))
 
 
 def _require_one_shape(i: int, first: Any, point: Any) -> None:

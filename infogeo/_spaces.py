@@ -62,6 +62,7 @@ _MODULES = {
     "von_mises_fisher": "infogeo.manifolds.von_mises_fisher",
     "wishart": "infogeo.manifolds.wishart",
     "centered_normal": "infogeo.manifolds.centered_normal",
+    "matrix_normal": "infogeo.manifolds.matrix_normal",
     "exponential": "infogeo.manifolds.exponential",
     "inverse_wishart": "infogeo.manifolds.inverse_wishart",
     "laplace": "infogeo.manifolds.laplace",

@@ -12,6 +12,7 @@ from infogeo.manifolds import (
     dirichlet,
     gamma,
     inverse_wishart,
+    matrix_normal,
     poisson,
     von_mises,
     von_mises_fisher,
@@ -77,6 +78,15 @@ SPACES = {
         lambda rng, a: matrix_vector(rng, centered_normal),
         {"dimension": 6},
     ),
+    "matrix_normal": (
+        lambda rng: matrix_normal.MatrixNormal(
+            multivariate_point(rng).cov[:2, :2], multivariate_point(rng).cov
+        ),
+        lambda rng, a: matrix_normal.Tangent(
+            multivariate_vector(rng, None).cov[:2, :2], multivariate_vector(rng, None).cov
+        ),
+        {"dimension": 8},
+    ),
     "wishart": (
         lambda rng: matrix_point(rng, wishart.Wishart, 5.0),
         lambda rng, a: matrix_vector(rng, wishart),
@@ -116,6 +126,10 @@ SPACES = {
 }
 # What a space lacks for a law.
 ABSENT = {
+    "matrix_normal": {
+        "curvature_is_what_is_said": "a constant curvature of planes",
+        "e_and_m_transports_are_dual": "e_transport, m_transport",
+    },
     "multivariate_normal": {
         "transport_is_an_isometry_along_the_geodesic": "parallel_transport",
         "curvature_is_what_is_said": "a constant curvature of planes",

@@ -57,6 +57,7 @@ from infogeo.manifolds.inverse_wishart import InverseWishart
 from infogeo.manifolds.laplace import Laplace
 from infogeo.manifolds.log_normal import LogNormal
 from infogeo.manifolds.logistic import Logistic
+from infogeo.manifolds.matrix_normal import MatrixNormal
 from infogeo.manifolds.maxwell import Maxwell
 from infogeo.manifolds.multinomial import Multinomial
 from infogeo.manifolds.negative_binomial import NegativeBinomial
@@ -92,6 +93,7 @@ __all__ = [
     "Laplace",
     "LogNormal",
     "Logistic",
+    "MatrixNormal",
     "Maxwell",
     "Multinomial",
     "NegativeBinomial",

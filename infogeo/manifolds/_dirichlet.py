@@ -134,7 +134,7 @@ def _excess(at: Place) -> np.ndarray:
     each, total = (v.a * v.f / (v.a + v.f) for v in (at.each, at.total))
     excess = each.sum(1, keepdims=True) - total
     top = at.each.a.max(1, keepdims=True)
-    if (top > 0.99999 * at.total.a).any() or at.total.a.min() < 1e-3:
+    if (top > 0.99999 * at.total.a).any() or (at.total.a < 1e-3).any():
         return np.where(excess > 1e-3 * total, excess, _small_excess(at))
     return excess
 

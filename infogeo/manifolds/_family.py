@@ -8,7 +8,7 @@ into parameters and constants, and put them together again.
 import importlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, final
 
 import numpy as np
@@ -22,6 +22,14 @@ from infogeo._points import Points
 from infogeo.manifolds._special import binet
 
 Estimate = Callable[..., tuple[Array, ...]]
+
+# What only exponential families have.
+OF_EXPONENTIAL_FAMILIES = (
+    *("e_geodesic", "m_geodesic", "e_transport", "m_transport", "e_mean", "m_mean"),
+    *("natural_parameters", "expectation_parameters"),
+)
+# Why most families have no `connect`.
+NO_SOLVE = {"connect": "fisher_rao_distance and log_map know the geodesic to the roundoff."}
 
 
 class Family(Points):
@@ -315,6 +323,23 @@ def quotient(x: Array, unit: Array, xp: Namespace) -> Array:
 def log_gamma(x: Array, xp: Namespace) -> Array:
     """Return the logarithm of the gamma function of positive numbers, by Stirling's formula."""
     return (x - 0.5) * xp.log(x) - x + 0.5 * math.log(2.0 * math.pi) + binet(x, xp)
+
+
+def on_diagonal(blocks: Sequence[Array], rank: int, xp: Namespace) -> Array:
+    """Return the array whose last axes, as many as the rank, have blocks on their diagonal."""
+    total, start, end = 0.0, 0, sum(block.shape[-1] for block in blocks)
+    for block in blocks:
+        size = block.shape[-1]
+        for axis in range(-rank, 0):
+            shapes = [
+                (*block.shape[:axis], length, *block.shape[axis:][1:])
+                for length in (start, end - start - size)
+            ]
+            kind = {"dtype": block.dtype, "device": _array.device_of(block)}
+            before, after = (xp.zeros(shape, **kind) for shape in shapes)
+            block = xp.concat([before, block, after], axis=axis)
+        total, start = total + block, start + size
+    return total
 
 
 def root_mean_square(x: Array, xp: Namespace) -> Array:

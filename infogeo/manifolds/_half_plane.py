@@ -100,6 +100,7 @@ class HalfPlane:
                 object.__setattr__(self, verb, None)
         for verb, function in self.more.items():
             object.__setattr__(self, verb, function)
+        object.__setattr__(self, "REFUSED", _WITHOUT | dict(self.REFUSED))
 
     @property
     def ORTHOGONAL(self) -> bool:  # noqa: N802  a declaration of the space
@@ -363,6 +364,11 @@ def _raw_geodesic(a, c, z, w, t, xp):
     return (0.5 * c / a) ** 0.5 * mean, log_scale
 
 
+# Why verbs are lacking, where nothing else is said.
+_WITHOUT = {
+    **dict.fromkeys(_family.OF_EXPONENTIAL_FAMILIES, "it is no exponential family."),
+    **_family.NO_SOLVE,
+}
 # The formula that a verb needs.
 _NEEDED = {
     "kl_divergence": "kl",

@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from infogeo import _array, _divergence
 from infogeo._array import REAL, UNIT_INTERVAL, Array, Namespace, Rule, bad_value
@@ -135,6 +135,10 @@ class Line:
 
     def __repr__(self) -> str:
         return f"the space of {self.POINTS.__name__}"
+
+    REFUSED: ClassVar = {
+        "sectional_curvature": "a family of one parameter has no planes."
+    } | _family.NO_SOLVE
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""

@@ -5,21 +5,32 @@ a totally geodesic submanifold. Wishart distributions of n degrees of freedom ha
 metric and n times its divergences, in their scale matrix; inverse Wishart distributions too, with
 the e- and the m-geometry exchanged. All formulas are in the frame of the first matrix, S = L L',
 in which the second one is U exp(l) U'.
+
+The covariance may be a Kronecker product of several matrices, of sizes n_k and with the product N
+of these. With :math:`x_k = S_k^{-1} dS_k` of trace :math:`n_k \tau_k` the metric is
+
+.. math:: \tfrac12 \operatorname{tr}(x^2) = \textstyle\sum_k \frac{N}{2 n_k}
+          \operatorname{tr}\bigl((x_k - \tau_k)^2\bigr) + \frac N2 (\sum_k \tau_k)^2
+
+a product of the cones of determinant 1 and a line, that of the common scale. Geodesics, maps and
+transports go matrix by matrix. The logarithms of the eigenvalues are the sums of those of the
+matrices.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from infogeo import _array, _divergence, _points
+from infogeo import _array, _divergence
 from infogeo._array import POSITIVE, REAL, UNIT_INTERVAL, Array, Namespace, bad_value
 from infogeo._points import Points, fill, make
 from infogeo.manifolds import _family
 from infogeo.manifolds._family import excess, log_cosh
 from infogeo.multivariate_normal._divergences import is_small, log_ratios
+from infogeo.multivariate_normal._metric import information_of_covariances
 from infogeo.multivariate_normal._point import (
     MultivariateNormal,
     factor_of,
@@ -84,7 +95,8 @@ class Positive:
     ----------
     POINTS, TANGENTS : type
         The classes of points and of tangent vectors: a matrix, beside the degrees of freedom if
-        the family has them.
+        the family has them, or the factors of a Kronecker product. Such products are no
+        exponential family.
     DISTRIBUTIONS, log_density
         As in `infogeo._spaces`.
     draw : callable
@@ -101,12 +113,18 @@ class Positive:
     log_density: Callable[[Any, Any], Any]
     draw: Callable[[Any, tuple[int, ...], np.random.Generator], np.ndarray]
     is_inverse: bool = False
-    REFUSED: Mapping[str, str] = field(default_factory=dict)
+    REFUSED: Mapping[str, str] = field(default_factory=lambda: _family.NO_SOLVE)
+
+    def __post_init__(self) -> None:
+        if len(_family.parameters_of(self.POINTS)) > 1:
+            for verb in _family.OF_EXPONENTIAL_FAMILIES:
+                object.__setattr__(self, verb, None)
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
-        """Return the number of entries on and above the diagonal."""
-        _, _, (S,) = _family.gated(self, check, a=a)
-        return S.shape[-1] * (S.shape[-1] + 1) // 2
+        """Return the number of entries on and above the diagonals; the scale is one for all."""
+        _, _, matrices = _family.gated(self, check, a=a)
+        sizes = [S.shape[-1] for S in matrices]
+        return sum(d * (d + 1) // 2 for d in sizes) - len(sizes) + 1
 
     # ------------------------------------------------------------ the Fisher metric
 
@@ -122,40 +140,77 @@ class Positive:
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return n / 2 tr(S^-1 u S^-1 v)."""
-        xp, n, S, x, y = self._in_frame(check, a, u=u, v=v)
-        return narrow(0.5 * n * xp.sum(x * y, axis=(-2, -1)), S, xp)
+        xp, n, S, *vectors = self._in_frame(check, a, u=u, v=v)
+        x, y = (_flat(x, xp) for x in vectors)
+        return narrow(n * xp.sum(x * y, axis=-1), S, xp)
 
     def norm(self, a: Any, v: Any, *, check: bool = True) -> Array:
         """Return the root of n / 2 times the length of L^-1 v L^-T."""
         xp, n, S, x = self._in_frame(check, a, v=v)
-        flat = xp.reshape(x, (*x.shape[:-2], -1))
-        return narrow(xp.sqrt(0.5 * n) * _array.norm(flat, xp), S, xp)
+        return narrow(xp.sqrt(n) * _array.norm(_flat(x, xp), xp), S, xp)
 
     def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the curvature of a plane, from the commutator of its vectors; NaN for a line."""
         xp, n, S, x, y = self._in_frame(check, a, u=u, v=v)
-        bracket = xp.matmul(x, y) - xp.matmul(y, x)
-        squared, uu, vv, uv = (
-            xp.sum(p * q, axis=(-2, -1)) for p, q in ((bracket, bracket), (x, x), (y, y), (x, y))
-        )
-        area = uu * vv - uv * uv
-        is_plane = area > 1e-14 * uu * vv
-        found = -0.5 / n * squared / xp.where(is_plane, area, xp.ones_like(area))
+        x, y = (_scaled(z, _inverse_length(z, xp)) for z in (x, y))
+        share = xp.sum(_flat(x, xp) * _flat(y, xp), axis=-1)
+        y = [second - _per_matrix(share) * first for first, second in zip(x, y, strict=True)]
+        is_plane = _array.norm(_flat(y, xp), xp) > 1e-7
+        y = _scaled(y, _inverse_length(y, xp))
+        total = math.prod(z.shape[-1] for z in x)
+        squared = 0.0
+        for first, second in zip(x, y, strict=True):
+            bracket = xp.matmul(first, second) - xp.matmul(second, first)
+            copies = total // first.shape[-1]
+            squared = squared + copies * xp.sum(bracket * bracket, axis=(-2, -1))
+        found = -0.125 / n * squared
         return narrow(xp.where(is_plane, found, xp.nan * found), S, xp)
+
+    def fisher_information(self, a: Any, *, check: bool = True) -> Array:
+        """Return the Fisher information in the entries of the lower triangles, row by row."""
+        xp, constants, matrices = _family.gated(self, check, a=a)
+        precisions = [_inverse(S, xp) for S in matrices]
+        sizes = [S.shape[-1] for S in matrices]
+        total = math.prod(sizes)
+        rows = []
+        for k, P in enumerate(precisions):
+            row = [
+                (0.5 * total / sizes[k] / sizes[j])
+                * _traces(P, xp)[..., :, None]
+                * _traces(Q, xp)[..., None, :]
+                for j, Q in enumerate(precisions)
+            ]
+            row[k] = (total / sizes[k]) * information_of_covariances(P, xp)
+            rows.append(xp.concat(row, axis=-1))
+        n = _factor(constants, matrices[0], xp)
+        return narrow(_per_matrix(n) * xp.concat(rows, axis=-2), matrices[0], xp)
+
+    def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
+        """Return those of -u S^-1 v for each matrix, in the entries of the lower triangles."""
+        xp, _, matrices = _family.gated(self, check, a=a)
+        symbols = _family.on_diagonal([_symbols(_inverse(S, xp), xp) for S in matrices], 3, xp)
+        return narrow(symbols, matrices[0], xp)
 
     # ------------------------------------------------------------ geodesics
 
     def exp_map(self, a: Any, v: Any, *, check: bool = True) -> Any:
         """Return L exp(L^-1 v L^-T) L'."""
-        xp, _, S, x = self._in_frame(check, a, v=v)
-        logs, U = xp.linalg.eigh(x)
-        return self._point(a, _bent(S, U, logs, xp), S, xp)
+        xp, _, matrices, vectors = _family.gated(self, check, a=a, v=v)
+        reached = []
+        for S, v in zip(matrices, vectors, strict=True):
+            L = factor_of(_normal(S, xp), xp)
+            logs, U = xp.linalg.eigh(whitened(L, wide(v, xp), xp))
+            reached.append(_bent_in(S, xp.matmul(L, U), logs, xp))
+        return self._point(a, reached, matrices[0], xp)
 
     def log_map(self, a: Any, b: Any, *, check: bool = True) -> Any:
         """Return L log(L^-1 S_b L^-T) L'."""
-        xp, _, (S,), (T,) = _family.gated(self, check, a=a, b=b)
-        L, U, logs = _decomposed(S, T, xp)
-        return self._vector(_sandwiched(xp.matmul(L, U), logs, xp), S, xp)
+        xp, _, matrices, others = _family.gated(self, check, a=a, b=b)
+        velocities = []
+        for S, T in zip(matrices, others, strict=True):
+            L, U, logs = _decomposed(S, T, xp)
+            velocities.append(_sandwiched(xp.matmul(L, U), logs, xp))
+        return self._vector(velocities, matrices[0], xp)
 
     def fisher_rao_geodesic(self, a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
         """Return L U exp(t l) U' L', from the nearer end."""
@@ -163,13 +218,16 @@ class Positive:
 
     def parallel_transport(self, a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
         """Return E v E' with E = (S_b S_a^-1)^(1/2)."""
-        xp, _, (S,), (T,), (v,) = _family.gated(self, check, a=a, b=b, v=v)
-        L, U, logs = _decomposed(S, T, xp)
-        half = xp.exp(0.5 * logs)
-        inner = xp.matmul(transposed(U), xp.matmul(whitened(L, wide(v, xp), xp), U))
-        inner = half[..., :, None] * inner * half[..., None, :]
-        outer = xp.matmul(L, U)
-        return self._vector(xp.matmul(outer, xp.matmul(inner, transposed(outer))), S, xp)
+        xp, _, matrices, others, vectors = _family.gated(self, check, a=a, b=b, v=v)
+        carried = []
+        for S, T, v in zip(matrices, others, vectors, strict=True):
+            L, U, logs = _decomposed(S, T, xp)
+            half = xp.exp(0.5 * logs)
+            inner = xp.matmul(transposed(U), xp.matmul(whitened(L, wide(v, xp), xp), U))
+            inner = half[..., :, None] * inner * half[..., None, :]
+            outer = xp.matmul(L, U)
+            carried.append(xp.matmul(outer, xp.matmul(inner, transposed(outer))))
+        return self._vector(carried, matrices[0], xp)
 
     # ------------------------------------------------------------ the e- and the m-geometry
 
@@ -205,7 +263,7 @@ class Positive:
     def expectation_parameters(self, a: Any, *, check: bool = True) -> Array:
         """Return n times the matrix; of an inverse family its inverse."""
         xp, constants, (S,) = _family.gated(self, check, a=a)
-        n = _factor(constants, S, xp)[..., None, None]
+        n = _per_matrix(_factor(constants, S, xp))
         return narrow(n * (_inverse(S, xp) if self.is_inverse else wide(S, xp)), S, xp)
 
     # ------------------------------------------------------------ divergences
@@ -244,36 +302,50 @@ class Positive:
 
     def _compared(self, check: bool, a: Any, b: Any) -> tuple[Any, ...]:
         """Return the namespace, n, one of the matrices, and the logarithms of the eigenvalues."""
-        xp, constants, (S,), (T,) = _family.gated(self, check, a=a, b=b)
-        return xp, _factor(constants, S, xp), S, log_ratios(_normal(S, xp), _normal(T, xp), xp)
+        xp, constants, matrices, others = _family.gated(self, check, a=a, b=b)
+        S, pairs = matrices[0], list(zip(matrices, others, strict=True))
+        if len(pairs) == 2:
+            pairs = _in_one_scale(pairs, xp)
+        logs = [log_ratios(_normal(S, xp), _normal(T, xp), xp) for S, T in pairs]
+        total = logs[0]
+        for more in logs[1:]:
+            sums = total[..., :, None] + more[..., None, :]
+            total = xp.reshape(sums, (*sums.shape[:-2], sums.shape[-2] * sums.shape[-1]))
+        return xp, _factor(constants, S, xp), S, total
 
     def _in_frame(self, check: bool, a: Any, **vectors: Any) -> tuple[Any, ...]:
-        """Return the namespace, n, the matrix, and the vectors in its frame."""
-        xp, constants, (S,), *arrays = _family.gated(self, check, a=a, **vectors)
-        L = factor_of(_normal(S, xp), xp)
-        framed = (whitened(L, wide(v, xp), xp) for (v,) in arrays)
-        return xp, _factor(constants, S, xp), S, *framed
+        """Return the namespace, n, a matrix, and the vectors in the frame of each matrix."""
+        xp, constants, matrices, *groups = _family.gated(self, check, a=a, **vectors)
+        factors = [factor_of(_normal(S, xp), xp) for S in matrices]
+        framed = (
+            [whitened(L, wide(v, xp), xp) for L, v in zip(factors, group, strict=True)]
+            for group in groups
+        )
+        return xp, _factor(constants, matrices[0], xp), matrices[0], *framed
 
-    def _point(self, a: Any, matrix: Array, like: Array, xp: Namespace) -> Any:
-        """Return the point of a matrix, with the degrees of freedom of another one."""
-        matrix = narrow(0.5 * (matrix + transposed(matrix)), like, xp)
+    def _point(self, a: Any, matrices: Sequence[Array], like: Array, xp: Namespace) -> Any:
+        """Return the point of matrices, with the degrees of freedom of another one."""
+        narrowed = (narrow(0.5 * (x + transposed(x)), like, xp) for x in matrices)
         constants = (getattr(a, name) for name in self.POINTS.constants)
-        return make(self.POINTS, *constants, matrix, xp=xp)
+        return make(self.POINTS, *constants, *narrowed, xp=xp)
 
-    def _vector(self, matrix: Array, like: Array, xp: Namespace) -> Any:
-        return make(self.TANGENTS, narrow(0.5 * (matrix + transposed(matrix)), like, xp))
+    def _vector(self, matrices: Sequence[Array], like: Array, xp: Namespace) -> Any:
+        narrowed = (narrow(0.5 * (x + transposed(x)), like, xp) for x in matrices)
+        return make(self.TANGENTS, *narrowed, xp=xp)
 
     def _path(self, a: Any, b: Any, t: Any, check: bool, logs_at: Callable[..., Array]) -> Any:
         """Return the points whose logarithms of eigenvalues are functions of t, between ends."""
-        kinds = {"a": (self.POINTS, a), "b": (self.POINTS, b), "t": (UNIT_INTERVAL, t)}
-        xp, (*_, S), (*_, T), t = _points.gate(check, **kinds)
-        S, T = xp.broadcast_arrays(S, T)
-        t = wide(xp.reshape(t, (*t.shape, *(1,) * (S.ndim - 1))), xp)
-        L, U, logs = _decomposed(S, T, xp)
-        there = _bent_in(S, xp.matmul(L, U), logs_at(logs, t, xp), xp)
-        L, U, logs = _decomposed(T, S, xp)
-        back = _bent_in(T, xp.matmul(L, U), logs_at(logs, 1.0 - t, xp), xp)
-        return self._point(a, xp.where(t[..., None] < 0.5, there, back), S, xp)
+        xp, _, matrices, others, t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
+        reached = []
+        for S, T in zip(matrices, others, strict=True):
+            S, T = xp.broadcast_arrays(S, T)
+            times = wide(xp.reshape(t, (*t.shape, *(1,) * (S.ndim - 1))), xp)
+            L, U, logs = _decomposed(S, T, xp)
+            there = _bent_in(S, xp.matmul(L, U), logs_at(logs, times, xp), xp)
+            L, U, logs = _decomposed(T, S, xp)
+            back = _bent_in(T, xp.matmul(L, U), logs_at(logs, 1.0 - times, xp), xp)
+            reached.append(xp.where(times[..., None] < 0.5, there, back))
+        return self._point(a, reached, matrices[0], xp)
 
     def _moved(self, a: Any, b: Any, v: Any, check: bool, by_inverse: bool) -> Any:
         """Return a vector that moves the matrix as much, or its inverse."""
@@ -282,7 +354,7 @@ class Positive:
         if by_inverse:
             across = xp.matmul(wide(T, xp), _inverse(S, xp))
             moved = xp.matmul(across, xp.matmul(moved, transposed(across)))
-        return self._vector(moved, S, xp)
+        return self._vector([moved], S, xp)
 
     def _mean(self, points: Any, weights: Any, axis: int, check: bool, by_inverse: bool) -> Any:
         xp, constants, (S,), weights = _family.gated_mean(self, check, points, weights, axis)
@@ -290,6 +362,65 @@ class Positive:
         mean = xp.sum(wide(weights, xp)[..., None, None] * matrices, axis=int(axis))
         matrix = narrow(_inverse(mean, xp) if by_inverse else mean, S, xp)
         return _family.point_of(self, (0.5 * (matrix + transposed(matrix)),), constants, xp)
+
+
+# ---------------------------------------------------------------- vectors in the frame of matrices
+
+
+def _flat(vector: Sequence[Array], xp: Namespace) -> Array:
+    """Return the parts of a vector in the frame along orthonormal axes, but for the factor n."""
+    total = math.prod(x.shape[-1] for x in vector)
+    scale, parts = 0.0 * vector[0][..., 0, 0], []
+    for x in vector:
+        d = x.shape[-1]
+        mean = xp.sum(xp.linalg.diagonal(x), axis=-1) / d
+        identity = xp.eye(d, dtype=x.dtype, device=_array.device_of(x))
+        rest = math.sqrt(0.5 * total / d) * (x - _per_matrix(mean) * identity)
+        parts.append(xp.reshape(rest, (*x.shape[:-2], d * d)))
+        scale = scale + mean
+    return xp.concat([*parts, math.sqrt(0.5 * total) * scale[..., None]], axis=-1)
+
+
+def _scaled(vector: Sequence[Array], factor: Array) -> list[Array]:
+    return [_per_matrix(factor) * x for x in vector]
+
+
+def _inverse_length(vector: Sequence[Array], xp: Namespace) -> Array:
+    """Return 1 / the length of a vector, 1 for the vector 0."""
+    length = _array.norm(_flat(vector, xp), xp)
+    return 1.0 / xp.where(length > 0.0, length, xp.ones_like(length))
+
+
+def _per_matrix(x: Array) -> Array:
+    return x[..., None, None]
+
+
+# ---------------------------------------------------------------- entries of the lower triangle
+
+
+def _traces(P: Array, xp: Namespace) -> Array:
+    """Return tr(P E) for the unit matrices E of the entries of the lower triangle."""
+    return xp.sum(_units(P, xp) * P[..., None, :, :], axis=(-2, -1))
+
+
+def _symbols(P: Array, xp: Namespace) -> Array:
+    """Return the entries of -(E P F + F P E) / 2 for the unit matrices E and F."""
+    i, j = np.tril_indices(P.shape[-1])
+    units = _units(P, xp)
+    right = xp.matmul(P[..., None, :, :], units)
+    products = -xp.matmul(units[:, None, :, :], right[..., None, :, :, :])
+    products = 0.5 * (products + transposed(products))
+    chosen = xp.asarray(i * P.shape[-1] + j, device=_array.device_of(P))
+    flat = xp.reshape(products, (*products.shape[:-2], P.shape[-1] ** 2))
+    return xp.moveaxis(xp.take(flat, chosen, axis=-1), -1, -3)
+
+
+def _units(P: Array, xp: Namespace) -> Array:
+    """Return the symmetric matrices of the entries of the lower triangle, (m, d, d)."""
+    i, j = np.tril_indices(P.shape[-1])
+    units = np.zeros((len(i), P.shape[-1], P.shape[-1]))
+    units[np.arange(len(i)), i, j] = units[np.arange(len(i)), j, i] = 1.0
+    return xp.asarray(units.tolist(), dtype=P.dtype, device=_array.device_of(P))
 
 
 # ---------------------------------------------------------------- matrices
@@ -302,6 +433,18 @@ def _factor(constants: Any, S: Array, xp: Namespace) -> Array:
 
 def _normal(S: Array, xp: Namespace) -> MultivariateNormal:
     return make(MultivariateNormal, xp.zeros_like(S[..., 0]), S)
+
+
+def _in_one_scale(pairs: list[tuple[Array, Array]], xp: Namespace) -> list[tuple[Array, Array]]:
+    """Return two pairs without the power of 2 that one product of matrices gains and one loses."""
+    (S, T), (S_2, T_2) = ((wide(x, xp), wide(y, xp)) for x, y in pairs)
+    sizes = (_array.detached(xp.sum(xp.linalg.diagonal(x), axis=-1)) for x in (S, T, S_2, T_2))
+    first, other, second, last = (xp.log2(x) for x in sizes)
+    gain, loss = xp.round(other - first), xp.round(second - last)
+    shared = xp.where(gain * loss > 0.0, xp.minimum(xp.abs(gain), xp.abs(loss)), 0.0 * gain)
+    shift = _per_matrix(xp.where(gain > 0.0, shared, -shared))
+    two = 2.0 * xp.ones_like(shift)
+    return [(S, T * two ** (-shift)), (S_2, T_2 * two**shift)]
 
 
 def _inverse(S: Array, xp: Namespace) -> Array:
@@ -323,10 +466,6 @@ def _decomposed(S: Array, T: Array, xp: Namespace) -> tuple[Array, Array, Array]
 
 def _sandwiched(outer: Array, diagonal: Array, xp: Namespace) -> Array:
     return xp.matmul(outer * diagonal[..., None, :], transposed(outer))
-
-
-def _bent(S: Array, U: Array, logs: Array, xp: Namespace) -> Array:
-    return _bent_in(S, xp.matmul(factor_of(_normal(S, xp), xp), U), logs, xp)
 
 
 def _bent_in(S: Array, outer: Array, logs: Array, xp: Namespace) -> Array:

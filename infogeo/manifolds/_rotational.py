@@ -5,9 +5,9 @@ vector has a part along the radius and parts across it. In an orthonormal frame 
 family gives, all lengths are Euclidean; geodesics come from `infogeo.manifolds._revolution`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from array_api_compat import numpy as numpy_namespace
@@ -95,11 +95,11 @@ class Rotational:
         ``curvature(p, xp)``: the curvatures of planes with and without the radius.
     information : callable
         ``information(p, xp)``: the Fisher information matrix in the fields.
-    christoffel : callable or None
-        ``christoffel(p, xp)``: the Christoffel symbols, if the fields are coordinates.
+    christoffel : callable
+        ``christoffel(p, xp)``: the Christoffel symbols in the fields.
     exponential : Exponential
         The e- and the m-geometry, and the divergences.
-    DISTRIBUTIONS, log_density, window, SAMPLES, estimate, REFUSED, RAW
+    DISTRIBUTIONS, log_density, window, SAMPLES, estimate, RAW
         As in `infogeo._spaces`.
     """
 
@@ -113,19 +113,15 @@ class Rotational:
     placed: Callable[..., Fields]
     curvature: Callable[[Fields, Namespace], tuple[Array, Array]]
     information: Callable[[Fields, Namespace], Array]
-    christoffel: Callable[[Fields, Namespace], Array] | None
+    christoffel: Callable[[Fields, Namespace], Array]
     exponential: Exponential
     DISTRIBUTIONS: dict[str, Any]
     log_density: Callable[[Any, Any], Any]
     window: Callable[[Any], Any]
     SAMPLES: Rule | None = None
     estimate: Estimate | None = None
-    REFUSED: Mapping[str, str] = field(default_factory=dict)
     RAW: Any = None
-
-    def __post_init__(self) -> None:
-        if self.christoffel is None:
-            object.__setattr__(self, "christoffel_symbols", None)
+    REFUSED: ClassVar = _family.NO_SOLVE
 
     def dimension(self, a: Any, *, check: bool = True) -> int:
         """Return the number of parameters."""
@@ -152,8 +148,7 @@ class Rotational:
     def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
         """Return the Christoffel symbols, shape (..., d, d, d): the upper index first."""
         xp, _, p = _family.gated(self, check, a=a)
-        formula: Any = self.christoffel
-        return formula(p, xp)
+        return self.christoffel(p, xp)
 
     def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the curvature of the plane of two vectors, NaN if they are parallel."""

@@ -457,7 +457,8 @@ def fisher_information(a: Any, *, check: bool = True) -> Array:
     Returns
     -------
     array, shape (..., d, d)
-        In the parameters of the class of the point, in their order.
+        In the parameters of the class of the point, in their order: of a covariance the entries of
+        the lower triangle, row by row, of multinomial probabilities all but the last.
 
     Raises
     ------
@@ -483,7 +484,7 @@ def christoffel_symbols(a: Any, *, check: bool = True) -> Array:
     Returns
     -------
     array, shape (..., d, d, d)
-        In the parameters of the class of the point, in their order; the upper index first.
+        In the coordinates of `fisher_information`; the upper index first.
 
     Raises
     ------

@@ -70,6 +70,7 @@ class _Space:
 
     POINTS = Multinomial
     TANGENTS = Tangent
+    REFUSED = _family.NO_SOLVE
     SAMPLES = replace(COUNTS, axes=("...", "outcomes"))
     DISTRIBUTIONS: ClassVar = {
         "torch.distributions.Multinomial": Foreign(
@@ -121,6 +122,31 @@ class _Space:
         _, (count,), (p,), (q,) = _family.gated(self, check, a=a, b=b)
         return _array.as_number(count * simplex.renyi_divergence(p, q, order=order, check=False))
 
+    def fisher_information(self, a: Any, *, check: bool = True) -> Array:
+        """Return n times that of one trial, in the probabilities without the last."""
+        _, (count,), (p,) = _family.gated(self, check, a=a)
+        return count[..., None, None] * simplex.fisher_information(p, check=check)
+
+    def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
+        """Return those of the simplex, in the probabilities without the last."""
+        _, _, (p,) = _family.gated(self, check, a=a)
+        return simplex.christoffel_symbols(p, check=check)
+
+    def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+        """Return 1 / 4 n, of whatever plane."""
+        xp, (count,), (p,), (u,), (v,) = _family.gated(self, check, a=a, u=u, v=v)
+        return _array.as_number(0.25 / count + xp.zeros_like(xp.sum(p + u + v, axis=-1)))
+
+    def natural_parameters(self, a: Any, *, check: bool = True) -> Array:
+        """Return the logarithms of the probabilities, less their mean."""
+        _, _, (p,) = _family.gated(self, check, a=a)
+        return simplex.natural_parameters(p, check=False)
+
+    def expectation_parameters(self, a: Any, *, check: bool = True) -> Array:
+        """Return the mean counts of the outcomes, without the last."""
+        _, (count,), (p,) = _family.gated(self, check, a=a)
+        return count[..., None] * simplex.expectation_parameters(p, check=False)
+
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return n times the inner product on the simplex."""
         return self._times("inner_product", 1.0, check, a=a, u=u, v=v)
@@ -131,12 +157,13 @@ class _Space:
 
     def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of 1 minus the power n of the affinity of one trial."""
-        xp, (count,), (p,), (q,) = _family.gated(self, check, a=a, b=b)
-        of_one = simplex.hellinger_distance(p, q, check=False) ** 2
-        is_apart = of_one >= 1.0
-        log_affinity = count * xp.log1p(-xp.where(is_apart, xp.zeros_like(of_one), of_one))
-        squared = xp.where(is_apart, xp.ones_like(of_one), -_array.expm1(log_affinity, xp))
-        return _array.as_number(_array.safe_sqrt(squared, xp))
+        xp, log_affinity = self._log_affinity(a, b, check)
+        return _array.as_number(_array.safe_sqrt(-_array.expm1(log_affinity, xp), xp))
+
+    def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
+        """Return the power n of the affinity of one trial."""
+        xp, log_affinity = self._log_affinity(a, b, check)
+        return _array.as_number(xp.exp(log_affinity))
 
     def fisher_rao_geodesic(self, a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
         """Return the geodesic of the simplex."""
@@ -179,6 +206,14 @@ class _Space:
     def m_mean(self, points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         """Return the mean of the probabilities."""
         return self._mean("m_mean", points, weights, axis, check)
+
+    def _log_affinity(self, a: Any, b: Any, check: bool) -> tuple[Namespace, Array]:
+        xp, (count,), (p,), (q,) = _family.gated(self, check, a=a, b=b)
+        squared = simplex.hellinger_distance(p, q, check=False) ** 2
+        is_near, zero = squared < 0.5, xp.zeros_like(squared)
+        near = xp.log1p(-xp.where(is_near, squared, zero))
+        far = _array.safe_log(simplex.bhattacharyya_coefficient(p, q, check=False), xp)
+        return xp, count * xp.where(is_near, near, far)
 
     def _times(self, name: str, exponent: float, check: bool, **given: Any) -> Array:
         """Return a number of the simplex times a power of the number of trials."""

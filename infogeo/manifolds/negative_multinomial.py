@@ -87,6 +87,7 @@ class _Space:
 
     POINTS = NegativeMultinomial
     TANGENTS = Tangent
+    REFUSED = _family.NO_SOLVE
     SAMPLES = along(COUNTS, "outcomes")
     DISTRIBUTIONS: ClassVar[dict[str, Any]] = {}
 

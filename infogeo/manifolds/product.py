@@ -6,9 +6,10 @@ divergences add up, and everything else goes part by part:
 .. math:: d(a, b) = \sqrt{\textstyle\sum_i d(a_i, b_i)^2}
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -18,6 +19,7 @@ from infogeo._array import Array, bad_value
 from infogeo._docs import finish
 from infogeo._points import Points, Vectors, fields
 from infogeo._system.registry import storable
+from infogeo.manifolds import _family
 
 __all__ = ["Product", "Tangent"]
 
@@ -212,11 +214,61 @@ def _hellinger(a: Any, b: Any, *, check: bool = True) -> Array:
     return _array.as_number(_array.safe_sqrt(-_array.expm1(logs, xp), xp))
 
 
+def _bhattacharyya(a: Any, b: Any, *, check: bool = True) -> Array:
+    """Return the product of the coefficients of the parts."""
+    return math.prod(_by_parts("bhattacharyya_coefficient", (a, b), {"check": check}))
+
+
+def _tuple(name: str) -> Callable[..., tuple[Any, ...]]:
+    def verb(*given: Any, **options: Any) -> tuple[Any, ...]:
+        return tuple(_by_parts(name, given, options))
+
+    return verb
+
+
+def _on_diagonal(name: str, rank: int) -> Callable[..., Array]:
+    def verb(*given: Any, **options: Any) -> Array:
+        blocks = _by_parts(name, given, options)
+        return _family.on_diagonal(blocks, rank, array_namespace(blocks[0]))
+
+    return verb
+
+
+def _sectional_curvature(a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
+    """Return the mean of the curvatures of the parts, weighted by the squared areas of the plane.
+
+    Parts of one parameter, and those in which the plane is a line, have none.
+    """
+    lengths = [_root_of_sum("norm")(a, w, check=check) for w in (u, v)]
+    xp = array_namespace(fields(a.parts[0])[0])
+    u, v = (w / _or_one(size, xp) for w, size in zip((u, v), lengths, strict=True))
+    v = v - _sum("inner_product")(a, u, v, check=False) * u
+    size = _root_of_sum("norm")(a, v, check=False)
+    v = v / _or_one(size, xp)
+    total = 0.0 * size
+    for part, x, y in zip(a.parts, u.parts, v.parts, strict=True):
+        space = _spaces.of_point(part)
+        if _spaces.verb(space, "dimension")(part, check=False) == 1:
+            continue
+        xx, yy, xy = (
+            space.inner_product(part, s, t, check=False) for s, t in ((x, x), (y, y), (x, y))
+        )
+        area = xx * yy - xy * xy
+        curvature = _spaces.verb(space, "sectional_curvature")(part, x, y, check=False)
+        total = total + xp.where(area > 0.0, area * curvature, 0.0 * area)
+    return _array.as_number(xp.where(size > 1e-7, total, xp.nan * total))
+
+
+def _or_one(size: Array, xp: Any) -> Array:
+    return xp.where(size > 0.0, size, xp.ones_like(size))
+
+
 class _Space:
     """The space of all products; which spaces are multiplied is what a point says."""
 
     POINTS = Product
     TANGENTS = Tangent
+    REFUSED: ClassVar = {"connect": "connect the points of its parts."}
     dimension = staticmethod(_sum("dimension"))
     fisher_rao_distance = staticmethod(_root_of_sum("fisher_rao_distance"))
     fisher_rao_squared_distance = staticmethod(_sum("fisher_rao_squared_distance"))
@@ -226,6 +278,12 @@ class _Space:
     jeffreys_divergence = staticmethod(_sum("jeffreys_divergence"))
     renyi_divergence = staticmethod(_sum("renyi_divergence"))
     hellinger_distance = staticmethod(_hellinger)
+    bhattacharyya_coefficient = staticmethod(_bhattacharyya)
+    natural_parameters = staticmethod(_tuple("natural_parameters"))
+    expectation_parameters = staticmethod(_tuple("expectation_parameters"))
+    fisher_information = staticmethod(_on_diagonal("fisher_information", 2))
+    christoffel_symbols = staticmethod(_on_diagonal("christoffel_symbols", 3))
+    sectional_curvature = staticmethod(_sectional_curvature)
     fisher_rao_geodesic = staticmethod(_parts_of("fisher_rao_geodesic", Product))
     e_geodesic = staticmethod(_parts_of("e_geodesic", Product))
     m_geodesic = staticmethod(_parts_of("m_geodesic", Product))

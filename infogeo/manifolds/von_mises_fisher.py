@@ -210,6 +210,35 @@ def _information(p: Fields, xp: Namespace) -> Array:
     return xp.concat([xp.concat([square, column], axis=-1), row], axis=-2)
 
 
+def _christoffel(p: Fields, xp: Namespace) -> Array:
+    """Return those of the sphere in the coordinates around it, where velocities are tangent to it.
+
+    With P = 1 - m m' the acceleration of a geodesic is -m P(m', m') and -(log r)' 2 k' m' along m,
+    and that of kappa follows from the metric A'(k) k'^2 + r^2 |m'|^2, r^2 = k A.
+    """
+    (m, kappa), dim = p, _dim(p)
+    at = _directional.bounded(kappa, xp)
+    A, slope, bend = ratio(at, dim, xp)
+    by_kappa, share = A + at * slope, at / kappa
+    kind = {"dtype": m.dtype, "device": _array.device_of(m)}
+    across = xp.eye(dim, **kind) - m[..., :, None] * m[..., None, :]
+    turning = (0.5 * by_kappa / (kappa * A))[..., None, None] * across
+    outward = (-0.5 * by_kappa / slope / share / share)[..., None, None] * across
+    along = (0.5 * bend / slope * share)[..., None, None]
+
+    def table(square: Array, mixed: Array, last: Array) -> Array:
+        upper = xp.concat([square, mixed], axis=-1)
+        lower = xp.concat([xp.matrix_transpose(mixed), last], axis=-1)
+        return xp.concat([upper, lower], axis=-2)
+
+    of_m = [
+        table(m[..., k, None, None] * across, turning[..., k, :, None], 0.0 * along)
+        for k in range(dim)
+    ]
+    of_kappa = table(outward, 0.0 * across[..., :, :1], along)
+    return xp.stack([*of_m, of_kappa], axis=-3)
+
+
 # ---------------------------------------------------------------- the exponential family
 
 
@@ -334,7 +363,7 @@ SPACE = _Directions(
     placed=_placed,
     curvature=lambda p, xp: _directional.curvatures(p[1], _dim(p), xp),
     information=_information,
-    christoffel=None,
+    christoffel=_christoffel,
     exponential=Exponential(
         natural=(lambda p, xp: (p[1][..., None] * p[0],), _from_natural),
         expectation=(
@@ -351,7 +380,6 @@ SPACE = _Directions(
     DISTRIBUTIONS={"scipy.stats.vonmises_fisher": ("mu", "kappa")},
     log_density=_log_density,
     window=lambda a: np.linspace(-1.0, 1.0, 400),
-    REFUSED={"christoffel_symbols": "a unit vector is no coordinate"},
 )
 
 

@@ -153,21 +153,25 @@ def fisher_information(a: MultivariateNormal, *, check: bool = True) -> Array:
     """
     xp, a = gate(False, a=(MultivariateNormal, a))
     precision = precision_of(a, xp)
-    i, j = np.tril_indices(a.dim)
+    of_cov = information_of_covariances(precision, xp)
+    corner = xp.zeros_like(precision[..., :, :1] + of_cov[..., :1, :])
+    upper = xp.concat([precision, corner], axis=-1)
+    lower = xp.concat([transposed(corner), of_cov], axis=-1)
+    return narrow(xp.concat([upper, lower], axis=-2), a.mean, xp)
+
+
+def information_of_covariances(precision: Array, xp: Namespace) -> Array:
+    """Return the metric tr((S^-1 dS)^2) / 2 in the entries of the lower triangle of S."""
+    i, j = np.tril_indices(precision.shape[-1])
     weight = np.where(i == j, 0.5, 1.0)
-    weights = xp.asarray(
-        (weight[:, None] * weight).tolist(), dtype=precision.dtype, device=_array.device_of(a.mean)
-    )
-    i, j = (xp.asarray(k, device=_array.device_of(a.mean)) for k in (i, j))
+    device = _array.device_of(precision)
+    weights = xp.asarray((weight[:, None] * weight).tolist(), dtype=precision.dtype, device=device)
+    i, j = (xp.asarray(k, device=device) for k in (i, j))
 
     def entries(rows: Array, columns: Array) -> Array:
         return xp.take(xp.take(precision, rows, axis=-2), columns, axis=-1)
 
-    of_cov = weights * (entries(i, i) * entries(j, j) + entries(i, j) * entries(j, i))
-    corner = xp.zeros_like(entries(xp.arange(a.dim, device=_array.device_of(a.mean)), i))
-    upper = xp.concat([precision, corner], axis=-1)
-    lower = xp.concat([transposed(corner), of_cov], axis=-1)
-    return narrow(xp.concat([upper, lower], axis=-2), a.mean, xp)
+    return weights * (entries(i, i) * entries(j, j) + entries(i, j) * entries(j, i))
 
 
 # ---------------------------------------------------------------- the exponential map

@@ -43,7 +43,7 @@ FAMILIES = [
     if name
     not in {
         *("simplex", "logits", "normal", "multivariate_normal", "product"),
-        *("centered_normal", "wishart", "inverse_wishart"),
+        *("centered_normal", "matrix_normal", "wishart", "inverse_wishart"),
     }
 ]
 PAIRS = (

@@ -89,6 +89,8 @@ RESULTS = {
     "velocity of CenteredNormal": lambda: manifolds.centered_normal.Tangent(np.eye(2)),
     "VonMisesFisher": lambda: manifolds.VonMisesFisher([[0.6, 0.8]], 2.0),
     "velocity of VonMisesFisher": lambda: manifolds.von_mises_fisher.Tangent([0.6, 0.8], 2.0),
+    "MatrixNormal": lambda: manifolds.MatrixNormal(np.eye(2), np.eye(3)),
+    "velocity of MatrixNormal": lambda: manifolds.matrix_normal.Tangent(np.eye(2), np.eye(3)),
     "Wishart": lambda: manifolds.Wishart(3.0, np.eye(2)),
     "velocity of Wishart": lambda: manifolds.wishart.Tangent(np.eye(2)),
     "InverseWishart": lambda: manifolds.InverseWishart(3.0, np.eye(2)),
