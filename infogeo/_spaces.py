@@ -19,6 +19,8 @@ Declared:
   them, ``estimate(samples, xp, *constants)``.
 - ``AFFINE``: ``AFFINE(point, shift, factor, check=True)`` is the distribution of shift + factor X,
   in a space that has it.
+- ``REFLECTED``: ``REFLECTED(point)`` is the space and the point of c - X, and the number c, in a
+  space that has such a number.
 - ``LOCATION_SCALE``: in a space of normals, ``LOCATION_SCALE(point)`` is the vector (..., d) and
   the matrix (..., d, d) with which shift + matrix Z is of the distribution, Z being standard
   normal. So `inference` knows the law of estimates.

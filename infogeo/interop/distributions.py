@@ -223,12 +223,62 @@ def _refused(distribution: Any, reason: str = "") -> TypeError:
     return TypeError(
         "distribution must be one of these: torch.distributions: "
         f"{', '.join(of_torch)}, Independent(Normal(...), n) and of MultivariateNormal, LogNormal, "
-        "Categorical, OneHotCategorical, Bernoulli, Binomial and Multinomial of total_count 1; "
+        "Categorical, OneHotCategorical, Bernoulli, Binomial and Multinomial of total_count 1, "
+        "Uniform(0, 1); "
         f"scipy.stats, with their parameters: {', '.join(f'{name}(...)' for name in of_scipy)}, "
         "lognorm(...), bernoulli(...), binom(1, ...), multinomial(1, ...), Binomial(n=1, ...), "
         f"make_distribution of these. Got {cls.__module__}.{cls.__qualname__}: {distribution!r}."
-        f"{' ' if reason else ''}{reason}"
+        f" {reason or _reason(distribution) or _NO_SPACE}"
     )
+
+
+_NO_SPACE = (
+    "No space of infogeo has its family. infogeo.manifolds.ExponentialFamily makes one from a "
+    "log-partition, docs/adding_a_space.md from formulas, and probabilities of the same bins are "
+    "points of infogeo.simplex."
+)
+_MOVES = (
+    "Its support moves with its parameters: such families have no Fisher metric. Fix the ends of "
+    "the support, or take probabilities of the same bins as points of infogeo.simplex."
+)
+_MIXED = (
+    "A mixture has no closed form. Take infogeo.family.MixtureFamily of what it mixes on a set of "
+    "outcomes, or probabilities of the same bins as points of infogeo.simplex."
+)
+_IS_GAMMA = "has a gamma distribution, and the same distances: pass that."
+_ONE_TO_ONE = (
+    "A one-to-one function of a variable changes no distance: pass the distribution of the "
+    "variable itself, if the function is the same for all."
+)
+# Why distributions have no point, by their names in torch and in scipy, and the way out.
+_REASONS = {
+    _MOVES: (
+        *("Uniform", "GeneralizedPareto", "TruncatedDistribution", "LogUniform", "uniform"),
+        *("randint", "loguniform", "reciprocal", "truncnorm", "truncexpon", "truncpareto"),
+        *("truncweibull_min", "genpareto", "genextreme", "genhalflogistic", "tukeylambda"),
+        *("kappa4", "jf_skew_t"),
+    ),
+    _MIXED: ("MixtureSameFamily", "Mixture"),
+    _ONE_TO_ONE: ("TransformedDistribution", "MonotonicTransformedDistribution"),
+    f"The reciprocal of its variable {_IS_GAMMA}": ("InverseGamma", "invgamma"),
+    f"The exponential of its variable {_IS_GAMMA}": ("loggamma",),
+    f"The absolute value of its variable {_IS_GAMMA}": ("dgamma",),
+    f"The square of its variable {_IS_GAMMA}": ("chi", "nakagami"),
+    "Its logits are normal: pass MultivariateNormal of their mean and covariance.": (
+        "LogisticNormal",
+    ),
+}
+
+
+def _reason(distribution: Any) -> str:
+    """Return why a distribution is none of the known ones, if that is known."""
+    if not is_distribution(distribution):
+        return "Arrays of probabilities and points of infogeo are used as they are."
+    if hasattr(distribution, "freeze") or hasattr(distribution, "_frozen"):
+        return "It is a family without parameters: call it with some, as norm(0.0, 1.0)."
+    family = getattr(distribution, "dist", None) or _made_from(type(distribution))
+    name = getattr(family, "name", type(distribution).__name__)
+    return next((reason for reason, names in _REASONS.items() if name in names), "")
 
 
 def _of_probabilities(p: Array, check: bool) -> Reading:
@@ -369,6 +419,20 @@ def _torch_of_one_trial(read: _Reader) -> _Reader:
     return read_one
 
 
+def _standard_uniform(low: str, high: str) -> _Reader:
+    """Return what reads the uniform distribution on [0, 1], a beta distribution."""
+
+    def read(distribution: Any, check: bool) -> Reading:
+        start, end = (getattr(distribution, name) for name in (low, high))
+        if not bool((abs(start) + abs(end - 1.0) == 0.0).all()):
+            raise _refused(distribution)
+        one = start + 1.0
+        space = _spaces.resolve("beta")
+        return Reading(space, space.POINTS(one, one, check=check))
+
+    return read
+
+
 _TORCH = {
     "LogNormal": _torch_lognormal,
     "Independent": _torch_independent,
@@ -377,6 +441,7 @@ _TORCH = {
     "Bernoulli": _torch_bernoulli,
     "Binomial": _torch_of_one_trial(_torch_bernoulli),
     "Multinomial": _torch_of_one_trial(_torch_one_hot),
+    "Uniform": _standard_uniform("low", "high"),
 }
 
 
@@ -450,7 +515,9 @@ def _require_neutral(
             unless = f" other than {neutral[name]:g}" if name == "loc" and neutral[name] else ""
             raise _refused(
                 distribution,
-                f"Its {name} is {given[name]!r}: a {change}{unless} has no place in the space.",
+                _reason(distribution)
+                or f"Its {name} is {given[name]!r}: a {change}{unless} has no place in the space. "
+                "Leave it out where all distributions share it: then it changes no distance.",
             )
 
 
@@ -476,7 +543,7 @@ def _scipy_new_binomial(distribution: Any, check: bool) -> Reading:
 
 
 def _scipy_shifted(distribution: Any, check: bool) -> Reading:
-    """Read loc + scale X; the scale of a normal variable may be negative."""
+    """Read loc + scale X; a negative scale reflects."""
     read = reading(distribution._dist, check)
     shift, factor = distribution.loc, distribution.scale
     is_multiple = not np.any(np.asarray(shift) != 0.0) and np.all(np.asarray(factor) > 0.0)
@@ -487,26 +554,38 @@ def _scipy_shifted(distribution: Any, check: bool) -> Reading:
     if affine is not None and not read.of_logarithms:
         return replace(read, point=affine(read.point, shift, factor, check=check))
     if isinstance(getattr(read.space, "POINTS", None), type) and not read.of_logarithms:
-        point = moved(read.space, read.point, shift, factor, check)
-        if point is not None:
-            return replace(read, point=point)
+        known = moved(read.space, read.point, shift, factor, check)
+        if known is not None:
+            return Reading(*known)
     raise _refused(
         distribution,
         f"loc {shift!r} and scale {factor!r} are not known for the family of the variable. "
         "Families that have a scale know positive multiples of it, those that have a location "
-        "shifts too.",
+        f"shifts and reflections too. {_ONE_TO_ONE}",
     )
+
+
+def _scipy_transformed(distribution: Any, check: bool) -> Reading:
+    """Read exp(X) of normals and log(X) of lognormals."""
+    read = reading(distribution._dist, check)
+    leads_to = {np.exp: True, np.log: False}.get(distribution._g)
+    if hasattr(read.space, "LOCATION_SCALE") and leads_to is (not read.of_logarithms):
+        return replace(read, of_logarithms=leads_to)
+    raise _refused(distribution)
 
 
 def _scipy_made(distribution: Any, check: bool, space: Any) -> Reading:
     """Read what make_distribution has made of an older family, whose formulas it holds."""
-    cls = type(distribution)
-    names = (f"_{kind}_formula" for kind in ("logpdf", "logpmf", "pdf", "pmf"))
-    formulas: Iterable[Any] = (getattr(cls, name, None) for name in names)
-    owners = [x.__self__ for x in formulas if hasattr(x, "__self__")]  # they are its methods
-    read = _family(distribution, owners[0] if owners else None, space)
+    read = _family(distribution, _made_from(type(distribution)), space)
     given = {name: getattr(distribution, name) for name in distribution._parameters}
     return read(distribution, {"loc": 0.0, "scale": 1.0} | given, check)
+
+
+def _made_from(cls: type) -> Any:
+    """Return the older family whose methods are the formulas of a class, None for others."""
+    names = (f"_{kind}_formula" for kind in ("logpdf", "logpmf", "pdf", "pmf"))
+    formulas: Iterable[Any] = (getattr(cls, name, None) for name in names)
+    return next((x.__self__ for x in formulas if hasattr(x, "__self__")), None)
 
 
 _SCIPY_FROZEN = {  # which hold an instance of one of scipy's families
@@ -518,6 +597,8 @@ _SCIPY = {
     "multinomial": _scipy_multinomial,
     "Binomial": _scipy_new_binomial,
     "ShiftedScaledDistribution": _scipy_shifted,
+    "MonotonicTransformedDistribution": _scipy_transformed,
+    "Uniform": _standard_uniform("a", "b"),
 }
 
 

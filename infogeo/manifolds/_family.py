@@ -259,8 +259,24 @@ def to_distribution(space: Any, a: Any, check: bool) -> Any:
         ) from error
 
 
-def moved(space: Any, a: Any, shift: Any, factor: Any, check: bool) -> Any:
-    """Return the point of shift + factor X, in the parameters of scipy; None if there is none."""
+def mirrored(name: str) -> Callable[[Any], tuple[Any, Any, float]]:
+    """Return what ``REFLECTED`` is where -X is of a space, at the same scale."""
+
+    def reflected(point: Any) -> tuple[Any, Any, float]:
+        space = _spaces.resolve(name)
+        values = {field: getattr(point, field) for field in point.rules}
+        return space, space.POINTS(**values | {"loc": -point.loc}), 0.0
+
+    return reflected
+
+
+def moved(space: Any, a: Any, shift: Any, factor: Any, check: bool) -> tuple[Any, Any] | None:
+    """Return the space and the point of shift + factor X of numpy; None if there is none."""
+    if np.all(np.asarray(factor) < 0.0) and getattr(space, "REFLECTED", None) is not None:
+        space, a, centre = space.REFLECTED(a)
+        return moved(space, a, shift + factor * centre, -factor, check)
+    if np.all(np.asarray(factor) == 1.0) and not np.any(np.asarray(shift) != 0.0):
+        return space, a
     known = (v for k, v in space.DISTRIBUTIONS.items() if k.startswith("scipy.stats."))
     foreign = next((_spaces.foreign(x) for x in known), None)
     is_shifted = bool(np.any(np.asarray(shift) != 0.0))
@@ -272,7 +288,7 @@ def moved(space: Any, a: Any, shift: Any, factor: Any, check: bool) -> Any:
     values["scale"] = values["scale"] * factor
     if "loc" in values:
         values["loc"] = values["loc"] * factor + shift
-    return space.POINTS(*foreign.to_fields(*values.values()), check=check)
+    return space, space.POINTS(*foreign.to_fields(*values.values()), check=check)
 
 
 def sample(space: Any, a: Any, shape: tuple[int, ...], rng: Any, check: bool) -> Array:

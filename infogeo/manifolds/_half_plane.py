@@ -50,6 +50,8 @@ class HalfPlane:
         ``metric(xp, *constants)``: the numbers a, b and c.
     DISTRIBUTIONS : dict
         As in `infogeo._spaces`.
+    REFLECTED : callable or None
+        As in `infogeo._spaces`.
     log_density : callable
         ``log_density(point, x)``: the logarithm of the density at x, for plots; with numpy.
     window : callable
@@ -90,6 +92,7 @@ class HalfPlane:
     renyi: Any = None
     REFUSED: Mapping[str, str] = field(default_factory=dict)
     RAW: RawParameters | None = None
+    REFLECTED: Callable[[Any], tuple[Any, Any, float]] | None = None
     more: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

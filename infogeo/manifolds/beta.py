@@ -170,6 +170,10 @@ def _draw(point: Any, size: Any, rng: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Space(Concentrations):
+    def REFLECTED(self, point: Beta) -> tuple[Any, Beta, float]:  # noqa: N802  a declaration
+        """Return the distribution of 1 - X."""
+        return self, Beta(point.concentration0, point.concentration1), 1.0
+
     def window(self, point: Any) -> Any:
         """Return the shares to show; densities may be infinite at 0 and at 1."""
         return np.linspace(0.0, 1.0, 402)[1:-1]

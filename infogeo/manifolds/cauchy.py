@@ -13,7 +13,7 @@ from infogeo._docs import finish
 from infogeo._points import fill, tangents
 from infogeo._system.registry import storable
 from infogeo.manifolds import _estimates
-from infogeo.manifolds._family import Family
+from infogeo.manifolds._family import Family, mirrored
 from infogeo.manifolds._half_plane import NO_AFFINITY, Fields, HalfPlane
 
 __all__ = ["Cauchy", "Tangent"]
@@ -79,6 +79,7 @@ SPACE = HalfPlane(
     },
     log_density=lambda a, x: -np.log(np.pi * a.scale) - np.log1p(((x - a.loc) / a.scale) ** 2),
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("cauchy"),
     SAMPLES=REAL,
     estimate=lambda x, xp: _estimates.by_components(x, xp, lambda y: _estimates.student_t(y, 1.0)),
     kl=_kl,

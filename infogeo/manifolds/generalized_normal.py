@@ -14,7 +14,7 @@ from infogeo._points import fill, tangents
 from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
 from infogeo.manifolds import _estimates
-from infogeo.manifolds._family import Family, log_gamma
+from infogeo.manifolds._family import Family, log_gamma, mirrored
 from infogeo.manifolds._half_plane import NO_DIVERGENCES, HalfPlane
 
 __all__ = ["GeneralizedNormal", "Tangent"]
@@ -100,6 +100,7 @@ SPACE = HalfPlane(
     DISTRIBUTIONS={"scipy.stats.gennorm": Foreign(("loc", "scale", "beta"))},
     log_density=_log_density,
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("generalized_normal"),
     SAMPLES=REAL,
     estimate=lambda x, xp, power: _estimates.by_components(
         x, xp, _estimates.generalized_normal, power

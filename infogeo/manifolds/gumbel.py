@@ -14,7 +14,7 @@ from infogeo._points import fill, tangents
 from infogeo._system.registry import storable
 from infogeo.manifolds import _estimates
 from infogeo.manifolds._extremes import extreme_value_kl, extreme_value_metric
-from infogeo.manifolds._family import Family
+from infogeo.manifolds._family import Family, mirrored
 from infogeo.manifolds._half_plane import NO_AFFINITY, Fields, HalfPlane
 from infogeo.manifolds._line import log_ratio
 
@@ -83,6 +83,7 @@ SPACE = HalfPlane(
         -(x - a.loc) / a.scale - np.exp(-(x - a.loc) / a.scale) - np.log(a.scale)
     ),
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("gumbel_min"),
     SAMPLES=REAL,
     estimate=lambda x, xp: _estimates.by_components(x, xp, _estimates.gumbel),
     kl=_kl,

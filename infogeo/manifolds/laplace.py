@@ -16,7 +16,7 @@ from infogeo._array import POSITIVE, REAL, Array, Namespace
 from infogeo._docs import finish
 from infogeo._points import fill, tangents
 from infogeo._system.registry import storable
-from infogeo.manifolds._family import Family, excess, log_cosh, quotient
+from infogeo.manifolds._family import Family, excess, log_cosh, mirrored, quotient
 from infogeo.manifolds._half_plane import Fields, HalfPlane
 from infogeo.manifolds._line import log_ratio
 
@@ -134,6 +134,7 @@ SPACE = HalfPlane(
     },
     log_density=lambda a, x: -np.abs(x - a.loc) / a.scale - np.log(2.0 * a.scale),
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("laplace"),
     SAMPLES=REAL,
     estimate=lambda x, xp: _estimate(x, xp),
     kl=_kl,

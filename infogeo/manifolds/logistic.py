@@ -12,9 +12,10 @@ import numpy as np
 from infogeo._array import POSITIVE, REAL, Array
 from infogeo._docs import finish
 from infogeo._points import fill, tangents
+from infogeo._spaces import Foreign
 from infogeo._system.registry import storable
 from infogeo.manifolds import _estimates
-from infogeo.manifolds._family import Family
+from infogeo.manifolds._family import Family, mirrored
 from infogeo.manifolds._half_plane import NO_DIVERGENCES, HalfPlane
 
 __all__ = ["Logistic", "Tangent"]
@@ -75,9 +76,13 @@ SPACE = HalfPlane(
     POINTS=Logistic,
     TANGENTS=Tangent,
     metric=lambda xp: (1.0 / 3.0, 0.0, (3.0 + math.pi**2) / 9.0),
-    DISTRIBUTIONS={"scipy.stats.logistic": ("loc", "scale")},
+    DISTRIBUTIONS={
+        "scipy.stats.logistic": ("loc", "scale"),
+        "scipy.stats.Logistic": Foreign((), lambda: (0.0, 1.0)),
+    },
     log_density=lambda a, x: _log_density((x - a.loc) / a.scale) - np.log(a.scale),
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("logistic"),
     SAMPLES=REAL,
     estimate=lambda x, xp: _estimates.by_components(x, xp, _estimates.logistic),
     REFUSED=NO_DIVERGENCES,

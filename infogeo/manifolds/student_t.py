@@ -14,7 +14,7 @@ from infogeo._docs import finish
 from infogeo._points import fill, tangents
 from infogeo._system.registry import storable
 from infogeo.manifolds import _estimates
-from infogeo.manifolds._family import Family
+from infogeo.manifolds._family import Family, mirrored
 from infogeo.manifolds._half_plane import NO_DIVERGENCES, HalfPlane
 
 __all__ = ["StudentT", "Tangent"]
@@ -86,6 +86,7 @@ SPACE = HalfPlane(
     },
     log_density=_log_density,
     window=lambda a: np.linspace(np.min(a.loc - 6.0 * a.scale), np.max(a.loc + 6.0 * a.scale), 400),
+    REFLECTED=mirrored("student_t"),
     SAMPLES=REAL,
     estimate=lambda x, xp, df: _estimates.by_components(x, xp, _estimates.student_t, df),
     REFUSED=NO_DIVERGENCES,

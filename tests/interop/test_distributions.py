@@ -1,5 +1,6 @@
 """Distributions of torch and scipy arrive as the points that they are, with their gradients."""
 
+import contextlib
 import inspect
 import math
 import re
@@ -402,6 +403,13 @@ def test_distributions_of_scipy_are_read_whole_or_refused(loc, scale):
 
 
 X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)
+MADE = scipy.stats.make_distribution
+SYMMETRIC = (
+    MADE(scipy.stats.laplace)(),
+    MADE(scipy.stats.cauchy)(),
+    MADE(scipy.stats.t)(df=3.0),
+    MADE(scipy.stats.gennorm)(beta=1.5),
+)
 
 
 @pytest.mark.parametrize(
@@ -417,6 +425,19 @@ X = scipy.stats.Normal(mu=[1.0, -2.0], sigma=2.0)
         (scipy.stats.make_distribution(scipy.stats.bernoulli)(p=0.3), "logpmf"),
         (scipy.stats.make_distribution(scipy.stats.laplace)(), "logpdf"),
         (scipy.stats.Binomial(n=1, p=0.3), "logpmf"),
+        (scipy.stats.exp(X), "logpdf"),
+        (scipy.stats.log(scipy.stats.exp(X)), "logpdf"),
+        (scipy.stats.Logistic(), "logpdf"),
+        (2.0 - 0.5 * scipy.stats.Logistic(), "logpdf"),
+        (scipy.stats.Uniform(a=0.0, b=1.0), "logpdf"),
+        *((3.0 - 0.5 * x, "logpdf") for x in SYMMETRIC),
+        (-MADE(scipy.stats.gumbel_r)(), "logpdf"),
+        (1.0 - 2.0 * MADE(scipy.stats.gumbel_l)(), "logpdf"),
+        (2.0 * -(1.0 - 2.0 * MADE(scipy.stats.gumbel_l)()), "logpdf"),
+        (1.0 - MADE(scipy.stats.beta)(a=2.0, b=3.5), "logpdf"),
+        (1.0 - (1.0 - MADE(scipy.stats.beta)(a=2.0, b=3.5)), "logpdf"),
+        (1.0 - scipy.stats.Uniform(a=0.0, b=1.0), "logpdf"),
+        (0.0 - 2.0 * X, "logpdf"),
     ],
     ids=str,
 )
@@ -427,6 +448,94 @@ def test_random_variables_of_scipy_are_read(given, method):
     np.testing.assert_allclose(log_density(given, x), getattr(given, method)(x), rtol=1e-12)
 
 
+WAYS_OUT = re.compile(r"infogeo\.|pass |call it|Leave it out|use a distribution|one-to-one")
+
+
+def of_scipy():
+    """Yield what scipy has: all older families, newer ones, and vectors."""
+    for name, parameters in (*_distr_params.distcont, *_distr_params.distdiscrete):
+        family = getattr(scipy.stats, name) if isinstance(name, str) else name
+        yield family(*parameters)
+    yield from (scipy.stats.Normal(), scipy.stats.Logistic(), scipy.stats.Uniform(a=0.0, b=3.0))
+    yield scipy.stats.Binomial(n=3, p=0.3)
+    eye = np.eye(2)
+    vectors = {
+        "dirichlet": ([1.0, 2.0],),
+        "dirichlet_multinomial": ([1.0, 2.0], 3),
+        "invwishart": (3.0, eye),
+        "matrix_normal": (0.0 * eye, eye, eye),
+        "matrix_t": (0.0 * eye, eye, eye, 3.0),
+        "multinomial": (3, [0.2, 0.8]),
+        "multivariate_hypergeom": ([3, 4], 2),
+        "multivariate_normal": ([0.0, 1.0], eye),
+        "multivariate_t": ([0.0, 1.0], eye, 3.0),
+        "normal_inverse_gamma": (0.0, 1.0, 1.0, 1.0),
+        "ortho_group": (3,),
+        "random_table": ([1, 2], [2, 1]),
+        "special_ortho_group": (3,),
+        "uniform_direction": (3,),
+        "unitary_group": (3,),
+        "vonmises_fisher": ([0.0, 1.0], 2.0),
+        "wishart": (3.0, eye),
+    }
+    for name, parameters in vectors.items():
+        if hasattr(scipy.stats, name):
+            yield getattr(scipy.stats, name)(*parameters)
+
+
+def made_by_scipy():
+    """Yield distributions of the newer kind of all older families, which takes seconds."""
+    for name, parameters in (*_distr_params.distcont, *_distr_params.distdiscrete):
+        family = getattr(scipy.stats, name) if isinstance(name, str) else name
+        names = family.shapes.replace(" ", "").split(",") if family.shapes else ()
+        with contextlib.suppress(NotImplementedError):
+            yield MADE(family)(**dict(zip(names, parameters, strict=True)))
+
+
+def tried(given):
+    """Return how many distributions are read, and the reasons why others are not."""
+    reasons = []
+    for distribution in given:
+        try:
+            from_distribution(distribution)
+        except TypeError as error:
+            reasons.append(str(error).partition(". Got ")[2].partition(":")[2])
+        else:
+            reasons.append("")
+    return reasons.count(""), [x for x in reasons if x]
+
+
+@pytest.mark.parametrize(
+    ("of_library", "least"),
+    [
+        (lambda: [make(distributions) for make in TORCH.values()], 28),
+        (of_scipy, 40),
+        pytest.param(made_by_scipy, 30, marks=[pytest.mark.slow, pytest.mark.campaign]),
+    ],
+    ids=["torch", "scipy", "newer scipy"],
+)
+def test_what_is_refused_is_told_the_way_out(of_library, least):
+    """All distributions of torch and of scipy: each is read, or told what else can be done."""
+    read, reasons = tried(of_library())
+    assert read >= least
+    assert reasons
+    assert [x for x in reasons if not WAYS_OUT.search(x)] == []
+
+
+@pytest.mark.parametrize("name", ["gumbel", "gumbel_min", "beta", "student_t", "laplace"])
+def test_reflections_are_isometries(name):
+    """Distances of two distributions are those of their reflections, which lead back."""
+    space = infogeo._spaces.resolve(name)
+    parameters = (3.0, 0.4, 1.5), (3.0, 2.0, 0.7)
+    a, b = (space.POINTS(*x[-len(space.POINTS.rules) :]) for x in parameters)
+    (other, p, centre), (_, q, _) = space.REFLECTED(a), space.REFLECTED(b)
+    found = other.fisher_rao_distance(p, q)
+    np.testing.assert_allclose(found, space.fisher_rao_distance(a, b), rtol=1e-13)
+    back, again, same_centre = other.REFLECTED(p)
+    assert (back, same_centre) == (space, centre)
+    assert fields(again) == fields(a)
+
+
 class OtherSupport(type(scipy.stats.norm)):
     pass
 
@@ -435,7 +544,17 @@ class OtherSupport(type(scipy.stats.norm)):
     ("given", "reason"),
     [
         (scipy.stats.truncate(X, 0.0, 1.0), "TruncatedDistribution"),
-        (scipy.stats.exp(X), "MonotonicTransformedDistribution"),
+        (scipy.stats.exp(scipy.stats.Logistic()), "one-to-one function"),
+        (scipy.stats.exp(scipy.stats.exp(X)), "one-to-one function"),
+        (scipy.stats.Uniform(a=0.0, b=2.0), "support moves"),
+        (scipy.stats.uniform(0.0, 2.0), "support moves"),
+        (distributions.Uniform(t(-1.0), t(1.0)), "support moves"),
+        (1.0 - scipy.stats.make_distribution(scipy.stats.gamma)(a=2.0), "one-to-one function"),
+        (2.0 - scipy.stats.make_distribution(scipy.stats.beta)(a=2.0, b=3.0), "one-to-one"),
+        (scipy.stats.expon(1.0), "Leave it out where all distributions share it"),
+        (scipy.stats.invgamma(2.0), "has a gamma distribution"),
+        (distributions.InverseGamma(t(2.0), t(1.0)), "has a gamma distribution"),
+        (scipy.stats.norm, "call it with some"),
         (scipy.stats.abs(X), "FoldedDistribution"),
         (scipy.stats.order_statistic(X, r=1, n=2), "OrderStatisticDistribution"),
         (scipy.stats.Mixture([scipy.stats.Normal(), scipy.stats.Normal(mu=1.0)]), "Mixture"),
