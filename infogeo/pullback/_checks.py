@@ -4,7 +4,7 @@ import itertools
 import math
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def check_input(x, name="x", *, check, **tangents):
         if not isinstance(value, torch.Tensor):
             raise TypeError(
                 f"{key} must be a torch tensor: got {type(value).__name__}. "
-                f"Use torch.as_tensor({key})."
+                f"{way_to_tensor(key, value)}"
             )
         if not value.is_floating_point():
             raise TypeError(
@@ -57,6 +57,15 @@ def check_input(x, name="x", *, check, **tangents):
                 f"{name} has shape {tuple(x.shape)} and {key} {tuple(value.shape)}",
             )
     gate(check, **{key: (REAL, value) for key, value in {name: x, **tangents}.items()})
+
+
+def way_to_tensor(name, value):
+    """Return what to pass in place of something that is no tensor."""
+    if isinstance(value, Mapping):
+        first, *others = map(str, value) if value else ["x"]
+        further = f", and inputs={{{others[0]!r}: ...}} for the others" if others else ""
+        return f"Pass one of its entries, for instance {name}[{first!r}]{further}."
+    return f"Use torch.as_tensor({name})."
 
 
 def _way_to_floats(name, value):
@@ -240,12 +249,12 @@ def _has_spectral_norm_of_old(part):
 
 def explain_mismatch(model, x, error):
     """Raise what is wrong if the input and the parameters differ in dtype or device."""
-    parameters = (p for module in modules_in(model) for p in module.parameters())
+    parameters = [p for module in modules_in(model) for p in module.parameters()]
+    for parameter in parameters:
+        check_has_numbers("model", "one of its parameters", parameter)
     parameter = next((p for p in parameters if p.is_floating_point() or p.is_complex()), None)
     if parameter is None or (parameter.dtype, parameter.device) == (x.dtype, x.device):
         return
-    if parameter.is_meta:
-        check_has_numbers("model", "one of its parameters", parameter)
     is_about_types = "type" in str(error) or "not implemented for '" in str(error)
     if not (x.is_floating_point() or is_about_types or parameter.device != x.device):
         return  # token ids are integers with good reason: something else is wrong

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from infogeo._array import bad_value
+from infogeo._array import BadValueError, bad_value
 from infogeo.pullback._graph import read_graph
 
 
@@ -156,8 +156,12 @@ def pull_back(z, x, seeds, **options):
     return gradient
 
 
+class NotDifferentiableError(BadValueError):
+    """Autograd knows of no way from the outputs to what they are differentiated by."""
+
+
 def _not_differentiable():
-    return bad_value(
+    return NotDifferentiableError(
         "model",
         "be differentiable by torch",
         "its outputs do not depend on x through autograd, or not on its weights",

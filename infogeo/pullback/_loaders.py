@@ -1,7 +1,7 @@
 """What yields the inputs of a data set, batch by batch, the same ones in every pass."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import (
 )
 
 from infogeo._array import BadValueError, bad_value
+from infogeo.pullback._checks import way_to_tensor
 from infogeo.pullback._fingerprint import digest_of
 from infogeo.pullback._network import SampleInputs
 
@@ -24,9 +25,14 @@ from infogeo.pullback._network import SampleInputs
 def check_loader(loader: Any, argument: str = "loader") -> int:
     """Return the number of batches; refuse what does not yield the same ones in every pass."""
     if isinstance(loader, torch.Tensor | np.ndarray):
+        tensor = "x" if isinstance(loader, torch.Tensor) else "torch.as_tensor(x)"
         raise TypeError(
-            f"{argument} must yield batches: got one array of inputs. Use x.split(64) for a "
-            "tensor x."
+            f"{argument} must yield batches: got one array of inputs. Use {tensor}.split(64)."
+        )
+    if isinstance(loader, Mapping):
+        raise TypeError(
+            f"{argument} must be a tensor or yield batches: got {type(loader).__name__}. "
+            f"{way_to_tensor(argument, loader)}"
         )
     if isinstance(loader, Dataset):
         raise TypeError(

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from infogeo._array import bad_value
 from infogeo._status import SolveError
+from infogeo.pullback._derivatives import NotDifferentiableError
 from infogeo.pullback._graph import read_graph
 from infogeo.pullback._linear_layers import LinearLayers
-from infogeo.pullback._network import Inputs, Network, SampleInputs
+from infogeo.pullback._network import Inputs, Network, SampleInputs, call_model
 from infogeo.pullback._operator import largest, right_vectors
 from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor
@@ -93,10 +94,31 @@ class WeightNetwork:
     def push(self) -> object:
         """The way to J v that agrees with gradients; models and gradients that are wrong raise."""
         self.check_outputs()
-        verdict = self.function.verdict(self.vector, self.samples)
+        try:
+            verdict = self.function.verdict(self.vector, self.samples)
+        except NotDifferentiableError:
+            self._refuse_what_is_not_used()
+            raise
         if self.check and verdict.complaint:
             raise bad_value("model", *verdict.complaint)
         return verdict.push
+
+    def _refuse_what_is_not_used(self) -> None:
+        """Refuse parameters that the outputs do not depend on, where they depend on others."""
+        known = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        x, inputs = self.samples.few()
+        with torch.inference_mode(False), torch.enable_grad():
+            z = call_model(self.model, x, inputs)
+            if not z.requires_grad:
+                return
+            slopes = torch.autograd.grad(z.sum(), list(known.values()), allow_unused=True)
+        used = [n for n, slope in zip(known, slopes, strict=True) if slope is not None]
+        if used:
+            raise bad_value(
+                "names", "name parameters that the outputs depend on",
+                f"they do not depend on {next(iter(self.layout.shapes))!r}",
+                f"They depend on {', '.join(used[:8])}{' and others' if len(used) > 8 else ''}.",
+            )  # fmt: skip
 
     @cached_property
     def eps(self) -> float:
@@ -263,18 +285,23 @@ class WeightNetwork:
         factors = [self.function.rows(self.vector, *part) for part in samples.parts()]
         return torch.cat([f.rows * f.log_scales.exp()[..., None] for f in factors])
 
+    def losses_of(self, losses: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+        """Return the losses of outputs, one of each sample; refuse others."""
+        found = losses(z)
+        if not isinstance(found, Tensor) or found.shape != z.shape[:1]:
+            raise bad_value(
+                "losses", f"return one number for each of {len(z)} samples",
+                f"its shape is {tuple(getattr(found, 'shape', ()))}",
+                'Losses of torch do with reduction="none".',
+            )  # fmt: skip
+        return found
+
     def scores(self, losses: Callable[[Tensor], Tensor]) -> Iterable[Tensor]:
         """Yield the gradients of the losses of the samples by the weights, shape (n, P)."""
         self.examine()
         leaf = self.function.everywhere(self.vector, self.samples).requires_grad_()
         with torch.inference_mode(False), torch.enable_grad():
-            found = losses(leaf)
-            if not isinstance(found, Tensor) or found.shape != leaf.shape[:1]:
-                raise bad_value(
-                    "losses", f"return one number for each of {len(leaf)} samples",
-                    f"its shape is {tuple(getattr(found, 'shape', ()))}",
-                    'Losses of torch do with reduction="none".',
-                )  # fmt: skip
+            found = self.losses_of(losses, leaf)
             slopes = torch.autograd.grad(found.sum(), leaf)[0]
         start = 0
         size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // len(self.vector)))

@@ -18,7 +18,13 @@ from infogeo._array import Array, bad_value
 from infogeo._docs import finish
 from infogeo._result import Result
 from infogeo._system.registry import storable
-from infogeo.pullback import heads, weight_matching, weight_paths, weight_systems
+from infogeo.pullback import (
+    heads,
+    weight_evidence,
+    weight_matching,
+    weight_paths,
+    weight_systems,
+)
 from infogeo.pullback._checks import check_count, check_number
 from infogeo.pullback._network import Inputs
 from infogeo.pullback._spectrum import decompose, log_eigenvalues, triangle_of
@@ -665,6 +671,7 @@ class WeightMetric:
     solve = weight_systems.solve
     prediction_covariance = weight_systems.prediction_covariance
     prediction_std = weight_systems.prediction_std
+    log_marginal_likelihood = weight_evidence.log_marginal_likelihood
     distance = weight_paths.distance
     length = weight_paths.length
     segment_length = weight_paths.segment_length

@@ -190,6 +190,16 @@ def test_light_imports_stay_light(statement, absent):
     assert absent.isdisjoint(run.stdout.split())
 
 
+def test_pytest_imports_a_module_once():
+    """Pytest would execute the file of a module again that its package has imported."""
+    code = (
+        "import sys, pytest; assert not pytest.main(['--collect-only', '-q', sys.argv[1]]); "
+        "from infogeo.pullback import Head, heads; assert heads.Head is Head"
+    )
+    file = PACKAGE / "pullback" / "heads.py"
+    subprocess.run([sys.executable, "-c", code, file], cwd=PACKAGE.parent, check=True, timeout=120)
+
+
 @pytest.mark.parametrize(
     ("module", "package", "extra"),
     [

@@ -230,6 +230,7 @@ SIGNATURES = {
     "pullback.WeightMetric.match_activations": "self, w0, w1",
     "pullback.WeightMetric.explained_change": "self, x1, w1",
     "pullback.WeightMetric.prediction_std": "self, x, prior_precision, *, inputs, losses",
+    "pullback.WeightMetric.log_marginal_likelihood": "self, prior_precision, losses",
     "pullback.WeightMetric.barrier": "self, w0, w1, loss, *, num_points",
     "pullback.merge_scans": "folders, out",
     "pullback.quantities.direction": "metric, x",

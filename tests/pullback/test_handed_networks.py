@@ -84,6 +84,11 @@ def words(**options):
 REFUSED = {
     "lazy layers": (lambda: nn.Sequential(nn.LazyLinear(4)), X, "'0.weight' is of a lazy layer"),
     "no numbers": (lambda: mlp().to("meta"), X, "is on the meta device, which has none"),
+    "no numbers in one layer": (
+        lambda: nn.Sequential(mlp(), nn.Linear(3, 3, device="meta")),
+        X,
+        "is on the meta device, which has none",
+    ),
     "an input without numbers": (mlp, X.to("meta"), "x is on the meta device"),
     "a mapping": (
         lambda: Returns(lambda z: {"logits": z, "cache": None}),

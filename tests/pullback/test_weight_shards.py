@@ -1,15 +1,20 @@
 """Samples that two processes share, against all samples in one."""
 
 import multiprocessing
+import os
+import re
+import subprocess
+import sys
 import traceback
 from datetime import timedelta
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 from torch import nn
 
-from infogeo.pullback import WeightMetric, _weight_network, heads
+from infogeo.pullback import PullbackMetric, WeightMetric, _weight_network, heads
 
 F64 = torch.float64
 
@@ -60,6 +65,7 @@ def measured(metric, y):
         "segment": metric.segment_length(first, second).value,
         "std": metric.prediction_std(X[:2], 0.5),
         "sandwich": metric.prediction_std(X[:2], 0.5, losses=losses(y)),
+        "evidence": metric.log_marginal_likelihood(0.5, losses(y)),
         "barrier": torch.tensor(metric.barrier(first, second, lambda z: losses(y)(z).mean()).value),
         "activations": torch.tensor(metric.match_activations(first, second).after),
     }
@@ -114,6 +120,33 @@ def test_two_processes_know_what_one_does(tmp_path):
     for process in processes:
         process.join(timeout=60)
     assert results == {0: {}, 1: {}}
+
+
+@pytest.mark.slow
+@pytest.mark.campaign
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch has no torchrun")
+def test_the_script_of_the_page_runs_under_torchrun(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
+    (script,) = re.findall(r":caption: shards.py\n\n(.*?)```", page, flags=re.DOTALL)
+    (line,) = re.findall(r"^torchrun (.* shards.py)$", page, flags=re.MULTILINE)
+    (tmp_path / "shards.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *line.split()],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 3)).double()
+    x = torch.randn(101, 8, dtype=F64)
+    metric = WeightMetric(model, x)
+    largest = PullbackMetric(model).spectrum(x, num_values=1).values.max().log()
+    weights, inputs = (list(map(float, text.split())) for text in done.stdout.splitlines())
+    assert weights == pytest.approx([metric.trace(), *metric.spectrum().values[:3]], abs=1e-6)
+    assert inputs == pytest.approx([101, largest], abs=1e-6)  # six digits are printed
 
 
 def test_a_group_that_is_none_is_named():
