@@ -202,7 +202,10 @@ class _Explorer:
         """Return inputs and their largest eigenvalues, with as many in work as memory holds."""
         import torch
 
+        from infogeo.cli._sensitivity import downhill
+        from infogeo.pullback import heads
         from infogeo.pullback._blocks import blocks
+        from infogeo.pullback._network import network_of
         from infogeo.pullback.metric import Spectrum
 
         x = self._inputs.rows(indices)
@@ -210,6 +213,8 @@ class _Explorer:
         for rows in x.split(self._inputs.size):
             for metric, part in blocks(self._metric, rows.to(self._device)):
                 found = metric.spectrum(part, num_values=num_values)
+                if metric.head is heads.categorical:
+                    found = downhill(network_of(metric).outputs, part, found)
                 parts.append((found.values.cpu(), found.vectors.cpu()))
         values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
         return x, Spectrum(values, vectors, self._metric.temperature)

@@ -14,6 +14,19 @@ from infogeo._array import REAL, Array, gate, on_host
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 INK = "0.35"
+# Of classes: on white paper and on black, and none of the three above, which mean something else.
+CLASSES = (
+    "#6b7786",
+    "#b07d00",
+    "#2f8fd0",
+    "#0a9a72",
+    "#7d8000",
+    "#8a63d2",
+    "#d0405f",
+    "#c0609e",
+    "#96624c",
+    "#008f9c",
+)
 GEODESICS = {"Fisher-Rao": (BLUE, "-"), "e": (VERMILLION, "--"), "m": (GREEN, ":")}
 
 # Of the figures of reports, whatever style the user has set.

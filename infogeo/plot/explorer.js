@@ -1,9 +1,12 @@
-// The map of predictions: hovering shows an input, a click its directions and nearest neighbours.
+// The map of predictions: the input nearest to the pointer is shown, a click shows its directions
+// and nearest neighbours. Maps and tables of one page show the same input.
 // The section before this script brings its data as JSON; nothing is loaded from elsewhere.
 "use strict";
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const SIZE = 520, PAD = 14;
+  const REACH = 11;  // how far a sign answers to the pointer, in units of the map as first shown
+  const NEWS = "infogeo:input";  // what maps of a page tell each other
 
   const make = (tag, parent, attributes = {}, text = null) => {
     const isShape = ["svg", "text", "circle", "rect", "title", "g"].includes(tag);
@@ -46,6 +49,7 @@
       this.data = JSON.parse(root.querySelector("script").textContent);
       this.points = [];
       this.selected = null;
+      this.view = { x: 0, y: 0, size: SIZE };
       if (this.data.images) {
         const { images } = this.data;
         images.pixels = bytes(images.pixels);
@@ -56,6 +60,17 @@
       this.drawMap();
       this.panel = make("div", this.frame, { class: "panel", "aria-live": "polite" });
       this.showHint();
+      document.addEventListener(NEWS, ({ detail }) => {
+        const k = detail.number === null ? null : this.data.numbers.indexOf(detail.number);
+        if (detail.from === this || k === -1) return;
+        if (detail.isKept) this.select(k, false);
+        else this.point(k, false);
+      });
+      window.addEventListener("hashchange", () => this.selectAsked());
+      this.selectAsked();
+    }
+
+    selectAsked() {
       const asked = location.hash.match(/^#input-(\d+)$/);
       if (asked) this.select(this.data.numbers.indexOf(Number(asked[1])));
     }
@@ -64,37 +79,113 @@
       const { positions, predicted, labels, classes, colours, numbers } = this.data;
       const reach = Math.max(1e-12, ...positions.flat().map(Math.abs));
       const place = (v) => SIZE / 2 + (v / reach) * (SIZE / 2 - PAD);
-      const map = make("svg", this.frame, {
+      const side = make("div", this.frame, { class: "side" });
+      const map = this.map = make("svg", side, {
         viewBox: `0 0 ${SIZE} ${SIZE}`, role: "group", tabindex: "0",
         "aria-label": "map of predictions: arrow keys go from one to the next",
       });
       make("rect", map, { width: SIZE, height: SIZE, class: "paper" });
-      positions.forEach(([x, y], k) => {
+      this.places = positions.map(([x, y]) => [place(x), SIZE - place(y)]);
+      this.places.forEach(([x, y], k) => {
         const isWrong = labels !== null && labels[k] !== predicted[k];
         const point = make("g", map, {
           class: "point" + (isWrong ? " wrong" : ""), "data-input": numbers[k],
-          transform: `translate(${place(x).toFixed(1)} ${(SIZE - place(y)).toFixed(1)})`,
+          transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`,
         });
         make("circle", point, { r: 8, class: "halo" });
         const name = classes[predicted[k]];
         if (name.length <= 2)
           make("text", point, { fill: colours[predicted[k]] }, name);
         else make("circle", point, { r: 3.6, fill: colours[predicted[k]] });
-        point.addEventListener("mouseenter", () => this.selected === null && this.show(k, false));
-        point.addEventListener("click", () => this.select(k));
         this.points.push(point);
       });
-      map.addEventListener("click", (event) => {
-        if (event.target.classList.contains("paper")) this.select(null);
-      });
-      map.addEventListener("mouseleave", () => this.selected === null && this.showHint());
+      map.addEventListener("pointermove", (event) => this.onMove(event));
+      map.addEventListener("pointerdown", (event) => { this.drag = { at: this.at(event), moved: false }; });
+      map.addEventListener("click", (event) => this.onClick(event));
+      map.addEventListener("pointerleave", () => { this.drag = null; this.point(null); });
       map.addEventListener("keydown", (event) => this.onKey(event));
-      this.drawLegend();
+      map.addEventListener("wheel", (event) => {
+        if (!event.ctrlKey) return;  // the page scrolls; a pinch and Ctrl with the wheel zoom
+        event.preventDefault();
+        this.zoom(event.deltaY < 0 ? 0.8 : 1.25, this.at(event));
+      }, { passive: false });
+      this.drawTools(side);
+      this.drawLegend(side);
     }
 
-    drawLegend() {
+    drawTools(parent) {
+      const tools = make("div", parent, { class: "tools" });
+      const add = (text, name, act) => make(
+        "button", tools, { type: "button", "aria-label": name, title: name }, text,
+      ).addEventListener("click", act);
+      add("+", "zoom in", () => this.zoom(0.5));
+      add("\u2212", "zoom out", () => this.zoom(2));
+      add("all", "show all", () => this.zoom(SIZE));
+      const label = make("label", tools, {}, "input ");
+      this.list = make("select", label);
+      make("option", this.list, { value: "" }, "choose");
+      const { numbers, classes, predicted } = this.data;
+      numbers.forEach((number, k) =>
+        make("option", this.list, { value: number }, `${number}: ${classes[predicted[k]]}`));
+      this.list.addEventListener("change", () => this.select(
+        this.list.value === "" ? null : numbers.indexOf(Number(this.list.value))));
+    }
+
+    at(event) {
+      const box = this.map.getBoundingClientRect(), { x, y, size } = this.view;
+      return [
+        x + ((event.clientX - box.left) / box.width) * size,
+        y + ((event.clientY - box.top) / box.height) * size,
+      ];
+    }
+
+    // The inputs within reach of a place, the nearest first.
+    near([x, y]) {
+      const far = this.places.map(([a, b]) => Math.hypot(a - x, b - y));
+      const reach = (REACH * this.view.size) / SIZE;
+      return [...far.keys()].filter((k) => far[k] <= reach).sort((j, k) => far[j] - far[k]);
+    }
+
+    onMove(event) {
+      const here = this.at(event);
+      if (this.drag && event.buttons && this.view.size < SIZE) {
+        const [dx, dy] = [this.drag.at[0] - here[0], this.drag.at[1] - here[1]];
+        if (Math.hypot(dx, dy) > (4 * this.view.size) / SIZE) this.drag.moved = true;
+        if (this.drag.moved) this.look(this.view.x + dx, this.view.y + dy, this.view.size);
+        return;
+      }
+      this.point(this.near(here)[0] ?? null);
+    }
+
+    // A click again at one place goes to the next input there.
+    onClick(event) {
+      if (this.drag?.moved) return;
+      const here = this.near(this.at(event)), stack = [...here].sort((j, k) => j - k);
+      const place = stack.indexOf(this.selected);
+      this.select(here.length === 0 ? null : place < 0 ? here[0] : stack[(place + 1) % stack.length]);
+    }
+
+    zoom(factor, centre = this.selected === null ? null : this.places[this.selected]) {
+      const { x, y, size } = this.view, next = Math.min(SIZE, Math.max(SIZE / 64, size * factor));
+      const [a, b] = centre ?? [x + size / 2, y + size / 2];
+      const share = next / size;
+      this.look(a - (a - x) * share, b - (b - y) * share, next);
+      if (centre === null || factor > 1) return;
+      const [u, v] = centre, isIn = (w, from) => w >= from && w <= from + next;
+      if (!isIn(u, this.view.x) || !isIn(v, this.view.y)) this.look(u - next / 2, v - next / 2, next);
+    }
+
+    look(x, y, size) {
+      const within = (v) => Math.min(SIZE - size, Math.max(0, v));
+      this.view = { x: within(x), y: within(y), size };
+      this.map.setAttribute("viewBox", `${this.view.x} ${this.view.y} ${size} ${size}`);
+      this.map.style.setProperty("--zoom", size / SIZE);
+      this.map.classList.toggle("zoomed", size < SIZE);
+    }
+
+    drawLegend(parent) {
       const { classes, predicted, colours, labels } = this.data;
-      const legend = make("p", this.root, { class: "legend" });
+      const legend = make("p", parent, { class: "legend" });
       [...new Set(predicted)].sort((a, b) => a - b).slice(0, 20).forEach((k) => {
         const entry = make("span", legend);
         make("b", entry, { style: `color: ${colours[k]}` }, "\u25cf ");
@@ -113,13 +204,34 @@
       this.select((from + step + n) % n);
     }
 
-    select(k) {
+    tell(k, isKept) {
+      const number = k === null ? null : this.data.numbers[k];
+      document.dispatchEvent(new CustomEvent(NEWS, { detail: { number, isKept, from: this } }));
+      for (const row of document.querySelectorAll("tr[data-input]"))
+        row.classList.toggle("marked", number !== null && row.dataset.input === String(number));
+    }
+
+    point(k, isOurs = true) {
+      if (k === this.pointed) return;
+      this.pointed = k;
+      this.points.forEach((point, i) => point.classList.toggle("pointed", i === k));
+      if (this.selected === null) {
+        if (k === null) this.showHint();
+        else this.show(k, false);
+      }
+      if (isOurs) this.tell(k ?? this.selected, false);
+    }
+
+    select(k, isOurs = true) {
       if (k === -1) return;
       if (k !== null) this.points[k].parentNode.append(this.points[k]);  // above the others
       this.points.forEach((point, i) => point.classList.toggle("selected", i === k));
       this.selected = k;
+      this.list.value = k === null ? "" : this.data.numbers[k];
+      if (k !== null && this.view.size < SIZE) this.zoom(1, this.places[k]);  // it comes into sight
       if (k === null) this.showHint();
       else this.show(k, true);
+      if (isOurs) this.tell(k, true);
     }
 
     showHint() {
@@ -127,7 +239,8 @@
       make("p", this.panel, { class: "hint" },
         "Each sign is an input, placed so that distances in the plane are near the Fisher-Rao " +
         "distances between predictions. Point at one to see it; click for the directions it is " +
-        "sensitive to and its nearest predictions.");
+        "sensitive to and its nearest predictions, and again for the next one in the same place. " +
+        "The list has all of them.");
     }
 
     show(k, isSelected) {
@@ -143,6 +256,7 @@
       if (!isSelected) return;
       if (this.data.speeds) this.drawDirections(k);
       this.drawNearest(k);
+      this.drawBeside(k);
     }
 
     drawImage(parent, k, size) {
@@ -193,6 +307,19 @@
         isMissing: () => false,
       };
       drawPixels(parent, data, k, 96 / Math.max(height, width), `direction ${j + 1}`);
+    }
+
+    drawBeside(k) {
+      const others = this.near(this.places[k]).filter((other) => other !== k);
+      if (others.length === 0) return;
+      const { numbers, classes, predicted } = this.data;
+      make("h4", this.panel, {}, "in the same place of the map");
+      const row = make("div", this.panel, { class: "row places" });
+      for (const other of others)
+        make(
+          "button", row, { type: "button", "data-input": numbers[other] },
+          `${numbers[other]}: ${classes[predicted[other]]}`,
+        ).addEventListener("click", () => this.select(other));
     }
 
     drawNearest(k) {

@@ -20,6 +20,7 @@ from infogeo._array import LOGITS, REAL, Array, bad_value, gate, on_host
 from infogeo._docs import finish
 from infogeo._names import matched_rows
 from infogeo.neighbors import pairwise_distance
+from infogeo.plot._style import CLASSES
 
 if TYPE_CHECKING:
     from infogeo.pullback import Spectrum
@@ -44,8 +45,11 @@ def explorer(
 ) -> str:
     """Return an interactive map of predictions as a block of HTML.
 
-    Pointing at a prediction shows its input and its probabilities; a click shows the directions
-    that the input is most sensitive to and the nearest predictions. Works offline.
+    Pointing near a prediction shows its input and its probabilities; a click shows the directions
+    that the input is most sensitive to and the nearest predictions, and again the next one of those
+    in the same place. The arrow keys and a list reach all of them; the map zooms. Maps of one page
+    show the same input, and so do tables (`infogeo.plot.report.table` with ``inputs``). Works
+    offline, in a dark page, too.
 
     Parameters
     ----------
@@ -194,8 +198,8 @@ def _rounded(x: np.ndarray, digits: int) -> Any:
 
 def _colours(num_classes: int) -> list[str]:
     """Return a colour for each class; names or signs tell them apart for those who see fewer."""
-    if num_classes <= 10:
-        return [to_hex(colour) for colour in colormaps["tab10"](np.arange(num_classes))]
+    if num_classes <= len(CLASSES):
+        return list(CLASSES[:num_classes])
     return [to_hex(colormaps["turbo"](0.05 + 0.9 * k / num_classes)) for k in range(num_classes)]
 
 

@@ -18,12 +18,13 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from infogeo.cli import demo  # noqa: E402
 from infogeo.cli.demo import _stages as stages  # noqa: E402
+from infogeo.plot._style import CLASSES  # noqa: E402
 from infogeo.plot.explorer import embed  # noqa: E402
 
 SMALL = demo.Settings(seed=3, num_epochs=3, num_test=150, num_calibration=100)
 FIGURES = {
     "certified_accuracy", "pairs", "class_distances", "embedding", "sensitivity", "extremes",
-    "spectrum", "loaded_die", "three_digits", "class_frequencies",
+    "spectrum", "beyond_confidence", "loaded_die", "three_digits", "class_frequencies",
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def test_all_files_are_there_and_whole(small):
 def test_the_report_needs_nothing_but_itself(small):
     folder, _ = small
     text = (folder / "report.html").read_text(encoding="utf-8")
-    references = re.findall(r"(?:src|href)\s*=\s*\"([^\"]*)\"", text)
+    references = re.findall(r"(?:src|href)\s*=\s*\"([^\"#]+)\"", text)
     assert len(references) == len(FIGURES)
     embedded = set()
     for reference in references:
@@ -65,6 +66,43 @@ def test_the_report_needs_nothing_but_itself(small):
     assert embedded == {(folder / f"{name}.png").read_bytes() for name in FIGURES}
     assert set(re.findall(r"https?://[^\s\"]+", text)) == {"http://www.w3.org/2000/svg"}
     assert re.search(r"\b(nan|inf)\b", re.sub(r"data:[^\"]*", "", text)) is None
+
+
+def test_the_contents_lead_to_every_section(small):
+    text = (small[0] / "report.html").read_text(encoding="utf-8")
+    (contents,) = re.findall("<nav.*?</nav>", text, re.DOTALL)
+    links = dict(re.findall('<a href="#(.*?)">(.*?)</a>', contents))
+    assert links == dict(re.findall('<h2 id="(.*?)">(.*?)</h2>', text))
+    assert len(links) == text.count("<h2") == 7
+
+
+def test_units_and_names_are_typeset(small):
+    text = re.sub("<script.*?</script>", "", (small[0] / "report.html").read_text(), flags=re.S)
+    assert "rad² per unit²" in text
+    assert "<i>M</i><sub>D</sub>" in text
+    for raw in ("^2", "M_D", "E_C"):
+        assert raw not in text
+
+
+def test_both_maps_hold_all_images_in_one_palette(small):
+    """They stand beside each other, and each number in one is a number in the other."""
+    text = (small[0] / "report.html").read_text(encoding="utf-8")
+    first, second = (
+        json.loads(x) for x in re.findall('application/json">(.*?)</script>', text, re.DOTALL)
+    )
+    assert first["numbers"] == second["numbers"] == list(range(150))
+    assert first["colours"] == second["colours"] == list(CLASSES)
+    assert text.count('<div class="explorers">') == 1
+
+
+def test_an_attack_leaves_no_less_than_is_certified(outcome):
+    for key, shares in outcome.attacks.items():
+        classifier = outcome.classifiers[key]
+        # The certificates say strictly less than a radius; the attack reaches it.
+        certified = [classifier.certified_accuracy(1.000001 * r) for r in stages.ATTACK_RADII]
+        assert (shares >= certified).all()
+        assert (np.diff(shares, prepend=classifier.accuracy) <= 0.0).all()
+        assert shares[-1] < classifier.accuracy
 
 
 def test_results_are_plain_json_and_say_how_they_were_made(small):

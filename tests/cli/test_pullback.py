@@ -176,6 +176,30 @@ def test_numbers_report_and_figures(place, capsys, monkeypatch):
     assert page.count("<img") == 2
     assert "11 inputs were measured, at temperature 1." in page
 
+    # What is left of sensitivity where confidence is taken into account.
+    doubt = 1.0 - p.amax(-1).numpy()
+    columns = np.stack([np.log(doubt * (1.0 - doubt)), np.ones(11)], axis=-1)
+    left = np.log(speeds) - columns @ np.linalg.lstsq(columns, np.log(speeds), rcond=None)[0]
+    found = summary["beyond confidence"]
+    assert [row["input"] for row in found["most sensitive"]] == np.argsort(-left)[:10].tolist()
+    assert found["most sensitive"][0]["factor"] == pytest.approx(np.exp(left.max()), rel=1e-4)
+    variance = np.var(np.log(speeds))
+    assert found["explained"] == pytest.approx(1.0 - np.var(left) / variance, rel=1e-4)
+
+    # The rows of both tables lead to their inputs in the map, and nothing private is shown.
+    listed = re.findall('<tr data-input="(\\d+)"><td><a href="#input-(\\d+)">(\\d+)</a>', page)
+    assert [row[0] for row in listed] == [
+        str(row["input"]) for row in (*summary["most sensitive"], *found["most sensitive"])
+    ]
+    assert all(len(set(row)) == 1 for row in listed)
+    numbers = json.loads(re.search('application/json">(.*?)</script>', page)[1])["numbers"]
+    assert numbers == list(range(11))
+    words = re.sub('<(script|style).*?</\\1>|data:[^"]*', "", page, flags=re.DOTALL)
+    assert re.search(r"\b_\w|infogeo\.|0x|partial\(|<function", words) is None
+    assert "heads.categorical" in words
+    assert "input_metrics.euclidean" in words
+    assert "quantities.outputs" in words
+
 
 @pytest.mark.skipif(
     importlib.util.find_spec("safetensors") is None, reason="safetensors is not installed"

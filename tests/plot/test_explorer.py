@@ -169,6 +169,17 @@ def in_browser(path, address, script=""):
     return re.sub(r"<script.*?</script>", "", run.stdout, flags=re.DOTALL)
 
 
+AT = """
+const mapOf = (n) => document.querySelectorAll(".explorer svg")[n];
+const at = (number, kind, n = 0) => {
+  const sign = mapOf(n).querySelector(`[data-input="${number}"] .halo`).getBoundingClientRect();
+  const place = { clientX: sign.x + sign.width / 2, clientY: sign.y + sign.height / 2 };
+  mapOf(n).dispatchEvent(new MouseEvent(kind, { ...place, bubbles: true }));
+};
+const chosen = (n) => mapOf(n).querySelector(".selected")?.dataset.input
+"""
+
+
 @pytest.fixture
 def page(example, tmp_path):
     z, x, spectrum, labels = example
@@ -193,11 +204,7 @@ def test_a_browser_shows_what_is_pointed_at_and_selected(page, example):
     assert selected.count("<canvas") == 1 + min(3, example[2].values.shape[1]) + 5
     name = ["cat", "dog", "eel"][int(z[7].argmax())]
     assert f"predicted: {name}" in selected
-    pointed = in_browser(
-        page,
-        "",
-        "document.querySelector('[data-input=\"4\"]').dispatchEvent(new MouseEvent('mouseenter'))",
-    )
+    pointed = in_browser(page, "", f"{AT}; at(4, 'pointermove')")
     assert "<h3>input 4" in pointed
     assert "most sensitive directions" not in pointed
 
@@ -213,6 +220,76 @@ def test_clicks_and_keys_walk_from_one_to_the_next(page, example):
     )
     next_one = in_browser(page, "#input-2", f"document.querySelector('svg').dispatchEvent({key})")
     assert "<h3>input 3" in next_one
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_inputs_in_one_place_are_all_reached_by_clicks_the_list_and_zoom(tmp_path):
+    positions = [[0.0, 0.0]] * 4 + [[1.0, 1.0], [-1.0, 0.5], [0.02, 0.0]]
+    z = np.linspace(0.0, 1.0, 7)[:, None] * [1.0, -1.0]
+    path = tmp_path / "page.html"
+    path.write_text(report.page("Map", explorer.explorer(z, positions=positions)))
+    shown = in_browser(
+        path,
+        "",
+        f"{AT}; const seen = []; "
+        "for (let i = 0; i < 6; i++) { at(0, 'click'); seen.push(chosen(0)); } "
+        "const listed = [...document.querySelectorAll('option')].map((x) => x.value); "
+        "document.querySelector('[title=\"zoom in\"]').click(); "
+        "const size = mapOf(0).getAttribute('viewBox').split(' ')[2]; "
+        "for (let i = 0; i < 4; i++) document.querySelector('[title=\"zoom in\"]').click(); "
+        "const apart = document.querySelectorAll('.places button').length; at(6, 'click'); "
+        "document.title = [seen, listed, size, apart, chosen(0)].join('|')",
+    )
+    seen, listed, size, beside, last = re.search("<title>(.*?)</title>", shown)[1].split("|")
+    assert set(seen.split(",")) == {"0", "1", "2", "3", "6"}
+    assert listed == ",0,1,2,3,4,5,6"
+    assert size == "260"
+    assert beside == "4"
+    assert last == "6"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_two_maps_and_a_table_show_the_same_input(example, tmp_path):
+    z, x, spectrum, _ = example
+    first = explorer.explorer(z, inputs=x, spectrum=spectrum)
+    second = explorer.explorer(-z[2:], inputs=x[2:], numbers=range(2, 12))
+    table = report.table(["input"], [[7], [0]], inputs=[7, 0])
+    path = tmp_path / "page.html"
+    path.write_text(report.page("Maps", first, second, table))
+    told_of = (
+        "document.title = [chosen(0), chosen(1), mapOf(1).querySelector('.pointed')?.dataset.input,"
+        " [...document.querySelectorAll('tr.marked')].map((row) => row.dataset.input)].join('|')"
+    )
+    for script, expected in (
+        ("at(7, 'click')", "7|7||7"),
+        ("at(7, 'click', 1)", "7|7||7"),
+        ("at(7, 'pointermove')", "||7|7"),
+        ("at(7, 'click', 1); at(0, 'click')", "0|7||0"),  # the second map has no input 0
+        (
+            "document.querySelector('td a').click(); dispatchEvent(new Event('hashchange'))",
+            "7|7||7",
+        ),
+    ):
+        path.write_text(report.page("Maps", first, second, table))
+        shown = in_browser(path, "", f"{AT}; {script}; {told_of}")
+        assert re.search("<title>(.*?)</title>", shown)[1] == expected, script
+
+
+def test_colours_of_classes_are_seen_on_white_and_on_black():
+    """The contrast of WCAG 2 with both papers of the map is at least 3."""
+    papers = ["#fafafa", "#1c1f23"]
+    style = report.page("", "")
+    assert all(f"--panel: {paper}" in style for paper in papers)
+    for colour in told(explorer.explorer(np.eye(10)))["colours"]:
+        for paper in papers:
+            one, other = sorted(map(luminance, (colour, paper)))
+            assert (other + 0.05) / (one + 0.05) >= 3.0, (colour, paper)
+
+
+def luminance(colour):
+    levels = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")

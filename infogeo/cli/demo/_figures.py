@@ -12,25 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from infogeo import plot
-from infogeo.cli.demo._stages import INPUT_UNIT, NUM_DIGITS, Outcome
+from infogeo.cli._sensitivity import draw_factors, log_axis
+from infogeo.cli.demo._stages import ATTACK_RADII, INPUT_UNIT, NUM_DIGITS, Outcome
 from infogeo.plot import explorer, report
-from infogeo.plot._style import BLUE, GREEN, REPORT, VERMILLION, hide_label
+from infogeo.plot._style import BLUE, CLASSES, GREEN, INK, REPORT, VERMILLION, hide_label
 
-_ORANGE, _INK = "#E69F00", "0.25"
-_COLOURS = {"lipschitz": BLUE, "relu": VERMILLION}
-# Okabe and Ito's colours; the digits themselves are the markers, so that colour is only a help.
-_DIGIT_COLOURS = (
-    "#000000",
-    _ORANGE,
-    "#56B4E9",
-    GREEN,
-    "#A89B00",
-    BLUE,
-    VERMILLION,
-    "#CC79A7",
-    "#7F7F7F",
-    "#5D3A9B",
-)
+# A colour means one thing in all figures: blue and grey a network; red the family of a prediction,
+# green what is known, black where they meet; orange what lowers the predicted digit, purple what
+# raises it; the others digits.
+_COLOURS = {"lipschitz": BLUE, "relu": INK}
+_MEETING = "black"
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -50,12 +41,17 @@ def _draw_certified_accuracy(outcome: Outcome) -> Figure:
     radii = np.linspace(0.0, 1.2, 241)
     for key, classifier in outcome.classifiers.items():
         shares = [100.0 * classifier.certified_accuracy(radius) for radius in radii]
-        label = f"{classifier.name}: bound L = {classifier.lipschitz_bound:.4g}"
+        label = f"{classifier.name}: certified with L = {classifier.lipschitz_bound:.4g}"
         ax.plot(radii, shares, color=_COLOURS[key], linewidth=2.0, label=label)
+        left = [100.0 * classifier.accuracy, *(100.0 * outcome.attacks[key])]
+        ax.plot(
+            (0.0, *ATTACK_RADII), left, "s--", color=_COLOURS[key], linewidth=1.2, markersize=3.5,
+            label=f"{classifier.name}: left by an attack",
+        )  # fmt: skip
         ax.plot(0.0, 100.0 * classifier.accuracy, "o", color=_COLOURS[key], clip_on=False)
     ax.set(
         xlabel=f"radius ({INPUT_UNIT})",
-        ylabel="right and certified (% of test images)",
+        ylabel="right (% of test images)",
         xlim=(0.0, 1.2),
         ylim=(0.0, 102.0),
     )
@@ -116,7 +112,7 @@ def _draw_embedding(outcome: Outcome) -> Figure:
                 *points.T,
                 s=42,
                 marker=f"${digit}$",
-                color=_DIGIT_COLOURS[digit],
+                color=CLASSES[digit],
                 linewidths=0.3,
             )
         ax.set_title(outcome.classifiers[key].name)
@@ -138,10 +134,10 @@ def _draw_spectrum(outcome: Outcome) -> Figure:
         speeds = np.sort(sensitivity.speeds)
         shares = 100.0 * (np.arange(len(speeds)) + 1.0) / len(speeds)
         right.plot(speeds, shares, color=colour, linewidth=2.0, label=name)
-    left.axvline(9.5, color=_INK, linewidth=0.9, linestyle="--")
+    left.axvline(9.5, color=INK, linewidth=0.9, linestyle="--")
     left.annotate(
         "10 classes: rank 9 at most", (9.5, 0.93), (6, 0), xycoords=("data", "axes fraction"),
-        textcoords="offset points", va="center", color=_INK,
+        textcoords="offset points", va="center", color=INK,
     )  # fmt: skip
     left.set(xlabel="number of the eigenvalue", ylabel="eigenvalue (rad² per unit²)")
     left.legend(frameon=False, loc="center right")
@@ -184,6 +180,30 @@ def _typical(outcome: Outcome, labels: np.ndarray, digit: int) -> int:
     return int(members[np.argsort(speeds, kind="stable")[len(members) // 2]])
 
 
+def _draw_beyond_confidence(outcome: Outcome) -> Figure:
+    figure = _figure(9.2, 4.0)
+    left, right = figure.subplots(1, 2)
+    every = np.concatenate([s.doubt for s in outcome.sensitivity.values()])
+    for key, sensitivity in outcome.sensitivity.items():
+        name, doubt = outcome.classifiers[key].name, sensitivity.doubt
+        dots = {"s": 9.0, "color": _COLOURS[key], "alpha": 0.5}
+        left.scatter(doubt, sensitivity.speeds, linewidths=0.0, label=name, **dots)
+        found = sensitivity.beyond
+        if found is not None:
+            along = np.geomspace(doubt[doubt > 0.0].min(), doubt.max(), 200)
+            left.plot(along, found.expected(along), color=_COLOURS[key], linewidth=1.2)
+            draw_factors(right, doubt, found, **dots)
+    left.set(
+        xlabel="1 − probability of the predicted digit", ylabel="sensitivity √λ (rad per unit)"
+    )
+    log_axis(left, "x", every)
+    log_axis(left, "y", np.concatenate([s.speeds for s in outcome.sensitivity.values()]))
+    for ax in (left, right):
+        ax.grid(color="0.9")
+    left.legend(frameon=False)
+    return figure
+
+
 _EXTREMES = ("most", "most", "least", "least")
 
 
@@ -216,10 +236,10 @@ def _draw_loaded_die(outcome: Outcome) -> Figure:
     figure = _figure(6.0, 3.4)
     ax = figure.subplots()
     faces = np.arange(1, 7)
-    bars = ax.bar(faces, die.projection.probabilities, color=BLUE, width=0.7)
+    bars = ax.bar(faces, die.projection.probabilities, color=_MEETING, width=0.7)
     ax.bar_label(bars, fmt="%.5f", fontsize=10, padding=2)
-    ax.axhline(1.0 / 6.0, color=_INK, linewidth=1.0, linestyle="--", zorder=0)
-    ax.text(0.5, 1.0 / 6.0, "fair die", ha="left", va="bottom", color=_INK)
+    ax.axhline(1.0 / 6.0, color=VERMILLION, linewidth=1.0, linestyle="--", zorder=0)
+    ax.text(0.5, 1.0 / 6.0, "fair die", ha="left", va="bottom", color=VERMILLION)
     ax.set(xlabel="face", ylabel="probability", ylim=(0.0, 0.4))
     return figure
 
@@ -234,13 +254,13 @@ def _draw_three_digits(outcome: Outcome) -> Figure:
     ax = plot.simplex(right, labels=names)
     best = three.projection.probabilities
     known = f"$M_D$: {three.target:g} loops on average"
-    ax.plot(*plot.to_ternary(three.mixture_points).T, color=BLUE, linewidth=2.2, label=known)
+    ax.plot(*plot.to_ternary(three.mixture_points).T, color=GREEN, linewidth=2.2, label=known)
     tilted = "$E_C$: the prediction, tilted"
     ax.plot(*plot.to_ternary(three.family_points).T, color=VERMILLION, linewidth=2.2, label=tilted)
     for p, marker, size, colour, name in (
         (three.prediction, "o", 8.0, VERMILLION, "$q$: the prediction"),
-        (best, "*", 17.0, "black", "$p^*$: the nearest to $q$ in $M_D$"),
-        (three.drawn_point, "s", 7.5, BLUE, "$p$: another point of $M_D$"),
+        (best, "*", 17.0, _MEETING, "$p^*$: the nearest to $q$ in $M_D$"),
+        (three.drawn_point, "s", 7.5, GREEN, "$p$: another point of $M_D$"),
     ):
         ax.plot(
             *plot.to_ternary(p), marker, markersize=size, color=colour, markeredgecolor="white",
@@ -263,9 +283,9 @@ def _draw_frequencies(outcome: Outcome) -> Figure:
     figure = _figure(8.2, 3.6)
     ax = figure.subplots()
     series = (
-        ("predicted: $q$", frequencies.predicted, _ORANGE),
-        ("corrected: $p^*$", frequencies.projection.probabilities, BLUE),
-        ("true: $p$", frequencies.truth, _INK),
+        ("predicted: $q$", frequencies.predicted, VERMILLION),
+        ("corrected: $p^*$", frequencies.projection.probabilities, _MEETING),
+        ("true: $p$", frequencies.truth, GREEN),
     )
     for k, (name, values, colour) in enumerate(series):
         at = np.arange(NUM_DIGITS) + 0.27 * (k - 1)
@@ -283,6 +303,7 @@ _FIGURES = {
     "sensitivity": _draw_sensitivity,
     "extremes": _draw_extremes,
     "spectrum": _draw_spectrum,
+    "beyond_confidence": _draw_beyond_confidence,
     "loaded_die": _draw_loaded_die,
     "three_digits": _draw_three_digits,
     "class_frequencies": _draw_frequencies,

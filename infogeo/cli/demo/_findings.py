@@ -16,6 +16,7 @@ import torch
 
 from infogeo._system.version import __version__
 from infogeo.cli.demo._stages import (
+    ATTACK_RADII,
     INPUT_UNIT,
     JAYNES_DIE,
     NUM_DIGITS,
@@ -84,6 +85,10 @@ def _network_results(outcome: Outcome, key: str) -> dict[str, Any]:
             f"{radius:g}": classifier.certified_accuracy(radius)
             for radius in (0.05, 0.1, 0.2, 0.3, 0.5)
         },
+        "attacked_accuracy": {
+            f"{radius:g}": float(share)
+            for radius, share in zip(ATTACK_RADII, outcome.attacks[key], strict=True)
+        },
         "distances": {
             "nearest_pairs": _pair_results(distances, distances.nearest),
             "nearest_pairs_of_different_digits": _pair_results(
@@ -109,6 +114,7 @@ def _network_results(outcome: Outcome, key: str) -> dict[str, Any]:
                 abs(sensitivity.dense_eigenvalues[NUM_DIGITS - 1])
                 / sensitivity.dense_eigenvalues[0]
             ),
+            "explained_by_confidence": sensitivity.beyond and sensitivity.beyond.explained,
             "largest_error_of_a_foretold_step": float(np.abs(sensitivity.step_ratios - 1.0).max()),
         },
     }
@@ -245,13 +251,14 @@ def _sensitivity(name: str) -> Callable[[dict[str, Any]], str]:
 # ---------------------------------------------------------------- report
 
 _DESCRIPTIONS = {
-    "certified_accuracy": "two falling curves of certified accuracy over the radius",
+    "certified_accuracy": "falling curves of certified and of attacked accuracy over the radius",
     "pairs": "twelve pairs of digits with the distance between their predictions",
     "class_distances": "two 10 by 10 heat maps of mean distances between digits",
     "embedding": "two maps of the test images, each image drawn as its digit",
     "sensitivity": "four digits, and below them their most sensitive directions in colour",
     "extremes": "the two most and the two least sensitive digits of each network",
     "spectrum": "64 eigenvalues of which 9 are not zero, and curves of the sensitivities",
+    "beyond_confidence": "sensitivities over confidence, and what a line leaves of them",
     "loaded_die": "bars of six probabilities that rise from face 1 to face 6",
     "three_digits": "a triangle in which a straight line and a curve meet",
     "class_frequencies": "bars of predicted, corrected and true class frequencies",
@@ -275,7 +282,7 @@ def _page(found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str])
     def figure(name: str, caption: str) -> str:
         return report.figure(images[name], caption=caption, description=_DESCRIPTIONS[name])
 
-    return report.page(
+    text = report.page(
         "infogeo demo: the geometry of two digit classifiers",
         *_introduction(found),
         _training_section(found, figure),
@@ -286,6 +293,9 @@ def _page(found: dict[str, Any], images: dict[str, bytes], maps: dict[str, str])
         _projection_section(found, figure),
         _method_section(found),
     )
+    for name in ("M_D", "E_C"):
+        text = text.replace(name, "<i>{}</i><sub>{}</sub>".format(*name.split("_")))
+    return text
 
 
 def _introduction(found: dict[str, Any]) -> tuple[str, ...]:
@@ -307,7 +317,7 @@ def _introduction(found: dict[str, Any]) -> tuple[str, ...]:
         ),
         report.table(
             ["", *names],
-            _network_rows(found),
+            [[cell.replace("^2", "²") for cell in row] for row in _network_rows(found)],
             caption="A prediction is the softmax of the logits divided by T, so that L / T bounds "
             "how fast its logits change. The certificates do not depend on T.",
         ),
@@ -328,9 +338,10 @@ def _training_section(found: dict[str, Any], figure: Callable[[str, str], str]) 
         figure(
             "certified_accuracy",
             "Share of test images that are classified right and stay so whatever changes the "
-            "input by less than the radius. The dots are the plain accuracies. The ReLU "
-            "network's certificate uses the product of its layers' norms, which is a bound, but "
-            "a poor one.",
+            "input by less than the radius. The dots are the plain accuracies. Dashed: what "
+            "projected gradient descent on the input leaves, an upper bound; the truth lies "
+            "between the two curves of a network. The ReLU network's certificate uses the product "
+            "of its layers' norms, which is a bound, but a poor one: the gap says how poor.",
         ),
     )
 
@@ -380,15 +391,19 @@ def _distances_section(found: dict[str, Any], figure: Callable[[str, str], str])
 def _maps_section(found: dict[str, Any], maps: dict[str, str]) -> str:
     blocks = []
     for key, block in maps.items():
-        blocks += [f"<h3>{html.escape(found['networks'][key]['name'])}</h3>", block]
+        name = html.escape(found["networks"][key]["name"])
+        blocks.append(f"<div><h3>{name}</h3>\n{block}</div>")
     return report.section(
         "Look for yourself",
         report.paragraph(
-            "The same two maps. Point at an image to see what the network says about it; click to "
+            "The same two maps. Point at an image to see what both networks say about it; click to "
             "keep it, to see the directions that its prediction is most sensitive to, and to walk "
-            "to its nearest predictions. The arrow keys go from one to the next."
+            "to its nearest predictions. Another click goes to the next image in the same place; "
+            "the arrow keys and the list go to all of them."
         ),
+        '<div class="explorers">',
         *blocks,
+        "</div>",
     )
 
 
@@ -428,7 +443,25 @@ def _sensitivity_section(found: dict[str, Any], figure: Callable[[str, str], str
             f"network are at most L²/(2T²) = {lipschitz['eigenvalue_bound']:.3g} rad² per unit²; "
             f"the largest one found is {lipschitz['largest_eigenvalue']:.3g}.",
         ),
+        report.paragraph(
+            "An undecided prediction moves easily, whatever the network does. A line through the "
+            "sensitivities by p (1 − p), p being the probability of the predicted digit, explains "
+            + " and ".join(_explained(n) for n in (lipschitz, relu))
+            + " of the variance of their logarithms, for the 1-Lipschitz and the ReLU network. "
+            "What is left is how much more, or less, the network moves there than elsewhere at "
+            "equal confidence."
+        ),
+        figure(
+            "beyond_confidence",
+            "Left: each test image, by the probability that is left for other digits; the lines "
+            "are powers of p (1 − p). Right: the sensitivity over that of the line.",
+        ),
     )
+
+
+def _explained(sensitivity: dict[str, Any]) -> str:
+    share = sensitivity["explained_by_confidence"]
+    return "nothing" if share is None else f"{share:.1%}"
 
 
 def _die_section(found: dict[str, Any], figure: Callable[[str, str], str]) -> str:

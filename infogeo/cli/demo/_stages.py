@@ -5,7 +5,7 @@ Each stage is a function that returns frozen numbers; all are float64.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from infogeo import logits
+from infogeo import logits, robustness
 from infogeo._system.progress import Progress
+from infogeo.cli._sensitivity import Beyond, beyond_confidence, downhill
 from infogeo.lipschitz import certificates, layers, losses
 from infogeo.maxent import c_maximize
 from infogeo.maxent._dual.projection import Projection
@@ -27,6 +28,7 @@ from infogeo.pullback.metric import Spectrum
 
 INPUT_UNIT = "l2 norm, pixels from 0 to 1"
 NUM_DIGITS = 10
+ATTACK_RADII = tuple(k / 10 for k in range(1, 13))
 CLOSED_LOOPS = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 1.0])  # in the digit's shape
 # E. T. Jaynes, Where do we stand on maximum entropy?, in The Maximum Entropy Formalism, 1979.
 JAYNES_DIE = np.array([0.05435, 0.07877, 0.11416, 0.16545, 0.23977, 0.34749])
@@ -113,13 +115,15 @@ class Distances:
 class Sensitivity:
     """The pulled-back metric at every test image."""
 
-    spectrum: Spectrum  # the top direction lowers the predicted class
+    spectrum: Spectrum  # all directions lower the predicted class
     ranks: np.ndarray  # (n,)
     eigenvalue_bound: float  # L^2 / (2 T^2)
     dense_eigenvalues: np.ndarray  # (64,), of the whole matrix at one image
     dense_index: int
     step_ratios: np.ndarray  # (n,), distance moved by a small step over the distance foretold
     random_speeds: np.ndarray  # (n,), root mean square over all directions, rad per unit
+    doubt: np.ndarray  # (n,), the probability of all digits but the predicted one
+    beyond: Beyond | None  # what confidence leaves of the sensitivities
 
     @property
     def speeds(self) -> np.ndarray:
@@ -186,6 +190,7 @@ class Outcome:
     between: np.ndarray  # (n,), between the two networks' predictions for the same image
     sensitivity: dict[str, Sensitivity]
     maximised: Maximised
+    attacks: dict[str, np.ndarray]  # the shares that stay right, one for each of ATTACK_RADII
 
 
 def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: None) -> Outcome:
@@ -203,7 +208,8 @@ def measure(settings: Settings, *, progress: Progress = lambda stage, fraction: 
     sensitivity = {key: pull_back(classifier, images) for key, classifier in classifiers.items()}
     progress("C-maximisation", 0.95)
     maximised = maximise(classifiers["lipschitz"], labels)
-    return Outcome(digits, classifiers, distances, between, sensitivity, maximised)
+    attacks = {key: attack(c, digits, seed=settings.seed) for key, c in classifiers.items()}
+    return Outcome(digits, classifiers, distances, between, sensitivity, maximised, attacks)
 
 
 # ---------------------------------------------------------------- stage 1: training
@@ -380,12 +386,16 @@ def _class_means(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
     """Pull the Fisher metric of the predictions back to the inputs."""
     metric = PullbackMetric(classifier.model, temperature=classifier.temperature)
-    spectrum = _downhill(classifier, images, metric.spectrum(images))
+    spectrum = downhill(
+        lambda x: classifier.model(x) / classifier.temperature, images, metric.spectrum(images)
+    )
     values, vectors = spectrum.values, spectrum.vectors
     step = 1e-5
     moved = metric.output_distance(images, images + step * vectors[:, 0])
     index = int(values[:, 0].argmax())
     dense = metric.matrix(images[index : index + 1])[0]
+    p = np.sort(special.softmax(classifier.logits, axis=-1), axis=-1)
+    doubt = p[:, :-1].sum(-1)
     return Sensitivity(
         spectrum=Spectrum(values.numpy(), vectors.numpy(), spectrum.temperature),
         ranks=metric.rank(images).numpy(),
@@ -394,20 +404,30 @@ def pull_back(classifier: Classifier, images: torch.Tensor) -> Sensitivity:
         dense_index=index,
         step_ratios=(moved / (step * values[:, 0].sqrt())).numpy(),
         random_speeds=(values.sum(-1) / images[0].numel()).sqrt().numpy(),
+        doubt=doubt,
+        beyond=beyond_confidence(0.5 * np.log(values[:, 0].numpy()), doubt),
     )
 
 
-def _downhill(classifier: Classifier, images: torch.Tensor, spectrum: Spectrum) -> Spectrum:
-    """Give the top direction the sign that lowers the predicted class; the others stay."""
-    step = 1e-4 * spectrum.vectors[:, 0]
-    predicted = torch.from_numpy(classifier.logits.argmax(-1))[:, None]
-    ahead, behind = (
-        torch.log_softmax(classifier.model(x) / classifier.temperature, -1).gather(-1, predicted)
-        for x in (images + step, images - step)
-    )
-    vectors = spectrum.vectors.clone()
-    vectors[:, 0] *= torch.where(ahead > behind, -1.0, 1.0)[..., None]
-    return replace(spectrum, vectors=vectors)
+# ---------------------------------------------------------------- an attack, beside certificates
+
+
+def attack(classifier: Classifier, digits: Digits, *, seed: int) -> np.ndarray:
+    """Return the shares of images that stay right under an attack, one for each of ATTACK_RADII."""
+    images, labels = digits.test
+    generator = torch.Generator().manual_seed(seed)
+    alive = classifier.is_right.copy()
+    shares = []
+    for radius in ATTACK_RADII:
+        (places,) = np.nonzero(alive)
+        if len(places):
+            found = robustness.pgd_attack(
+                classifier.model, images[places], radius=radius, target=labels[places],
+                num_steps=20, generator=generator,
+            )  # fmt: skip
+            alive[places[found.success.numpy()]] = False
+        shares.append(float(alive.mean()))
+    return np.array(shares)
 
 
 # ---------------------------------------------------------------- stage 4: C-maximisation
