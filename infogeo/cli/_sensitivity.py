@@ -24,6 +24,7 @@ def downhill(
     logits : callable
         The network.
     x : torch.Tensor, shape (batch, ...)
+        The inputs.
     spectrum : Spectrum
         Of the inputs.
 
