@@ -20,7 +20,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "_templates", "examples/*.ipynb", "examples/*.py"]
+exclude_patterns = ["_build", "_templates", "examples/**/*.ipynb", "examples/**/*.py"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2
 # MathJax 3.2.2 lies in the folder _static: the pages load nothing from a network.
@@ -33,6 +33,8 @@ numpydoc_show_class_members = False
 suppress_warnings = ["ref.term", "ref.ref", "config.cache"]
 html_theme = "pydata_sphinx_theme"
 html_title = "infogeo"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_theme_options = {
@@ -61,7 +63,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",  # all of them run
     "image_scrapers": (written_figures,),
-    "default_thumb_file": str(Path(__file__).parent / "figures" / "start_maxent.png"),
+    "nested_sections": False,
     "download_all_examples": False,
     "write_computation_times": False,  # that page loads tables from a network
     "show_memory": False,

@@ -17,7 +17,7 @@ def numbers(text, pattern):
 def test_the_example_shows_what_it_claims(tmp_path):
     for module in ("torch", "matplotlib"):
         pytest.importorskip(module)
-    path = ROOT / "examples" / "conditional_max_entropy.py"
+    path = ROOT / "examples" / "maximum_entropy" / "conditional_max_entropy.py"
     run = Script(path, tmp_path, "--figure", "paths.png").end(limit=240)
     assert run.returncode == 0, run.stderr
     text = run.stdout

@@ -4,7 +4,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import infogeo
@@ -107,3 +109,30 @@ def test_the_guide_lists_every_page_once():
     listed = re.findall(r"^([a-z_]+)$", (DOCS / "guide.md").read_text(), flags=re.MULTILINE)
     elsewhere = ["index", "guide", "getting_started", "benchmarks"]
     assert sorted(listed + elsewhere) == sorted(page.stem for page in DOCS.glob("*.md"))
+
+
+def test_the_logo_is_a_small_drawing_in_every_place_that_shows_it():
+    text = (DOCS / "_static" / "logo.svg").read_text()
+    assert len(text) < 4000
+    drawing = ElementTree.fromstring(text)
+    assert drawing.tag.endswith("svg")
+    assert drawing.find("{http://www.w3.org/2000/svg}title").text
+    assert 'src="docs/_static/logo.svg"' in (DOCS.parent / "README.md").read_text()
+    assert 'html_logo = "_static/logo.svg"' in (DOCS / "conf.py").read_text()
+
+
+def test_geodesics_of_the_logo_are_geodesics():
+    """Points of the triangle of the logo, back as probabilities, lie on great circles."""
+    drawing = ElementTree.parse(DOCS / "_static" / "logo.svg")
+    paths = drawing.findall(".//{*}g/{*}path")
+    places = [
+        np.array([pair.split() for pair in re.split("[ML]", path.get("d").rstrip("Z"))[1:]], float)
+        for path in paths
+    ]
+    (corners,) = [x for x, path in zip(places, paths, strict=True) if len(x) == 3]
+    to_shares = np.linalg.inv(np.c_[corners, np.ones(3)])
+    blue = [x for x, path in zip(places, paths, strict=True) if path.get("stroke") == "#0072b2"]
+    assert len(blue) == 5
+    for points in blue:
+        p = np.maximum(np.c_[points, np.ones(len(points))] @ to_shares, 0.0)
+        assert np.linalg.svd(np.sqrt(p))[1][2] < 0.02  # a plane through 0, to the digits drawn

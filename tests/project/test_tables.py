@@ -64,11 +64,11 @@ def test_measured_tables_say_what_measured_them(page):
 def test_what_pages_name_exists(page):
     text = page.read_text()
     for name in re.findall(
-        r"`(?:python )?((?:examples|experiments|benchmarks|tests)/\w+\.py)", text
+        r"`(?:python )?((?:examples/\w+|experiments|benchmarks|tests)/\w+\.py)", text
     ):
         assert (ROOT / name).is_file()
     for name in re.findall(r"\(`(?:python )?(\w+\.py)", text):
-        assert (ROOT / "examples" / name).is_file()
+        assert list((ROOT / "examples").rglob(name))
 
 
 def test_every_benchmark_has_its_table_and_every_table_its_benchmark():

@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.stats
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+from matplotlib import pyplot as plt
 
 from infogeo import SolveError
 from infogeo.maxent import fit_margins
@@ -54,10 +55,16 @@ def main():
 
     print("\nThe survey at the result of the election, its other interactions kept:")
     moved = fit_margins(counts, {2: RESULT}).probabilities.reshape(counts.shape)
-    for name, table in ("survey", counts / n), ("moved", moved):
+    figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for k, (name, table) in enumerate({"survey": counts / n, "moved": moved}.items()):
         share = table[..., 0].sum(axis=0) / table.sum(axis=(0, 2))
         shares = ", ".join(f"{party} {x:.3f}" for party, x in zip(PARTY, share, strict=True))
         print(f"  {name:6}: {VOTE[0]} has {table[..., 0].sum():.3f}; of each party: {shares}")
+        color = ("#d55e00", "#0072b2")[k]
+        ax.bar(np.arange(3) + 0.35 * k, share, width=0.33, color=color, label=name)
+    ax.set(xticks=np.arange(3) + 0.175, xticklabels=PARTY, ylabel=f"share of {VOTE[0]}")
+    ax.legend(frameon=False)
+    figure.savefig("contingency_tables.png", dpi=110)
 
     print("\nMargins that no table has:")
     one_party = counts * (np.arange(3) == 0)[:, None]  # only Democrats answered

@@ -145,7 +145,7 @@ def main():
     """Train, count, draw."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="a folder with MNIST's test images")
-    folder = parser.parse_args().data
+    folder = parser.parse_known_args()[0].data
     torch.manual_seed(0)
     (images, labels), held_out = load(folder)
     net = train(images, labels)

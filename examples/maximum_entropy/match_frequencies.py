@@ -6,12 +6,15 @@ have shifted. Both corrections are told the new frequencies.
 """
 
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 
 from infogeo.maxent import match_frequencies
+
+STYLES = {"as it is": "s:", "Bayes' prior": "^--", "matched": "o-"}
 
 
 def loss(p, labels):
@@ -32,10 +35,12 @@ def main():
     print("training frequencies", prior.round(3))
     print("new frequencies     ", frequencies.round(3))
 
-    for name, model in {
+    models = {
         "logistic regression": LogisticRegression(C=1e-3, max_iter=500),
         "naive Bayes (overconfident)": GaussianNB(),
-    }.items():
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 3.6), layout="constrained", sharey=True)
+    for ax, (name, model) in zip(axes, models.items(), strict=True):
         p = model.fit(train_x, train_y).predict_proba(test_x)
         bayes = p * frequencies / prior
         bayes /= bayes.sum(axis=1, keepdims=True)
@@ -47,6 +52,12 @@ def main():
             accuracy = (q.argmax(axis=1) == test_y).mean()
             print(f"  {how:13} average off by {gap:7.1e}, accuracy {accuracy:.3f}, "
                   f"loss {loss(q, test_y):.3f} nats")  # fmt: skip
+            ax.plot(range(10), q.mean(axis=0) - frequencies, STYLES[how], label=how, markersize=5)
+        ax.set(title=name, xlabel="digit", xticks=range(10))
+        ax.grid(color="0.9")
+    axes[0].set_ylabel("average prediction - true share")
+    axes[0].legend(frameon=False)
+    figure.savefig("match_frequencies.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What training with cross-entropy converges to, and which C is a regulariser: in numbers
 =======================================================================================
 
-Run ``python examples/conditional_max_entropy.py`` (scikit-learn and torch; a few seconds). With
-``--figure FILE`` it draws what gradient descent does on data that overlap and on data that do not.
+It needs scikit-learn, torch and a few seconds, and draws what gradient descent does on data that
+overlap and on data that do not, into conditional_max_entropy.png or into ``--figure FILE``.
 """
 
 import argparse
@@ -263,5 +263,7 @@ def draw(overlap, separable, file):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--figure", metavar="FILE", help="draw the paths of gradient descent")
-    main(parser.parse_args().figure)
+    parser.add_argument(
+        "--figure", default="conditional_max_entropy.png", help="where to draw gradient descent"
+    )
+    main(parser.parse_known_args()[0].figure)  # a notebook has arguments of its own

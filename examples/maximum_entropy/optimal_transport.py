@@ -7,6 +7,7 @@ the mixture family of plans with these margins that is nearest to exp(-cost / ep
 """
 
 import numpy as np
+from matplotlib import pyplot as plt
 from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 
@@ -36,7 +37,8 @@ def main():
     (a, x), (b, y) = ((v[v > 0] / v.sum(), where[v > 0]) for v in ink)
     cost = ((x[:, None] - y) ** 2).sum(axis=-1)
     print(f"a 3 of {a.size} pixels to an 8 of {b.size}, cost: squared distance")
-    for epsilon in (1.0, 0.1, 0.02):
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5), layout="constrained")
+    for ax, epsilon in zip(axes, (1.0, 0.1, 0.02), strict=True):
         found = fit_margins(margins={0: a, 1: b}, log_table=-cost / epsilon)
         plan = found.probabilities.reshape(cost.shape)
         reference, sweeps = sinkhorn(cost, a, b, epsilon)
@@ -44,6 +46,13 @@ def main():
         print(f"epsilon {epsilon:<4}: cost {(plan * cost).sum():.6f}, {found.steps} Newton steps, "
               f"error bound {found.error_bound:.0e}; Sinkhorn {sweeps} sweeps, "
               f"log-probabilities apart by {apart:.0e}")  # fmt: skip
+        for (i, j), mass in np.ndenumerate(plan / plan.max()):
+            ax.plot(*np.stack([x[i], y[j]]).T[::-1], color="#0072b2", alpha=mass, linewidth=1.5)
+        ax.plot(*x.T[::-1], "o", color="black", markersize=4)
+        ax.plot(*y.T[::-1], "s", color="#d55e00", markersize=3)
+        ax.set(title=f"epsilon {epsilon}", xticks=[], yticks=[], aspect="equal")
+        ax.invert_yaxis()
+    figure.savefig("optimal_transport.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder with MNIST's test images; digits without it")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each loss")
-    arguments = parser.parse_args()
+    arguments = parser.parse_known_args()[0]
     data = load_mnist(arguments.data) if arguments.data else load_scikit_learn()
     max_shift = 1 if arguments.data else 0  # a pixel is a lot of 8
     recipes = (

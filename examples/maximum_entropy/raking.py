@@ -7,6 +7,7 @@ used for them.
 """
 
 import numpy as np
+from matplotlib import pyplot as plt
 from sklearn.datasets import load_diabetes
 
 from infogeo import SolveError
@@ -31,6 +32,12 @@ def main():
     found = balance(sample, known)
     print(found.diagnostics)
     print(f"error of every log-weight at most {found.projection.error_bound:.1e}")
+
+    figure, ax = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    dots = ax.scatter(sample["age"], sample["bmi"], s=9000.0 * found.weights, alpha=0.5)
+    dots.set_facecolor(np.where(sample["sex"] == "a", "#0072b2", "#d55e00"))
+    ax.set(xlabel="age", ylabel="body mass index", title="area of a dot: its weight", ylim=(16, 46))
+    figure.savefig("raking.png", dpi=110)
 
     truth = data["target"].mean()
     drawn, weighted = sample["target"].mean(), sample["target"] @ found.weights

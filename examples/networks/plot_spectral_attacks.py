@@ -254,7 +254,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="folder with the test images of MNIST")
     parser.add_argument("--penalties", action="store_true", help="train with penalties, too")
-    options = parser.parse_args()
+    options = parser.parse_known_args()[0]
     is_mnist = options.data is not None
     num_epochs, num_images = (8, 500) if is_mnist else (6, 60)
     chosen = (1.0, 1.5, 2.0) if is_mnist else (0.5, 0.75, 1.0)
