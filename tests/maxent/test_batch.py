@@ -7,6 +7,7 @@ import pytest
 
 from infogeo import SolveError, Status
 from infogeo.maxent import c_maximize, max_entropy
+from infogeo.maxent._dual.batch import _BLOCK_SIZE
 
 DIE = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
 
@@ -79,6 +80,17 @@ def test_one_set_of_features_for_many_targets(rng):
     batch = max_entropy(F, p @ F.T)
     assert batch.member_status.shape == (4, 50)
     np.testing.assert_allclose(batch.probabilities @ F.T, p @ F.T, atol=1e-13)
+
+
+def test_members_of_several_blocks_are_told_apart(rng):
+    count, F = 8_000, rng.normal(size=(3, 10))
+    assert count * F.size > _BLOCK_SIZE
+    targets = rng.dirichlet(np.ones(10), size=count) @ F.T
+    found = c_maximize(F, targets)
+    missed = np.abs(found.probabilities @ F.T - targets)
+    assert missed.max() < 1e-12
+    np.testing.assert_allclose(found.residual, missed.max(axis=-1), atol=1e-14)
+    assert found.dual_gap.max() < 1e-20
 
 
 def test_bounds_of_a_batch_hold(rng):
