@@ -86,3 +86,11 @@ def climb(objective, x, radius, num_steps):
         step = moved.detach() + size * gradient - x
         moved = x + step * (radius / torch.maximum(step.norm(dim=1, keepdim=True), radius))
     return moved
+
+
+class DividedByNorm(nn.Module):
+    """Divides a matrix by its spectral norm."""
+
+    def forward(self, weight):
+        """Return a matrix of norm 1."""
+        return weight / torch.linalg.matrix_norm(weight, 2)
