@@ -172,7 +172,10 @@ class Positive:
         precisions = [_inverse(S, xp) for S in matrices]
         sizes = [S.shape[-1] for S in matrices]
         total = math.prod(sizes)
-        rows = []
+        # Their units apart, so that what overflows is inf, and nothing is inf - inf.
+        units = [xp.max(xp.abs(P), axis=(-2, -1)) for P in precisions]
+        precisions = [P / _per_matrix(c) for P, c in zip(precisions, units, strict=True)]
+        rows, scales = [], []
         for k, P in enumerate(precisions):
             row = [
                 (0.5 * total / sizes[k] / sizes[j])
@@ -182,8 +185,11 @@ class Positive:
             ]
             row[k] = (total / sizes[k]) * information_of_covariances(P, xp)
             rows.append(xp.concat(row, axis=-1))
-        n = _factor(constants, matrices[0], xp)
-        return narrow(_per_matrix(n) * xp.concat(rows, axis=-2), matrices[0], xp)
+            scales.append(units[k][..., None] + 0.0 * row[k][..., 0, :])
+        n = _per_matrix(_factor(constants, matrices[0], xp))
+        found, scale = n * xp.concat(rows, axis=-2), xp.concat(scales, axis=-1)
+        wide_found = scale[..., :, None] * (scale[..., None, :] * found)
+        return narrow(xp.where(found == 0.0, found, wide_found), matrices[0], xp)
 
     def christoffel_symbols(self, a: Any, *, check: bool = True) -> Array:
         """Return those of -u S^-1 v for each matrix, in the entries of the lower triangles."""
@@ -222,10 +228,8 @@ class Positive:
         carried = []
         for S, T, v in zip(matrices, others, vectors, strict=True):
             L, U, logs = _decomposed(S, T, xp)
-            half = xp.exp(0.5 * logs)
             inner = xp.matmul(transposed(U), xp.matmul(whitened(L, wide(v, xp), xp), U))
-            inner = half[..., :, None] * inner * half[..., None, :]
-            outer = xp.matmul(L, U)
+            outer = xp.matmul(L, U) * xp.exp(0.5 * logs)[..., None, :]
             carried.append(xp.matmul(outer, xp.matmul(inner, transposed(outer))))
         return self._vector(carried, matrices[0], xp)
 
@@ -284,7 +288,10 @@ class Positive:
         # From the member between the two, whose precision is the mean of theirs.
         to_a = excess(-xp.log1p(rest * _array.expm1(-y, xp)), xp)
         to_b = excess(-xp.log1p(order * _array.expm1(y, xp)), xp)
-        total = xp.sum(order * to_a + rest * to_b, axis=-1)
+        near = order * to_a + rest * to_b
+        first = _array.safe_log(order + 0.0 * y, xp) + rest * y
+        far = xp.logaddexp(first, math.log(rest) - order * y)
+        total = xp.sum(xp.where(xp.abs(y) < 30.0, near, far), axis=-1)
         return narrow(0.5 * n / rest * total, S, xp)
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
@@ -352,8 +359,13 @@ class Positive:
         xp, _, (S,), (T,), (v,) = _family.gated(self, check, a=a, b=b, v=v)
         moved = wide(v, xp) + xp.zeros_like(wide(S + T, xp))
         if by_inverse:
+            # Units apart: what overflows is inf, and nothing is inf - inf.
+            unit, other = (xp.max(xp.abs(wide(x, xp)), axis=(-2, -1)) for x in (S, T))
+            S, T = S / _per_matrix(unit), T / _per_matrix(other)
             across = xp.matmul(wide(T, xp), _inverse(S, xp))
             moved = xp.matmul(across, xp.matmul(moved, transposed(across)))
+            growth = _per_matrix(other / unit)
+            moved = xp.where(moved == 0.0, moved, growth * (growth * moved))
         return self._vector([moved], S, xp)
 
     def _mean(self, points: Any, weights: Any, axis: int, check: bool, by_inverse: bool) -> Any:
@@ -456,8 +468,8 @@ def _decomposed(S: Array, T: Array, xp: Namespace) -> tuple[Array, Array, Array]
     L = factor_of(_normal(S, xp), xp)
     excess_of_T = whitened(L, wide(T, xp) - wide(S, xp), xp)
     is_near = is_small(excess_of_T, xp)
-    changes, U = xp.linalg.eigh(excess_of_T)
-    near = xp.log1p(xp.where(is_near[..., 0], changes, xp.zeros_like(changes)))
+    changes, U = xp.linalg.eigh(xp.where(is_near, excess_of_T, xp.zeros_like(excess_of_T)))
+    near = xp.log1p(changes)
     ratio = solve_lower(L, factor_of(_normal(T, xp), xp) + xp.zeros_like(excess_of_T), xp)
     V, sizes, _ = xp.linalg.svd(ratio)
     logs = xp.where(is_near[..., 0], near, 2.0 * xp.log(sizes))
@@ -472,7 +484,8 @@ def _bent_in(S: Array, outer: Array, logs: Array, xp: Namespace) -> Array:
     """Return the matrix of these logarithms; near S by its difference."""
     is_near = xp.max(xp.abs(logs), axis=-1)[..., None, None] < 0.5
     near = wide(S, xp) + _sandwiched(outer, _array.expm1(logs, xp), xp)
-    return xp.where(is_near, near, _sandwiched(outer, xp.exp(logs), xp))
+    half = outer * xp.exp(0.5 * logs)[..., None, :]  # exp(l) may overflow where L is small
+    return xp.where(is_near, near, xp.matmul(half, transposed(half)))
 
 
 def _straight(logs: Array, t: Array, xp: Namespace) -> Array:

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 from matplotlib.typing import ColorType
 
 from infogeo import _array, _spaces
-from infogeo._array import POSITIVE, Array, bad_value
+from infogeo._array import POSITIVE, Array, Rule, bad_value
 from infogeo._docs import finish
 from infogeo._points import fields, make
 from infogeo.plot._style import BLUE, INK, open_axes, sequence
@@ -104,7 +104,8 @@ def geodesic_polar(
     ----------
     center : point of a space
         A single one, of a family with two parameters: `infogeo.normal`, and those of
-        `infogeo.manifolds`, such as gamma, beta, Weibull and von Mises distributions.
+        `infogeo.manifolds`, such as gamma, beta, Weibull and von Mises distributions, or negative
+        multinomial ones of two probabilities.
     radii : sequence of float
         Of the circles, in units of the Fisher metric, positive. The geodesics are as long as the
         largest.
@@ -137,7 +138,7 @@ def geodesic_polar(
     >>> ax = plot.geodesic_polar(manifolds.Gamma(2.0, 1.0), [0.5, 1.0])
     >>> ax.figure.savefig("gamma.png")  # doctest: +SKIP
     """
-    space, names = _plane_of(center)
+    space, labels = _plane_of(center)
     _, radii = _array.gate(True, radii=(POSITIVE, radii))
     radii = np.atleast_1d(np.asarray(_array.on_host(radii), dtype=float))
     arrays = (np.asarray(_array.on_host(x), dtype=float) for x in fields(center))
@@ -145,46 +146,67 @@ def geodesic_polar(
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 4.2), layout="constrained")
     if not ax.has_data():
-        for name, axis, put in zip(names, (ax.xaxis, ax.yaxis), "xy", strict=True):
-            if type(center).rules[name] is POSITIVE:
+        for (label, rule), axis, put in zip(labels, (ax.xaxis, ax.yaxis), "xy", strict=True):
+            if rule.is_plausible is POSITIVE.is_plausible:
                 ax.set(**{f"{put}scale": "log"})
                 axis.set_minor_formatter(NullFormatter())
-            axis.set_label_text(name.replace("_", " "))
+            axis.set_label_text(label.replace("_", " "))
     open_axes(ax)
     turn = np.linspace(0.0, 2.0 * math.pi, num_geodesics, endpoint=False)
-    rays = _reached(space, point, np.linspace(0.0, radii.max(), _STEPS)[:, None], turn, names)
+    rays = _reached(space, point, np.linspace(0.0, radii.max(), _STEPS)[:, None], turn)
     ax.plot(*rays, color=INK, linewidth=0.8, label="_geodesics")
     circle = np.linspace(0.0, 2.0 * math.pi, _CORNERS)[:, None]
-    ax.plot(*_reached(space, point, radii, circle, names), color=color, label="_circles")
-    ax.plot(*(getattr(point, name) for name in names), "o", color="0.1", markersize=4)
+    ax.plot(*_reached(space, point, radii, circle), color=color, label="_circles")
+    ax.plot(*_coordinates(point), "o", color="0.1", markersize=4)
     return ax
 
 
-def _plane_of(center: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return the space of a single point of two parameters, and their names."""
+def _plane_of(center: Any) -> tuple[Any, list[tuple[str, Rule]]]:
+    """Return the space of a single point of two parameters, and their names and rules."""
     space = _spaces.of_point(center)
     if space is None or not hasattr(type(center), "rules"):
         raise TypeError(f"center must be a point of a family: got {type(center).__name__}.")
-    names = tuple(field for field in center.rules if field not in center.constants)
-    if center.shape or len(names) != 2 or any(center.event_axes.values()):
+    labels = []
+    for field in _fields(center):
+        numbers = [""]
+        if center.event_axes[field]:
+            numbers = [f" {i + 1}" for i in range(int(getattr(center, field).shape[-1]))]
+        labels += [(f"{field}{number}", center.rules[field]) for number in numbers]
+    is_plane = len(labels) == 2 and space.dimension(center) == 2
+    if center.shape or not is_plane:
         raise bad_value("center", "be a single point of two parameters", f"got {center!r}")
-    return space, names
+    return space, labels
 
 
-def _reached(
-    space: Any, point: Any, radius: np.ndarray, angle: np.ndarray, names: tuple[str, ...]
-) -> list[np.ndarray]:
+def _fields(point: Any) -> list[str]:
+    """Return the fields that are coordinates."""
+    return [field for field in point.rules if field not in point.constants]
+
+
+def _coordinates(point: Any) -> list[np.ndarray]:
+    """Return the two parameters of points, of two fields or along the last axis of one."""
+    arrays = [np.asarray(getattr(point, field), dtype=float) for field in _fields(point)]
+    return arrays if len(arrays) == 2 else [arrays[0][..., 0], arrays[0][..., 1]]
+
+
+def _velocity(space: Any, x: Any, y: Any) -> Any:
+    """Return the tangent vector of velocities of the two parameters."""
+    is_one_field = len(space.TANGENTS.rules) == 1
+    return space.TANGENTS(*([np.stack([x, y], axis=-1)] if is_one_field else [x, y]))
+
+
+def _reached(space: Any, point: Any, radius: np.ndarray, angle: np.ndarray) -> list[np.ndarray]:
     """Return the parameters at radii and angles, NaN outside the family."""
     radius, angle = np.broadcast_arrays(radius, angle)
-    units = [space.TANGENTS(*x) for x in np.eye(2)]
+    units = [_velocity(space, *x) for x in np.eye(2)]
     g = [[float(space.inner_product(point, u, v)) for u in units] for v in units]
     # The columns of the inverse of L' are orthonormal in the metric L L'.
     frame = np.linalg.inv(np.linalg.cholesky(np.array(g)).T)
     across, along = radius * np.cos(angle), radius * np.sin(angle)
     parts = [row[0] * across + row[1] * along for row in frame]
     with np.errstate(all="ignore"):
-        found = space.exp_map(point, space.TANGENTS(*parts), check=False)
-    curves = [np.asarray(getattr(found, name), dtype=float) for name in names]
+        found = space.exp_map(point, _velocity(space, *parts), check=False)
+    curves = _coordinates(found)
     is_cut = np.zeros(radius.shape, dtype=bool)
     for x in curves:
         # No step is half as wide as the figure, but that of an angle from one end to the other.

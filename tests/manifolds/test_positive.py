@@ -100,6 +100,60 @@ def test_ratios_of_1e300_have_distances():
 
 
 @EACH
+def test_matrices_of_units_far_apart_have_all_their_geometry(name):
+    """What overflows is inf, nothing is NaN; the numbers are those of matrices of near units."""
+    kind, _ = KINDS[name]
+    a, b = kind(1e-300 * A), kind(1e300 * B)
+    near, other = kind(A), kind(B)
+    d = manifolds.fisher_rao_distance(a, b)
+    v = manifolds.log_map(a, b)
+    np.testing.assert_allclose(manifolds.norm(a, v), d, rtol=1e-13)
+    assert manifolds.fisher_rao_distance(manifolds.exp_map(a, v), b) < 1e-12 * d
+    middle = manifolds.fisher_rao_geodesic(a, b, 0.5)
+    halfway = manifolds.fisher_rao_geodesic(near, other, 0.5)
+    np.testing.assert_allclose(matrix_of(middle), matrix_of(halfway), rtol=1e-12)
+    u = type(v)(1e-300 * np.array([[0.3, -1.0], [-1.0, 0.2]]))
+    moved = manifolds.parallel_transport(a, b, u)
+    np.testing.assert_allclose(manifolds.norm(b, moved), manifolds.norm(a, u), rtol=1e-12)
+    for verb in (manifolds.e_transport, manifolds.m_transport):
+        (matrix,) = (getattr(verb(a, b, u), field) for field in v.rules)
+        assert not np.isnan(matrix).any()
+    for point in (a, b):
+        information = manifolds.fisher_information(point)
+        assert not np.isnan(information).any()
+        assert not np.isnan(manifolds.christoffel_symbols(point)).any()
+    with mpmath.workdps(40):
+        order = mpmath.mpf("0.3")
+        sign = 1 if name == "inverse" else -1
+        logs = [y + 600 * mpmath.log(10) for y in exact_logs(A, B)]
+        terms = (
+            mpmath.log(
+                order * mpmath.exp(-sign * (1 - order) * y)
+                + (1 - order) * mpmath.exp(sign * order * y)
+            )
+            for y in logs
+        )
+        expected = sum(terms) * KINDS[name][1] / 2 / (1 - order)
+    found = manifolds.renyi_divergence(a, b, order=0.3)
+    np.testing.assert_allclose(found, float(expected), rtol=1e-12)
+    np.testing.assert_array_equal(manifolds.renyi_divergence(a, b, order=0.0), 0.0)
+
+
+def test_information_at_small_scales_overflows_to_infinity():
+    information = manifolds.fisher_information(CenteredNormal(1e-300 * A))
+    expected = manifolds.fisher_information(CenteredNormal(A))
+    np.testing.assert_array_equal(information, np.sign(expected) * np.inf)
+    small = manifolds.fisher_information(CenteredNormal(1e-100 * A))
+    np.testing.assert_allclose(small, 1e200 * expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("make", [CenteredNormal, lambda S: Wishart(3.0, S)])
+def test_a_number_is_no_matrix(make):
+    with pytest.raises(ValueError, match="hold one d x d matrix for each point"):
+        make(2.0)
+
+
+@EACH
 def test_maps_are_those_of_dense_matrix_functions(name):
     a, b, _ = pair(name)
     root = scipy.linalg.sqrtm(A)

@@ -7,7 +7,18 @@ import torch
 from matplotlib import pyplot as plt
 
 from infogeo import manifolds, plot
-from infogeo.manifolds import Beta, Gamma, InverseGaussian, Poisson, StudentT, VonMises
+from infogeo.manifolds import (
+    Beta,
+    Dirichlet,
+    Gamma,
+    InverseGaussian,
+    Multinomial,
+    NegativeMultinomial,
+    Poisson,
+    StudentT,
+    VonMises,
+    VonMisesFisher,
+)
 from infogeo.multivariate_normal import MultivariateNormal
 from infogeo.normal import Normal
 
@@ -85,6 +96,25 @@ def test_circles_are_at_their_distances_and_geodesics_as_long(center):
     assert [ax.get_xlabel(), ax.get_ylabel()] == names
 
 
+@pytest.mark.parametrize(
+    ("center", "make", "scale"),
+    [
+        (NegativeMultinomial(4.0, [0.25, 0.3]), lambda x: NegativeMultinomial(4.0, x), "linear"),
+        (Dirichlet([0.7, 2.0]), Dirichlet, "log"),
+    ],
+)
+def test_two_entries_of_one_field_are_a_plane_too(center, make, scale):
+    ax = plot.geodesic_polar(center, [0.5, 1.0], num_geodesics=5)
+    for radius, points in zip((0.5, 1.0), curves(ax, "_circles"), strict=True):
+        d = manifolds.fisher_rao_distance(center, make(points[:, ::24].T))
+        np.testing.assert_allclose(d, radius, rtol=1e-9)
+    name = next(name for name in center.rules if name not in center.constants)
+    assert [ax.get_xlabel(), ax.get_ylabel()] == [f"{name} 1", f"{name} 2"]
+    assert [ax.get_xscale(), ax.get_yscale()] == [scale, scale]
+    (dot,) = (line for line in ax.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(np.ravel(dot.get_data()), getattr(center, name))
+
+
 def test_curves_are_cut_at_the_ends_of_angles_and_of_families():
     ax = plot.geodesic_polar(VonMises(3.0, 1.5), [1.5])
     for x, _ in curves(ax, "_circles"):
@@ -100,6 +130,9 @@ def test_curves_are_cut_at_the_ends_of_angles_and_of_families():
         (Poisson(2.0), ValueError),
         (Gamma([1.0, 2.0], 1.0), ValueError),
         (MultivariateNormal([0.0, 0.0], np.eye(2)), ValueError),
+        (Multinomial(3, [0.5, 0.5]), ValueError),
+        (NegativeMultinomial(3.0, [0.2, 0.1, 0.3]), ValueError),
+        (VonMisesFisher([0.6, 0.8], 2.0), ValueError),
         ([0.2, 0.8], TypeError),
     ],
 )
