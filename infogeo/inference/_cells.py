@@ -27,7 +27,7 @@ class Cells:
 
     Parameters
     ----------
-    variance, third, fourth : array
+    variance, third : array
         Central moments of x.
     g, g_x, g_xx : array
         Means of g, of g (x - mean) and of g (x - mean)^2.
@@ -39,36 +39,61 @@ class Cells:
 
     variance: np.ndarray
     third: np.ndarray
-    fourth: np.ndarray
     g: np.ndarray
     g_x: np.ndarray
     g_xx: np.ndarray
     g_excess: np.ndarray
     g_variance: np.ndarray
 
+    def times(self, factor: np.ndarray) -> "Cells":
+        """Return the moments of x and of g times a factor."""
+        return Cells(
+            variance=self.variance,
+            third=self.third,
+            g=factor * self.g,
+            g_x=factor * self.g_x,
+            g_xx=factor * self.g_xx,
+            g_excess=factor * self.g_excess,
+            g_variance=factor**2 * self.g_variance,
+        )
 
-def binomial_cells(totals: np.ndarray, share: np.ndarray) -> Cells:
-    """Return the moments of binomial cells with whole totals and shares of one shape."""
-    mean, odds = totals * share, share * (1.0 - share)
-    variance = totals * odds
-    found = np.zeros((5, *totals.shape))
-    is_small = totals <= _LARGEST_TABLE
-    is_smooth = ~is_small & (totals * np.minimum(share, 1.0 - share) >= _FEW)
-    _fill(found, is_small, _from_tables, totals, share)
-    _fill(found, is_smooth, _from_series, totals, share)
-    _fill(found, ~is_small & ~is_smooth, _from_sums, totals, share)
-    square = mean * (totals - 1.0) * (1.0 - share)
-    _complete(found, ~is_smooth, totals * np.sqrt(odds), square)
-    return Cells(
-        variance=variance,
-        third=variance * (1.0 - 2.0 * share),
-        fourth=variance * (1.0 + 3.0 * (totals - 2.0) * odds),
-        g=found[0],
-        g_x=found[1],
-        g_xx=found[2],
-        g_excess=found[3],
-        g_variance=found[4],
-    )
+
+class BinomialCells:
+    """Binomial cells with whole totals: what depends on the totals alone is found once.
+
+    Parameters
+    ----------
+    totals : array, shape (rows, c)
+        Whole numbers.
+    """
+
+    def __init__(self, totals: np.ndarray) -> None:
+        self.totals = totals
+        self.is_small = totals <= _LARGEST_TABLE
+        small = np.where(self.is_small, totals, 0.0).astype(np.int64)
+        distinct = np.flatnonzero(np.bincount(small.ravel()))
+        tables = [_table(int(total)) for total in distinct]
+        self.table = np.concatenate(tables, axis=1)
+        lengths, starts = np.zeros((2, _LARGEST_TABLE + 1), dtype=np.int64)
+        lengths[distinct] = [table.shape[1] for table in tables]
+        starts[distinct] = np.cumsum(lengths[distinct]) - lengths[distinct]
+        self.starts, self.steps = starts[small], lengths[small] - 1
+
+    def moments(self, share: np.ndarray, row: np.ndarray) -> Cells:
+        """Return the moments of the cells of some rows, of shape (..., c) as the shares are."""
+        totals, is_small = self.totals[row], self.is_small[row]
+        mean, odds = totals * share, share * (1.0 - share)
+        variance = totals * odds
+        found = np.zeros((5, *totals.shape))
+        is_smooth = ~is_small & (totals * np.minimum(share, 1.0 - share) >= _FEW)
+        place = np.arcsin(np.sqrt(share)) * (2.0 / np.pi)
+        of_table = functools.partial(_interpolated, self.table)
+        _fill(found, is_small, of_table, place, self.starts[row], self.steps[row])
+        _fill(found, is_smooth, _from_series, totals, share)
+        _fill(found, ~is_small & ~is_smooth, _from_sums, totals, share)
+        square = mean * (totals - 1.0) * (1.0 - share)
+        _complete(found, ~is_smooth, totals * np.sqrt(odds), square)
+        return Cells(variance, variance * (1.0 - 2.0 * share), *found)
 
 
 def poisson_cells(mean: np.ndarray) -> Cells:
@@ -78,21 +103,26 @@ def poisson_cells(mean: np.ndarray) -> Cells:
     _fill(found, is_small, _from_poisson_table, mean)
     _fill(found, ~is_small, _from_poisson_series, mean)
     _complete(found, is_small, np.sqrt(mean), mean)
-    return Cells(mean, mean, mean + 3.0 * mean**2, *found)
+    return Cells(mean, mean, *found)
 
 
 def _fill(
     found: np.ndarray, mask: np.ndarray, moments: Callable[..., np.ndarray], *arguments: np.ndarray
 ) -> None:
-    if mask.any():
+    if not mask.any():
+        return
+    if mask.all():  # which is common, and much faster
+        values = moments(*(x.ravel() for x in arguments))
+        found[: len(values)] = values.reshape(-1, *mask.shape)
+    else:
         values = moments(*(x[mask] for x in arguments))
         found[: len(values), mask] = values
 
 
 def _complete(found: np.ndarray, mask: np.ndarray, middle: np.ndarray, square: np.ndarray) -> None:
     """Fill in excess and variance of g from its mean, its value at the mean, and that of g^2."""
-    found[3, mask] = found[0, mask] - middle[mask]
-    found[4, mask] = square[mask] - found[0, mask] ** 2
+    np.subtract(found[0], middle, out=found[3], where=mask)
+    np.subtract(square, found[0] ** 2, out=found[4], where=mask)
 
 
 # ---------------------------------------------------------------- tables
@@ -109,21 +139,6 @@ def _table(total: int) -> np.ndarray:
     return _sums(np.arange(total + 1.0), float(total), share)
 
 
-@functools.lru_cache(maxsize=8)
-def _tables(totals: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tables of some totals side by side, where each begins, and its steps."""
-    tables = [_table(total) for total in totals]
-    lengths = np.array([table.shape[1] for table in tables])
-    return np.concatenate(tables, axis=1), np.cumsum(lengths) - lengths, lengths - 1
-
-
-def _from_tables(totals: np.ndarray, share: np.ndarray) -> np.ndarray:
-    distinct, which = np.unique(totals, return_inverse=True)
-    table, starts, steps = _tables(tuple(distinct.astype(int).tolist()))
-    place = np.arcsin(np.sqrt(share)) * (2.0 / np.pi)
-    return _interpolated(table, place, starts[which], steps[which])
-
-
 def _interpolated(
     table: np.ndarray, place: np.ndarray, start: Any = 0, steps: Any = None
 ) -> np.ndarray:
@@ -132,24 +147,30 @@ def _interpolated(
     x = place * steps
     k = np.minimum(np.maximum(x.astype(np.int64), 1), steps - 2)
     s = x - k
-    k += start
+    k += start - 1
     up, down, far = s + 1.0, s - 1.0, s - 2.0
     product, outer = s * down, up * far
-    return (
-        table[:, k - 1] * (product * far * (-1.0 / 6.0))
-        + table[:, k] * (outer * down * 0.5)
-        - table[:, k + 1] * (outer * s * 0.5)
-        + table[:, k + 2] * (product * up * (1.0 / 6.0))
+    weights = (
+        product * far * (-1.0 / 6.0),
+        outer * down * 0.5,
+        outer * s * -0.5,
+        product * up * (1.0 / 6.0),
     )
+    found = np.zeros((len(table), *place.shape))
+    for i, weight in enumerate(weights):
+        for line, total in zip(table, found, strict=True):
+            total += line.take(k + i) * weight  # much faster than columns of the table at once
+    return found
 
 
 def _sums(x: np.ndarray, total: Any, share: np.ndarray) -> np.ndarray:
-    """Return the moments of g by the sum over the outcomes x, along the last axis."""
+    """Return the moments of g by the sum over the outcomes x, 0 and up, along the last axis."""
     y = total - x
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(x > 0.0, x * np.log(share), 0.0)
+        # Not from log-factorials of the total, which would round off all digits of large ones.
+        falling = np.cumsum(np.where(x > 1.0, np.log1p((1.0 - x) / total), 0.0), axis=-1)
+        logs = falling - gammaln(x + 1.0) + np.where(x > 0.0, x * np.log(total * share), 0.0)
         logs = logs + np.where(y > 0.0, y * np.log1p(-share), 0.0)
-        logs = logs + gammaln(total + 1.0) - gammaln(x + 1.0) - gammaln(y + 1.0)
         weighted = np.where(y >= 0.0, np.exp(logs) * np.sqrt(x * np.maximum(y, 0.0)), 0.0)
     return _three(weighted, x - total * share)
 

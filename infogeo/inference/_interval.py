@@ -21,7 +21,7 @@ from infogeo._result import Result
 from infogeo._system.registry import storable
 from infogeo.inference import _normals
 from infogeo.inference._bounds import one_sample_bounds, two_sample_bounds
-from infogeo.inference._cells import Cells, binomial_cells, poisson_cells
+from infogeo.inference._cells import BinomialCells, Cells, poisson_cells
 from infogeo.inference._counts import two_samples
 from infogeo.inference._frames import frame_of_fields
 from infogeo.simplex import fisher_rao_distance
@@ -29,6 +29,8 @@ from infogeo.simplex import fisher_rao_distance
 _LARGEST_VARIANCE = (0.25 * math.pi) ** 2  # of angles between 0 and pi / 2
 _NORMAL = 1e6  # both parameters of a beta variable from which on it is as good as normal
 _OPEN = 0.25  # the part of an interval from which on it is said that rare outcomes make it
+_TOLERANCE = 3e-4  # of roots, in standard errors
+_END = 2.0  # of the way; 1 is its middle, where most roots are before
 _BLOCK = 100_000  # cells at a time: what is computed for each fits into the cache
 
 
@@ -231,7 +233,7 @@ def _solved(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray, level: f
     distances = fisher_rao_distance(*pairs.at(place, row), check=False)
     distances = np.where(place == 0.0, 0.0, distances)  # not what rounding leaves
     estimate, lower, upper = distances.reshape(3, -1)
-    upper = np.where(place[2 * len(x) :] == pairs.end, np.pi, upper)  # no distance is too large
+    upper = np.where(place[2 * len(x) :] == _END, np.pi, upper)  # no distance is too large
     lower, upper, unresolved = _moved(estimate, lower, upper, pairs.bounds(), tail)
     informed = pairs.is_informed()
     estimate, lower = np.where(informed, estimate, 0.0), np.where(informed, lower, 0.0)
@@ -285,43 +287,60 @@ def _moved(
 def _place(
     pairs: "_TwoSamples | _OneSample",
     row: np.ndarray,
-    value: np.ndarray,
-    probability: Any,
+    values: np.ndarray,
+    probability: np.ndarray,
     largest: np.ndarray,
     at_equal: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
     """Return where on the way the statistic is below its value with the probability."""
 
-    def excess(moments: tuple[np.ndarray, np.ndarray], part: np.ndarray) -> np.ndarray:
-        quantile = _quantile(probability[part], *moments, largest[row[part]])
-        return np.sqrt(value[part]) - np.sqrt(quantile)
+    def excess(mean: np.ndarray, variance: np.ndarray, part: np.ndarray) -> np.ndarray:
+        return values[part] - _quantile(probability[part], mean, variance, largest[row[part]])
 
     def at(place: np.ndarray, part: np.ndarray) -> np.ndarray:
-        return excess(pairs.moments(place, row[part]), part)
+        return excess(*pairs.moments(place, row[part]), part)
 
-    low, high = np.zeros(len(row)), pairs.end[row]
     mean, variance = at_equal
-    at_low = excess((mean[row], variance[row]), np.arange(len(row)))
-    at_high, place = np.full(len(row), -1.0), np.zeros(len(row))
-    middle = 0.5 * high  # a little farther than the observed distance: most roots are before it
-    part = np.flatnonzero(at_low > 0.0)
-    at_high[part] = at(middle[part], part)
-    is_before = at_high < 0.0
-    low, at_low = np.where(is_before, low, middle), np.where(is_before, at_low, at_high)
-    high = np.where(is_before, middle, high)
-    part = np.flatnonzero(~is_before)
-    at_high[part] = at(high[part], part)
-    place = np.where(at_high >= 0.0, high, place)
-    part = np.flatnonzero((at_low > 0.0) & (at_high < 0.0))
+    at_start = excess(mean[row], variance[row], np.arange(len(row)))
+    place, at_middle, at_end = np.zeros(len(row)), *np.full((2, len(row)), -1.0)
+    part = np.flatnonzero(at_start > 0.0)
+    # At the middle, which is a little farther than the observed distance, one look does for all.
+    some, which = np.unique(row[part], return_inverse=True)
+    mean, variance = pairs.moments(np.ones(len(some)), some)
+    at_middle[part] = excess(mean[which], variance[which], part)
+    part = np.flatnonzero(at_middle >= 0.0)
+    at_end[part] = at(np.full(len(part), _END), part)
+    place[at_end >= 0.0] = _END
+    part = np.flatnonzero((at_start > 0.0) & (at_end < 0.0))
+    start, middle, end, value = (x[part] for x in (at_start, at_middle, at_end, values))
+    guess = _guessed(probability[part], value, start, middle)
+    is_before = middle < 0.0
+    low, high = np.where(is_before, 0.0, 1.0), np.where(is_before, 1.0, _END)
+    at_low, at_high = np.where(is_before, start, middle), np.where(is_before, middle, end)
     place[part] = _root(
-        lambda place, which: at(place, part[which]),
-        *(x[part] for x in (low, high, at_low, at_high)),
+        lambda place, which: at(place, part[which]), value, guess, low, high, at_low, at_high
     )
     return place
 
 
+def _guessed(
+    probability: np.ndarray, value: np.ndarray, at_start: np.ndarray, at_middle: np.ndarray
+) -> np.ndarray:
+    """Return about where T has its value as the quantile, from what it exceeds at two places.
+
+    The root of T is nearly normal with the variance 1, and its mean a root of the place.
+    """
+    roots = np.sqrt(np.maximum([value, value - at_start, value - at_middle], 0.0))
+    here, start, middle = np.maximum(roots - ndtri(probability), 0.0) ** 2
+    place = (here - start) / np.maximum(middle - start, 1e-100)
+    return np.where(place < 1.0, place, _END - 1.0 / np.maximum(place, 1.0))
+
+
+@np.errstate(divide="ignore", invalid="ignore")
 def _root(
     function: Callable[..., np.ndarray],
+    value: np.ndarray,
+    guess: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
     at_low: np.ndarray,
@@ -329,28 +348,36 @@ def _root(
 ) -> np.ndarray:
     """Return roots of functions that fall from a positive to a negative value.
 
-    They are found to 3e-4 of the standard error of the root of T, which is about 1.
+    They are found to 3e-4 of the standard error of the root of T, which is about 1. What a
+    function returns is `value` less T.
 
-    The excess is nearly linear in the distance: secants come close in a few steps. The value at an
-    end that stays is halved, so that both ends move (the Illinois method).
+    Chandrupatla's method: the inverse quadratic through the newest point a, the other end b of
+    what holds the root, and the point c before; the middle where these say that it is far from
+    one. The last quadratic is taken without a look at what it finds, which has more digits still.
     """
-    guess = np.empty_like(low)
-    active, side = np.arange(len(low)), np.zeros(len(low))
-    for _ in range(60):
-        a, b, fa, fb = low[active], high[active], at_low[active], at_high[active]
-        guess[active] = middle = a + (b - a) * fa / (fa - fb)
-        value = function(middle, active)
-        is_low = value > 0.0
-        rises, falls = active[is_low], active[~is_low]
-        at_high[rises[side[rises] > 0.0]] *= 0.5
-        at_low[falls[side[falls] < 0.0]] *= 0.5
-        low[rises], at_low[rises], side[rises] = middle[is_low], value[is_low], 1.0
-        high[falls], at_high[falls], side[falls] = middle[~is_low], value[~is_low], -1.0
-        is_wide = high[active] - low[active] > 1e-9 * high[active]
-        active = active[(abs(value) > 3e-4) & is_wide]
+    root, active = np.empty_like(low), np.arange(len(low))
+    a, b, fa, fb = low, high, at_low, at_high
+    part = (guess - a) / (b - a)
+    part = np.where((part > 0.0) & (part < 1.0), part, 0.5)
+    for _ in range(200):
+        c, fc, a = a, fa, a + part * (b - a)
+        fa = function(a, active)
+        is_beyond = (fa > 0.0) != (fc > 0.0)
+        b, c = np.where(is_beyond, (c, b), (b, c))
+        fb, fc = np.where(is_beyond, (fc, fb), (fb, fc))
+        xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
+        step = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+        is_smooth = (phi**2 < xi) & ((1.0 - phi) ** 2 < 1.0 - xi)
+        root[active] = a + np.where(is_smooth, step, 0.0) * (b - a)
+        is_near = abs(fa) <= _TOLERANCE * (np.sqrt(value) + np.sqrt(np.maximum(value - fa, 0.0)))
+        is_open = ~is_near & (abs(b - a) > 1e-12 * np.maximum(np.maximum(a, b), 1e-12))
+        part = np.where(is_smooth, step, 0.5)
+        active, value, a, b, fa, fb, part = (
+            x[is_open] for x in (active, value, a, b, fa, fb, part)
+        )
         if not active.size:
             break
-    return guess
+    return root
 
 
 def _quantile(
@@ -370,7 +397,7 @@ def _quantile(
 
 
 def _moments(
-    slope: Any, factor: np.ndarray, chord: np.ndarray, cells: Cells, excess: Any, of_totals: Any
+    slope: Any, factor: Any, chord: np.ndarray, cells: Cells, excess: Any, of_totals: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of T, a sum of constants + slope x - factor g over the cells.
 
@@ -379,15 +406,15 @@ def _moments(
     The sum of all x, known to exceed its mean so much, is held fixed: what T has of its Hermite
     polynomials of order 1 and 2 is taken out.
     """
-    variance, total = cells.variance, np.maximum(cells.variance.sum(-1), 1e-12)
-    first = (slope * variance - factor * cells.g_x).sum(-1) / np.sqrt(total)
-    second = slope * cells.third - factor * (cells.g_xx - cells.g * variance)
-    second = second.sum(-1) / total
-    own = slope**2 * variance + factor**2 * cells.g_variance
-    own = (own - 2.0 * slope * factor * cells.g_x).sum(-1)
+    variance = cells.variance.sum(-1)
+    total, g_x = np.maximum(variance, 1e-12), cells.g_x.sum(-1)
+    first = (slope * variance - factor * g_x) / np.sqrt(total)
+    second = cells.g_xx.sum(-1) - _dot(cells.g, cells.variance)
+    second = (slope * cells.third.sum(-1) - factor * second) / total
+    own = slope**2 * variance - 2.0 * slope * factor * g_x + factor**2 * cells.g_variance.sum(-1)
     # A sum so far off its mean is far from where the pairs are those of the samples.
     z = np.clip(excess / np.sqrt(total), -4.0, 4.0)
-    mean = chord - (factor * cells.g_excess).sum(-1) + first * z + 0.5 * second * (z**2 - 1.0)
+    mean = chord - factor * cells.g_excess.sum(-1) + first * z + 0.5 * second * (z**2 - 1.0)
     variance = own - first**2 - 0.5 * second**2 + of_totals
     floor = 1e-12 * (1.0 + chord)
     return np.maximum(mean, floor), np.maximum(variance, floor)
@@ -406,7 +433,7 @@ class _TwoSamples:
         self.scale = 1.0 / (1.0 / n + 1.0 / m)
         self.plug_in, self.statistic = _observed(x / n, y / m, self.scale)
         self.gaps = 8.0 * self.scale[:, 0] / np.sqrt(n * m)[:, 0] * _gaps(x, y)
-        self.end = np.ones(len(x))
+        self.cells = _Mixed(self.totals)
         is_seen = self.totals > 0.0
         once = (self.totals == 1.0).sum(-1) * (~is_seen).any(-1)
         self.unseen = np.minimum(once / (n + m)[:, 0], 0.9)
@@ -418,14 +445,16 @@ class _TwoSamples:
         angle = _angles(x / n, y / m, even, self.scale, is_seen, size, self.statistic)
         self.equal = np.arcsin(np.sqrt(n / (n + m)))
         self.way = np.arctan2(np.sqrt(n) * np.cos(angle), np.sqrt(m) * np.sin(angle)) - self.equal
-        largest = np.maximum(abs(self.way).max(-1, keepdims=True), 1e-300)
-        alternating = np.where(np.arange(x.shape[-1]) % 2, 0.1, -0.1)
+        has_mass = self.mass > 0.0  # else an angle says nothing
+        largest = np.maximum((abs(self.way) * has_mass).max(-1, keepdims=True), 1e-300)
+        alternating = np.where(np.cumsum(has_mass, axis=-1) % 2, -0.1, 0.1)
         self.way = np.where(largest > 1e-9 / np.sqrt(self.scale), self.way / largest, alternating)
-        # Angles are about a quarter of the distance: the middle of the way is two standard errors
-        # farther than the observed distance.
+        self.way = self.way * has_mass
+        # The middle of the way is two standard errors farther than the observed distance.
         square = (self.mass * self.way**2).sum(-1, keepdims=True) / (n + m)
         far = (np.sqrt(self.statistic) + 2.0)[:, None] / np.sqrt(self.scale)
-        self.way = self.way * (0.25 * far / np.sqrt(np.maximum(square, 1e-300)))
+        angle_of_far = 0.25 * np.sin(2.0 * self.equal) * far  # to first order
+        self.way = self.way * (angle_of_far / np.sqrt(np.maximum(square, 1e-300)))
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return bounds on the affinity and their standard errors."""
@@ -449,23 +478,29 @@ class _TwoSamples:
         return ((self.totals > 0.0).sum(-1) > 1) & (self.totals > 1.0).any(-1)
 
     def shares(self, place: np.ndarray, row: np.ndarray) -> np.ndarray:
-        """Return the share of the first sample in each cell, at places from 0 to 1."""
-        way = np.tan(np.minimum(place, 1.0 - 1e-6) * (0.5 * np.pi))[:, None] * self.way[row]
-        equal, mass, n = self.equal[row], self.mass[row], self.n[row]
-        high = 0.5 * np.pi + abs(way).max(-1, keepdims=True)
-        low = -high
-        move, is_done = np.zeros_like(low), np.full(low.shape, False)
+        """Return the share of the first sample in each cell, at places from 0 to the end."""
+        # T grows as the square of the distance, and so does the place up to 1.
+        square = np.where(place < 1.0, place, 1.0 / np.maximum(_END - place, 1e-12))
+        way = np.sqrt(square)[:, None] * self.way[row]
+        n, mass = self.n[row, 0], self.mass[row]
+        both = mass.sum(-1)
+        middle, reach = self.equal[row] + way, 0.5 * np.pi + abs(way).max(-1)
+        move, low, high = np.zeros_like(reach), -reach, reach
+        is_done = np.full(reach.shape, False)
         for _ in range(60):
-            angle = np.clip(equal + way + move, 0.0, 0.5 * np.pi)
+            angle = np.minimum(np.maximum(middle + move[:, None], 0.0), 0.5 * np.pi)
             share = np.sin(angle) ** 2
-            excess = (mass * share).sum(-1, keepdims=True) - n
+            excess = _dot(mass, share) - n
             # A row that is done stays as it is: what it becomes does not depend on the others.
             is_done |= abs(excess) < np.minimum(1e-10 * n, 1e-6 * np.sqrt(n))
             if is_done.all():
                 break
             low, high = np.where(excess < 0.0, move, low), np.where(excess > 0.0, move, high)
-            slope = (mass * np.sin(2.0 * angle)).sum(-1, keepdims=True)
-            step = move - excess / np.maximum(slope, 1e-200)
+            # Halley's method: the second derivative is known without another sum.
+            slope = np.maximum(2.0 * _dot(mass, np.sqrt(share * (1.0 - share))), 1e-100)
+            step = excess / slope
+            bend = step * (both - 2.0 * (excess + n)) / slope
+            step = move - step / (1.0 - np.minimum(np.maximum(bend, -0.5), 0.5))
             step = np.where((step > low) & (step < high), step, 0.5 * (low + high))
             move = np.where(is_done, move, step)
         return share
@@ -479,13 +514,13 @@ class _TwoSamples:
     def moments(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         share = self.shares(place, row)
         n, m, totals, scale = self.n[row], self.m[row], self.totals[row], self.scale[row]
-        cells, mean = _cells_of(totals, share), totals * share
+        cells, mean = self.cells.moments(share, row), totals * share
         of_cell = (np.sqrt(share / n) - np.sqrt((1.0 - share) / m)) ** 2
         weights = self.mass[row] / (n + m)
-        spread = (weights * of_cell**2).sum(-1) - (weights * of_cell).sum(-1) ** 2
+        spread = _dot(weights, of_cell**2) - _dot(weights, of_cell) ** 2
         return _moments(
-            slope=4.0 * scale * (1.0 / n - 1.0 / m),
-            factor=8.0 * scale / np.sqrt(n * m),
+            slope=(4.0 * scale * (1.0 / n - 1.0 / m))[:, 0],
+            factor=(8.0 * scale / np.sqrt(n * m))[:, 0],
             chord=(4.0 * scale * (np.sqrt(mean / n) - np.sqrt((totals - mean) / m)) ** 2).sum(-1),
             cells=cells,
             excess=n[:, 0] - mean.sum(-1),
@@ -510,7 +545,7 @@ class _OneSample:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(self.way > 0.0, self.way / self.middle, 0.0).max(-1)
         # Beyond this angle no entry is positive; at it only the outcome with the largest ratio is.
-        self.end = (0.5 * np.pi + np.arctan(ratio)) * (1.0 - 1e-9)
+        self.farthest_angle = (0.5 * np.pi + np.arctan(ratio)) * (1.0 - 1e-9)
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return bounds on the affinity and their standard errors."""
@@ -530,18 +565,19 @@ class _OneSample:
     def at(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the pair of each row at a place on the way."""
         middle = self.middle[row]
-        root = np.cos(place)[:, None] * middle + np.sin(place)[:, None] * self.way[row]
+        angle = (self.farthest_angle[row] * np.sqrt(place / _END))[:, None]
+        root = np.cos(angle) * middle + np.sin(angle) * self.way[row]
         return _probabilities(root), self.q[row]
 
     def moments(self, place: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p, q = self.at(place, row)
         n = self.n[row]
-        mean = n * p
+        mean, root = n * p, np.sqrt(n * q)
         return _moments(
             slope=4.0,
-            factor=8.0 * np.sqrt(n * q),
-            chord=(4.0 * (np.sqrt(mean) - np.sqrt(n * q)) ** 2).sum(-1),
-            cells=poisson_cells(mean),
+            factor=8.0,
+            chord=(4.0 * (np.sqrt(mean) - root) ** 2).sum(-1),
+            cells=poisson_cells(mean).times(root),
             excess=0.0,
             of_totals=0.0,
         )
@@ -549,8 +585,10 @@ class _OneSample:
 
 def _least(x: np.ndarray, n: np.ndarray, tail: float) -> np.ndarray:
     """Return lower bounds on the probabilities, which hold together but with this probability."""
-    share = tail / x.shape[-1]
-    return np.where(x > 0.0, betaincinv(np.maximum(x, 1e-9), n - x + 1.0, share), 0.0)
+    pairs, place = np.unique(x + 1j * n, return_inverse=True)  # most counts are there often
+    count, size = pairs.real, pairs.imag
+    share = betaincinv(np.maximum(count, 1e-9), size - count + 1.0, tail / x.shape[-1])
+    return np.where(count > 0.0, share, 0.0)[place.reshape(x.shape)]
 
 
 def _observed(p: np.ndarray, q: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -592,20 +630,26 @@ def _gaps_of_one(x: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.stack([np.where(np.isinf(raised), 0.0, raised), lowered])
 
 
-def _cells_of(totals: np.ndarray, share: np.ndarray) -> Cells:
-    """Return the moments of cells; totals between whole numbers are mixtures of the two."""
-    low = np.floor(totals)
-    part = totals - low
-    cells = binomial_cells(low, share)
-    if not part.any():
-        return cells
-    high = binomial_cells(low + 1.0, share)
-    found = {
-        name: (1.0 - part) * value + part * getattr(high, name)
-        for name, value in vars(cells).items()
-    }
-    found["g_variance"] += part * (1.0 - part) * (high.g - cells.g) ** 2  # between the two
-    return Cells(**found)
+class _Mixed:
+    """Cells whose totals may lie between whole numbers: mixtures of the two."""
+
+    def __init__(self, totals: np.ndarray) -> None:
+        low = np.floor(totals)
+        self.part, self.low = totals - low, BinomialCells(low)
+        self.high = BinomialCells(low + 1.0) if self.part.any() else None
+
+    def moments(self, share: np.ndarray, row: np.ndarray) -> Cells:
+        """Return the moments of the cells of some rows."""
+        cells = self.low.moments(share, row)
+        if self.high is None:
+            return cells
+        part, high = self.part[row], self.high.moments(share, row)
+        found = {
+            name: (1.0 - part) * value + part * getattr(high, name)
+            for name, value in vars(cells).items()
+        }
+        found["g_variance"] += part * (1.0 - part) * (high.g - cells.g) ** 2  # between the two
+        return Cells(**found)
 
 
 def _angles(
@@ -686,6 +730,11 @@ def _fitted(
         share = total / np.maximum((variance * size).sum(-1, keepdims=True), 1e-300)
         straight = straight * np.clip(share, 0.5, 2.0)
     return straight * most / (most + straight)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the sums of products along the last axis."""
+    return np.einsum("...i,...i->...", a, b)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import stats
 import infogeo
 from infogeo import simplex
 from infogeo.inference import interval
+from infogeo.inference._interval import _root
 
 P = np.array([0.1, 0.2, 0.3, 0.4])
 
@@ -130,6 +131,39 @@ def test_an_outcome_that_is_known_and_not_seen_does_not_open_the_interval(counts
 def test_what_one_huge_sample_lacks_overflows_nowhere():
     for counts in ([10**9, 5], [10**14 - 10**5, 10**4]):
         assert np.isfinite(float(interval([0, 5], counts).upper))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_neither_sample_has_does_not_change_how_equal_shares_are():
+    """Outcomes without an observation say nothing, where no outcome was seen once alone."""
+    for x, y in (([2, 3], [2, 3]), ([30, 50, 20], [300, 500, 200]), ([4, 7, 9], [5, 2, 8])):
+        found = interval(x, y)
+        for many in (1, 2, 5):
+            zeros = [0] * many
+            wider = interval([*x, *zeros], [*y, *zeros])
+            for name in ("estimate", "lower", "upper", "unresolved"):
+                ours, theirs = getattr(wider, name), getattr(found, name)
+                np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ([0, 20], [4, 999_996]),
+        ([13, 7], [520_000, 480_000]),
+        ([3, 17, 0], [200_000, 500_000, 300_000]),
+        ([5, 5, 5, 5], [10_000, 290_000, 300_000, 400_000]),
+    ],
+)
+def test_a_larger_sample_beside_a_small_one_changes_nothing_at_last(x, y):
+    """A share of a million observations is known next to what twenty leave open."""
+    expected = interval(x, y)
+    for factor in (10**3, 10**5, 10**8):
+        found = interval(x, factor * np.array(y))
+        for name in ("estimate", "lower", "upper"):
+            ours, theirs = getattr(found, name), getattr(expected, name)
+            np.testing.assert_allclose(ours, theirs, atol=2e-3, err_msg=f"{name} {factor}")
 
 
 def test_large_samples_agree_with_the_chi_square_law(rng):
@@ -381,3 +415,28 @@ def test_huge_samples_have_the_law_of_large_ones(size):
 
     for known in ({}, {"size_b": math.inf}):
         np.testing.assert_allclose(scaled(size, **known), scaled(1e6, **known), rtol=0.01)
+
+
+def test_roots_are_those_of_the_functions(rng):
+    """Also of functions that bend much, are steep, or jump over the value."""
+    power, scale = rng.uniform(0.3, 6.0, 200), 10.0 ** rng.uniform(-6.0, 9.0, 200)
+    high = np.repeat([1.0, 2.0], 100)
+    value = scale * rng.uniform(0.0, 1.0, 200) * high**power
+
+    def excess(place, which):
+        return value[which] - scale[which] * place ** power[which]
+
+    at_high = excess(high, np.arange(200))
+    guess = rng.uniform(-1.0, 3.0, 200)
+    found = _root(excess, value, guess, np.zeros(200), high, value.copy(), at_high)
+    off = np.sqrt(value) - np.sqrt(scale * found**power)
+    assert (abs(off) <= 3e-4).all() or (
+        abs(found - (value / scale) ** (1.0 / power)) <= 1e-12 * np.maximum(found, 1e-12)
+    )[abs(off) > 3e-4].all()
+
+    def step(place, which):
+        return np.where(place < 0.3, 1.0, -1.0)
+
+    one = np.ones(1)
+    found = _root(step, one, 0.7 * one, 0.0 * one, one, one, -one)
+    np.testing.assert_allclose(found, 0.3, rtol=1e-9)
