@@ -21,6 +21,9 @@ from infogeo._system.extras import is_installed
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # files with weights
+
+
 class UsageError(Exception):
     """Something the user can put right; its text is the one line shown."""
 

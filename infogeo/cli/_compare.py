@@ -10,6 +10,7 @@ from typing import Any
 from infogeo._system.progress import bar_for_people
 from infogeo._system.version import __version__
 from infogeo.cli._common import (
+    CHECKPOINTS,
     Commands,
     HelpFormatter,
     UsageError,
@@ -118,12 +119,23 @@ def _add_networks(group: Any) -> None:
         "--model",
         metavar="MODULE:FACTORY",
         help="what makes the network, as for infogeo pullback: OLD and NEW are weights for it "
-        "(.safetensors, or what torch.save wrote; nothing is unpickled but tensors)",
+        "(.safetensors, or what torch.save wrote; nothing is unpickled but tensors). FILE:PART "
+        "takes a part of a checkpoint, such as new.ckpt:ema_model",
     )
     group.add_argument(
         "--inputs",
         metavar="FILE",
-        help="the inputs, a .npy or a .npz file (FILE.npz:NAME if it holds several arrays)",
+        help="the inputs, floats or token ids: a .npy or a .npz file (FILE.npz:NAME if it holds "
+        "several arrays), or a column of lists, FILE.parquet:COLUMN",
+    )
+    group.add_argument(
+        "--further",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        type=_named_file,
+        help="what the network takes as its argument NAME beside each input, for instance "
+        "attention_mask=tokens.npz:attention_mask; more than once for several",
     )
     group.add_argument(
         "--temperature", metavar="T", type=float, help="the logits are divided by it (default: 1)"
@@ -175,6 +187,13 @@ def _add_gates(group: Any) -> None:
         help="exit with status 1 if the p-value is smaller: of equal accuracies (McNemar's exact "
         "test), which needs labels, or with --counts of equal distributions",
     )
+
+
+def _named_file(text: str) -> tuple[str, str]:
+    name, sign, file = text.partition("=")
+    if sign and name.isidentifier() and file:
+        return name, file
+    raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, as in mask=mask.npy")
 
 
 def _number(text: str) -> float:
@@ -245,7 +264,7 @@ def _check(options: argparse.Namespace) -> None:
     useless = next((name for name in without_counts if getattr(options, name)), None)
     of_tables = ("counts", "logits", "normalize", "id", "columns", "ignore", "common")
     in_vain = next((n for n in (*of_tables, "label_column") if getattr(options, n)), None)
-    is_checkpoint = options.old.lower().endswith(networks.SUFFIXES)
+    is_checkpoint = options.old.lower().endswith(CHECKPOINTS)
     for is_wrong, words in (
         (
             options.model is not None and in_vain is not None,
@@ -254,6 +273,10 @@ def _check(options: argparse.Namespace) -> None:
         (
             (options.model is None) != (options.inputs is None),
             "--model and --inputs go together: checkpoints are compared on inputs",
+        ),
+        (
+            options.further and options.model is None,
+            "--further needs --model: it is about networks",
         ),
         (
             options.model is None and is_checkpoint,
@@ -285,12 +308,14 @@ def _check(options: argparse.Namespace) -> None:
 
 def _head(options: argparse.Namespace) -> dict[str, Any]:
     """Return what says how figures came about."""
-    files = {"old": options.old, "new": options.new}
+    files: dict[str, Any] = {"old": options.old, "new": options.new}
     files |= {
         name: value
         for name in ("labels", "inputs", "model")
         if (value := getattr(options, name)) is not None
     }
+    if options.further:
+        files["further"] = dict(options.further)
     return {"version": __version__, "files": files, "unit": "radians"}
 
 

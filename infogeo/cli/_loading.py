@@ -1,9 +1,10 @@
 """Models, their weights and inputs, from what options name. Files are never unpickled."""
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from infogeo.cli import _arrays
-from infogeo.cli._common import UsageError, first_line, require
+from infogeo.cli._common import CHECKPOINTS, UsageError, first_line, require
 from infogeo.pullback import PullbackMetric
 
 
@@ -90,7 +91,7 @@ def _call_factory(name: str) -> Any:
 
 
 def _load_weights(model: torch.nn.Module, path: Path) -> None:
-    state = _fitting(_read_states(path), model, path)
+    state = _fitting(path, model)
     _check_numbers(state, model, path)
     for name, own in model.state_dict().items():
         if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
@@ -102,16 +103,60 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         raise UsageError(f"infogeo: {path} does not fit the model: {text[:300]}") from None
 
 
-def _fitting(
-    states: list[dict[str, torch.Tensor]], model: torch.nn.Module, path: Path
-) -> dict[str, torch.Tensor]:
-    """Return the state dict of a file that is one of the model, or the only one there is."""
+def _fitting(path: Path, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the state dict of a file that is one of the model, or the only one there is.
+
+    FILE:PART is the state dict that a checkpoint has under this name, or what stands behind this
+    prefix in the names of its weights.
+    """
     names = set(model.state_dict())
-    states = [_without_prefix(state, model) for state in states]
-    fitting = [state for state in states if set(state) == names] if len(states) > 1 else states
-    if len(fitting) != 1:  # as many as the weights and their moving average
-        raise UsageError(f"infogeo: {path} holds more than a state dict: {_HOW_TO_SAVE}")
+    file, part = _split_part(path)
+    states = _read_states(file)
+    if part is not None:
+        named = [states[part]] if part in states else [_under(s, part) for s in states.values()]
+        named = [state for state in named if state]
+        if len(named) != 1:
+            has = "has no part" if not named else "has several parts"
+            known = ", ".join(dict.fromkeys([*states, *_parts_of(states)]))
+            raise UsageError(f"infogeo: {file} {has} {part}: it has {known[:200] or 'none'}")
+        return _without_prefix(named[0], model)
+    whole = [_without_prefix(state, model) for state in states.values()]
+    fitting = [state for state in whole if set(state) == names] if len(whole) > 1 else whole
+    if len(fitting) == 1 and set(fitting[0]) == names:
+        return fitting[0]
+    parts = list(states) if len(fitting) > 1 else []  # weights and their moving average
+    if len(states) == 1 and fitting:  # the weights beside those of a loss, and their average
+        state = next(iter(states.values()))
+        parts = [p for p in _parts_of(states) if set(_completed(_under(state, p), model)) == names]
+    if parts:
+        raise UsageError(
+            f"infogeo: {file} holds more than a state dict of the model: name the part to take, "
+            f"{' or '.join(f'{file}:{one}' for one in parts[:4])}"
+        )
+    if len(fitting) != 1:
+        raise UsageError(f"infogeo: {file} holds more than a state dict: {_HOW_TO_SAVE}")
     return fitting[0]
+
+
+def _split_part(path: Path) -> tuple[Path, str | None]:
+    """Split FILE:PART of a checkpoint."""
+    name, colon, part = str(path).rpartition(":")
+    if colon and name.lower().endswith(CHECKPOINTS):
+        return Path(name), part
+    return path, None
+
+
+def _parts_of(states: dict[str, dict[str, torch.Tensor]]) -> list[str]:
+    """Return the prefixes of names of weights, up to a dot."""
+    split = (name.split(".") for state in states.values() for name in state)
+    found = (".".join(parts[:k]) for parts in split for k in range(1, len(parts)))
+    return list(dict.fromkeys(found))
+
+
+def _under(state: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """Return the weights whose names begin with a part, by the rest of their names."""
+    prefix = f"{part}."
+    return {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
 
 
 def _without_prefix(
@@ -127,17 +172,17 @@ def _without_prefix(
     for length in range(len(parts)):
         prefix = "".join(f"{part}." for part in parts[:length])
         shorter = {name.removeprefix(prefix): value for name, value in state.items()}
-        shorter |= _of_tied(shorter, model)
+        shorter = _completed(shorter, model)
         if set(shorter) == names and all(name.startswith(prefix) for name in state):
             return shorter
     return state
 
 
-def _of_tied(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return what a state dict leaves out as its weights are those of another name."""
+def _completed(state: dict[str, torch.Tensor], model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return a state dict with what it leaves out as its weights are those of another name."""
     tied = dict(model.named_parameters(remove_duplicate=False))
     known = {tied[name]: value for name, value in state.items() if name in tied}
-    return {name: known[p] for name, p in tied.items() if name not in state and p in known}
+    return state | {name: known[p] for name, p in tied.items() if name not in state and p in known}
 
 
 def _check_numbers(state: dict[str, torch.Tensor], model: torch.nn.Module, path: Path) -> None:
@@ -159,8 +204,8 @@ def _check_numbers(state: dict[str, torch.Tensor], model: torch.nn.Module, path:
 _HOW_TO_SAVE = "save the weights with torch.save(model.state_dict(), FILE) or as safetensors"
 
 
-def _read_states(path: Path) -> list[dict[str, torch.Tensor]]:
-    """Return a state dict, or all of a checkpoint; only tensors are unpickled."""
+def _read_states(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the state dict of a file, or all of a checkpoint by name; only tensors are read."""
     try:
         if path.suffix.lower() == ".safetensors":
             require("infogeo", safetensors="safetensors")
@@ -168,7 +213,7 @@ def _read_states(path: Path) -> list[dict[str, torch.Tensor]]:
 
             data = path.read_bytes()
             with _arrays.parsing("it is no safetensors file, or a damaged one"):
-                return [load(data)]
+                return {"": load(data)}
         with open(path, "rb") as file, _arrays.parsing("it is no state dict of tensors alone"):
             state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -176,9 +221,9 @@ def _read_states(path: Path) -> list[dict[str, torch.Tensor]]:
     except ValueError as error:
         raise UsageError(f"infogeo: {path}: {error}: {_HOW_TO_SAVE}") from None
     if _is_state(state):
-        return [state]
-    entries = state.values() if isinstance(state, dict) else ()
-    return [entry for entry in entries if _is_state(entry) and entry]
+        return {"": state}
+    entries = state.items() if isinstance(state, dict) else ()
+    return {str(name): entry for name, entry in entries if _is_state(entry) and entry}
 
 
 def _is_state(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
@@ -188,15 +233,22 @@ def _is_state(value: Any) -> TypeGuard[dict[str, torch.Tensor]]:
 
 
 class Batches(Sequence[torch.Tensor]):
-    """The batches of the inputs in a file, each read and converted when it is asked for."""
+    """The batches of the inputs in a file, each read and converted when it is asked for.
 
-    def __init__(self, path: Path, size: int, model: Any) -> None:
-        self._path, self._array = path, _read_inputs(path)
-        self.size, self._dtype = size, _dtype_of(model)
+    Whole numbers, such as token ids, and masks of yes and no stay what they are, where the command
+    takes them.
+    """
+
+    def __init__(self, path: Path, size: int, model: Any, takes_integers: bool = False) -> None:
+        self._path, self._array = path, _read_inputs(path, takes_integers)
+        self.size = size
+        kinds = {"f": _dtype_of(model), "b": torch.bool}
+        self._dtype = kinds.get(self._array.dtype.kind, torch.int64)
         self.input_shape = self._array.shape[1:]
+        self.num_inputs = len(self._array)
 
     def __len__(self) -> int:
-        return -(-len(self._array) // self.size)
+        return -(-self.num_inputs // self.size)
 
     def __getitem__(self, k: Any) -> Any:
         if not 0 <= k < len(self):
@@ -219,36 +271,24 @@ class Batches(Sequence[torch.Tensor]):
         return x
 
 
-def _read_inputs(path: Path) -> np.ndarray:
-    """Return an array of floating-point numbers, one input in each row."""
-    try:
-        name, member = _arrays.split_name(path)
-        suffix = Path(name).suffix.lower()
-        if suffix not in (".npy", ".npz"):
-            raise ValueError("the name must end in .npy or .npz")
-        array = _arrays.open_npy(name) if suffix == ".npy" else _arrays.read_npz(name, member)
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+def _read_inputs(path: Path, takes_integers: bool) -> np.ndarray:
+    """Return an array of numbers, one input in each row."""
+    with _naming(path):
+        array = _open_array(path)
+        if array.dtype.kind not in ("fiub" if takes_integers else "f") or array.dtype.itemsize > 8:
             raise ValueError(
                 f"its entries are {_arrays.entries_of(array.dtype)}: save the inputs as the model "
                 "takes them, as floats (of bytes perhaps divided by 255)"
             )
         if array.ndim < 2 or len(array) == 0:
             raise ValueError(f"it needs one input in each row: its shape is {array.shape}")
-    except OSError as error:
-        raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"infogeo: {path}: {error}") from None
     return array
 
 
 def labels(path: Path, num_inputs: int, num_classes: int) -> np.ndarray:
     """Return the classes of all inputs, integers from 0 on."""
-    try:
-        name, member = _arrays.split_name(path)
-        suffix = Path(name).suffix.lower()
-        if suffix not in (".npy", ".npz"):
-            raise ValueError("the name must end in .npy or .npz")
-        array = _arrays.open_npy(name) if suffix == ".npy" else _arrays.read_npz(name, member)
+    with _naming(path):
+        array = _open_array(path)
         if array.dtype.kind not in "iu":
             raise ValueError(
                 f"its entries are {_arrays.entries_of(array.dtype)}: save the classes as integers "
@@ -264,11 +304,63 @@ def labels(path: Path, num_inputs: int, num_classes: int) -> np.ndarray:
                 f"its classes go from {low} to {high}, those of the model from 0 to "
                 f"{num_classes - 1}"
             )
+    return np.asarray(array, dtype=np.int64)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file of what is wrong with it."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(f"infogeo: cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"infogeo: {path}: {error}") from None
-    return np.asarray(array, dtype=np.int64)
+
+
+def _open_array(path: Path) -> np.ndarray:
+    """Return the array of a file."""
+    name, member = _arrays.split_name(path)
+    suffix = Path(name).suffix.lower()
+    if suffix == ".npy":
+        return _arrays.open_npy(name)
+    if suffix == ".npz":
+        return _arrays.read_npz(name, member)
+    if suffix == ".parquet":
+        return _read_column(name, member)
+    raise ValueError("the name must end in .npy, .npz or .parquet")
+
+
+def _read_column(name: str, column: str | None) -> np.ndarray:
+    """Return a column of a parquet file, numbers or lists of equal length."""
+    require("infogeo", pyarrow="parquet")
+    from pyarrow import compute, parquet, types
+
+    with _arrays.parsing("it is no parquet file, or a damaged one"):
+        names = parquet.read_schema(name).names
+    if column is None or column not in names:
+        wrong = "name a column" if column is None else f"it has no column {column}: name one"
+        raise ValueError(f"{wrong}, {name}:{names[0]}; it has {', '.join(names[:8])}")
+    with _arrays.parsing("it is no parquet file, or a damaged one"):
+        cells = parquet.read_table(name, columns=[column])[column].combine_chunks()
+    if cells.null_count:
+        raise ValueError(f"{cells.null_count} of its {len(cells)} cells are empty")
+    if not (
+        types.is_list(cells.type)
+        or types.is_large_list(cells.type)
+        or types.is_fixed_size_list(cells.type)
+    ):
+        return cells.to_numpy(zero_copy_only=False)
+    lengths = np.unique(compute.list_value_length(cells).to_numpy(zero_copy_only=False))
+    if len(lengths) != 1:
+        raise ValueError(
+            f"its lists have {lengths[0]} to {lengths[-1]} entries: pad them to one length"
+        )
+    flat = cells.flatten()
+    kinds = types.is_integer, types.is_floating, types.is_boolean
+    if flat.null_count or not any(is_kind(flat.type) for is_kind in kinds):
+        raise ValueError(f"its lists must hold numbers: their type is {flat.type}")
+    return flat.to_numpy(zero_copy_only=False).reshape(len(cells), lengths[0])
 
 
 def _dtype_of(model: Any) -> torch.dtype | None:

@@ -238,11 +238,31 @@ class Network:
 def check_samples_once(model, x, inputs):
     """Refuse a model that mixes samples, or is random; looked at once for a kind of input."""
     further = SampleInputs.of(inputs)
+    if not x.is_floating_point():
+        check_numbered_samples(model, x, further)
+        return
 
     def call(y, rows):
         return call_model(model, y, further, rows)
 
     once(check_samples, model, call, x, about=further.kind)
+
+
+def check_numbered_samples(model, x, inputs):
+    """Refuse a model that mixes samples, or is random, by their numbers: also of token ids."""
+    numbers = torch.arange(len(x), device=x.device).to(torch.float32)[:, None]
+
+    def outputs(y, rows):  # of a leaf, also if x is integers
+        z = call_model(model, x if rows is None else x[rows], inputs, rows)
+        is_readable = isinstance(z, Tensor) and z.is_floating_point()
+        return z + 0.0 * y.sum() if is_readable else z
+
+    once(check_samples, model, outputs, numbers, about=kind_of_sample(x, inputs))
+
+
+def kind_of_sample(x, inputs):
+    """Return the shape and the dtype of a sample and of what goes with it."""
+    return x.shape[1:], x.dtype, inputs.kind
 
 
 def call_model(model, x, inputs, samples=None):

@@ -26,8 +26,13 @@ from infogeo.pullback._checks import (
 )
 from infogeo.pullback._derivatives import Tangent, apply_head, pull_back
 from infogeo.pullback._loaders import batches, check_loader
-from infogeo.pullback._network import Network, SampleInputs, call_model
-from infogeo.pullback._referee import Verdict, check_samples, judge, once
+from infogeo.pullback._network import (
+    Network,
+    SampleInputs,
+    check_numbered_samples,
+    kind_of_sample,
+)
+from infogeo.pullback._referee import Verdict, judge, once
 from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor, Measuring
 from infogeo.pullback.heads import Head
@@ -370,21 +375,12 @@ class OfWeights:
             return z.flatten(1)
 
         weights = tuple(self.layout.dtypes.items()), self.network.head.allows_masks
-        about = *weights, *_kind_of_sample(x, inputs)
+        about = *weights, *kind_of_sample(x, inputs)
         return once(judge, self.network.model, outputs, vector[None], True, about=about)
 
     def check_samples(self, samples: Samples) -> None:
         """Refuse a network that mixes samples, or is random."""
-        x, inputs = next(samples.parts())
-        numbers = torch.arange(len(x), device=x.device).to(torch.float32)[:, None]
-
-        def outputs(y: Tensor, rows: Tensor | None) -> Tensor:  # of a leaf, also if x is integers
-            z = call_model(self.network.model, x if rows is None else x[rows], inputs, rows)
-            is_readable = isinstance(z, Tensor) and z.is_floating_point()
-            return z + 0.0 * y.sum() if is_readable else z
-
-        about = _kind_of_sample(x, inputs)
-        once(check_samples, self.network.model, outputs, numbers, about=about)
+        check_numbered_samples(self.network.model, *next(samples.parts()))
 
     def gradients(self, vector: Tensor, seeds: Tensor, x: Tensor, inputs: SampleInputs) -> Tensor:
         """Return the gradients of seeds of shape (n, r, m) times the outputs, shape (n, r, P)."""
@@ -405,10 +401,6 @@ class OfWeights:
         eps = torch.finfo(z.dtype).eps
         temperature = self.network.temperature
         return MeasuredFactor(rows, log_scales, temperature, measuring.origin(rows), eps)
-
-
-def _kind_of_sample(x: Tensor, inputs: SampleInputs) -> tuple[object, ...]:
-    return x.shape[1:], x.dtype, inputs.kind
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,6 +47,15 @@ class Rows(torch.nn.Module):
     def forward(self, x):
         return self.rows((x.abs() * 3.0).long().clamp(max=8)).sum(1)
 
+class Words(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows, self.last = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 3)
+    def forward(self, ids, mask=None):
+        weights = torch.ones(ids.shape) if mask is None else mask.float()
+        mean = (self.rows(ids) * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+        return self.last(mean.tanh())
+
 class Packed(torch.nn.Linear):
     def _load_from_state_dict(self, state, prefix, *rest):  # as modules that torch has quantised
         self.scale = float(state[prefix + "scale"])
@@ -215,6 +224,132 @@ def test_predictions_are_compared_where_no_line_can_be_measured(states, capsys):
     assert "line of weights: not measured: model must keep its weights" in capsys.readouterr().out
 
 
+@pytest.fixture
+def tokens(states):
+    """Write two networks of words, token ids and a mask, in all kinds of files."""
+    rng = np.random.default_rng(0)
+    ids, mask = rng.integers(0, 9, (NUM_INPUTS, 5)), np.ones((NUM_INPUTS, 5), bool)
+    mask[::2, 3:] = False
+    state = {"rows.weight": (9, 4), "last.weight": (3, 4), "last.bias": (3,)}
+    found = []
+    for name in ("old.pt", "new.pt"):
+        found.append(
+            {
+                key: torch.tensor(rng.standard_normal(shape), dtype=torch.float32)
+                for key, shape in state.items()
+            }
+        )
+        torch.save(found[-1], name)
+    np.save("ids.npy", ids)
+    np.save("mask.npy", mask)
+    np.savez("tokens.npz", input_ids=ids.astype(np.int32), attention_mask=mask.astype(np.uint8))
+    return found, ids, mask
+
+
+def words(state, ids, mask):
+    """Return the logits of the network of words, by numpy."""
+    rows, weight, bias = (value.double().numpy() for value in state.values())
+    mean = (rows[ids] * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
+    return np.tanh(mean) @ weight.T + bias
+
+
+@pytest.mark.parametrize(
+    ("inputs", "mask"),
+    [
+        ("ids.npy", None),
+        ("ids.npy", "mask.npy"),
+        ("tokens.npz:input_ids", "tokens.npz:attention_mask"),
+        ("tokens.parquet:input_ids", "tokens.parquet:attention_mask"),
+    ],
+)
+def test_token_ids_with_their_masks(tokens, capsys, inputs, mask):
+    states, ids, known = tokens
+    if "parquet" in inputs:
+        pa = pytest.importorskip("pyarrow")
+        columns = {"input_ids": ids.tolist(), "attention_mask": known.astype(int).tolist()}
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), "tokens.parquet")
+    further = [] if mask is None else ["--further", f"mask={mask}"]
+    assert compare("--json", "--inputs", inputs, *further, model="nets_to_compare:Words") == 0
+    found = json.loads(capsys.readouterr().out)
+    used = np.ones_like(known) if mask is None else known
+    d = logits.fisher_rao_distance(*(words(state, ids, used) for state in states))
+    expected = np.sqrt(np.square(d).mean())
+    assert found["network_distance"] == pytest.approx(expected, rel=1e-5)
+    assert found["line"]["distance"] == pytest.approx(expected, rel=1e-5)
+    assert found["files"]["inputs"] == inputs
+    assert found["files"].get("further") == ({"mask": mask} if mask else None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--further", "mask=short.npy"], "short.npy has 3 rows, and ids.npy 40"),
+        (["--further", "mask=text.npy"], "text.npy: its entries are text"),
+        (["--further", "mosk=mask.npy"], "unexpected keyword argument 'mosk'"),
+        (["--further", "mask"], "'mask' is not NAME=FILE, as in mask=mask.npy"),
+        (["--inputs", "lists.parquet"], "lists.parquet: name a column, lists.parquet:ids"),
+        (["--inputs", "lists.parquet:id"], "it has no column id: name one, lists.parquet:ids"),
+        (["--inputs", "lists.parquet:ids"], "its lists have 1 to 2 entries: pad them"),
+        (["--inputs", "lists.parquet:gaps"], "1 of its 2 cells are empty"),
+        (["--inputs", "lists.parquet:words"], "its lists must hold numbers: their type is string"),
+        (["--inputs", "bad.parquet:ids"], "it is no parquet file, or a damaged one"),
+        (["--inputs", "high.npy"], "the model fails on high.npy"),
+    ],
+)
+def test_token_ids_that_are_wrong_are_named(tokens, capsys, flags, words):
+    np.save("short.npy", np.ones((3, 5)))
+    np.save("text.npy", np.array([["a"]] * NUM_INPUTS))
+    np.save("high.npy", np.full((NUM_INPUTS, 5), 9))
+    if "parquet" in flags[1]:
+        pa = pytest.importorskip("pyarrow")
+        columns = {"ids": [[1], [1, 2]], "gaps": [None, [1]], "words": [["a"], ["b"]]}
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), "lists.parquet")
+        Path("bad.parquet").write_bytes(b"PAR1")
+    try:
+        status = compare("--inputs", "ids.npy", *flags, model="nets_to_compare:Words")
+    except SystemExit as error:  # of what the parser itself refuses
+        status = error.code
+    assert status == 2
+    assert words in capsys.readouterr().err
+
+
+def _in_lightning(old, new):
+    """As Lightning saves a module with a weighted loss and a moving average of its weights."""
+    state = {f"model.{name}": value for name, value in new.items()}
+    state |= {f"ema.module.{name}": value for name, value in old.items()}
+    return {"state_dict": state | {"loss.weight": torch.ones(3), "ema.n_averaged": torch.ones(())}}
+
+
+@pytest.mark.parametrize(
+    ("part", "is_new"),
+    [("model", True), ("ema.module", False), ("ema", None), ("loss", None), ("nothing", None)],
+)
+def test_parts_of_a_checkpoint_are_named(states, capsys, part, is_new):
+    (old, new), _ = states
+    torch.save(_in_lightning(old, new), "all.ckpt")
+    assert compare(new="all.ckpt") == 2
+    said = capsys.readouterr().err
+    assert "name the part to take, all.ckpt:model or all.ckpt:ema.module" in said
+    status = compare("--json", new=f"all.ckpt:{part}")
+    seen = capsys.readouterr()
+    if is_new is None:
+        assert status == 2
+        assert ("has no part nothing: it has state_dict, model, " in seen.err) == (
+            part == "nothing"
+        )
+    else:
+        assert (json.loads(seen.out)["network_distance"] > 0.0) == is_new
+
+
+def test_state_dicts_of_a_checkpoint_are_named(states, capsys):
+    (old, new), _ = states
+    torch.save({"model": old, "ema": new}, "two.pt")
+    assert compare(new="two.pt") == 2
+    assert "name the part to take, two.pt:model or two.pt:ema" in capsys.readouterr().err
+    assert compare("--json", new="two.pt:model") == 0
+    assert json.loads(capsys.readouterr().out)["network_distance"] == 0.0
+
+
 class Bomb:
     def __reduce__(self):
         return open, ("exploded", "w")
@@ -254,6 +389,7 @@ def test_files_that_are_wrong_are_named(states, flags, words, capsys, tmp_path):
         (["old.pt", "new.pt"], "old.pt looks like a checkpoint: give --model and --inputs, too"),
         (["old.pt", "new.pt", "--model", "a:b"], "--model and --inputs go together"),
         (["old.csv", "new.csv", "--inputs", "x.npy"], "--model and --inputs go together"),
+        (["old.csv", "new.csv", "--further", "a=x.npy"], "--further needs --model"),
         (
             ["old.pt", "new.pt", "--model", "a:b", "--inputs", "x.npy", "--logits"],
             "--model goes without --logits, which is about tables",

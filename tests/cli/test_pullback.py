@@ -416,7 +416,7 @@ def write_bad_files():
         ({"weights": "checkpoint.pt"}, "checkpoint.pt holds more than a state dict"),
         ({"weights": "small.pt"}, "small.pt does not fit the model: Error(s) in loading"),
         ({"inputs": "none.npy"}, "infogeo: cannot read none.npy: No such file or directory"),
-        ({"inputs": "weights.pt"}, "weights.pt: the name must end in .npy or .npz"),
+        ({"inputs": "weights.pt"}, "weights.pt: the name must end in .npy, .npz or .parquet"),
         ({"inputs": "bytes.npy"}, "bytes.npy: its entries are uint8: save the inputs as the model"),
         ({"inputs": "vector.npy"}, "one input in each row: its shape is (11,)"),
         ({"inputs": "empty.npy"}, "one input in each row: its shape is (0, 6, 6)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,8 @@ from infogeo.cli._comparison.words import Part, shown_with_error
 if TYPE_CHECKING:
     import torch
 
-    from infogeo.cli._loading import Batches
     from infogeo.pullback import PullbackMetric
 
-SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")  # of checkpoints
 _MOST_ON_THE_LINE = 1000  # inputs: the line takes some hundred forward passes
 _LINE_RTOL = 1e-2
 
@@ -50,22 +48,22 @@ def measure(options: argparse.Namespace, progress: Progress) -> NetworkRows:
         for path in (options.old, options.new)
     )
     _check_networks(old, new, options)
-    inputs = _loading.Batches(Path(options.inputs), options.batch_size, old.model)
+    inputs = _Inputs(options, old, device)
     try:
         with warnings_in_a_line("infogeo compare"):
-            rows = _of_inputs(old, new, inputs, device, options, progress)
+            rows = _of_inputs(old, new, inputs, options, progress)
             progress("line", 0.9)
-            line = _line(old, new, _Chosen(inputs, len(rows.ids), device))
+            line = _line(old, new, _Chosen(inputs))
     except (TypeError, ValueError) as error:
         raise UsageError(f"infogeo: {error}") from None
     except (MemoryError, torch.OutOfMemoryError):
         raise UsageError(
             f"infogeo: out of memory: give a --batch-size smaller than {options.batch_size}"
         ) from None
-    except RuntimeError as error:  # of a layer that cannot take its input
+    except (RuntimeError, IndexError) as error:  # of a layer that cannot take its input
         raise UsageError(
             f"infogeo: the model fails on {options.inputs}, whose inputs have shape "
-            f"{inputs.input_shape}: {first_line(error)}"
+            f"{inputs.x.input_shape}: {first_line(error)}"
         ) from None
     return NetworkRows(**vars(rows), line=line)
 
@@ -99,27 +97,26 @@ def _tensors(model: Any) -> list[torch.Tensor]:
 def _of_inputs(
     old: PullbackMetric,
     new: PullbackMetric,
-    inputs: Batches,
-    device: torch.device,
+    inputs: _Inputs,
     options: argparse.Namespace,
     progress: Progress,
 ) -> Rows:
     """Return the distances and the decisions at all inputs."""
     import numpy as np
-    import torch
 
     from infogeo import logits
-    from infogeo.pullback import check_independent, quantities
+    from infogeo.pullback._network import check_samples_once, network_of
 
     columns: tuple[list[np.ndarray], ...] = ([], [], [])
     for k in range(len(inputs)):
         progress("distances", 0.9 * k / len(inputs))
-        x = inputs[k].to(device)
-        for metric in (old, new) if k == 0 else ():
-            further: Any = metric.inputs
-            check_independent(metric.model, x, inputs=further)
-        with torch.no_grad():
-            z = [quantities.outputs(metric, x).double().cpu().numpy() for metric in (old, new)]
+        x, further = inputs.rows(slice(k * inputs.size, (k + 1) * inputs.size))
+        both = [
+            metric if further is None else replace(metric, inputs=further) for metric in (old, new)
+        ]
+        for metric in both if k == 0 else ():
+            check_samples_once(metric.model, x, metric.inputs)
+        z = [network_of(metric).outputs_alone(x).double().cpu().numpy() for metric in both]
         decisions = (part.argmax(axis=-1) for part in z)
         for column, part in zip(columns, (logits.fisher_rao_distance(*z), *decisions), strict=True):
             column.append(part)
@@ -132,23 +129,56 @@ def _of_inputs(
     return Rows(ids, distances, before, after, truth, classes, (0, 0))
 
 
-class _Chosen(Sequence["torch.Tensor"]):
-    """Some of the inputs, evenly over the file, batch by batch on a device."""
+class _Inputs:
+    """The inputs of both networks, with what a further file has for each of them."""
 
-    def __init__(self, inputs: Batches, num_inputs: int, device: torch.device) -> None:
-        self._inputs, self._device = inputs, device
-        self.rows = [
-            round(i * (num_inputs - 1) / (_MOST_ON_THE_LINE - 1)) for i in range(_MOST_ON_THE_LINE)
-        ]
-        if num_inputs <= _MOST_ON_THE_LINE:
-            self.rows = list(range(num_inputs))
+    def __init__(
+        self, options: argparse.Namespace, metric: PullbackMetric, device: torch.device
+    ) -> None:
+        from infogeo.cli._loading import Batches
+
+        self._device, self.size = device, options.batch_size
+        self.x = Batches(Path(options.inputs), self.size, metric.model, takes_integers=True)
+        self.num_inputs = self.x.num_inputs
+        if options.further and metric.inputs is not None:
+            raise UsageError(
+                f"infogeo: --further goes without the inputs of its own that {options.model} has"
+            )
+        self._further = {
+            name: Batches(Path(file), self.size, metric.model, takes_integers=True)
+            for name, file in options.further
+        }
+        for name, file in options.further:
+            if (found := self._further[name].num_inputs) != self.num_inputs:
+                raise UsageError(
+                    f"infogeo: {file} has {found} rows, and {options.inputs} {self.num_inputs}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, which: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        """Return some of the inputs on the device, and by name what goes with them."""
+        named = {n: b.rows(which).to(self._device) for n, b in self._further.items()}
+        return self.x.rows(which).to(self._device), named or None
+
+
+class _Chosen(Sequence[Any]):
+    """Some of the inputs, evenly over the file, batch by batch."""
+
+    def __init__(self, inputs: _Inputs) -> None:
+        self._inputs = inputs
+        last = inputs.num_inputs - 1
+        self.rows = [round(i * last / (_MOST_ON_THE_LINE - 1)) for i in range(_MOST_ON_THE_LINE)]
+        if inputs.num_inputs <= _MOST_ON_THE_LINE:
+            self.rows = list(range(inputs.num_inputs))
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self._inputs.size)
 
     def __getitem__(self, k: Any) -> Any:
-        chosen = self.rows[k * self._inputs.size : (k + 1) * self._inputs.size]
-        return self._inputs.rows(chosen).to(self._device)
+        size = self._inputs.size
+        return self._inputs.rows(self.rows[k * size : (k + 1) * size])
 
 
 def _line(old: PullbackMetric, new: PullbackMetric, inputs: _Chosen) -> dict[str, Any]:
@@ -159,7 +189,10 @@ def _line(old: PullbackMetric, new: PullbackMetric, inputs: _Chosen) -> dict[str
     for parameter in model.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     of_all: Any = old.inputs
-    further = None if of_all is None else lambda batch: of_all
+
+    def further(batch: Any) -> Any:
+        return of_all if batch[1] is None else batch[1]
+
     found: dict[str, Any] = {"inputs": len(inputs.rows)}
     try:
         metric = WeightMetric(model, inputs, old.head, inputs=further, temperature=old.temperature)
