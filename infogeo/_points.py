@@ -668,7 +668,9 @@ def fields(point: Any) -> list[Array]:
 
 def pack(point: Any, xp: Namespace) -> Array:
     """Return all fields of a point along one last axis."""
-    return xp.concat([xp.reshape(x, (*point.shape, -1)) for x in fields(point)], axis=-1)
+    sizes = [int(np.prod(shape, dtype=int)) for shape in event_shapes(point)]
+    columns = zip(fields(point), sizes, strict=True)
+    return xp.concat([xp.reshape(x, (*point.shape, size)) for x, size in columns], axis=-1)
 
 
 def unpack(

@@ -635,6 +635,21 @@ def test_the_metric_is_the_covariance_of_the_score():
     np.testing.assert_allclose(normal.inner_product(a, u, v), by_matrix, rtol=1e-12)
 
 
+def test_symbols_and_curvature_are_those_of_the_metric_and_of_geodesics():
+    """By the laws of the half-plane: x'' = -Gamma(x', x'), and the squares of distances."""
+    a, v, h = Normal(0.3, 0.8), Tangent(0.4, -1.0), 1e-3
+    path = [normal.exp_map(a, t * v) for t in (-h, 0.0, h)]
+    x = np.array([0.4, -1.0])
+    bend = np.array([[float(p.mean), float(p.std)] for p in path])
+    seen = (bend[0] - 2.0 * bend[1] + bend[2]) / h**2
+    expected = -np.einsum("kij,i,j->k", normal.christoffel_symbols(a), x, x)
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+    batch = Normal([0.3, 1.0], [0.8, 2.0])
+    found = normal.christoffel_symbols(batch)
+    np.testing.assert_array_equal(found[0], normal.christoffel_symbols(a))
+    assert normal.sectional_curvature(batch, v, Tangent(1.0, 0.0)).tolist() == [-0.5, -0.5]
+
+
 # ---------------------------------------------------------------- diagonal normals
 
 

@@ -21,12 +21,14 @@ import numpy as np
 from infogeo._array import Array
 from infogeo._docs import finish
 from infogeo.normal._coordinates import (
+    christoffel_symbols,
     dimension,
     expectation_parameters,
     fisher_information,
     from_expectation_parameters,
     from_natural_parameters,
     natural_parameters,
+    sectional_curvature,
 )
 from infogeo.normal._distance import (
     diagonal_fisher_rao_distance,
@@ -55,6 +57,7 @@ from infogeo.normal._tangents import (
 __all__ = [
     "Normal",
     "Tangent",
+    "christoffel_symbols",
     "diagonal_fisher_rao_distance",
     "diagonal_fisher_rao_squared_distance",
     "dimension",
@@ -81,6 +84,7 @@ __all__ = [
     "natural_parameters",
     "norm",
     "parallel_transport",
+    "sectional_curvature",
 ]
 
 POINTS = Normal

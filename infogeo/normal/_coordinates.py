@@ -5,7 +5,7 @@ import math
 from infogeo import _array, _points
 from infogeo._array import NEGATIVE, POSITIVE, REAL, Array, Namespace, gate
 from infogeo._points import make
-from infogeo.normal._point import Normal
+from infogeo.normal._point import Normal, Tangent
 
 
 def dimension(a: Normal, *, check: bool = True) -> int:
@@ -63,6 +63,62 @@ def fisher_information(a: Normal, *, check: bool = True) -> Array:
     return (
         xp.asarray([[1.0, 0.0], [0.0, 2.0]], **like) / std[..., None, None] / std[..., None, None]
     )
+
+
+def christoffel_symbols(a: Normal, *, check: bool = True) -> Array:
+    r"""Return the Christoffel symbols of the Levi-Civita connection in (mean, std).
+
+    .. math:: \Gamma^\mu_{\mu \sigma} = \Gamma^\sigma_{\sigma \sigma} = -\frac{1}{\sigma},
+              \qquad \Gamma^\sigma_{\mu \mu} = \frac{1}{2 \sigma}
+
+    Parameters
+    ----------
+    a : Normal
+    check : bool
+
+    Returns
+    -------
+    array, shape (..., 2, 2, 2)
+        The upper index first; in the order mean, standard deviation.
+
+    Examples
+    --------
+    >>> christoffel_symbols(Normal(0.0, 0.5))
+    array([[[ 0., -2.],
+            [-2.,  0.]],
+           [[ 1.,  0.],
+            [ 0., -2.]]])
+    """
+    xp, (_, std) = _points.gate(check, a=(Normal, a))
+    like = {"dtype": std.dtype, "device": _array.device_of(std)}
+    symbols = [[[0.0, -1.0], [-1.0, 0.0]], [[0.5, 0.0], [0.0, -1.0]]]
+    return xp.asarray(symbols, **like) / std[..., None, None, None]
+
+
+def sectional_curvature(a: Normal, u: Tangent, v: Tangent, *, check: bool = True) -> Array:
+    """Return the curvature of the plane of normals.
+
+    Parameters
+    ----------
+    a : Normal
+    u, v : Tangent
+        Two vectors at a: there is one plane.
+    check : bool
+
+    Returns
+    -------
+    array, shape (...)
+        -1/2 everywhere.
+
+    Examples
+    --------
+    >>> float(sectional_curvature(Normal(0.0, 0.5), Tangent(1.0, 0.0), Tangent(0.0, 1.0)))
+    -0.5
+    """
+    xp, (_, std), (u, _), (v, _) = _points.gate(
+        check, a=(Normal, a), u=(Tangent, u), v=(Tangent, v)
+    )
+    return _array.as_number(xp.zeros_like(std + u + v) - 0.5)
 
 
 def natural_parameters(a: Normal, *, check: bool = True) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from infogeo import _spaces, manifolds
+from infogeo import _spaces, manifolds, normal
 from infogeo._points import Points
 from infogeo.manifolds import (
     CenteredNormal,
@@ -19,6 +19,7 @@ from infogeo.manifolds import (
     product,
 )
 from infogeo.manifolds._line import Line
+from infogeo.normal import Normal
 
 # Those of `infogeo.simplex`, `logits`, `normal` and `multivariate_normal` have pages of their own.
 FAMILIES = {
@@ -247,6 +248,40 @@ def test_the_curvature_of_a_product_is_that_of_the_second_derivatives():
     np.testing.assert_allclose(found, extrapolated, rtol=1e-3)
     np.testing.assert_allclose(manifolds.sectional_curvature(a, 1e200 * u, v), found, rtol=1e-9)
     assert np.isnan(manifolds.sectional_curvature(a, u, 2.0 * u))
+
+
+def test_a_product_of_normals_has_their_curvature_and_symbols():
+    a = Product([Normal(0.0, 2.0), Poisson(4.0)])
+    zero = manifolds.poisson.Tangent(0.0)
+    u, v = (product.Tangent([normal.Tangent(*x), zero]) for x in ((1.0, 0.0), (0.3, 1.0)))
+    np.testing.assert_allclose(manifolds.sectional_curvature(a, u, v), -0.5, rtol=1e-14)
+    symbols = manifolds.christoffel_symbols(a)
+    np.testing.assert_array_equal(symbols[:2, :2, :2], normal.christoffel_symbols(a.parts[0]))
+    np.testing.assert_array_equal(symbols[2, 2], [0.0, 0.0, -0.125])
+
+
+def leaves(found):
+    return [x for part in found for x in leaves(part)] if isinstance(found, tuple) else [found]
+
+
+@EACH
+def test_empty_batches_have_empty_results(name):
+    """A loop over classes, or a filter of rows, may leave none."""
+    rng = np.random.default_rng(0)
+    a, b = (type(p).stack([p])[:0] for p in (draw(name, rng), draw(name, rng)))
+    u = manifolds.log_map(a, b)
+    given = {
+        **dict.fromkeys(("exp_map", "norm"), (a, u)),
+        **dict.fromkeys(("inner_product", "sectional_curvature"), (a, u, u)),
+        **{f"{kind}_transport": (a, b, u) for kind in ("parallel", "e", "m")},
+        **{f"{kind}_geodesic": (a, b, 0.3) for kind in ("fisher_rao", "e", "m")},
+        **dict.fromkeys((x for x in VERBS if x.endswith(("distance", "divergence"))), (a, b)),
+        **dict.fromkeys((x for x in VERBS if x.endswith(("information", "parameters"))), (a,)),
+    }
+    for verb in set(given) - set(lacking(name)):
+        options = {"order": 0.3} if verb == "renyi_divergence" else {}
+        found = getattr(manifolds, verb)(*given[verb], **options)
+        assert all(x.shape[0] == 0 for x in leaves(found)), verb
 
 
 def test_planes_of_two_parts_are_flat_and_those_of_one_are_as_they_were():

@@ -131,6 +131,8 @@ SIGNATURES = {
     "normal.e_transport": "a, b, v, *, check",
     "normal.m_transport": "a, b, v, *, check",
     "normal.fisher_information": "a, *, check",
+    "normal.christoffel_symbols": "a, *, check",
+    "normal.sectional_curvature": "a, u, v, *, check",
     "normal.natural_parameters": "a, *, check",
     "normal.from_natural_parameters": "theta_1, theta_2, *, check",
     "normal.expectation_parameters": "a, *, check",
