@@ -19,6 +19,18 @@ from infogeo.manifolds._spectral import Level, level
 _NODES = level(16)
 _INTEGRAL = np.linalg.inv(_NODES.slopes[1:, 1:]).T
 _TAIL = np.linalg.inv(np.polynomial.legendre.legvander(2.0 * _NODES.times - 1.0, 15))[-2:].T
+# Shares of a line that are dense at its ends, where its speed may change by powers of ten.
+_DONE = 1.0 / (1.0 + np.exp(-np.linspace(-45.0, 45.0, 91)))
+_DONE[[0, -1]] = 0.0, 1.0
+# Gauss' rules for parts of a line, and how often a part is halved.
+_RULES_OF_PARTS = [
+    (slice(first, first + size), 0.5 * np.polynomial.legendre.leggauss(size)[1])
+    for first, size in ((0, 16), (16, 12))
+]
+_NODES_OF_PARTS = np.concatenate(
+    [0.5 * (np.polynomial.legendre.leggauss(size)[0] + 1.0) for size in (16, 12)]
+)
+_MOST_HALVINGS, _MOST_PARTS = 60, 512
 _BLOCK = 1200  # coordinates of the pairs that are solved for at once
 
 
@@ -71,23 +83,39 @@ class CurveMetric:
         return Terms(*(part[rows] for part in terms))
 
     def guesses(self, times: np.ndarray, x: np.ndarray, chord: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield lines of the natural parameters, and of the means of the statistics."""
+        """Yield lines of the three kinds of parameters, at constant speed.
+
+        They are those of points, the natural ones, and the means of the statistics.
+        """
         import torch
 
         k = x.shape[1]
-        t = torch.from_numpy(times)[:, None, None].to(self._device)
+        t, s = (
+            torch.tensor(z.copy(), device=self._device)[:, None, None] for z in (_DONE, _DONE[::-1])
+        )
         line = x[..., None] + times * chord[..., None]
         with torch.no_grad():
-            ends = (torch.tensor(z, device=self._device) for z in (x, x + chord))
-            a, b = (over(self._potential.theta, z) for z in ends)
-            natural = (1.0 - t) * a + t * b
+            start, end = (torch.tensor(z, device=self._device) for z in (x, x + chord))
+            a, b = (over(self._potential.theta, z) for z in (start, end))
+            natural = s * a + t * b
             p, q = (over(self._potential.slope, z) for z in (a, b))
-            means = ((1.0 - t) * p + t * q).reshape(-1, k)
+            means = (s * p + t * q).reshape(-1, k)
             dual, left = theta_of_means(self._potential, means, natural.reshape(-1, k))
             dual = torch.where(left.isfinite()[:, None], dual, float("nan")).reshape(natural.shape)
-            for theta in (natural, dual):
-                points = over(self._potential.point, theta).cpu().numpy()
-                yield np.moveaxis(points, 0, 2) - line
+            for theta in (None, natural, dual):
+                if theta is None:
+                    points = s * start + t * end
+                else:
+                    points = over(self._potential.point, theta)
+                    points[0], points[-1] = start, end
+                    for i in range(1, len(points)):  # where there is no such point, the one before
+                        points[i] = points[i].where(
+                            points[i].isfinite().all(-1, True), points[i - 1]
+                        )
+                steps = points.diff(dim=0)
+                middles = 0.5 * (points[1:] + points[:-1])
+                sizes = over(self._potential.metric, middles, steps, steps).sqrt()
+                yield _at_constant_speed(points.cpu().numpy(), sizes.cpu().numpy(), times) - line
 
     def newton_step(
         self, nodes: Level, terms: Terms, share: np.ndarray
@@ -123,10 +151,14 @@ class CurveMetric:
         place = x[..., None] + nodes.fine_times * chord[..., None] + values
         v = chord[..., None] + slopes
         excess = curves - self.bend(place, v, v)
-        squares = [self._at_nodes(self._metric, place, w, w)[0] for w in (v, excess)]
+        squares = [self.squares(place, w) for w in (v, excess)]
         length = (nodes.fine_weights * np.sqrt(squares[0])).sum(-1)
         turn = squares[1] / np.where(squares[0] == 0.0, 1.0, squares[0])
         return length, np.sqrt((nodes.fine_weights * turn).sum(-1))
+
+    def squares(self, x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Return the squared speeds (n, N) of velocities."""
+        return self._at_nodes(self._metric, x, v, v)[0]
 
     def bend(self, x: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Return minus the Christoffel symbols times two velocities, all (n, k, N)."""
@@ -144,6 +176,16 @@ class CurveMetric:
         w = _solved(second[:, 0, k:, k:], covector)
         size = np.sqrt((w * covector).sum(-1, keepdims=True))
         return w / np.where(size > 0.0, size, 1.0)
+
+
+def _at_constant_speed(points: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return polygons (m, n, k) with edges of given lengths at times of constant speed."""
+    passed = np.concatenate([np.zeros_like(sizes[:1]), sizes.cumsum(0)]) / sizes.sum(0)
+    made = np.full((*points.shape[1:], len(times)), np.nan)
+    for row in np.flatnonzero(np.isfinite(passed).all(0)):
+        for i in range(points.shape[2]):
+            made[row, i] = np.interp(times, passed[:, row], points[:, row, i])
+    return made
 
 
 def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -201,6 +243,44 @@ def between(
             doubts = metric.doubts(x[block], chord[block]), metric.doubts(*far[:, block])
             found.error[block] += 0.5 * np.maximum(*doubts)
     return found
+
+
+def on_line(metric: CurveMetric, x: np.ndarray, y: np.ndarray) -> Found:
+    """Return the geodesics of families of one parameter: all ways are one, whose length is taken.
+
+    Gauss' rule integrates the speed over parts, which are halved while they matter. The two halves
+    of the way begin at its ends, so that places near these have their digits.
+    """
+    n, chord = len(x), y - x
+    length, doubt, steps = np.zeros(n), np.zeros(n), np.zeros(n, int)
+    rows, sign = np.tile(np.arange(n), 2), np.repeat([1.0, -1.0], n)
+    start, width = np.zeros(2 * n), np.full(2 * n, 0.5)
+    with np.errstate(all="ignore"):
+        for _ in range(_MOST_HALVINGS):
+            times = start[:, None] + width[:, None] * _NODES_OF_PARTS
+            way = sign[:, None] * chord[rows]
+            place = np.where(sign[:, None] > 0.0, x[rows], y[rows]) + way * times
+            speeds = np.sqrt(metric.squares(place[:, None], (way + 0.0 * times)[:, None]))
+            fine, coarse = (width * (speeds[:, part] @ w) for part, w in _RULES_OF_PARTS)
+            gap, whole = np.abs(fine - coarse), length + np.bincount(rows, fine, n)
+            is_done = (gap <= 2e-14 * fine) | (gap <= 1e-15 * whole[rows])
+            is_done |= rows.size > _MOST_PARTS * max(n, 1)
+            length += np.bincount(rows[is_done], fine[is_done], n)
+            doubt += np.bincount(rows[is_done], gap[is_done], n)
+            rows, sign, start, width = (z[~is_done] for z in (rows, sign, start, width))
+            if not rows.size:
+                break
+            steps[rows] += 1
+            rows, sign, start = (np.repeat(z, 2) for z in (rows, sign, start))
+            width = np.repeat(0.5 * width, 2)
+            start[1::2] += width[1::2]
+        doubt[rows] = np.inf
+        error = np.where(length > 0.0, doubt / length, doubt)
+        speeds = (np.sqrt(metric.squares(z[..., None], chord[..., None])) for z in (x, y))
+        velocities = (length[:, None] / np.where(v > 0.0, v, 1.0) * chord for v in speeds)
+        doubts = np.maximum(metric.doubts(x, chord), metric.doubts(y, -chord))
+        error = np.where(np.isnan(error), np.inf, error) + 0.5 * doubts
+        return Found(length, error, steps, *velocities)
 
 
 def flow(metric: CurveMetric, x: np.ndarray, *vectors: np.ndarray) -> tuple[np.ndarray, ...]:

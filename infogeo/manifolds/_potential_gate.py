@@ -14,7 +14,7 @@ from infogeo._status import SolveError, Status
 from infogeo._system.registry import storable
 from infogeo.manifolds import _envelope
 from infogeo.manifolds._potential import Potential, over, theta_of_means
-from infogeo.manifolds._potential_curves import CurveMetric, Found, between, flow
+from infogeo.manifolds._potential_curves import CurveMetric, Found, between, flow, on_line
 
 PARAMETERS = replace(VECTOR, events="parameters")
 
@@ -210,11 +210,27 @@ class Family(Shown):
         arrived = flow(CurveMetric(self._potential, device), *flat)
         return [x.reshape(arrays[0].shape) for x in arrived]
 
+    def _followed(self, device: Any, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Return what `_flow` does, and raise where a geodesic cannot be followed."""
+        arrived = self._flow(device, *arrays)
+        is_lost = ~np.isfinite(arrived[0]).all(-1)
+        if not is_lost.any():
+            return arrived
+        raise SolveError(
+            f"The geodesic{_array.row(is_lost)} bends too much in these parameters to be followed. "
+            "Choose parameters in which geodesics bend less, or take the distance alone.",
+            arrived[0],
+            tuple(int(i) for i in np.flatnonzero(is_lost)) if is_lost.ndim else None,
+        )
+
     def _found(
         self, x: np.ndarray, y: np.ndarray, rtol: float, device: Any, *, has_ends: bool
     ) -> Found:
         x, y = (z.reshape(-1, z.shape[-1]) for z in np.broadcast_arrays(x, y))
-        return between(CurveMetric(self._potential, device), x, y - x, rtol, has_ends=has_ends)
+        metric = CurveMetric(self._potential, device)
+        if x.shape[-1] == 1 and x.size:
+            return on_line(metric, x, y)
+        return between(metric, x, y - x, rtol, has_ends=has_ends)
 
     def _result(
         self,

@@ -413,7 +413,7 @@ class ExponentialFamily(Family):
         share = _array.as_leading(_envelope.to_host(t), x, np)
         is_late = share >= 0.5  # each point from its nearer end
         velocity = np.where(is_late, (share - 1.0) * end, share * start)
-        (reached,) = self._flow(torch_device(a), np.where(is_late, y, x), velocity)[:1]
+        (reached,) = self._followed(torch_device(a), np.where(is_late, y, x), velocity)[:1]
         return _envelope.as_like(reached, a, xp)
 
     def parallel_transport(
@@ -443,7 +443,7 @@ class ExponentialFamily(Family):
         _envelope.require_no_gradient(a, b, v)
         start = self.log_map(a, b, rtol=rtol, check=check)
         x, w, carried = np.broadcast_arrays(*map(_envelope.to_host, (a, start, v)))
-        arrived = self._flow(torch_device(a), x, w, carried)[2]
+        arrived = self._followed(torch_device(a), x, w, carried)[2]
         return _envelope.as_like(arrived, a, xp)
 
     # ------------------------------------------------------------ the e- and the m-geometry

@@ -1,4 +1,4 @@
-"""The generic geometry of a log-partition against families that have their own, and mpmath."""
+"""The generic geometry of a log-partition against families that have their own, and mp."""
 
 import itertools
 import math
@@ -511,3 +511,76 @@ def test_errors_of_derivatives_are_seen():
     assert family.fisher_rao_distance(a, b, rtol=1e-9) == pytest.approx(expected, rel=1e-9)
     with pytest.raises(infogeo.SolveError):
         NORMAL.connect([1e4, 0.0], [1e4 + 1.0, 0.5])
+
+
+# ---------------------------------------------------------------- over many orders of magnitude
+
+LOG_RATE = ExponentialFamily(lambda theta: theta.exp().sum())
+LOG_OF_RATE = ExponentialFamily(
+    lambda theta: -torch.log(-theta).sum(), lambda x: -torch.exp(x), lambda t: torch.log(-t)
+)
+RATE = ExponentialFamily(lambda theta: -torch.log(-theta).sum())
+
+
+@pytest.mark.parametrize(("x", "y"), [(-50, 3), (-300, 5), (0, 300), (0, 600), (-700, -690)])
+def test_rates_of_poisson_distributions_over_many_orders_of_magnitude(x, y):
+    with mp.workdps(60):
+        ends = [2 * mp.exp(mp.mpf(z) / 2) for z in (x, y)]
+        expected = float(abs(ends[1] - ends[0]))
+    found = LOG_RATE.connect([float(x)], [float(y)])
+    np.testing.assert_allclose(found.distance, expected, rtol=1e-13)
+    np.testing.assert_allclose(LOG_RATE.norm([float(x)], found.initial_velocity), expected, 1e-13)
+    np.testing.assert_allclose(LOG_RATE.norm([float(y)], found.final_velocity), expected, 1e-13)
+    back = LOG_RATE.connect([float(y)], [float(x)])
+    np.testing.assert_allclose(back.distance, expected, rtol=1e-13)
+    assert found.initial_velocity * back.initial_velocity < 0.0
+
+
+@pytest.mark.parametrize(
+    ("family", "x", "y", "expected"),
+    [
+        (LOG_OF_RATE, -300.0, 300.0, 600.0),
+        (LOG_OF_RATE, 0.0, 0.0, 0.0),
+        (LOG_OF_RATE, 1.0, 1.0 + 2.0**-40, 2.0**-40),
+        (RATE, -1.0, -1e8, 8.0 * math.log(10.0)),
+        (RATE, -1e-4, -1e8, 12.0 * math.log(10.0)),
+    ],
+)
+def test_rates_of_exponential_distributions_over_many_orders_of_magnitude(family, x, y, expected):
+    for a, b in ((x, y), (y, x)):
+        np.testing.assert_allclose(family.fisher_rao_distance([a], [b]), expected, rtol=2e-13)
+    batch = family.fisher_rao_distance([[x], [y], [x]], [[y], [x], [x]])
+    np.testing.assert_allclose(batch, [expected, expected, 0.0], rtol=2e-13)
+
+
+def test_lines_that_are_out_of_reach_say_so():
+    assert RATE.fisher_rao_distance(np.zeros((0, 1)), [-1.0]).shape == (0,)
+    with pytest.raises(infogeo.SolveError, match="out of reach"):
+        RATE.fisher_rao_distance([-1e-100], [-1e100])
+    found = RATE.connect([-1e-100], [-1e100], throw=False)
+    assert found.status is infogeo.Status.MAX_STEPS
+
+
+def test_geodesics_that_cannot_be_followed_are_refused():
+    for call in (
+        lambda: LOG_RATE.fisher_rao_geodesic([0.0], [300.0], 0.1),
+        lambda: LOG_RATE.parallel_transport([0.0], [300.0], [1.0]),
+    ):
+        with pytest.raises(infogeo.SolveError, match="bends too much"):
+            call()
+    with pytest.raises(infogeo.SolveError, match=r"row 1\) bends too much") as error:
+        LOG_RATE.fisher_rao_geodesic([[0.0], [0.0]], [[1.0], [300.0]], 0.1)
+    assert error.value.failed == (1,)
+    assert np.isfinite(error.value.result[0]).all()
+
+
+def test_guesses_at_constant_speed_lead_to_far_points():
+    """Gamma distributions of shapes and rates of e^10 to e^13, by torch's lgamma."""
+    family = ExponentialFamily(
+        lambda theta: torch.lgamma(theta[0] + 1.0) - (theta[0] + 1.0) * torch.log(-theta[1]),
+        lambda x: torch.stack([x[0].exp() - 1.0, -x[1].exp()]),
+        lambda theta: torch.stack([torch.log(theta[0] + 1.0), torch.log(-theta[1])]),
+    )
+    a, b = np.array([10.0, 10.0]), np.array([12.0, 13.0])
+    expected = manifolds.fisher_rao_distance(*(manifolds.Gamma(*np.exp(x)) for x in (a, b)))
+    np.testing.assert_allclose(family.fisher_rao_distance(a, b, rtol=1e-8), expected, rtol=1e-8)
