@@ -65,14 +65,18 @@ def add_columns(group: Any) -> None:
 def add_network(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
     """Add the options that say which network is measured, and at which inputs."""
     parser.add_argument(
-        "--model", metavar="MODULE:FACTORY", required=is_required, help="what makes the network"
+        "--model",
+        metavar="MODULE:FACTORY",
+        required=is_required,
+        help="what makes the network; or a file that holds it: TorchScript (.ts, .torchscript, "
+        ".pt) or, with onnx2torch, .onnx",
     )
     parser.add_argument(
         "--weights",
         metavar="FILE",
         type=Path,
-        help="its state dict: a .safetensors file, or one that torch.save wrote; nothing is "
-        "unpickled but tensors",
+        help="its state dict: a .safetensors file, or one that torch.save wrote, also inside a "
+        "checkpoint of a training or of Lightning; nothing is unpickled but tensors",
     )
     parser.add_argument(
         "--untrained",

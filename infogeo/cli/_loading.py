@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 
+from infogeo._system.extras import is_installed
 from infogeo.cli import _arrays
 from infogeo.cli._common import CHECKPOINTS, UsageError, first_line, require
 from infogeo.pullback import PullbackMetric
@@ -36,13 +38,19 @@ def metric(
     temperature: float | None,
     device: torch.device,
 ) -> PullbackMetric:
-    """Return the PullbackMetric of what a factory MODULE:NAME makes, with weights from a file."""
-    made = _call_factory(factory)
+    """Return the PullbackMetric of what a factory MODULE:NAME makes, with weights from a file.
+
+    The factory may also be a file that holds a network with its weights.
+    """
+    is_file = Path(factory).suffix.lower() in (*_SCRIPTED, ".onnx", ".pt2")
+    if is_file and weights is not None:
+        raise UsageError(f"infogeo: --weights: {factory} has weights of its own")
+    made = _read_network(Path(factory)) if is_file else _call_factory(factory)
     model = made.model if isinstance(made, PullbackMetric) else made
     if isinstance(model, torch.nn.Module):
         if weights is not None:
             _load_weights(model, weights)
-        elif not is_untrained and any(True for _ in model.parameters()):
+        elif not (is_untrained or is_file) and any(True for _ in model.parameters()):
             raise UsageError(
                 f"infogeo: --model {factory} needs --weights, or the network may be a new one: if "
                 "the factory loads them by itself, or the network is to be untrained, give "
@@ -50,7 +58,9 @@ def metric(
             )
         for parameter in model.parameters():  # modules of TorchScript know no requires_grad_
             parameter.requires_grad_(False)
-        model.eval().to(device)
+        with contextlib.suppress(NotImplementedError):  # modules of torch.export have one mode
+            model.eval()
+        model.to(device)
     elif not isinstance(made, PullbackMetric):
         raise UsageError(
             f"infogeo: --model {factory} must return a torch.nn.Module or a PullbackMetric: it "
@@ -64,6 +74,35 @@ def metric(
         return made if temperature is None else replace(made, temperature=temperature)
     except ValueError as error:
         raise UsageError(f"infogeo: --temperature: {error}") from None
+
+
+_SCRIPTED = (".ts", ".torchscript", ".pt", ".pth")
+
+
+def _read_network(path: Path) -> torch.nn.Module:
+    """Return the network of a file that says what it computes, too; nothing in it is unpickled."""
+    suffix = path.suffix.lower()
+    if suffix == ".pt2":
+        raise UsageError(
+            f"infogeo: --model {path}: to read such a file torch unpickles and evaluates what is "
+            "in it. If you trust it, load it in a factory of your own: def make(): return "
+            f"torch.export.load({str(path)!r}).module()"
+        )
+    if suffix == ".onnx" and not is_installed("onnx2torch"):
+        raise UsageError(f"infogeo: --model {path} needs onnx2torch: pip install onnx2torch")
+    try:
+        with open(path, "rb"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the format is an old one
+            if suffix == ".onnx":
+                return importlib.import_module("onnx2torch").convert(str(path))
+            return torch.jit.load(str(path), map_location="cpu")
+    except OSError as error:
+        raise UsageError(f"infogeo: cannot read {path}: {error.strerror or error}") from None
+    except Exception as error:  # whatever readers of other formats raise
+        words = f"it cannot be converted: {first_line(error)}"
+        if suffix != ".onnx":
+            words = "it is no network of TorchScript. A state dict goes to --weights"
+        raise UsageError(f"infogeo: --model {path}: {words}") from None
 
 
 def _call_factory(name: str) -> Any:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,72 @@ def test_safetensors_npz_and_double_precision_inputs(place, capsys):
         capsys.readouterr().err
     )
     assert_same("out", "other")
+
+
+@pytest.mark.parametrize("name", ["net.ts", "net.torchscript", "net.pt"])
+def test_networks_of_torchscript_are_read_with_their_weights(place, name, capsys):
+    assert cli.main(arguments()) == 0
+    network = nets_with_weights()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what people have nevertheless
+        torch.jit.trace(network, torch.rand(2, 6, 6)).save(name)
+    options = ["--model", name, "--inputs", "x.npy", "-o", "other", "--batch-size", "4"]
+    assert cli.main(["pullback", *options]) == 0, capsys.readouterr().err
+    assert_close("other", "out")
+    assert cli.main(["pullback", *options, "--weights", "weights.pt"]) == 2
+    assert f"{name} has weights of its own" in capsys.readouterr().err
+
+
+def assert_close(folder, other):
+    for name, column in columns(folder).items():
+        np.testing.assert_allclose(column, columns(other)[name], rtol=1e-4, err_msg=name)
+
+
+def nets_with_weights():
+    """Return the network of the test, as it is trained, without the test's own module."""
+    network = torch.nn.Sequential()
+    network.add_module("flatten", torch.nn.Flatten())
+    network.add_module("linear", torch.nn.Linear(36, 4))
+    network.load_state_dict(torch.load("weights.pt", weights_only=True))
+    return network.eval()
+
+
+def test_exported_networks_are_loaded_by_a_factory(place, capsys):
+    assert cli.main(arguments()) == 0
+    dynamic = ({0: torch.export.Dim("batch")},)
+    x = torch.rand(2, 6, 6)
+    exported = torch.export.export(nets_with_weights(), (x,), dynamic_shapes=dynamic)
+    torch.export.save(exported, "n.pt2")
+    (place / "exported_net.py").write_text(
+        "import torch\ndef make(): return torch.export.load('n.pt2').module()\n"
+    )
+    options = ["--model", "exported_net:make", "--untrained", "--inputs", "x.npy", "-o", "other"]
+    assert cli.main(["pullback", *options]) == 0, capsys.readouterr().err
+    assert_close("other", "out")
+    assert cli.main(arguments(model="n.pt2", weights=None)) == 2
+    assert "torch.export.load('n.pt2').module()" in capsys.readouterr().err
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("evil.txt", "w"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("weights.pt", "it is no network of TorchScript. A state dict goes to --weights"),
+        ("evil.pt", "it is no network of TorchScript"),
+        ("none.ts", "cannot read none.ts"),
+        ("net.onnx", "onnx"),
+    ],
+)
+def test_files_that_hold_no_network_are_refused_and_not_unpickled(place, name, words, capsys):
+    torch.save(Evil(), "evil.pt")
+    (place / "net.onnx").write_bytes(b"no network")
+    assert cli.main(arguments(model=name, weights=None)) == 2
+    assert words in capsys.readouterr().err
+    assert not (place / "evil.txt").exists()
 
 
 def test_other_models(place, capsys):
