@@ -38,6 +38,7 @@ html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_theme_options = {
+    "logo": {"text": "infogeo"},
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "show_prev_next": False,
@@ -64,6 +65,10 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",  # all of them run
     "image_scrapers": (written_figures,),
     "nested_sections": False,
+    "subsection_order": [
+        f"../examples/{group}"
+        for group in ("predictions", "distributions", "maximum_entropy", "networks")
+    ],
     "download_all_examples": False,
     "write_computation_times": False,  # that page loads tables from a network
     "show_memory": False,
