@@ -151,7 +151,7 @@ class Container:
         first = arrays[0]
         library = type(first).__module__.partition(".")[0]
         dtype = str(first.dtype).rpartition(".")[2]
-        size = f", dimension {first.shape[-1]}" if self._has_events else ""
+        size = f", dimension {_said(_dimensions(self))}" if self._has_events else ""
         return f"{name}(batch shape {self.shape}{size}, {dtype}, {library})"
 
     @final

@@ -4,6 +4,7 @@ import math
 
 import mpmath
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 import torch
@@ -293,6 +294,19 @@ def test_torch_has_gradients_at_equal_points_too(dtype, rng):
 def test_what_is_no_point_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_frames_are_matched_by_the_names_of_rows_and_of_columns(rng):
+    U, V = covariance(rng, 2), covariance(rng, 3)
+    rows, columns = ["a", "b"], ["x", "y", "z"]
+    U, V = pd.DataFrame(U, rows, rows), pd.DataFrame(V, columns, columns)
+    a = MatrixNormal(U, V)
+    other = MatrixNormal(U.loc[rows[::-1], rows[::-1]], V.loc[columns[::-1], columns[::-1]])
+    assert manifolds.fisher_rao_distance(a, other) == 0.0
+    renamed = MatrixNormal(U, V.rename(index={"x": "w"}, columns={"x": "w"}))
+    with pytest.raises(ValueError, match="must have the same names of columns"):
+        manifolds.fisher_rao_distance(a, renamed)
+    assert "dimension 2 x 3, float64" in repr(MatrixNormal.stack([a, a]))
 
 
 def test_what_products_do_not_have_is_refused_with_the_way(rng):
