@@ -1,7 +1,10 @@
 """All pairs of predictions and nearest neighbours, beside one matrix product and an arccos."""
 
+import time
+
 import numpy as np
 import pytest
+import scipy.spatial
 
 from infogeo import neighbors, simplex
 
@@ -38,21 +41,25 @@ def nearest_by_infogeo(p):
     return neighbors.nearest(p, num_neighbors=5).indices
 
 
-def nearest_by_scikit_learn(algorithm):
-    """Return a search among sqrt(p), where straight distances have the order of the arcs."""
+def nearest_by_faiss(p):
+    """Search all of sqrt(p) in float32; of the six nearest the first is the point itself."""
+    faiss = pytest.importorskip("faiss")
+    faiss.omp_set_num_threads(1)
+    roots = np.sqrt(p).astype(np.float32)
+    index = faiss.IndexFlatL2(p.shape[1])
+    index.add(roots)
+    return index.search(roots, 6)[1][:, 1:]
 
-    def search(p):
-        learn = pytest.importorskip("sklearn.neighbors")
-        tree = learn.NearestNeighbors(n_neighbors=5, algorithm=algorithm).fit(np.sqrt(p))
-        return tree.kneighbors(return_distance=False)
 
-    return search
+def nearest_by_k_d_tree(p):
+    roots = np.sqrt(p)
+    return scipy.spatial.cKDTree(roots).query(roots, k=6)[1][:, 1:]
 
 
 SEARCHES = {
     "infogeo": nearest_by_infogeo,
-    "scikit-learn on the square roots, k-d tree": nearest_by_scikit_learn("kd_tree"),
-    "scikit-learn on the square roots, brute force": nearest_by_scikit_learn("brute"),
+    "faiss on the square roots, flat index in float32": nearest_by_faiss,
+    "scipy on the square roots, k-d tree": nearest_by_k_d_tree,
 }
 
 
@@ -62,11 +69,33 @@ def nearest_by_all_distances(p, queries):
     return np.argsort(d, axis=1, kind="stable")[:, :5]
 
 
+def spread_out():
+    return np.random.default_rng(0).dirichlet(np.ones(10), 100_000)
+
+
+def of_a_network():
+    """Return predictions of a network of four features and 100 classes."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(100_000, 4)) @ rng.normal(size=(4, 100))
+    p = np.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+PREDICTIONS = {
+    "10 classes, spread": spread_out,
+    "100 classes, of four features": of_a_network,
+}
+
+
+@pytest.mark.benchmark(timer=time.process_time)
 @pytest.mark.parametrize("who", SEARCHES)
-def test_nearest(benchmark, who):
-    p = np.random.default_rng(0).dirichlet(np.ones(10), 100_000)
-    benchmark.group = "5 nearest of each of 100,000 predictions, 10 classes"
+@pytest.mark.parametrize("kind", PREDICTIONS)
+def test_nearest(benchmark, kind, who):
+    if kind.startswith("100 ") and who.startswith("scipy"):
+        pytest.skip("minutes")
+    p = PREDICTIONS[kind]()
+    benchmark.group = kind
     found = benchmark.pedantic(SEARCHES[who], args=(p,), rounds=1)
-    queries = np.arange(0, 100_000, 1000)
+    queries = np.arange(0, 100_000, 5000)
     wrong = found[queries] != nearest_by_all_distances(p, queries)
     benchmark.extra_info["wrong indices"] = f"{wrong.sum()} of {wrong.size}"

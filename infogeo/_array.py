@@ -14,7 +14,7 @@ import math
 import reprlib
 import sys
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -88,18 +88,18 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     ValueError
         Shapes or names that do not fit together; values that break a rule.
     """
-    names = list(arguments)
-    rules = [rule for rule, _ in arguments.values()]
-    arrays = [value for _, value in arguments.values()]
-    coarseness = [0.0] * len(arrays)
+    rules, arrays = zip(*arguments.values(), strict=True)
+    coarseness: Sequence[float] = (0.0,) * len(arrays)
     xp = _uniform_namespace(arrays)
     if xp is None:
+        names = list(arguments)
         if not all(map(is_nameless, arrays)):
             arrays, _ = _names.matched(names, [axes_of(rule) for rule in rules], arrays)
         xp, arrays, coarseness = _unify(names, arrays)
-    _check_shapes(names, rules, arrays)
+    if not _are_alike(rules, arrays):
+        _check_shapes(list(arguments), rules, arrays)
     if check and not _is_tracing():
-        for name, rule, array, coarse in zip(names, rules, arrays, coarseness, strict=True):
+        for name, rule, array, coarse in zip(arguments, rules, arrays, coarseness, strict=True):
             if rule is PROBABILITIES and _is_small_distribution(array):
                 continue
             view = _view(array)
@@ -204,7 +204,7 @@ def bad_value(
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
-def _uniform_namespace(arrays: list[Any]) -> Namespace | None:
+def _uniform_namespace(arrays: Sequence[Any]) -> Namespace | None:
     """Return the namespace if there is nothing to unify: a short cut that saves microseconds."""
     first = arrays[0]
     cls = type(first)
@@ -217,20 +217,25 @@ def _uniform_namespace(arrays: list[Any]) -> Namespace | None:
                 return None
         return numpy_namespace
     if cls is _torch_tensor():
-        dtype, device = first.dtype, first.device
+        dtype = first.dtype
         if not dtype.is_floating_point or dtype.itemsize < 4:
             return None
+        device = None if first.is_cpu else first.device  # to ask for a device takes a microsecond
         for array in arrays:
-            if type(array) is not cls or array.dtype is not dtype or array.device != device:
+            if type(array) is not cls or array.dtype is not dtype:
+                return None
+            if not array.is_cpu if device is None else array.device != device:
                 return None
         return _torch_namespace()
     return None
 
 
 def _torch_namespace() -> Namespace:
-    from array_api_compat import torch as torch_namespace  # array_namespace does not compile
-
-    return torch_namespace
+    # array_namespace does not compile, and an import statement takes a microsecond.
+    found = sys.modules.get("array_api_compat.torch")
+    if found is None:
+        from array_api_compat import torch as found
+    return found
 
 
 def _torch_tensor() -> Any:
@@ -352,7 +357,15 @@ def _from_weak(name: str, value: Any, xp: Namespace, dtype: Any, device: Any) ->
 # ---------------------------------------------------------------- shapes
 
 
-def _check_shapes(names: list[str], rules: list[Rule], arrays: list[Array]) -> None:
+def _are_alike(rules: Sequence[Rule], arrays: Sequence[Array]) -> bool:
+    """Whether all arguments have one rule and one shape that has events: most often they do."""
+    rule, shape = rules[0], arrays[0].shape
+    if not rule.events or not shape or shape[-1] == 0:
+        return False
+    return all(r is rule for r in rules[1:]) and all(a.shape == shape for a in arrays[1:])
+
+
+def _check_shapes(names: list[str], rules: Sequence[Rule], arrays: Sequence[Array]) -> None:
     first: dict[str, int] = {}
     for i, (rule, array) in enumerate(zip(rules, arrays, strict=True)):
         if not rule.events:
@@ -458,7 +471,8 @@ def _tolerance(num_outcomes: int, coarseness: float) -> float:
 
 def _is_small_distribution(p: Array) -> bool:
     """Whether p is one short vector of probabilities: a list takes a fifth of array operations."""
-    if len(p.shape) != 1 or p.shape[0] > 32 or (type(p) is not np.ndarray and not _is_on_cpu(p)):
+    shape = p.shape
+    if len(shape) != 1 or shape[0] > 32 or not (type(p) is np.ndarray or _is_on_cpu(p)):
         return False
     values = p.tolist()
     return min(values) >= 0.0 and abs(sum(values) - 1.0) <= 2e-6  # NaN is neither

@@ -1,6 +1,7 @@
 """All pairs and nearest neighbours: every distance to its digits, in blocks, in every library."""
 
 import importlib
+import math
 import tracemalloc
 
 import mpmath
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infogeo import logits, neighbors, normal, simplex
-from infogeo.neighbors import nearest, pairwise_distance
+from infogeo.neighbors import _search, nearest, pairwise_distance
 
 
 def exact_distance(p, q):
@@ -203,6 +204,60 @@ def test_duplicates_come_in_order_in_every_library(lib, rng):
     require_copies_in_order(found, points, which, rtol=1e-13)
 
 
+def low_dimensional(rng, num_points):
+    """Return logits of a network with three features and 30 classes."""
+    return 3 * rng.normal(size=(num_points, 3)) @ rng.normal(size=(3, 30))
+
+
+POINTS_IN_CELLS = {
+    "spread": lambda rng: rng.dirichlet(np.ones(8), 1_000),
+    "in clusters below the rounding of float32": lambda rng: np.concatenate(
+        [rng.dirichlet(1e9 * p, 50) for p in rng.dirichlet(np.ones(8), 20)]
+    ),
+    "saturated": lambda rng: softmax(20 * rng.normal(size=(1_000, 8))),
+    "nearly all dimensions": lambda rng: rng.dirichlet(np.ones(40), 1_000),
+    "of three features": lambda rng: softmax(low_dimensional(rng, 1_000)),
+    "on one line": lambda rng: softmax(np.linspace(0, 1, 1_000)[:, None] * np.arange(7)),
+    "one point, not the last digits": lambda rng: (
+        softmax(rng.normal(size=7) + np.zeros((1_000, 1)))
+        * (1 + 1e-7 * rng.uniform(-1, 1, (1_000, 1)))
+    ),
+}
+
+
+def softmax(z):
+    p = np.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("kind", POINTS_IN_CELLS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_search_in_cells_is_that_of_all_points(rng, monkeypatch, kind, dtype):
+    monkeypatch.setattr(_search, "_TREE_POINTS", 500)
+    monkeypatch.setattr(_search, "_CELL_QUERIES", 100)
+    points = POINTS_IN_CELLS[kind](rng).astype(dtype)
+    queries = points[::-5].copy()
+    found = nearest(queries, points, num_neighbors=4)
+    monkeypatch.setattr(_search, "_TREE_POINTS", math.inf)
+    expected = nearest(queries, points, num_neighbors=4)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_a_search_in_cells_takes_logits_and_tensors(rng, monkeypatch):
+    monkeypatch.setattr(_search, "_TREE_POINTS", 500)
+    monkeypatch.setattr(_search, "_CELL_QUERIES", 100)
+    points = low_dimensional(rng, 1_000)
+    points[::3, 4] = -np.inf
+    queries = low_dimensional(rng, 300)  # around other points than those
+    found = nearest(torch.tensor(queries), torch.tensor(points), num_neighbors=1, space=logits)
+    assert isinstance(found.distances, torch.Tensor)
+    assert found.indices.dtype == torch.int64
+    monkeypatch.setattr(_search, "_TREE_POINTS", math.inf)
+    expected = nearest(queries, points, num_neighbors=1, space=logits)
+    np.testing.assert_array_equal(found.indices.numpy(), expected.indices)
+
+
 @pytest.mark.parametrize("num_points", [2_000, 12_000])  # without and with a tree
 def test_the_first_of_many_copies_are_found(rng, num_points):
     points = rng.dirichlet(np.ones(3), num_points)
@@ -353,7 +408,7 @@ def test_dask_stays_lazy_and_agrees(rng):
 def test_a_cluster_takes_a_file_larger_than_a_worker(rng, tmp_path):
     distributed = pytest.importorskip("distributed")
     dask_array = pytest.importorskip("dask.array")
-    limit, shape, num_rows = 400 * 2**20, (600_000, 100), 10_000
+    limit, shape, num_rows = 400 * 2**20, (600_000, 100), 1_000
     file = np.lib.format.open_memmap(tmp_path / "p.npy", "w+", np.float64, shape)
     assert file.nbytes > limit
     for first in range(0, shape[0], num_rows):

@@ -215,10 +215,12 @@ def nearest(
     The search is exact. Candidates are compared with a relative error below 1e-10 (1e-4 in
     float32), then measured with `fisher_rao_distance`. Copies of a point (rows of an array with
     equal entries) are at one distance and come in the order of their rows, on every processor.
-    Different points whose distances agree to rounding may come in either order. Up to 7 outcomes
-    and from 10,000 points on a k-d tree of :math:`\sqrt p` proposes the candidates, if they are
-    in the computer's own memory; otherwise blocks of matrix products do. Memory is bounded as in
-    `pairwise_distance`.
+    Different points whose distances agree to rounding may come in either order. Matrix products
+    propose the candidates. From 10,000 points on in the computer's own memory, points are put into
+    cells along the principal directions of :math:`\sqrt p`, and those that are too far from a query
+    are not multiplied with it: few of ten outcomes or of a network of some classes are left, and
+    all where points fill more than about 15 dimensions. Up to 5 outcomes a k-d tree proposes the
+    candidates. Beside the points, memory is that of 16 numbers a point and of some blocks.
 
     Dask arrays give lazy results; the last axis is gathered into one chunk.
 

@@ -25,7 +25,7 @@ def length_of(batch: Any) -> int:
 
 _TILE = 500  # rows and columns of a block of distances: 2 MB of float64, often in the cache
 _LARGE_TILE = 1000  # for long products, and for libraries that pay more for a call than numpy
-_PANEL_ENTRIES = 2_000_000  # numbers in the largest panel, 16 MB of float64
+PANEL_ENTRIES = 2_000_000  # numbers in the largest panel, 16 MB of float64
 PAIR_ENTRIES = 65_536  # numbers in a batch of pairs that are measured one by one
 
 
@@ -36,7 +36,7 @@ def tile_rows(points: Array) -> int:
 
 def panel_rows(points: Array) -> int:
     """Return the rows of a panel: whole tiles, so that none is cut."""
-    return max(1, min(4, _PANEL_ENTRIES // (1000 * points.shape[-1]))) * 1000
+    return max(1, min(4, PANEL_ENTRIES // (1000 * points.shape[-1]))) * 1000
 
 
 def pair_rows(points: Array) -> int:

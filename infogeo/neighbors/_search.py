@@ -1,4 +1,4 @@
-"""The nearest predictions: candidates by matrix products or a k-d tree, then their distances."""
+"""The nearest predictions: candidates by matrix products or trees, then their distances."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from infogeo._array import Array, Namespace
 from infogeo.neighbors._any_space import searched_with
 from infogeo.neighbors._blocks import (
     PAIR_ENTRIES,
+    PANEL_ENTRIES,
     arange_like,
     is_in_host_memory,
     length_of,
@@ -22,6 +23,7 @@ from infogeo.neighbors._blocks import (
     slices,
     tile_rows,
 )
+from infogeo.neighbors._cells import Cells, cells_of
 from infogeo.neighbors._copies import copies_of, with_copies
 from infogeo.neighbors._distances import (
     Panel,
@@ -34,7 +36,10 @@ from infogeo.neighbors._distances import (
     unit_error,
 )
 
-_TREE_OUTCOMES, _TREE_POINTS = 7, 10_000  # where a k-d tree starts to beat matrix products
+_TREE_POINTS = 10_000  # from so many points on, a tree pays for its making
+_TREE_OUTCOMES = 5  # up to so many, a search point by point sees fewer of them than a product
+_CELL_QUERIES = 2000  # with fewer, multiplying all of them costs less than to make cells
+_CELL_ROWS = 2000  # queries that are multiplied with a cell at a time: 2 MB of float32
 
 
 def nearest_predictions(
@@ -125,32 +130,32 @@ def _sorted(indices: Array, d: Array, num: int, xp: Namespace) -> tuple[Array, A
 def _candidates(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
     """Return chords and indices of the points next to each query, sorted by both."""
     queries, points = _array.detached(queries), _array.detached(points)
-    if (
-        points.shape[1] <= _TREE_OUTCOMES
-        and points.shape[0] >= max(_TREE_POINTS, 2 * num)
-        and is_in_host_memory(points)
-    ):
+    if points.shape[0] < max(_TREE_POINTS, 2 * num) or not is_in_host_memory(points):
+        return _from_blocks(queries, points, space, num)
+    if points.shape[1] <= _TREE_OUTCOMES:
         return _from_tree(queries, points, space, num)
-    return _from_blocks(queries, points, space, num)
+    if queries.shape[0] < _CELL_QUERIES:
+        return _from_blocks(queries, points, space, num)
+    xp, device = array_namespace(points), _array.device_of(points)
+    found = _from_cells(np.asarray(queries), np.asarray(points), space, num)
+    return tuple(xp.asarray(part, device=device) for part in found)
 
 
 def _from_blocks(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
     """Find candidates by matrix products, tile by tile."""
     xp, panel, tile = array_namespace(points), panel_rows(points), tile_rows(points)
-    best = []
+    found = []
     for outer in slices(0, queries.shape[0], panel):
         left = panel_of(queries[outer, :], space)
-        spans = list(slices(0, outer.stop - outer.start, tile))
-        found = [_no_candidates(rows, num, left) for rows in spans]
+        best = _no_candidates(num, left)
         for inner in slices(0, points.shape[0], panel):
             right = panel_of(points[inner, :], space)
+            numbers = arange_like(inner.stop, points)[inner]
             for columns in slices(0, inner.stop - inner.start, 4 * tile):
-                found = [
-                    _improved(best_yet, left, rows, right, columns, inner.start)
-                    for best_yet, rows in zip(found, spans, strict=True)
-                ]
-        best += found
-    chords, indices, _ = zip(*best, strict=True)
+                for rows in slices(0, outer.stop - outer.start, tile):
+                    best = _improved(best, left, rows, right, columns, numbers)
+        found.append(best)
+    chords, indices, _ = zip(*found, strict=True)
     return xp.concat(chords, axis=0), xp.concat(indices, axis=0)
 
 
@@ -162,39 +167,49 @@ class _Candidates(NamedTuple):
     is_spread: bool  # products in float32 have told the points apart so far
 
 
-def _no_candidates(rows: slice, num: int, left: Panel) -> _Candidates:
-    xp, shape, device = left.xp, (rows.stop - rows.start, num), _array.device_of(left.roots)
+def _no_candidates(num: int, left: Panel) -> _Candidates:
+    xp, shape, device = left.xp, (left.roots.shape[0], num), _array.device_of(left.roots)
     chords = xp.full(shape, xp.inf, dtype=left.roots.dtype, device=device)
     indices = xp.zeros(shape, dtype=arange_like(0, left.roots).dtype, device=device)
     return _Candidates(chords, indices, is_exact_to_float32(left.points))
 
 
 def _improved(
-    best: _Candidates, left: Panel, rows: slice, right: Panel, columns: slice, first: int
+    best: _Candidates,
+    left: Panel,
+    rows: slice | Array,
+    right: Panel,
+    columns: slice,
+    numbers: Array,
 ) -> _Candidates:
-    """Return the candidates after a look at some columns of a panel that starts at `first`."""
-    xp, (num_rows, num) = left.xp, best.chords.shape
+    """Return the candidates after some rows looked at some columns, whose points have numbers."""
+    xp, num, farthest = left.xp, best.chords.shape[1], best.chords[rows, -1]
     if best.is_spread:
-        i, j = _within_reach(best, left, left.narrow_roots[rows, :], right.narrow_roots[columns, :])
-        best = best._replace(is_spread=i.shape[0] < 4 * num * num_rows)
+        x, y = left.narrow_roots[rows, :], right.narrow_roots[columns, :]
+        i, j = _within_reach(farthest, num, left, x, y)
+        best = best._replace(is_spread=i.shape[0] < 4 * num * farthest.shape[0])
     if not best.is_spread:
-        i, j = _within_reach(best, left, left.roots[rows, :], right.roots[columns, :])
+        x, y = left.roots[rows, :], right.roots[columns, :]
+        i, j = _within_reach(farthest, num, left, x, y)
     if i.shape[0] == 0:
         return best
-    new = pair_chords(left, i + rows.start, right, j + columns.start)
-    (is_better,) = xp.nonzero(new < xp.take(best.chords[:, -1], i))
-    new, i, j = (xp.take(part, is_better) for part in (new, i, j))
-    return _merged(best, i, new, j + columns.start + first, xp)
+    row, j = i + rows.start if isinstance(rows, slice) else rows[i], j + columns.start
+    new = pair_chords(left, row, right, j)
+    (is_better,) = xp.nonzero(new <= xp.take(farthest, i))
+    new, row, j = (xp.take(part, is_better) for part in (new, row, j))
+    return _merged(best, row, new, xp.take(numbers, j), xp)
 
 
-def _within_reach(best: _Candidates, left: Panel, x: Array, y: Array) -> tuple[Array, Array]:
+def _within_reach(
+    farthest: Array, num: int, left: Panel, x: Array, y: Array
+) -> tuple[Array, Array]:
     """Return the positions of the pairs of rows of x and y that may better the candidates."""
-    xp, farthest = left.xp, best.chords[:, -1]
+    xp = left.xp
     slack = 2.0 * cosine_error(left, x)
     # Nothing is nearer than 0, and among copies the first ones win.
     bar = xp.where(farthest == 0.0, xp.inf, 1.0 - 0.5 * farthest**2 - slack)
     bar = xp.astype(bar, x.dtype, copy=False)
-    return _above(cosines_of(x, y, xp), bar, best.chords.shape[1], slack, xp)
+    return _above(cosines_of(x, y, xp), bar, num, slack, xp)
 
 
 def _above(
@@ -205,9 +220,9 @@ def _above(
     If there are many, the bar is raised so that the `num` largest of each row still reach it.
     """
     num_rows, length = cosines.shape
-    depth = 20 if length % 20 == 0 else 1
+    depth = 20 if length % 20 == 0 and length >= 1000 else 1
     # The largest of 20 each: most of these are below the bar.
-    peaks = xp.max(xp.reshape(cosines, (num_rows, depth, -1)), axis=1)
+    peaks = xp.max(xp.reshape(cosines, (num_rows, depth, -1)), axis=1) if depth > 1 else cosines
     i, peak = positions_of(peaks >= bar[:, None], xp)
     if i.shape[0] > num * num_rows and length >= num:
         values = peaks if peaks.shape[1] >= num else cosines
@@ -259,6 +274,56 @@ def _with_rows(values: Array, rows: Array, new: Array, xp: Namespace) -> Array:
     place = _array.clip(place, xp, max=rows.shape[0] - 1)
     is_new = xp.take(rows, place) == arange_like(values.shape[0], values)
     return xp.where(is_new[:, None], xp.take(new, place, axis=0), values)
+
+
+def _from_cells(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
+    """Find candidates by matrix products with the cells that are near enough; only for numpy."""
+    cells = cells_of(points, space)
+    coordinates = cells.coordinates(queries)
+    numbers, places = zip(*cells.homes(coordinates), strict=True)
+    # In this order the queries of a cell are next to each other, which makes the cache useful.
+    order, home = np.concatenate(places), np.repeat(numbers, [place.size for place in places])
+    chords, indices = np.empty((order.size, num)), np.empty((order.size, num), dtype=np.int64)
+    for part in slices(0, order.size, max(1, PANEL_ENTRIES // points.shape[1])):
+        rows = order[part]
+        left = panel_of(queries[rows, :], space)
+        best = _found_in(cells, left, coordinates[:, rows], home[part], num)
+        if best is None:
+            chords[rows], indices[rows] = _from_blocks(queries[rows, :], points, space, num)
+        else:
+            chords[rows], indices[rows] = best.chords, best.indices
+    (unsure,) = np.nonzero(chords[:, -1] == 0.0)  # more points than wanted may be as near
+    if unsure.size:
+        chords[unsure], indices[unsure] = _from_blocks(queries[unsure], points, space, num)
+    return chords, indices
+
+
+def _found_in(
+    cells: Cells, left: Panel, coordinates: Array, home: Array, num: int
+) -> _Candidates | None:
+    """Return the nearest points in cells to some queries, or None if most of the cells are near."""
+    best, reach = _no_candidates(num, left), np.empty(home.size)
+
+    def look_into(cell: int, rows: Array) -> None:
+        right, now = panel_of(cells.points[cells.rows[cell], :], cells.space), best
+        for part in (rows[span] for span in slices(0, rows.size, _CELL_ROWS) if rows.size):
+            now = _improved(now, left, part, right, slice(0, None), cells.rows[cell])
+            reach[part] = cells.reach(now.chords[part, -1])  # the arrays are those of `best`
+
+    starts = np.flatnonzero(np.diff(home, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], home.size], strict=True):
+        look_into(int(home[start]), np.arange(start, stop))
+    few = slice(None, None, 50)
+    num_visits = sum(rows.size for _, rows, _ in cells.visits(coordinates[:, few], reach[few]))
+    if num_visits > 2 / 3 * len(cells.rows) * reach[few].size:
+        return None
+    # First what is much nearer than the candidates so far: then fewer visits are left.
+    soon = 0.6 * reach
+    for cell, rows, _ in cells.visits(coordinates, soon):
+        look_into(cell, rows[home[rows] != cell])
+    for cell, rows, squared in cells.visits(coordinates, reach):
+        look_into(cell, rows[(home[rows] != cell) & (squared > soon[rows] ** 2)])
+    return best
 
 
 def _from_tree(queries: Array, points: Array, space: Any, num: int) -> tuple[Array, Array]:
