@@ -88,8 +88,9 @@ def gate(check: bool, **arguments: tuple[Rule, Any]) -> tuple[Any, ...]:
     ValueError
         Shapes or names that do not fit together; values that break a rule.
     """
-    rules, arrays = zip(*arguments.values(), strict=True)
-    coarseness: Sequence[float] = (0.0,) * len(arrays)
+    rules = [rule for rule, _ in arguments.values()]
+    arrays = [value for _, value in arguments.values()]
+    coarseness = [0.0] * len(arrays)
     xp = _uniform_namespace(arrays)
     if xp is None:
         names = list(arguments)

@@ -42,7 +42,9 @@ class Cells:
     Parameters
     ----------
     points : array, shape (n, c)
+        As given.
     space : module
+        The space of the points, which has a sphere chart.
     center : float64 array, shape (c,)
         Where the coordinates are 0.
     directions : float64 array, shape (c, m)
