@@ -47,6 +47,12 @@ finish(
     globals(),
     {
         "num_draws : int": "Draws of the simulation: the smallest p-value is 1 / (num_draws + 1).",
+        "value : array, shape (...)": "The statistic of the samples.",
+        "*samples : array, shape (n, ...), series or data frame": (
+            "Independent samples, one row for each observation; their numbers may differ. The\n"
+            "statistic gets rows of what is given: of a frame a frame, of labels labels, of\n"
+            "integers integers."
+        ),
         "seed : int": "Of the random draws; the same seed gives the same p-value.",
     },
 )

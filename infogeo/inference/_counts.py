@@ -15,6 +15,10 @@ _WAY_OUT = (
     "classes, with 0 for what one of them lacks"
 )
 
+_OF_MISSING = (
+    "Fill in 0 if the outcome was looked for and not seen. Else leave it out of both samples."
+)
+
 
 def _explain_counts(advice: str) -> Callable[[str, np.ndarray, float], None]:
     """Return what raises the error for an argument that holds no counts, with this advice."""
@@ -23,11 +27,14 @@ def _explain_counts(advice: str) -> Callable[[str, np.ndarray, float], None]:
     def explain(name: str, x: np.ndarray, coarseness: float) -> None:
         wrong = ~(np.isfinite(x) & (x >= 0.0) & (x == np.round(x)))
         if wrong.any():
+            entry = float(x[wrong][0])
+            is_share = entry > 0.0 and math.isfinite(entry)
+            of_shares = advice.format(size=name.replace("counts", "size")) if is_share else ""
             raise bad_value(
                 name,
                 "hold counts: whole numbers that are not negative",
-                f"it has the entry {x[wrong][0]:.6g}",
-                advice.format(size=name.replace("counts", "size")),
+                f"it has the entry {entry!r}",
+                _OF_MISSING if math.isnan(entry) else of_shares,
                 where=wrong.any(-1),
             )
         total = _totals(x)[..., 0]

@@ -30,7 +30,6 @@ class Bootstrap(Result):
     Parameters
     ----------
     value : array, shape (...)
-        The statistic of the samples.
     standard_error : array, shape (...)
         Standard deviation of the draws.
     bias : array, shape (...)
@@ -70,7 +69,6 @@ class Jackknife(Result):
     Parameters
     ----------
     value : array, shape (...)
-        The statistic of the samples.
     standard_error : array, shape (...)
         Of the value, over samples.
     bias : array, shape (...)
@@ -208,8 +206,6 @@ def bootstrap(
     statistic : callable
         ``statistic(*samples)`` is a number or an array, of the same shape for all draws.
     *samples : array, shape (n, ...), series or data frame
-        Independent samples, one row for each observation; their numbers may differ. The statistic
-        gets rows of what is given: of a frame a frame, of labels labels, of integers integers.
     num_draws : int
         How often rows are drawn.
     seed : int
@@ -284,8 +280,6 @@ def jackknife(
     statistic : callable
         ``statistic(*samples)`` is a number or an array, of the same shape for all groups.
     *samples : array, shape (n, ...), series or data frame
-        Independent samples, one row for each observation; their numbers may differ. The statistic
-        gets rows of what is given: of a frame a frame, of labels labels, of integers integers.
     num_groups : int
         Groups of each sample, of equal size but for one row; samples with fewer rows have one
         row in each.

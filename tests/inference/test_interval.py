@@ -328,9 +328,12 @@ def test_frames_series_and_tensors():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (([1, -1], [1, 1]), {}, "counts_a must hold counts.*entry -1"),
+        (([1, -1], [1, 1]), {}, r"counts_a must hold counts.*entry -1\.0\.$"),
+        (([], []), {}, "counts_a must have its outcomes along the last axis"),
         (([1, 2.5], [1, 1]), {}, r"counts_a must hold counts.*2\.5.*size_a="),
-        (([1, float("nan")], [1, 1]), {}, "counts_a must hold counts"),
+        (([1, float("nan")], [1, 1]), {}, r"counts_a must hold counts.*entry nan\. Fill in 0 if"),
+        (([1, float("inf")], [1, 1]), {}, r"counts_a must hold counts.*entry inf\.$"),
+        (([1, 2.0 + 1e-10], [1, 1]), {}, r"entry 2\.0000000001\. Shares or weighted counts need"),
         (([1, 1], [0, 0]), {}, "counts_b must count something"),
         (([1, 1], [1, 1, 1]), {}, "counts_a.*counts_b"),
         (([0.5, 0.5], [0.5, 0.5]), {"size_a": math.inf, "size_b": math.inf}, "both are inf"),
