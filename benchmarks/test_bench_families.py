@@ -59,7 +59,20 @@ def with_liudist(work, first, second):
     return lambda: float(liudist.distance(np.array(first) - r, np.array(second) - r, r))
 
 
-PEERS = {"infogeo": with_infogeo, "geomstats": with_geomstats, "liudist": with_liudist}
+def with_fisherrao(work, first, second):
+    """Its distance of beta distributions is the length of a straight line."""
+    fisherrao = pytest.importorskip("fisherrao")
+    if not work.startswith("beta"):
+        pytest.skip("of beta distributions alone")
+    return lambda: float(fisherrao.geodesic_distance_beta(*first, *second))
+
+
+PEERS = {
+    "infogeo": with_infogeo,
+    "geomstats": with_geomstats,
+    "liudist": with_liudist,
+    "fisherrao": with_fisherrao,
+}
 
 
 @pytest.mark.parametrize("who", PEERS)
