@@ -213,8 +213,16 @@ def _bound(model: Any, order: float, inputs: Batches) -> float:
         raise UsageError(
             f"infogeo certify: {error} (or give --constant, a bound of your own)"
         ) from None
-    if not 0.0 < bound < math.inf:
-        raise UsageError(f"infogeo certify: the bound on the Lipschitz constant is {bound:g}")
+    if bound == 0.0:
+        raise UsageError(
+            "infogeo certify: the network is constant, its Lipschitz constant is 0: each class is "
+            "certified at every radius. Are these the weights of a trained network?"
+        )
+    if not bound < math.inf:
+        raise UsageError(
+            f"infogeo certify: the bound on the Lipschitz constant is {bound:g} (give --constant, "
+            "a bound of your own)"
+        )
     return bound
 
 

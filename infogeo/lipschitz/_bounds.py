@@ -127,7 +127,9 @@ def lipschitz_bound(
     A convolution has the norm of the convolution on an infinite grid [1]_, with its stride and
     dilation, which restricting it by padding with zeros cannot exceed. Its supremum over all
     frequencies is bounded by branch and bound with Bernstein's inequality, rounding included: to
-    1e-6, or less closely if that takes more than 2e10 operations, as for 512 channels. Other
+    1e-6, or less closely if that takes more than 5e10 operations, as for 512 channels. Where the
+    first grid would take more than 4e11, as for 7 x 7 x 7 taps of 128 channels, taps of an axis
+    are bounded by the inequality of Cauchy and Schwarz. Other
     paddings count how often they repeat an entry. A maximum over windows has the root of the
     number of windows that an entry is in; LayerNorm has 1 / sqrt(eps), where its input is
     constant. Norms of matrices are computed to rounding in float64.

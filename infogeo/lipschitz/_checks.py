@@ -41,6 +41,11 @@ def check_calls(module, path, name="model"):
             "(torch.nn.utils.weight_norm and spectral_norm have functions for that), or use the "
             "successors in torch.nn.utils.parametrizations."
         )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"{name} must not be compiled by torch.jit: {named(path, module)}. Pass the module "
+            "that was scripted or traced."
+        )
     replaced = [call for call in ("forward", "_call_impl") if call in vars(module)]
     if replaced:
         raise TypeError(

@@ -389,7 +389,7 @@ RULES = {
     nn.SiLU: _is(1.0998393201288671),
     nn.Mish: _is(1.088498161251728),
     nn.Hardswish: _is(1.5),
-    nn.Hardsigmoid: _is(1.0 / 6.0),
+    nn.Hardsigmoid: _is(0.16666668),
     nn.Sigmoid: _is(0.25),
     **dict.fromkeys((nn.Softmax, nn.Softmin, nn.Softmax2d), _softmax),
     nn.LogSoftmax: _log_softmax,

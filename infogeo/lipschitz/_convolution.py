@@ -12,7 +12,8 @@ import math
 import torch
 
 _RTOL = 1e-6
-_MOST_OPERATIONS = 2e10  # the bound is looser where the search ends before _RTOL
+_MOST_FIRST_OPERATIONS = 4e11  # the bound is looser where a first grid would take more
+_MOST_OPERATIONS = 5e10  # and where the search ends before _RTOL
 _MOST_POINTS = 30_000
 _LARGEST_PART = 2**21  # complex numbers held at a time
 _EPS = torch.finfo(torch.float64).eps
@@ -69,27 +70,31 @@ def _spectral_bound(blocks):
     r"""Bound sup |W(omega)| by branch and bound.
 
     Let G be the smaller one of W'W and WW', M the supremum of its largest eigenvalue, attained at
-    omega0 by u, and c at most the mean of M and of the least eigenvalue anywhere. Then
-    p(omega) = u'(G(omega) - c) u is a real trigonometric polynomial, of degree n_i = taps_i - 1 in
-    omega_i, and |p| <= p(omega0) = M - c. By Bernstein's inequality in the form of Szego (Duffin
-    and Schaeffer for lines in any direction), p(omega) >= (M - c) cos(sum_i n_i h_i) where no
-    omega_i is farther than h_i from that of omega0, if the angle is at most pi. So of boxes of
-    half-width h, one of those with lambda_max(centre) - c >= (M - c) cos(...) holds omega0: the
-    others are left, these are halved, and M is at most c + max (lambda_max - c) / cos(...).
+    omega0 by u, m the infimum of its least one, and c their mean. Then p(omega) = u'(G(omega) - c)
+    u is a real trigonometric polynomial, of degree n_i = taps_i - 1 in omega_i, and nowhere larger
+    than p(omega0) = M - c. By Bernstein's inequality in the form of Szego (Duffin and Schaeffer for
+    lines in any direction), p(omega) >= (M - c) cos(sum_i n_i h_i) where no omega_i is farther than
+    h_i from that of omega0, if the angle is at most pi. So of boxes of half-width h, one of those
+    with lambda_max(centre) >= (M (1 + cos) + m (1 - cos)) / 2 holds omega0: the others are left,
+    these are halved, and M is at most (2 max lambda_max - m (1 - cos)) / (1 + cos).
     """
-    taps = torch.tensor(blocks.shape[3:], dtype=torch.float64)
-    degrees, moving = taps - 1.0, taps > 1
-    centres, widths = _first_boxes(degrees)
-    error = _rounding(blocks)
+    blocks, factor, fineness = _affordable(blocks)
+    degrees = torch.tensor(blocks.shape[3:], dtype=torch.float64) - 1.0
+    moving = degrees > 0.0
+    centres, widths = _first_boxes(degrees, fineness)
+    error, work, cost = _rounding(blocks), len(centres), _operations(blocks)
     low, high = _extreme_eigenvalues(blocks, centres)
     cosine = math.cos(float(degrees @ widths))
-    top, middle = float(high.max()), 0.5 * float(high.max() + low.min())
-    reach = (0.5 * float(high.max() - low.min()) + error) / cosine
-    bound, floor = middle + reach, max(0.0, middle - reach)
-    work, cost = len(centres), _operations(blocks)
+    top, least = float(high.max()), float(low.min())
+    bound = _supremum(top + error, 0.0, cosine)
+    half_range = 0.5 * bound  # of (M - m) / 2
+    if cosine > 0.1:
+        half_range = min(half_range, (0.5 * (top - least) + error) / cosine)
+    floor = max(0.0, least - error - half_range * (1.0 - cosine))
+    bound = _supremum(top + error, floor, cosine)
     while bound > top * (1.0 + 2.0 * _RTOL) + 4.0 * error:
-        c = 0.5 * (top + floor)
-        centres = centres[high - c >= (top - c) * cosine - 4.0 * error]
+        is_possible = high >= 0.5 * (top * (1.0 + cosine) + floor * (1.0 - cosine)) - 2.0 * error
+        centres = centres[is_possible]
         work += len(centres) * 2 ** int(moving.sum())
         if work > _MOST_POINTS or work * cost > _MOST_OPERATIONS:
             break
@@ -100,14 +105,49 @@ def _spectral_bound(blocks):
         low, high = _extreme_eigenvalues(blocks, centres)
         cosine = math.cos(float(degrees @ widths))
         top = max(top, float(high.max()))
-        bound = min(bound, c + (float(high.max()) - c + 2.0 * error) / cosine)
-    return math.sqrt(max(bound, top) + 4.0 * error) * (1.0 + 4.0 * _EPS)
+        bound = min(bound, _supremum(float(high.max()) + error, floor, cosine))
+    return factor * math.sqrt(max(bound, top) + 4.0 * error) * (1.0 + 4.0 * _EPS)
 
 
-def _first_boxes(degrees):
+def _supremum(largest, least, cosine):
+    return (2.0 * largest - least * (1.0 - cosine)) / (1.0 + cosine)
+
+
+def _affordable(blocks):
+    r"""Return blocks whose first grid can be afforded, what their bound times, and the fineness.
+
+    The sum over the k taps of an axis is at most :math:`\sqrt k` times the norm of the taps as more
+    rows (or columns), by the inequality of Cauchy and Schwarz: the axis is gone.
+    """
+    factor = 1.0
+    while True:
+        degrees = torch.tensor(blocks.shape[3:]) - 1
+        for fineness in (3, 2):
+            if _num_boxes(degrees, fineness) * _operations(blocks) < _MOST_FIRST_OPERATIONS:
+                return blocks, factor, fineness
+        axis = 3 + int(degrees.argmax())
+        if blocks.shape[axis] == 1:
+            return blocks, factor, 3
+        factor *= math.sqrt(blocks.shape[axis])
+        larger = 1 if blocks.shape[1] >= blocks.shape[2] else 2
+        blocks = blocks.movedim(axis, larger).flatten(larger, larger + 1)
+        blocks = blocks.reshape(*blocks.shape[:axis], 1, *blocks.shape[axis:])
+
+
+def _counts(degrees, fineness):
+    num_moving = max(int((degrees > 0).sum()), 1)
+    return [fineness * num_moving * int(n) if n > 0 else 1 for n in degrees]
+
+
+def _num_boxes(degrees, fineness):
+    counts = _counts(degrees, fineness)
+    first = next((n for n in counts if n > 1), 1)
+    return math.prod(counts) // first * (first // 2 + 1)
+
+
+def _first_boxes(degrees, fineness):
     """Return the centres of boxes that cover half of the frequencies, and their half-widths."""
-    num_moving = max(int((degrees > 0.0).sum()), 1)
-    counts = [3 * num_moving * int(n) if n > 0 else 1 for n in degrees]
+    counts = _counts(degrees, fineness)
     widths = torch.tensor([math.pi / count for count in counts], dtype=torch.float64)
     axes = [2.0 * width * torch.arange(n) for width, n in zip(widths, counts, strict=True)]
     first = next((axis for axis, n in enumerate(counts) if n > 1), 0)
@@ -143,4 +183,5 @@ def _operations(blocks):
     groups, rows, columns, *taps = blocks.shape
     small = min(rows, columns)
     product = rows * columns * (8.0 * math.prod(taps) + 8.0 * small)
-    return groups * (product + 20.0 * small**3)
+    # Small matrices, and the call for each of them, take as long as so many fast operations.
+    return 1e6 + groups * (product + 20.0 * small**3 + 2500.0 * small**2)

@@ -130,6 +130,8 @@ class _Tracing:
         before = _held(module)
         try:
             graph = _Tracer().trace(module)
+            first = _recorded(module, graph)
+            second = _recorded(module, _Tracer().trace(module))
         except Exception as error:  # whatever the user's forward method raises for what it gets
             text = (str(error).splitlines() or [type(error).__name__])[0]
             raise _unknown(
@@ -137,6 +139,8 @@ class _Tracing:
                 f"torch.fx cannot trace it ({text}). Write it without branches that depend on "
                 "values, or put its parts into nn.Sequential.",
             ) from None
+        if not _are_same(first, second):  # as where it changes a list, or a global variable
+            raise _unknown(self._name, _CHANGES_ITSELF)
         after = _held(module)  # torch.fx calls what takes constants alone
         for key, (value, version) in before.items():
             if key not in after or after[key][0] is not value or after[key][1] != version:
@@ -227,6 +231,31 @@ _CHANGES_ITSELF = (
     "Its forward method changes a number or a tensor that the module holds, so that it is another "
     "function at each call: use local variables, and operations that return new tensors."
 )
+
+
+def _recorded(module, graph):
+    """Return each operation of a graph with its constants, and copies of the tensors it takes."""
+    places = {node: k for k, node in enumerate(graph.nodes)}
+    rows = []
+    for node in graph.nodes:
+        arguments = fx.node.map_arg((node.args, node.kwargs), lambda other: (places[other],))
+        tensor = operator.attrgetter(node.target)(module) if node.op == "get_attr" else None
+        target = None if node.op == "get_attr" else node.target
+        copied = tensor.detach().clone() if isinstance(tensor, torch.Tensor) else tensor
+        rows.append((repr((node.op, target, arguments)), copied))
+    return rows
+
+
+def _are_same(first, second):
+    return len(first) == len(second) and all(
+        one == other
+        and (
+            a is b
+            or (torch.is_tensor(a) and torch.is_tensor(b) and a.equal(b))
+            or repr(a) == repr(b)
+        )
+        for (one, a), (other, b) in zip(first, second, strict=True)
+    )
 
 
 def _held(module):

@@ -29,6 +29,11 @@ def make():
 def wild():
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Softplus())
 
+def constant():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    nn.init.zeros_(net[1].weight)
+    return net
+
 def single():
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 1))
 """
@@ -114,6 +119,7 @@ WRONG = [
     ("", COMMAND.replace("y.npy", "high.npy"), "its classes go from 0 to 7"),
     ("", COMMAND.replace(":make --weights w.pt", ":wild --untrained"), "It jumps."),
     ("", COMMAND.replace(":make --weights w.pt", ":single --untrained"), "two or more logits"),
+    ("", COMMAND.replace(":make --weights w.pt", ":constant --untrained"), "network is constant"),
     ("--radii 0,-1", COMMAND, "'-1' is not a number from 0 on"),
     ("--radii 0.1,x", COMMAND, "'x' is not a number"),
     ("--constant 0", COMMAND, "must be above 0"),
