@@ -33,6 +33,7 @@ from infogeo.lipschitz._bounds import (
     operator_norm,
 )
 from infogeo.lipschitz._checks import check_precision, check_size
+from infogeo.lipschitz._orthogonal_convolution import OrthogonalConv2d
 from infogeo.lipschitz._parametrizations import QR, Bjorck, Cayley, L1Projection, parseval_step
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Householder",
     "L1Projection",
     "NormPool",
+    "OrthogonalConv2d",
     "OrthogonalLinear",
     "Scaling",
     "as_linear",

@@ -248,6 +248,7 @@ SIGNATURES = {
     "lipschitz.curved.Fold": "space, activation",
     "lipschitz.curved.Isometry": "space, *, generator, device, dtype",
     "lipschitz.curved.Rescaling": "space, factor",
+    "lipschitz.layers.OrthogonalConv2d": "in_channels, out_channels, kernel_size, bias",
     "lipschitz.layers.OrthogonalLinear": "in_features, out_features, bias, *, parametrization",
     "lipschitz.layers.GroupSort": "group_size, *, dim",
     "lipschitz.layers.Householder": "num_features, *, dim",
