@@ -51,7 +51,7 @@ class LinearLayers:
     def squares(
         self, vector: Tensor, x: Tensor, inputs: SampleInputs
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return sums of squares over the rows of the factor at some samples, and A(z).
+        """Return sums of squares over the rows of the factor at some samples, and z.
 
         The sums are those of the weights of layers where they are right; others have none.
         """
@@ -59,7 +59,6 @@ class LinearLayers:
             typed = self._function.layout.typed(vector)
             weights = {name: w.detach().clone().requires_grad_() for name, w in typed.items()}
             z = self._function.with_weights(weights, x, inputs)
-        seeds = weighted_seeds(self._function.network.head, z.detach())
         uses = count_uses(z)
         used = {name: uses.get(weight, 0) for name, weight in weights.items()}
         found: dict[str, dict[str, Tensor]] = {}
@@ -71,15 +70,14 @@ class LinearLayers:
                 found[prefix] = {
                     n: torch.zeros_like(weights[n], dtype=torch.float64) for n in names
                 }
-        self._add(found, {prefix: calls[prefix] for prefix in found}, z, seeds)
-        return {name: part for parts in found.values() for name, part in parts.items()}, seeds
+        self._add(found, {prefix: calls[prefix] for prefix in found}, z)
+        return {name: part for parts in found.values() for name, part in parts.items()}, z.detach()
 
     def _add(
         self,
         found: dict[str, dict[str, Tensor]],
         calls: dict[str, list[tuple[Tensor, Tensor]]],
         z: Tensor,
-        seeds: Tensor,
     ) -> None:
         """Add squares to those found, and leave out layers whose rows are of other samples."""
         flat = {
@@ -89,10 +87,11 @@ class LinearLayers:
         }
         outputs = [y for records in calls.values() for _, y in records]
         generator = torch.Generator().manual_seed(0)
-        factors = torch.randn(seeds.shape[1], generator=generator).to(z)
-        mixed = [torch.zeros_like(y) for y in outputs]
-        for seed, factor in zip(seeds.unbind(1), factors, strict=True) if outputs else ():
+        mixed, sum_of_seeds = [torch.zeros_like(y) for y in outputs], torch.zeros_like(z)
+        for seed in self._seeds(z) if outputs else ():
             pulled = _pulled(z, outputs, seed)
+            factor = torch.randn((), generator=generator).to(z)
+            sum_of_seeds += factor * seed
             for total, slope in zip(mixed, pulled, strict=True):
                 total += factor.to(slope.dtype) * slope
             slopes = iter(pulled)
@@ -112,7 +111,7 @@ class LinearLayers:
             return
         # Rows of the samples of their numbers are as many times as large as the seeds there.
         times = torch.randn(len(z), generator=generator).to(z)
-        again = _pulled(z, outputs, times[:, None] * torch.einsum("nrm,r->nm", seeds, factors))
+        again = _pulled(z, outputs, times[:, None] * sum_of_seeds)
         pairs_of_all = iter(zip(mixed, again, strict=True))
         for prefix, records in calls.items():
             for total, slope in [next(pairs_of_all) for _ in records]:
@@ -120,6 +119,11 @@ class LinearLayers:
                 error, size = (slope - expected).abs().amax(), expected.abs().amax()
                 if not error <= math.sqrt(self._eps) * size:
                     found.pop(prefix, None)
+
+    def _seeds(self, z: Tensor) -> Iterator[Tensor]:
+        """Yield the rows of A(z), shape (n, m)."""
+        for part in weighted_seeds(self._function.network.head, z.detach(), z.shape[1]):
+            yield from part.unbind(1)
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[dict[str, list[tuple[Tensor, Tensor]]]]:

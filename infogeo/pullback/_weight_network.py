@@ -26,6 +26,7 @@ from infogeo.pullback._weight_products import (
     cotangents,
     moves_along,
     pulled_back,
+    weighted_seeds,
 )
 from infogeo.pullback._weights import (
     Layout,
@@ -233,26 +234,26 @@ class WeightNetwork:
         cheap = LinearLayers(self.function, self.eps)
         total = {n: torch.zeros(s, dtype=torch.float64) for n, s in self.layout.shapes.items()}
         for x, inputs in self.samples.parts():
-            found, seeds = cheap.squares(self.vector, x, inputs)
+            found, z = cheap.squares(self.vector, x, inputs)
             others = {n: s for n, s in self.layout.shapes.items() if n not in found}
             if others:
-                found |= self._squares_of_rows(others, x, inputs, seeds)
+                found |= self._squares_of_rows(others, x, inputs, z)
             for name, part in found.items():
                 total[name] = total[name].to(part.device) + part
         return self.shards.sum(self.layout.flatten(total)) / self.num_samples
 
     def _squares_of_rows(
-        self, shapes: dict[str, torch.Size], x: Tensor, inputs: SampleInputs, seeds: Tensor
+        self, shapes: dict[str, torch.Size], x: Tensor, inputs: SampleInputs, z: Tensor
     ) -> dict[str, Tensor]:
         """Return sums of squares over the rows of the factor, by the weights of some shapes."""
         rest = OfWeights(self.network, replace(self.layout, shapes=shapes))
         vector = rest.layout.flatten(self.layout.unflatten(self.vector))
         at_once = max(1, _ROWS_AT_ONCE // len(vector))  # rows
-        size = max(1, at_once // seeds.shape[1])
+        size = max(1, at_once // z.shape[1])
         total = torch.zeros_like(vector, dtype=torch.float64)
         for start in range(0, len(x), size):
             part = slice(start, start + size)
-            for some in seeds[part].split(at_once, 1):
+            for some in weighted_seeds(self.head, z[part], at_once):
                 rows = rest.gradients(vector, some, x[part], inputs.select(part))
                 total += rows.square().sum((0, 1), dtype=torch.float64)
         return rest.layout.unflatten(total)

@@ -1,16 +1,17 @@
 """Products of the metric on the weights with vectors, and the eigenvalues that they show."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from infogeo.pullback._derivatives import Outputs, Tangent, apply_head, pull_back
 from infogeo.pullback._network import SampleInputs
 from infogeo.pullback._shards import Shards
 from infogeo.pullback._spectrum import MeasuredFactor
-from infogeo.pullback._weights import OfWeights, Samples
+from infogeo.pullback._weights import SEEDS_AT_ONCE, OfWeights, Samples
 from infogeo.pullback.heads import Head
 
 
@@ -38,10 +39,27 @@ def cotangents(function: OfWeights, z: Tensor, weights: Tensor) -> Tensor:
         return torch.autograd.grad((weights * rows[..., 0]).sum(), moved)[0]
 
 
-def weighted_seeds(head: Head, z: Tensor) -> Tensor:
-    """Return A(z), shape (n, r, m): its rows pulled back are those of the factor."""
-    rows, log_scales = apply_head(head, z, Outputs(z))
-    return rows * log_scales.exp()[..., None]
+def weighted_seeds(head: Head, z: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield at most `size` rows of A(z), shape (n, k, m): pulled back they are the factor's.
+
+    Of few classes A(z) is formed at once. Else parts of it come from products with unit vectors.
+    """
+    size = max(1, min(size, SEEDS_AT_ONCE // z.numel()))
+    if z.shape[1] <= size:
+        rows, log_scales = apply_head(head, z, Outputs(z))
+        yield from (rows * log_scales.exp()[..., None]).split(size, 1)
+        return
+    with torch.inference_mode(False), torch.enable_grad():
+        moved = torch.zeros_like(z, requires_grad=True)
+        rows, log_scales = apply_head(head, z.clone(), Tangent(moved))
+        images = rows[..., 0] * log_scales.exp()
+        for places in torch.arange(images.shape[1], device=z.device).split(size):
+            units = nn.functional.one_hot(places, images.shape[1]).to(images.dtype)
+            units = units[:, None].expand(-1, len(z), -1)
+            (seeds,) = torch.autograd.grad(
+                images, moved, units, retain_graph=True, is_grads_batched=True
+            )
+            yield seeds.transpose(0, 1).detach()
 
 
 def pulled_back(

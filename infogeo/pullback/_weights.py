@@ -403,6 +403,9 @@ class OfWeights:
         return MeasuredFactor(rows, log_scales, temperature, measuring.origin(rows), eps)
 
 
+SEEDS_AT_ONCE = 2**24  # numbers of seeds of rows that are held at once
+
+
 @dataclass(frozen=True, eq=False)
 class _Gradients:
     """The derivatives of the outputs at each sample by the weights, as rows."""
@@ -414,11 +417,18 @@ class _Gradients:
     z: Tensor
 
     def outputs(self, i: Tensor) -> Tensor:
-        return self.combinations(self._one_hot(i))
+        return self._in_parts(self._one_hot, i)
 
     def differences(self, i: Tensor, j: Tensor) -> Tensor:
         i, j = torch.broadcast_tensors(i, j)
-        return self.combinations(self._one_hot(i) - self._one_hot(j))
+        return self._in_parts(lambda i, j: self._one_hot(i) - self._one_hot(j), i, j)
+
+    def _in_parts(self, seeds: Callable[..., Tensor], *indices: Tensor) -> Tensor:
+        """Return the rows of seeds, of which many classes have too many to hold all of them."""
+        size = max(1, SEEDS_AT_ONCE // self.z.numel())
+        parts = zip(*(i.split(size, 1) for i in indices), strict=True)
+        rows = [self.combinations(seeds(*part)) for part in parts]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
     def combinations(self, weights: Tensor) -> Tensor:
         """Return the gradients of sum_j weights_ij z_j, shape (n, r, P)."""

@@ -18,8 +18,11 @@ from infogeo.pullback import (
     PullbackMetric,
     WeightMetric,
     _weight_network,
+    _weight_products,
+    _weights,
     heads,
 )
+from infogeo.pullback._weight_products import weighted_seeds
 
 F32, F64 = torch.float32, torch.float64
 
@@ -188,6 +191,23 @@ def test_parts_of_the_trace_and_vectors_by_name():
     for name, p in net.named_parameters():
         torch.testing.assert_close(parts[name], G[start : start + p.numel()].sum())
         start += p.numel()
+
+
+@pytest.mark.parametrize(
+    "head", [heads.categorical, heads.bernoulli, Head(lambda z: torch.diag_embed(z.exp()))]
+)
+def test_rows_of_many_classes_come_in_parts(monkeypatch, head):
+    """A(z) of 50,000 classes would be a matrix of 10 GB for each sample."""
+    model = nn.Sequential(mlp(5), nn.LayerNorm(5, dtype=F64))
+    metric = WeightMetric(model, samples(3), head)
+    expected = metric.diagonal(), metric.log_spectrum(), metric.prediction_std(samples(2), 0.3)
+    monkeypatch.setattr(_weights, "SEEDS_AT_ONCE", 30)  # two rows of three samples
+    monkeypatch.setattr(_weight_products, "SEEDS_AT_ONCE", 30)
+    assert max(len(seeds[0]) for seeds in weighted_seeds(head, model(samples(3)), 9)) == 2
+    found = metric.diagonal(), metric.log_spectrum(), metric.prediction_std(samples(2), 0.3)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(found[1][:12], expected[1][:12], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(found[2], expected[2], rtol=1e-10, atol=0.0)
 
 
 def test_named_parameters_are_a_block_of_the_whole():
