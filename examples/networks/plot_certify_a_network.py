@@ -11,6 +11,9 @@ held-out images are certified, beside how many an attack leaves.
 # -----------------------------------
 # Orthogonal matrices and activations that sort pairs of features: no output moves further than the
 # input does.
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,9 @@ def make():
         layers.OrthogonalLinear(64, 10),
     )
 """
-Path("small_network.py").write_text(MODEL)
+folder = Path(tempfile.mkdtemp())
+(folder / "small_network.py").write_text(MODEL)
+sys.path.insert(0, str(folder))
 namespace = {}
 exec(MODEL, namespace)
 bunch = load_digits()
@@ -58,14 +63,16 @@ print(f"Lipschitz constant at most {layers.lipschitz_bound(model):.6f}")
 # On a command line: ``infogeo certify --model small_network:make --weights w.pt --inputs x.npy
 # --labels y.npy -o certified``. It reads the weights, bounds the constant again, and attacks the
 # first images. That an attack fails proves nothing; that a certificate holds is proved.
-torch.save(model.state_dict(), "w.pt")
-np.save("x.npy", x[1300:].numpy())
-np.save("y.npy", y[1300:].numpy())
-command = "certify --model small_network:make --weights w.pt --inputs x.npy --labels y.npy"
-options = "-o certified --radii 0,0.1,0.2,0.3,0.5,0.8 --num-steps 20 --restarts 1 --attacked 100"
-status = cli.main([*command.split(), *options.split()])
+torch.save(model.state_dict(), folder / "w.pt")
+np.save(folder / "x.npy", x[1300:].numpy())
+np.save(folder / "y.npy", y[1300:].numpy())
+files = {"--weights": "w.pt", "--inputs": "x.npy", "--labels": "y.npy", "-o": "certified"}
+given = [part for option, name in files.items() for part in (option, str(folder / name))]
+attack = ["--num-steps", "20", "--restarts", "1", "--attacked", "100"]
+radii = ["--radii", "0,0.1,0.2,0.3,0.5,0.8"]
+status = cli.main(["certify", "--model", "small_network:make", *given, *radii, *attack])
 print("exit status", status)
 
 # %%
 # The curves: the truth lies between them.
-Path("certified/certify.png").rename("certify_a_network.png")
+shutil.move(folder / "certified" / "certify.png", "certify_a_network.png")

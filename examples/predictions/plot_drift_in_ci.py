@@ -12,7 +12,9 @@ compares two versions on the same inputs, the way a check in CI does.
 # Both write the probabilities of the ten classes for the same held-out images.
 import contextlib
 import io
-import shlex
+import shutil
+import tempfile
+from pathlib import Path
 
 import pandas as pd
 from sklearn.datasets import load_digits
@@ -21,13 +23,14 @@ from sklearn.model_selection import train_test_split
 
 from infogeo import cli
 
+folder = Path(tempfile.mkdtemp())
 x, y = load_digits(return_X_y=True)
 train_x, test_x, train_y, test_y = train_test_split(x / 16.0, y, test_size=0.5, random_state=0)
 for name, strength in {"old": 0.1, "new": 1.0}.items():
     model = LogisticRegression(C=strength, max_iter=2000).fit(train_x, train_y)
     frame = pd.DataFrame(model.predict_proba(test_x), columns=[f"is_{k}" for k in range(10)])
     frame.insert(0, "image", [f"digit-{i}" for i in range(len(test_x))])
-    frame.assign(truth=[f"is_{k}" for k in test_y]).to_csv(f"{name}.csv", index=False)
+    frame.assign(truth=[f"is_{k}" for k in test_y]).to_csv(folder / f"{name}.csv", index=False)
     print(f"{name}: {model.score(test_x, test_y):.1%} right")
 
 # %%
@@ -36,10 +39,9 @@ for name, strength in {"old": 0.1, "new": 1.0}.items():
 # On a command line this is ``infogeo compare old.csv new.csv --id image --label-column truth``. The
 # distances are Fisher-Rao distances, in radians: 0 for equal predictions, pi for predictions
 # without a common class. The figures have standard errors, and the rows that moved most are listed.
-command = shlex.split(
-    "compare old.csv new.csv --id image --label-column truth --ignore truth -o drift"
-)
-status = cli.main(command)
+files = [str(folder / name) for name in ("old.csv", "new.csv")]
+columns = ["--id", "image", "--label-column", "truth", "--ignore", "truth"]
+status = cli.main(["compare", *files, *columns, "-o", str(folder / "drift")])
 
 # %%
 # The check
@@ -47,13 +49,11 @@ status = cli.main(command)
 # ``--fail-above`` and ``--quantile`` make it a check: here 99 % of the predictions may move by 0.8
 # radians and no further, and 2 % of the decisions may change. The exit status of the command, which
 # CI looks at, is 1 if a limit is passed.
-limits = shlex.split("--fail-above 0.8 --quantile 0.99 --fail-changed-above 0.02")
+limits = ["--fail-above", "0.8", "--quantile", "0.99", "--fail-changed-above", "0.02"]
 with contextlib.redirect_stdout(io.StringIO()) as said:
-    status = cli.main([*command[:-2], *limits])
+    status = cli.main(["compare", *files, *columns, *limits])
 print(*said.getvalue().splitlines()[-2:], f"exit status {status}", sep="\n")
 
 # %%
 # The figure that ``-o drift`` has written: the distances of all images, and those by true class.
-from pathlib import Path  # noqa: E402
-
-Path("drift/drift.png").rename("drift_in_ci.png")
+shutil.move(folder / "drift" / "drift.png", "drift_in_ci.png")

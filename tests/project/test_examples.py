@@ -43,6 +43,8 @@ def test_example_runs(path, tmp_path):
     assert run.stdout.strip(), "an example says what it found"
     figures = list(tmp_path.glob("*.png"))
     assert figures, "an example draws a figure"
+    # The gallery runs it in its own folder, and takes the figures away.
+    assert set(tmp_path.iterdir()) == set(figures), "an example leaves nothing else"
     name = path.stem.removeprefix("plot_")
     assert any(figure.stem.startswith(name) or name in figure.stem for figure in figures)
 
