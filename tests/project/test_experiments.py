@@ -19,9 +19,11 @@ CHEAP = (
     "curved_rectangles",
     "discretised",
     "label_change",
+    "many_features",
     "maximum_entropy",
     "sign_flip",
     "smoothing_votes",
+    "trade_off",
     "weak_classifier",
 )
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[+-]?\d+)?")
