@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from infogeo.lipschitz import layers
+from infogeo.robustness import pgd_attack
 
 NUM_TRAIN = 1400  # of the 1,797 digits of scikit-learn; the other 397 are for measuring
 
@@ -94,3 +95,14 @@ class DividedByNorm(nn.Module):
     def forward(self, weight):
         """Return a matrix of norm 1."""
         return weight / torch.linalg.matrix_norm(weight, 2)
+
+
+def attack_certificates(model, x, radii, seed=0):
+    """Check that no certificate breaks, and that the same attack breaks most of twice the size."""
+    generator = torch.Generator().manual_seed(seed)
+    inside, beyond = (
+        pgd_attack(model, x, radius=factor * radii, num_steps=15, generator=generator).success
+        for factor in (0.999, 2.0)
+    )
+    assert not bool(inside.any())
+    assert float(beyond.float().mean()) > 0.5

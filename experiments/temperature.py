@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import spread, table
+from common import attack_certificates, spread, table
 from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 from torch import nn
@@ -97,6 +97,9 @@ def measure(data, tau, seed):
     z, labels = net(data.images[test_rows]).double(), data.labels[test_rows]
     coverage = certificates.coverage(z, labels, RADII, lipschitz_constant=bound)
     radius = certificates.margin_radius(z, lipschitz_constant=bound)
+    attack_certificates(
+        net.requires_grad_(False), data.images[test_rows][:100], radius[:100].float()
+    )
     return seen, coverage.certified_accuracy.numpy(), float(radius.median())
 
 
