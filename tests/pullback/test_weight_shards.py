@@ -145,8 +145,9 @@ def test_the_script_of_the_page_runs_under_torchrun(tmp_path):
     metric = WeightMetric(model, x)
     largest = PullbackMetric(model).spectrum(x, num_values=1).values.max().log()
     weights, inputs = (list(map(float, text.split())) for text in done.stdout.splitlines())
-    assert weights == pytest.approx([metric.trace(), *metric.spectrum().values[:3]], abs=1e-6)
-    assert inputs == pytest.approx([101, largest], abs=1e-6)  # six digits are printed
+    expected = [float(metric.trace()), *metric.spectrum().values[:3].tolist()]
+    assert weights == pytest.approx(expected, abs=1e-6)  # six digits are printed
+    assert inputs == pytest.approx([101, float(largest)], abs=1e-6)
 
 
 def test_a_group_that_is_none_is_named():
