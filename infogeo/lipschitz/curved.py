@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Space:
-    r"""A space of constant sectional curvature, whose points are (t, x) with t^2 + kappa |x|^2 = 1.
+    r"""A space of constant sectional curvature, with points :math:`t^2 + \kappa |x|^2 = 1`.
 
     Parameters
     ----------
