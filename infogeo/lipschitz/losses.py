@@ -50,10 +50,6 @@ def tau_cross_entropy(logits: Tensor, target: Tensor, *, tau: float, check: bool
     torch.Tensor, shape ()
         The mean over all leading axes, in units of the logits.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     The gradient by the logits of one example is softmax(tau z) - onehot(y): because of the
@@ -104,10 +100,6 @@ def offset_cross_entropy(
     torch.Tensor, shape ()
         The mean over all leading axes, in units of the logits.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     Divided by tau as `tau_cross_entropy` is; an offset of 0 gives the same number.
@@ -155,10 +147,6 @@ def multiclass_hinge(
     -------
     torch.Tensor, shape ()
         The mean over all leading axes, in units of the logits.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     References
     ----------
@@ -307,10 +295,6 @@ def binary_tau_cross_entropy(f: Tensor, y: Tensor, *, tau: float, check: bool = 
     torch.Tensor, shape ()
         The mean, in units of the output.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Notes
     -----
     The `tau_cross_entropy` of the logits (0, f). Small losses keep their relative precision.
@@ -441,10 +425,6 @@ def mean_certifiable_robustness(f: Tensor, y: Tensor, *, check: bool = True) -> 
     -------
     torch.Tensor, shape ()
         In units of the output.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Notes
     -----

@@ -46,10 +46,6 @@ def dimension(a: Any, *, check: bool = True) -> int:
     int
         The dimension of the manifold that a lies on.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -72,10 +68,6 @@ def fisher_rao_distance(a: Any, b: Any, *, check: bool = True) -> Array:
     array, shape (...)
         In units of the Fisher metric; of the library, dtype and device of the points.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -97,10 +89,6 @@ def fisher_rao_squared_distance(a: Any, b: Any, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         In squared units of the Fisher metric.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -178,10 +166,6 @@ def fisher_rao_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
     point
         Of batch shape t.shape + (...), at equal distances for equal steps of t.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -204,10 +188,6 @@ def e_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
     -------
     point
         Of batch shape t.shape + (...).
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -232,10 +212,6 @@ def m_geodesic(a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
     -------
     point
         Of batch shape t.shape + (...).
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -319,10 +295,6 @@ def inner_product(a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
     array, shape (...)
         In squared units of the Fisher metric; inf for vectors that leave an edge.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -348,10 +320,6 @@ def norm(a: Any, v: Any, *, check: bool = True) -> Array:
     array, shape (...)
         In units of the Fisher metric.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -375,10 +343,6 @@ def parallel_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
     -------
     tangent vector
         At b, of the same norm.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -404,10 +368,6 @@ def e_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
     tangent vector
         At b, of the same velocity of the natural parameters.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -431,10 +391,6 @@ def m_transport(a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
     -------
     tangent vector
         At b, of the same velocity of the expectation parameters.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -460,10 +416,6 @@ def fisher_information(a: Any, *, check: bool = True) -> Array:
         In the parameters of the class of the point, in their order: of a covariance the entries of
         the lower triangle, row by row, of multinomial probabilities all but the last.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -485,10 +437,6 @@ def christoffel_symbols(a: Any, *, check: bool = True) -> Array:
     -------
     array, shape (..., d, d, d)
         In the coordinates of `fisher_information`; the upper index first.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -518,10 +466,6 @@ def sectional_curvature(a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
     array, shape (...)
         -1/2 for normals, 1/4 for probabilities of three outcomes and more.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Laplace
@@ -545,10 +489,6 @@ def natural_parameters(a: Any, *, check: bool = True) -> Array:
     array
         Of the shape of the batch for one parameter; a tuple of arrays for several.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -570,10 +510,6 @@ def expectation_parameters(a: Any, *, check: bool = True) -> Array:
     -------
     array
         Of the shape of the batch for one parameter; a tuple of arrays for several.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -599,10 +535,6 @@ def kl_divergence(a: Any, b: Any, *, check: bool = True) -> Array:
     array, shape (...)
         In nats; inf if a has outcomes that b excludes.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -624,10 +556,6 @@ def jeffreys_divergence(a: Any, b: Any, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         In nats.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -686,10 +614,6 @@ def hellinger_distance(a: Any, b: Any, *, check: bool = True) -> Array:
     array, shape (...)
         0 for equal distributions, 1 for those without a common outcome.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> from infogeo.manifolds import Poisson
@@ -713,10 +637,6 @@ def bhattacharyya_coefficient(a: Any, b: Any, *, check: bool = True) -> Array:
     -------
     array, shape (...)
         1 for equal distributions, 0 for those without a common outcome.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------
@@ -837,10 +757,6 @@ def sample(
     -------
     array, of the shape that is asked for and then the shape of a
         Of the library and dtype of the point, without gradients.
-
-    Raises
-    ------
-    TypeError, ValueError
 
     Examples
     --------

@@ -238,10 +238,6 @@ def joint_norm(self: "WeightMetric", dx: Tensor, dw: Vector) -> Tensor:
     torch.Tensor, shape (n,)
         With dx or dw 0 it is what the other one moves.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> import torch

@@ -68,10 +68,6 @@ def gram(
         In orthonormal coordinates of each prediction. A step of the weights along the gradient
         of a function of prediction 2 moves prediction 1 by it.
 
-    Raises
-    ------
-    TypeError, ValueError
-
     Examples
     --------
     >>> import torch
