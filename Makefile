@@ -5,7 +5,7 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin
 PIP := python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-processors campaign lint bench experiments docs clean
+.PHONY: demo test test-processors campaign lint bench bench-gpu experiments docs clean
 
 demo: .venv/demo.stamp
 	$(BIN)/infogeo demo -o out
@@ -30,6 +30,10 @@ lint: .venv/dev.stamp
 # Writes the tables of docs/ anew, if nothing fails.
 bench: .venv-bench/bench.stamp
 	$(BENCH)/python -m pytest -c benchmarks/pytest.ini benchmarks --benchmark-only --benchmark-columns=min,median,rounds --docs
+
+# The tests that need a GPU, and a table of what it reaches beside its limits, in at most eight minutes.
+bench-gpu: .venv/dev.stamp
+	$(BIN)/python benchmarks/gpu.py
 
 # Writes the tables and figures of docs/experiments.md anew, if nothing fails: `make experiments DATA=DIR` those of
 # MNIST's test images, too.

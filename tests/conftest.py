@@ -87,6 +87,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.campaign)
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("cuda"):
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU")
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20261123)

@@ -356,13 +356,7 @@ def test_bad_input_gets_a_clear_message(call, error, message):
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="GPU")),
-    ],
-)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("num_outcomes", [3, 50])
 def test_tensors_stay_on_their_device(rng, num_outcomes, dtype, device):

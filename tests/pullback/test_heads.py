@@ -496,7 +496,7 @@ def test_outputs_that_do_not_fit_the_head(head, message):
         pulled.output_distance(torch.zeros(1, 3), torch.zeros(1, 3))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", HEADS)
 def test_heads_on_a_gpu(name):
     x = points()

@@ -350,7 +350,7 @@ def test_empty_batches_and_pickles(name):
     assert pulled.spectrum(x[:0]).vectors.shape == (0, 4, *SHAPE)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("name", METRICS)
 def test_input_metrics_on_a_gpu(name):
     x, v = points(name), vectors(name)

@@ -19,10 +19,7 @@ from infogeo.pullback import (
 )
 
 F32, F64 = torch.float32, torch.float64
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
 class Diagonal:

@@ -773,7 +773,7 @@ def test_every_head_lifts_its_geodesics_through_a_linear_map(name):
         torch.testing.assert_close(parts, ends, rtol=1e-6, atol=0.0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_paths_and_leaves_on_a_gpu():
     x0, x1 = inputs(2, 3, 8)
     here, there = PullbackMetric(mlp()), PullbackMetric(mlp().cuda())

@@ -141,7 +141,7 @@ def test_operations_that_cannot_be_batched(tmp_path):
     np.testing.assert_allclose(scan.column("trace"), expected.column("trace"), rtol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_batches_go_to_the_device_of_the_model(tmp_path):
     model = make_model()
     expected = PullbackMetric(model).log_spectrum(make_inputs())

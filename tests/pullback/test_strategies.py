@@ -9,10 +9,7 @@ from torch import nn
 
 from infogeo.pullback import Batched, Loop, PullbackMetric, strategies
 
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
 def dense_net(num_classes=7, dtype=torch.float64):
