@@ -215,6 +215,8 @@ def check(found, apart):
     """Check what the answer claims, in means over the seeds."""
     get = {(n, c): mean(runs, c) for n, runs in (found | apart).items() for c in runs[0].__dict__}
     certified = {name: get[name, "certified"] for name in found}
+    for name in ("orthogonal, GroupSort", "Parseval, beta = 0.0003, ReLU"):
+        assert get[name, "accuracy"] > get["free, ReLU", "accuracy"] - 0.02
     best, divided = certified["orthogonal, GroupSort"], certified["spectral norm, GroupSort"]
     assert best > divided + 0.02
     assert divided > certified["spectral norm, ReLU"] + 0.01
@@ -235,6 +237,7 @@ def check(found, apart):
         "cut off, from an orthogonal start",
     ):
         assert get[name, "loss"] > get["orthogonal", "loss"] + 0.02
+        assert get[name, "certified"] < best - 0.02
     assert abs(get["divided, four times as long", "certified"] - best) < 0.04
     longer = get["orthogonal, twice as long", "loss"]
     assert longer < get["divided, four times as long", "loss"] - 0.01

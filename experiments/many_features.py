@@ -50,12 +50,22 @@ def study(seed, num):
     rounded = np.round(b, 4)
     near = maxent.c_maximize(F, rounded, penalty=1e8)
     return {
+        "dimension": np.linalg.matrix_rank(F - F.mean(1, keepdims=True)),
         "null": check_theta(F, found),
         "off": np.abs(found.probabilities - p).max(),
         "moved": np.abs(found.probabilities - other.probabilities).max(),
         "empty": is_proved_empty(F, rounded),
         "near": np.abs(near.probabilities - found.probabilities).max(),
     }
+
+
+def check_last_layers():
+    """Check how many dimensions the predictions of a last layer fill, at one and at many inputs."""
+    rng, center = np.random.default_rng(0), np.eye(NUM_OUTCOMES) - 1.0 / NUM_OUTCOMES
+    for num_inputs, width in ((1, 1), (1, 8), (6, 3), (6, 6), (6, 8)):
+        by_weights = np.kron(rng.standard_normal((num_inputs, width)), center)
+        dimension = np.linalg.matrix_rank(by_weights)
+        assert dimension == min(num_inputs, width) * (NUM_OUTCOMES - 1)
 
 
 def tiny(values):
@@ -65,6 +75,7 @@ def tiny(values):
 
 def main():
     """Maximise the entropy with fewer, as many and more features."""
+    check_last_layers()
     rows = []
     for num in NUMBERS:
         runs = [study(seed, num) for seed in SEEDS]
@@ -72,13 +83,14 @@ def main():
         is_full = num >= NUM_OUTCOMES - 1
         assert (max(columns["off"]) < 1e-12) == is_full
         assert (max(columns["moved"]) < 1e-12) == is_full
+        assert set(columns["dimension"]) == {min(num, NUM_OUTCOMES - 1)}
         assert set(columns["null"]) == {max(0, num - NUM_OUTCOMES + 1)}
         assert set(columns["empty"]) == {num > NUM_OUTCOMES - 1}
         assert max(columns["near"]) < 0.01
         rows.append(
             [
                 str(num),
-                str(min(num, NUM_OUTCOMES - 1)),
+                str(columns["dimension"][0]),
                 str(columns["null"][0]),
                 tiny(columns["off"]),
                 tiny(columns["moved"]),

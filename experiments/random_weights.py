@@ -153,7 +153,9 @@ def check(ends):
     assert share["random, no prior", "weights drawn"] > 0.8
     assert share["random, with a prior", "weights drawn"] < 0.6
     noise = {kind: np.mean([shot.noise for shot in shots]) for kind, shots in ends.items()}
+    # At the start it is 0.3.
     assert noise["random, no prior"] < 0.25 < 0.4 < noise["random, with a prior"]
+    assert share["random, with a prior", "weights at means"] > 0.9
 
 
 def main():

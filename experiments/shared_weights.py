@@ -168,6 +168,7 @@ def main():
     assert min(run["free"] for run in gaps) > 0.3
     for run in losses:
         assert run["free"][0] < run["network"][0] - 0.1
+        assert run["free"][1] < run["network"][1]
         assert run["free"][2] > run["network"][2] + 0.3
 
 

@@ -81,6 +81,7 @@ def main():
     """Compare the minimisers with the signed distances to two boundaries."""
     line, even = Line(0.7), Line(0.5)
     usual = line.minimisers(EPS, 1.0)[0]
+    assert abs(even.minimisers(EPS, 1.0)[0]) < 1e-9  # equal priors: Bayes' boundary, too
     rows = {
         "signed distance to Bayes' boundary": measure(line, Function(1.0, line.bayes)),
         "signed distance to the usual minimiser": measure(line, Function(1.0, usual)),

@@ -16,7 +16,9 @@ from infogeo._docs import finish
 from infogeo.lipschitz._affine import checked_shape, without_parametrizations
 from infogeo.lipschitz._checks import check_calls, check_finite, check_module, check_size, named
 from infogeo.lipschitz._constants import rule_of
+from infogeo.lipschitz._convolution import convolution_norm
 from infogeo.lipschitz._network import bound_module
+from infogeo.lipschitz._orthogonal_convolution import OrthogonalConv2d
 from infogeo.pullback._checks import check_modes
 
 
@@ -42,7 +44,8 @@ def freeze(model: nn.Module, *, order: float = 2) -> nn.Module:
     -------
     torch.nn.Module
         The same function to rounding, for evaluation: `nn.Linear` in place of every linear layer,
-        no parametrisations, eval mode, parameters without gradients, same dtypes and devices.
+        `nn.Conv2d` in place of `OrthogonalConv2d`, no parametrisations, eval mode, parameters
+        without gradients, same dtypes and devices. Other convolutions stay as they are.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def freeze(model: nn.Module, *, order: float = 2) -> nn.Module:
     for path, module in model.named_modules():
         check_calls(module, path)
         if _is_linear(module):
-            frozen[id(module)] = _frozen_linear(module, path, order)
+            frozen[id(module)] = _frozen(module, path, order)
         elif parametrize.is_parametrized(module):
             raise TypeError(
                 "model must have no parametrised modules but linear layers: "
@@ -318,24 +321,18 @@ def jacobian_spectrum(
 _ROUNDING = 0.01  # above 1, what may still be rounding: the norm of bfloat16 weights
 
 
-def _frozen_linear(layer, path, order):
+def _frozen(layer, path, order):
     # In float64 on the host before the parametrisation runs: not orthogonal only to float32.
     weight = copy.deepcopy(layer).to("cpu", torch.float64).weight.detach()
     check_finite(layer, path)
-    norm = float(torch.linalg.matrix_norm(weight, order))
+    norm = _norm(weight, order)
     if norm > 1.0 + _ROUNDING:
         raise ValueError(
             f"model must have linear layers of {_NORMS[order]} norm at most 1: "
             f"{named(path, layer)} of norm {norm:.6g}. Use {_CURES[order]}, or divide the layer "
             "by its norm yourself: it changes the function."
         )
-    frozen = nn.Linear(
-        layer.in_features,
-        layer.out_features,
-        bias=layer.bias is not None,
-        device="meta",
-        dtype=layer.weight.dtype,
-    ).to_empty(device=layer.weight.device)
+    frozen = _plain(layer).to_empty(device=layer.weight.device)
     with torch.no_grad():
         frozen.weight.copy_(_strict_contraction(weight, max(1.0, norm), layer.weight.dtype, order))
         if frozen.bias is not None:
@@ -343,13 +340,29 @@ def _frozen_linear(layer, path, order):
     return frozen
 
 
+def _plain(layer):
+    has_bias, dtype = layer.bias is not None, layer.weight.dtype
+    if isinstance(layer, OrthogonalConv2d):
+        sizes = layer.in_channels, layer.out_channels, layer.kernel_size
+        padding = {"padding": "same", "padding_mode": "circular"}
+        return nn.Conv2d(*sizes, **padding, bias=has_bias, device="meta", dtype=dtype)
+    sizes = layer.in_features, layer.out_features
+    return nn.Linear(*sizes, bias=has_bias, device="meta", dtype=dtype)
+
+
+def _norm(weight, order):
+    if weight.ndim == 2:
+        return float(torch.linalg.matrix_norm(weight, order))
+    return convolution_norm(weight[None], (1, 1), (1, 1), order)
+
+
 def _strict_contraction(weight, divisor, dtype, order):
-    """Divide a float64 matrix such that its norm is at most 1 after the rounding to dtype."""
+    """Divide a float64 matrix or kernel such that its norm is at most 1 when rounded to dtype."""
     largest = 1.0 - max(weight.shape) * torch.finfo(torch.float64).eps
     least_step = 1.0 + 0.25 * torch.finfo(dtype).eps
     while True:
         rounded = (weight / divisor).to(dtype)
-        norm = float(torch.linalg.matrix_norm(rounded.to(torch.float64), order))
+        norm = _norm(rounded.to(torch.float64), order)
         if norm <= largest:
             return rounded
         divisor *= max(norm / largest, least_step)
@@ -388,7 +401,7 @@ def _hardness(p, q):
 
 
 def _is_linear(module):
-    return isinstance(module, nn.Linear) and rule_of(module) is not None
+    return isinstance(module, nn.Linear | OrthogonalConv2d) and rule_of(module) is not None
 
 
 def _own_order(order):

@@ -37,8 +37,9 @@ class OrthogonalConv2d(nn.Module):
     Each factor keeps half of the channels, and moves the others by a pixel: up or sideways, in
     turn. Q and the U are the Q factors of free matrices, the parameters ``turn`` and ``halves``.
     The convolution is orthogonal to rounding on images of any size from kernel_size on. Not all
-    orthogonal convolutions are of this form. For a stride of s, put ``nn.PixelUnshuffle(s)`` before
-    it, which gives s^2 times as many channels.
+    orthogonal convolutions are of this form; from one channel to one it is a shift. The kernel is
+    made anew at each call: use `freeze` once the training is over. For a stride of s, put
+    ``nn.PixelUnshuffle(s)`` before it, which gives s^2 times as many channels.
 
     References
     ----------
@@ -127,7 +128,8 @@ class OrthogonalConv2d(nn.Module):
         str
             The arguments.
         """
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        end = "" if self.bias is not None else ", bias=False"
+        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}{end}"
 
 
 def _constant(module, order, sizes):

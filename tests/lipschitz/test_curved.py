@@ -180,8 +180,9 @@ def test_isometries_reach_every_isometry(kappa):
     np.testing.assert_allclose(layer.matrix().detach(), target, atol=1e-13)
 
 
-@pytest.mark.parametrize("kappa", [1.0, 0.0, -0.5])
-@pytest.mark.parametrize("size", [0.0, 0.3, 0.9999, 3.0])
+@pytest.mark.parametrize(
+    ("kappa", "size"), [(1.0, 0.0), (0.0, 0.3), (-0.5, 0.9999), (1.0, 3.0), (-0.5, 3.0)]
+)
 def test_derivatives_of_isometries(kappa, size):
     # Around 0 and 1, where the series end, and beyond.
     space = curved.Space(kappa, 2)
@@ -228,7 +229,7 @@ def test_training_keeps_isometries_exact():
     z = points(space, 64, dtype=torch.float32)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
     errors = []
-    for _ in range(150):
+    for _ in range(100):
         optimizer.zero_grad()
         loss = space.distance(layer(z), target(z).detach(), check=False).square().mean()
         loss.backward()
@@ -283,7 +284,7 @@ def sectional_curvature(metric, x):
     return ((g @ R.flatten(1))[0].reshape(2, 2, 2)[1, 0, 1] / torch.linalg.det(g)).item()
 
 
-@pytest.mark.parametrize("kappa", KAPPAS)
+@pytest.mark.parametrize("kappa", [0.25, 0.0, -2.0])
 def test_curvature_that_is_pulled_back(kappa):
     space = curved.Space(kappa, 2)
     scaling = curved.Rescaling(space, 0.5)
@@ -379,7 +380,7 @@ def test_probabilities_are_an_isometry_of_the_sphere_of_radius_two():
         assert ratio.max().item() < layer.lipschitz_constant * (1.0 + 1e-12)
 
 
-@pytest.mark.parametrize("kappa", KAPPAS)
+@pytest.mark.parametrize("kappa", [0.25, 0.0, -2.0])
 def test_bounds_of_networks_stand_an_attack(kappa):
     net = curved.Network(*in_and_out(kappa))
     model = nn.Sequential(nn.Linear(4, 3), net, nn.Linear(3, 3)).double()
@@ -421,6 +422,93 @@ def test_bounds_that_are_refused():
         layers.lipschitz_bound(net)
 
 
+class Tenfold(curved.Layer):
+    """A layer of a user."""
+
+    domain = codomain = curved.Space(-1.0, 2)
+
+    def forward(self, z):
+        return 10.0 * z
+
+
+class TenfoldIsometry(curved.Isometry):
+    """A layer of a user that is taken for another one."""
+
+    def forward(self, z):
+        return 10.0 * z
+
+
+def set_turn(net, bias):
+    net.layers[1].turn = nn.Linear(2, 2, bias)
+    nn.init.eye_(net.layers[1].turn.weight)
+
+
+def put(net, k, layer):
+    net.layers[k] = layer
+
+
+S2, BALL = curved.Space(1.0, 2), curved.Space(-1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda net: None, math.sinh(1.0)),
+        (lambda net: set_turn(net, False), math.sinh(1.0)),
+        (lambda net: setattr(net.layers[0], "radius", 5.0), math.sinh(5.0) / 5.0),
+        (lambda net: put(net, 0, curved.Exponential(BALL, radius=4.0)), math.sinh(4.0) / 4.0),
+        (lambda net: put(net, 0, curved.Exponential(BALL)), "no constant: give"),
+        (lambda net: put(net, 0, curved.Exponential(S2)), "layers must fit: 1 begins in"),
+        (lambda net: put(net, 1, nn.ReLU()), "layers must be those of"),
+        (lambda net: put(net, 1, Tenfold()), "no constant"),
+        (lambda net: put(net, 1, TenfoldIsometry(BALL)), r"layers\.1 is of a class of your own"),
+        (lambda net: set_turn(net, True), r"layers\.1\.turn is not a linear layer without a bias"),
+        (lambda net: setattr(net.layers[2], "activation", nn.ReLU()), "activation must be one of"),
+    ],
+)
+def test_bounds_are_those_of_the_layers_that_a_network_holds_now(change, expected):
+    into, fold = curved.Exponential(BALL, radius=1.0), curved.Fold(BALL, layers.GroupSort())
+    net = curved.Network(into, curved.Isometry(BALL), fold, curved.Logarithm(BALL))
+    change(net)
+    if isinstance(expected, float):
+        assert layers.lipschitz_bound(net) == pytest.approx(expected, rel=1e-6)
+        assert net.lipschitz_constant == pytest.approx(expected, rel=1e-12)
+    else:
+        with pytest.raises((TypeError, ValueError), match=expected):
+            layers.lipschitz_bound(net)
+
+
+def test_rescalings_there_and_back_fit():
+    for k in range(1, 60):
+        there = curved.Rescaling(S2, k / 7.0)
+        back = curved.Rescaling(there.codomain, 7.0 / k)
+        net = curved.Network(there, back, curved.Isometry(S2))
+        assert net.lipschitz_constant == pytest.approx(1.0, rel=1e-15)
+    with pytest.raises(ValueError, match="layers must fit"):
+        curved.Network(curved.Rescaling(S2, 1.0 + 1e-9), curved.Isometry(S2))
+
+
+def test_constants_of_short_radii_are_one():
+    for kappa, radius in ((-1e-300, 1e-200), (-1.0, 1e-9), (-1e-16, 1e-3)):
+        assert curved.Exponential(curved.Space(kappa, 2), radius=radius).lipschitz_constant == 1.0
+    far = curved.Exponential(curved.Space(-1e8, 2), radius=1e-4)
+    assert far.lipschitz_constant == pytest.approx(math.sinh(1.0), rel=1e-12)
+    assert curved.Exponential(curved.Space(-1.0, 2), radius=800.0).lipschitz_constant == math.inf
+
+
+@pytest.mark.parametrize("kappa", [1e8, 1e-8, -1e-8, -1e8])
+def test_constants_hold_at_any_scale(kappa):
+    space, length = curved.Space(kappa, 3), unit(kappa)
+    into = curved.Exponential(space, radius=3.0 * length)
+    v, w = 3.0 * length * torch.randn(2, 1000, 3, dtype=F64)
+    w[:500] = v[:500] + 1e-5 * w[:500]
+    near, opposite = (
+        (space.distance(into(v), into(u)) / (v - u).norm(dim=1)).max().item() for u in (w, -v)
+    )
+    assert 0.9 * into.lipschitz_constant < near < into.lipschitz_constant * (1.0 + 1e-9)
+    assert opposite < into.lipschitz_constant * (1.0 + 1e-12)
+
+
 # ---------------------------------------------------------------- arguments
 
 
@@ -444,9 +532,6 @@ def test_batches_dtypes_and_copies(kappa):
         assert single(v.to(dtype)).dtype == torch.float32
 
 
-S2 = curved.Space(1.0, 2)
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -454,6 +539,13 @@ S2 = curved.Space(1.0, 2)
         (lambda: curved.Space(1.0, 0), ValueError, "dim must be an integer, at least 1"),
         (lambda: curved.Isometry(1.0), TypeError, r"space must be a curved\.Space"),
         (lambda: curved.Rescaling(S2, 0.0), ValueError, "factor must be above 0"),
+        (lambda: curved.Rescaling(S2, 1e-200), ValueError, "factor must leave a curvature"),
+        (lambda: curved.Rescaling(S2, 1e200), ValueError, "factor must leave a curvature"),
+        (
+            lambda: curved.Space(-1.0, 1).to_conformal(torch.tensor([1e25, 3.0])),
+            ValueError,
+            "one is off by 1",
+        ),
         (lambda: curved.Exponential(S2, radius=-1.0), ValueError, "radius must be above 0"),
         (lambda: curved.Hopf(S2), ValueError, "sphere of dimension 3"),
         (lambda: curved.Probabilities(curved.Space(0.0, 2)), ValueError, "kappa > 0"),

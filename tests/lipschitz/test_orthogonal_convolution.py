@@ -24,8 +24,17 @@ def singular_values(layer, shape):
     return torch.linalg.svdvals(layers.as_linear(layer, shape).weight.detach().double())
 
 
-@pytest.mark.parametrize("dtype", EPS)
-@pytest.mark.parametrize("sizes", [(4, 4, 3), (2, 5, 3), (5, 2, 2), (3, 3, 1), (1, 3, 4)])
+@pytest.mark.parametrize(
+    ("sizes", "dtype"),
+    [
+        ((4, 4, 3), torch.float32),
+        ((5, 2, 2), torch.float32),
+        ((2, 5, 3), torch.float64),
+        ((3, 3, 1), torch.float64),
+        ((1, 3, 4), torch.float64),
+        ((1, 1, 3), torch.float64),
+    ],
+)
 def test_all_singular_values_are_one(sizes, dtype):
     layer = layers.OrthogonalConv2d(*sizes, dtype=dtype)
     nn.init.normal_(layer.bias)
@@ -104,8 +113,22 @@ def test_training_keeps_it_orthogonal():
     other.load_state_dict(layer.state_dict())
     assert torch.equal(other(x), layer(x))
     assert torch.equal(copy.deepcopy(layer)(x), layer(x))
-    frozen = layers.freeze(nn.Sequential(layer))
+
+
+@pytest.mark.parametrize("sizes", [(3, 4, 3), (4, 2, 2), (2, 2, 1)])
+def test_frozen_ones_are_plain_convolutions_with_a_strict_bound(sizes):
+    net = nn.Sequential(layers.OrthogonalConv2d(*sizes, sizes[2] > 1), layers.GroupSort(dim=1))
+    frozen = layers.freeze(net)
+    assert type(frozen[0]) is nn.Conv2d
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    for bound in (layers.lipschitz_bound(frozen), layers.lipschitz_bound(frozen[0])):
+        assert 1.0 - 1e-6 < bound <= 1.0
+    for size in ((5, 4), (4, 7)):
+        x = torch.randn(2, sizes[0], *size)
+        torch.testing.assert_close(frozen(x), net(x), rtol=1e-5, atol=3e-6)
+    assert frozen.half()(x.half()).dtype == torch.float16
+    with pytest.raises(ValueError, match="at most 1"):
+        layers.freeze(nn.Sequential(layers.OrthogonalConv2d(8, 8, 2)), order=1)
 
 
 def test_starts_and_what_is_refused():
@@ -113,6 +136,7 @@ def test_starts_and_what_is_refused():
               for _ in range(2)]  # fmt: skip
     assert torch.equal(seeded[0].weight, seeded[1].weight)
     assert layers.OrthogonalConv2d(2, 2, 3, False).bias is None
+    assert repr(layers.OrthogonalConv2d(2, 2, 3, False)).endswith("kernel_size=3, bias=False)")
     for arguments, message in (
         ((0, 2, 3), "in_channels must be"), ((2, 2.0, 3), "out_channels must be"),
         ((2, 2, 0), "kernel_size must be"),
