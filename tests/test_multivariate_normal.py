@@ -312,6 +312,55 @@ def test_batches_are_their_members(rng):
     assert mvn.fisher_rao_distance(a[:0], b[0]).shape == (0,)
 
 
+def test_the_singular_values_of_many_pairs_of_rows(rng):
+    """Parallel, tiny, huge and vanishing rows, against LAPACK, which takes them one by one."""
+    C = rng.normal(size=(400, 2, 3))
+    C[:50, 1] = 3.0 * C[:50, 0] + 1e-9 * rng.normal(size=(50, 3))
+    C[50:100, 1] *= 1e-12
+    C[100:150, 0] *= 1e-200
+    C[150:200] *= 1e-250
+    C[200:220] *= 1e250
+    C[220:230], C[230:240, 0], C[240:250, 1] = 0.0, 0.0, 0.0
+    C[250:300] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    C[300:320, 1] = C[300:320, 0]
+    U, s, Vt = _fibre._singular_values(C)
+    exact = np.linalg.svd(C, compute_uv=False)
+    top = np.maximum(exact[:, :1], 1e-300)
+    assert np.abs((s - exact) / top).max() < 16 * EPS
+    assert (s[:, 0] >= s[:, 1]).all()
+    for matrix in (U, Vt):
+        assert np.abs(matrix @ matrix.mT - np.eye(2)).max() < 1e-14
+    np.testing.assert_allclose((U * (s / top)[:, None]) @ Vt, C / top[..., None], atol=16 * EPS)
+
+
+def test_many_pairs_of_two_coordinates_agree_with_a_closed_form(rng):
+    """One coordinate moves as a univariate normal, the other only scales, seen from a new basis."""
+    n = 150  # enough for the formula for many pairs
+    sizes = np.array([0.0, 1e-200, 1e-12, 1e-3, 1.0, 30.0])
+    shift, log_first, log_second = (rng.choice(sizes, n) * rng.choice([-1, 1], n) for _ in range(3))
+    log_first, log_second = (np.clip(log, -3.0, 3.0) for log in (log_first, log_second))
+    shift[:3] = log_first[:2] = log_second[0] = log_second[2] = 0.0
+    exact = []
+    with mpmath.workdps(450):
+        for m, u, v in zip(*(x.tolist() for x in (shift, log_first, log_second)), strict=True):
+            s = mpmath.exp(mpmath.mpf(u) / 2)
+            below, above = (mpmath.mpf(m) ** 2 + 2 * (s + sign) ** 2 for sign in (-1, 1))
+            line = 2 * mpmath.sqrt(2) * mpmath.atanh(mpmath.sqrt(below / above))
+            exact.append(float(mpmath.sqrt(line**2 + mpmath.mpf(v) ** 2 / 2)))
+    m, log_w = np.stack([shift, 0.0 * shift], axis=1), np.stack([log_first, log_second], axis=1)
+    solved = _fibre.solve(m, log_w, 1e-12, 100)
+    np.testing.assert_allclose(solved.distance, exact, rtol=1e-13)
+    assert solved.is_solved.all()
+    turn = np.linalg.qr(rng.normal(size=(n, 2, 2)))[0] * [[[2.0], [0.1]]]
+    a = MultivariateNormal(np.zeros((n, 2)), turn @ turn.mT)
+    cov = (turn * np.exp(log_w)[:, None, :]) @ turn.mT
+    b = MultivariateNormal((turn @ m[..., None])[..., 0], cov)
+    found = mvn.connect(a, b)
+    np.testing.assert_allclose(found.distance, exact, rtol=1e-12, atol=1e-14)
+    speed = mvn.norm(a, found.initial_velocity)
+    np.testing.assert_allclose(speed, exact, rtol=1e-10, atol=1e-14)
+
+
 def test_the_rounding_at_which_a_solve_stops_is_that_of_its_value(rng):
     """Small singular values beside large ones are off by the rounding of these, and no more."""
     shares = []
@@ -331,13 +380,16 @@ def test_the_rounding_at_which_a_solve_stops_is_that_of_its_value(rng):
 
 def test_the_fibre_gradient_and_hessian_against_differences(rng):
     frame = _fibre._frame(rng.normal(size=(1, 4)), rng.normal(size=(1, 4)))
-    b, u = (x - x.T for x in rng.normal(size=(2, 4, 4)))
+    b, x = (x - x.T for x in rng.normal(size=(2, 4, 4)))
     here, h = _fibre._point(frame, b[None]), 1e-5
+    lift, _ = _fibre._eigenbasis(frame, here)
+    u = (lift.mT @ x @ lift)[0]
     there, back = (_fibre._point(frame, b[None] + s * h * u) for s in (1, -1))
     slope = (there.value - back.value) / (2 * h)
     np.testing.assert_allclose(_fibre._dot(here.gradient, u[None]), slope, rtol=1e-8)
-    bend = (there.gradient - back.gradient) / (2 * h)
-    np.testing.assert_allclose(_fibre._hessian(frame, here)(u[None]), bend, rtol=1e-6, atol=1e-8)
+    bend = lift @ ((there.gradient - back.gradient) / (2 * h)) @ lift.mT
+    image = _fibre._hessian(frame, here, lift)(x[None])
+    np.testing.assert_allclose(image, bend, rtol=1e-6, atol=1e-8)
 
 
 # ---------------------------------------------------------------- other curves and coordinates

@@ -35,6 +35,7 @@ import numpy as np
 from infogeo._array import Array
 
 _EPS = float(np.finfo(np.float64).eps)
+_MANY = 64  # from so many pairs on, a formula for all of them is faster than LAPACK for each
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class _Point(NamedTuple):
     U: np.ndarray  # (n, d, d)
     s: np.ndarray  # (n, d), descending
     Vt: np.ndarray  # (n, d, d + 1)
+    slope: np.ndarray  # (n, d): of the value by s
     value: np.ndarray  # (n,): the squared distance 2 sum asinh(s)^2
     gradient: np.ndarray  # (n, d, d), skew-symmetric: of the value by b
     norm: np.ndarray  # (n,): of the gradient
@@ -143,10 +145,41 @@ def _frame(m: Array, log_w: Array) -> _Frame:
 def _point(frame: _Frame, b: Array) -> _Point:
     C = frame.C.copy()
     C[..., :-1] -= 0.5 * _scaled(b, frame)
-    U, s, Vt = np.linalg.svd(C, full_matrices=False)
-    value = 2.0 * (np.arcsinh(s) ** 2).sum(-1)
-    gradient = _pulled_back((U * _slope(s)[:, None, :]) @ Vt[..., :-1], frame)
-    return _Point(b, U, s, Vt, value, gradient, np.linalg.norm(gradient, axis=(-2, -1)))
+    U, s, Vt = _singular_values(C)
+    value, slope = 2.0 * (np.arcsinh(s) ** 2).sum(-1), _slope(s)
+    P = ((U * slope[:, None, :]) @ Vt[..., :-1]) * frame.q[:, :, None] / frame.q[:, None, :]
+    gradient = 0.25 * (_t(P) - P)
+    return _Point(b, U, s, Vt, slope, value, gradient, np.sqrt(_dot(gradient, gradient)))
+
+
+def _singular_values(C: Array) -> tuple[Array, Array, Array]:
+    """Return U, s and V' of each matrix, for many of two rows by one-sided Jacobi rotations.
+
+    A rotation makes the two rows orthogonal, a second one to full relative precision. Then they
+    are s V', and the rotations are U.
+    """
+    n, num_rows, _ = C.shape
+    if num_rows != 2 or n < _MANY:
+        return np.linalg.svd(C, full_matrices=False)
+    scale = np.abs(C).max(axis=(1, 2))
+    first, second = np.moveaxis(C, 0, 2) / np.where(scale > 0.0, scale, 1.0)  # (length, n) each
+    total = np.zeros(n)
+    for _ in range(2):
+        product, difference = (first * second).sum(0), ((first - second) * (first + second)).sum(0)
+        angle = 0.5 * np.arctan2(2.0 * product, difference)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        first, second = cosine * first + sine * second, cosine * second - sine * first
+        total += angle
+    lengths = np.sqrt(np.stack([(first * first).sum(0), (second * second).sum(0)]))
+    cosine, sine = np.cos(total), np.sin(total)
+    U = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(n, 2, 2)
+    (singular,) = np.nonzero(lengths[1] <= 8.0 * _EPS * lengths[0])
+    lengths[:, singular] = 1.0
+    Vt = np.stack([(first / lengths[0]).T, (second / lengths[1]).T], axis=1)
+    s = np.ascontiguousarray((lengths * scale).T)
+    if singular.size:  # the second row says nothing about V
+        U[singular], s[singular], Vt[singular] = np.linalg.svd(C[singular], full_matrices=False)
+    return U, s, Vt
 
 
 def _scaled(b: Array, frame: _Frame) -> Array:
@@ -154,14 +187,8 @@ def _scaled(b: Array, frame: _Frame) -> Array:
     return frame.q[:, :, None] * b / frame.q[:, None, :]
 
 
-def _pulled_back(P: Array, frame: _Frame) -> Array:
-    """Return the derivative by b of a function of C whose derivative by C has the left factor P."""
-    P = P * frame.q[:, :, None] / frame.q[:, None, :]
-    return 0.25 * (_t(P) - P)
-
-
 def _t(x: Array) -> Array:
-    return np.swapaxes(x, -1, -2)
+    return x.swapaxes(-1, -2)
 
 
 def _slope(s: Array) -> Array:
@@ -169,10 +196,10 @@ def _slope(s: Array) -> Array:
     return 4.0 * np.arcsinh(s) / np.sqrt(1.0 + s * s)
 
 
-def _slope_by_s(s: Array) -> Array:
+def _slope_by_s(point: _Point) -> Array:
     """Return 4 asinh(s) / (s sqrt(1 + s^2)), which is 4 at 0."""
-    is_zero = s == 0.0
-    return np.where(is_zero, 4.0, _slope(s) / np.where(is_zero, 1.0, s))
+    is_zero = point.s == 0.0
+    return np.where(is_zero, 4.0, point.slope / np.where(is_zero, 1.0, point.s))
 
 
 def _floor(point: _Point) -> Array:
@@ -182,8 +209,7 @@ def _floor(point: _Point) -> Array:
 
 def _rounding(point: _Point) -> Array:
     """Return the rounding error of the value."""
-    slope = _slope(point.s)
-    return 4.0 * _EPS * (point.value + point.s[:, 0] * slope.sum(-1))
+    return 4.0 * _EPS * (point.value + point.s[:, 0] * point.slope.sum(-1))
 
 
 # ---------------------------------------------------------------- Newton's method
@@ -195,13 +221,15 @@ def _newton_step(frame: _Frame, here: _Point) -> tuple[Array, Array, Array]:
     A member is flagged if its quadratic model has no minimum. Its direction is then one in which
     the model bends down.
     """
-    hessian, precondition = _hessian(frame, here), _preconditioner(frame, here)
+    lift, sums = _eigenbasis(frame, here)
+    hessian = _hessian(frame, here, lift)
     d = here.s.shape[-1]
-    step, residual = np.zeros_like(here.gradient), -here.gradient
-    z = precondition(residual)
+    gradient = lift @ here.gradient @ _t(lift)
+    step, residual = np.zeros_like(gradient), -gradient
+    z = residual / sums
     direction, size = z, _dot(residual, z)
     # Accurate systems where that makes convergence quadratic, rough ones far away.
-    goal = size * np.clip(here.norm / np.linalg.norm(_slope(here.s), axis=-1), 1e-8, 0.1) ** 2
+    goal = size * np.clip(here.norm / np.linalg.norm(here.slope, axis=-1), 1e-8, 0.1) ** 2
     is_going = size > 0.0
     has_no_minimum = np.zeros_like(is_going)
     for _ in range(d * d):
@@ -211,33 +239,52 @@ def _newton_step(frame: _Frame, here: _Point) -> tuple[Array, Array, Array]:
         # Along a direction that bends down, the step of a bend of the same size upwards: it is
         # one of descent, and `_extend` finds its length.
         curvature = np.where(curvature == 0.0, size, np.abs(curvature))
-        length = np.where(is_going, size / np.where(is_going, curvature, 1.0), 0.0)
+        length = np.divide(size, curvature, out=np.zeros_like(size), where=is_going)
         step += length[:, None, None] * direction
         is_going &= ~has_no_minimum
         residual -= length[:, None, None] * image
-        z = precondition(residual)
+        z = residual / sums
         following = _dot(residual, z)
         is_going &= following > goal
         if not is_going.any():
             break
-        ratio = following / np.where(is_going, size, 1.0)
-        direction = np.where(is_going[:, None, None], z + ratio[:, None, None] * direction, 0.0)
+        ratio = np.divide(following, size, out=np.zeros_like(size), where=is_going)
+        direction *= ratio[:, None, None]
+        direction += z
         size = following
-    return step, -_dot(here.gradient, step), has_no_minimum
+    return _t(lift) @ step @ lift, -_dot(gradient, step), has_no_minimum
 
 
 def _dot(x: Array, y: Array) -> Array:
-    return np.einsum("nij,nij->n", x, y)
+    n, d, _ = x.shape
+    return np.vecdot(x.reshape(n, d * d), y.reshape(n, d * d))
 
 
-def _hessian(frame: _Frame, here: _Point) -> Callable[[Array], Array]:
-    """Return the second derivative of the value by b as a function of a direction.
+def _eigenbasis(frame: _Frame, here: _Point) -> tuple[Array, Array]:
+    """Return T and the eigenvalues by x of a quadratic that touches the value at b = T' x T.
+
+    The value is a concave function of C C', so its linearisation tr(S C C') + const, S = U
+    diag(slope / 2 s) U', is a quadratic that touches the value from above, and minimising it is
+    a step that never increases the value. In the unknowns w^(-1/4) b w^(-1/4) its Hessian is
+    diagonal in the eigenvectors of w^(1/2) S w^(1/2).
+    """
+    q = frame.q
+    root = (q * q)[:, :, None] * here.U * np.sqrt(_slope_by_s(here))[:, None, :]
+    if q.shape[-1] == 2:  # one unknown: the sum of both tau will do
+        sums = 0.125 * _dot(root, root)[:, None, None]
+        return q[:, :, None] * np.eye(2), sums
+    tau, O = np.linalg.eigh(root @ _t(root))
+    tau = 0.125 * np.maximum(tau, _EPS * tau[:, -1:])  # digits that rounding has taken
+    return _t(O) * q[:, None, :], tau[:, :, None] + tau[:, None, :]
+
+
+def _hessian(frame: _Frame, here: _Point, lift: Array) -> Callable[[Array], Array]:
+    """Return the second derivative of the value by x, where b = T' x T with T = lift.
 
     In the bases U and V the derivative of the slope (an odd function of C) weighs the symmetric
     part by differences, the skew-symmetric part by sums, and what is across V by slope / s.
     """
-    s, slope, by_s = here.s, _slope(here.s), _slope_by_s(here.s)
-    Ut, Vte = _t(here.U), here.Vt[..., :-1]
+    s, slope, by_s = here.s, here.slope, _slope_by_s(here)[:, :, None]
     s_i, s_j, slope_i, slope_j = s[:, :, None], s[:, None, :], slope[:, :, None], slope[:, None, :]
     is_equal = np.abs(s_i - s_j) <= 1e-5 * (s_i + s_j)
     mean = 0.5 * (s_i + s_j)
@@ -247,42 +294,17 @@ def _hessian(frame: _Frame, here: _Point) -> Callable[[Array], Array]:
     )
     is_zero = mean == 0.0
     sums = np.where(is_zero, 4.0, (slope_i + slope_j) / np.where(is_zero, 1.0, s_i + s_j))
-    plus, minus = 0.5 * (differences + sums), 0.5 * (differences - sums)
-    by_s = by_s[:, :, None]
+    plus, minus = 0.5 * (differences + sums) - by_s, 0.5 * (differences - sums)
+    # The change of C by x is -left x right' / 2 in the bases U and V, and left x / 2 before V.
+    left = _t(here.U) @ (frame.q[:, :, None] * _t(lift))
+    right = here.Vt[..., :-1] @ _t(lift / frame.q[:, None, :])
+    from_left, from_right = _t(left), _t(right)
 
-    def apply(direction: Array) -> Array:
-        E = -0.5 * Ut @ _scaled(direction, frame)
-        along = E @ _t(Vte)
-        weighted = plus * along + minus * _t(along) - by_s * along
-        return _pulled_back(here.U @ (weighted @ Vte + by_s * E), frame)
-
-    return apply
-
-
-def _preconditioner(frame: _Frame, here: _Point) -> Callable[[Array], Array]:
-    """Return the inverse of the Hessian of a quadratic that touches the value from above.
-
-    The value is a concave function of C C', so its linearisation tr(T C C') + const, T = U
-    diag(slope / 2 s) U', is such a quadratic, and minimising it is a step that never increases
-    the value. In the unknowns w^(-1/4) b w^(-1/4) its Hessian is diagonal in the eigenvectors of
-    w^(1/2) T w^(1/2).
-    """
-    q = frame.q
-    root = (q * q)[:, :, None] * here.U * np.sqrt(_slope_by_s(here.s))[:, None, :]
-    if q.shape[-1] == 2:  # one unknown: the sum of both tau will do
-        scale = 8.0 * np.prod(q, axis=-1) ** 2 / (root * root).sum((-2, -1))
-        return lambda gradient: scale[:, None, None] * gradient
-    O, tau, _ = np.linalg.svd(root)
-    tau = 0.125 * tau * tau
-    sums = tau[:, :, None] + tau[:, None, :]
-    to_eigenbasis = _t(O) * q[:, None, :]
-
-    def apply(gradient: Array) -> Array:
-        return (
-            _t(to_eigenbasis)
-            @ ((to_eigenbasis @ gradient @ _t(to_eigenbasis)) / sums)
-            @ to_eigenbasis
-        )
+    def apply(x: Array) -> Array:
+        half = left @ x
+        along = half @ from_right
+        change = from_left @ ((plus * along + minus * _t(along)) @ right + by_s * half)
+        return 0.125 * (change - _t(change))
 
     return apply
 
