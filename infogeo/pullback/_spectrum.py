@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from array_api_compat import torch as xp
+from scipy import linalg
 from scipy.linalg import lapack
 
 from infogeo import _array
@@ -261,6 +262,48 @@ def log_eigenvalues(triangle):
     for i in np.flatnonzero(~fits):
         values[i] = _log_singular_values(columns[i], scales[i])
     return 2.0 * values
+
+
+def joined(factors):
+    """Return the rows of several factors of one metric as those of one factor."""
+    names = "rows", "log_scales", "origin"
+    rows = {n: torch.cat([getattr(f, n).flatten(0, 1) for f in factors])[None] for n in names}
+    return replace(factors[0], **rows)
+
+
+def folded(factor):
+    """Return a factor of the same metric with few rows, of one with many rows, shape (1, r, P).
+
+    Orthogonal transformations of rows change neither singular values nor right vectors, so that the
+    triangle R of a QR decomposition stands for them, where no number has been squared. Rows in
+    descending order and columns by pivoting let each row keep its digits (A. Cox, N. Higham,
+    Stability of Householder QR factorization for weighted least squares problems, 1998). At most P
+    rows are left of those whose weights are floating-point numbers together.
+    """
+    if not bool(factor.rows.isfinite().all()):  # only without checks: LAPACK needs numbers
+        check_gradients(factor.rows)
+    lengths = lengths_of(factor.rows[0]).double()
+    logs = (factor.log_scales[0].double() + lengths.log()).cpu().numpy()
+    units = factor.rows[0].double() / torch.where(lengths == 0.0, 1.0, lengths)[:, None]
+    units, num_columns = units.cpu().numpy(), units.shape[1]
+    windows = np.round(np.where(np.isneginf(logs), 0.0, logs) / _WINDOW)
+    parts = []
+    for window in np.unique(windows)[::-1]:
+        part, part_logs = units[windows == window], logs[windows == window]
+        if len(part) > num_columns:
+            order = np.argsort(-part_logs, kind="stable")
+            top = _finite(part_logs[order[0]])
+            scaled = part[order] * np.exp(part_logs[order] - top)[:, None]
+            triangle, places = linalg.qr(scaled, mode="r", pivoting=True, overwrite_a=True)
+            part = np.empty((num_columns, num_columns))
+            part[:, places] = triangle[:num_columns]
+            sizes = np.linalg.norm(part, axis=1)
+            part, part_logs = part / np.where(sizes == 0.0, 1.0, sizes)[:, None], _log(sizes) + top
+        parts.append((part, part_logs))
+    rows, logs = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows = torch.asarray(rows).to(factor.rows)[None]
+    logs = torch.asarray(logs, device=rows.device)[None]
+    return replace(factor, rows=rows, log_scales=logs, origin=lengths_of(rows))
 
 
 _HALF = 1e-4  # the epsilon of half precision, and of TF32, is larger

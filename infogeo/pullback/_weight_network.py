@@ -1,6 +1,7 @@
 """The parts of a metric on weights: the network, its samples, its products and its factor."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from infogeo.pullback._linear_layers import LinearLayers
 from infogeo.pullback._network import Inputs, Network, SampleInputs, call_model
 from infogeo.pullback._operator import largest, right_vectors
 from infogeo.pullback._shards import Shards
-from infogeo.pullback._spectrum import MeasuredFactor
+from infogeo.pullback._spectrum import MeasuredFactor, folded, joined
 from infogeo.pullback._weight_products import (
     ProductsInHand,
     Transposed,
@@ -44,6 +45,8 @@ Weights = nn.Module | Mapping[str, Tensor]
 
 _EXACT_ROWS, _EXACT_NUMBERS = 4096, 2**27  # of a factor that is decomposed as a whole
 _ROWS_AT_ONCE = 2**25  # numbers of rows that are held at once
+_WEIGHTS_PER_FOLD = 4  # as many rows for each weight are folded into one
+_MOST_BLOCKS = 600  # times rows of a sample: about 100 products with the metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,21 +164,23 @@ class WeightNetwork:
 
     @property
     def is_small(self) -> bool:
-        """Whether the factor may be decomposed as a whole."""
+        """Whether all rows of the factor may be held."""
         numbers = self.num_rows * len(self.vector)
         return self.num_rows <= _EXACT_ROWS and numbers <= _EXACT_NUMBERS
 
-    def needed(self, num_values: int | None) -> int:
-        """Return a number of eigenvalues; refuse all of them."""
-        if num_values is None:
-            raise bad_value(
-                "x",
-                f"make at most {_EXACT_ROWS} rows, of at most {_EXACT_NUMBERS} numbers, where all "
-                "eigenvalues are asked for",
-                f"{self.num_samples} samples make {self.num_rows} rows of {len(self.vector)}",
-                "Take fewer samples or parameters, spectrum(num_values=...) or spectral_density().",
-            )
-        return num_values
+    @property
+    def has_few_pairs(self) -> bool:
+        """Whether the products of all pairs of rows cost less than eigenvectors by Lanczos."""
+        per_sample = self.num_rows // self.num_samples
+        blocks = -(-self.num_samples // self._samples_at_once)
+        can_pair = self.group is None and self.num_rows <= min(_EXACT_ROWS, len(self.vector))
+        is_cheap = per_sample * (blocks + 1) <= _MOST_BLOCKS
+        return can_pair and is_cheap and per_sample * len(self.vector) <= _EXACT_NUMBERS
+
+    @property
+    def _samples_at_once(self) -> int:
+        per_sample = max(1, self.num_rows // self.num_samples) * len(self.vector)
+        return max(1, min(self.chunk_size, _ROWS_AT_ONCE // per_sample))
 
     def as_given(self, vector: Tensor, is_named: bool) -> Vector:
         """Return a vector in the form that the user gave another one in."""
@@ -220,9 +225,7 @@ class WeightNetwork:
     def factors(self) -> Iterable[MeasuredFactor]:
         """Yield the factors of parts of the samples, shape (n, r, P)."""
         self.examine()
-        per_sample = max(1, self.num_rows // self.num_samples) * len(self.vector)
-        size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // per_sample))
-        for x, inputs in self.samples.parts(size):
+        for x, inputs in self.samples.parts(self._samples_at_once):
             yield self.function.rows(self.vector, x, inputs)
 
     def diagonal(self) -> Tensor:
@@ -268,14 +271,50 @@ class WeightNetwork:
         return (self.shards.sum(torch.stack(lengths)) / self.num_samples).to(self.vector)
 
     def whole_factor(self) -> MeasuredFactor:
-        """Return the factor of the metric itself, shape (1, N r, P)."""
-        parts = list(self.factors())
-        rows, scales, origin = (
-            self.shards.rows(torch.cat([getattr(part, name).flatten(0, 1) for part in parts]))[None]
+        """Return a factor of the metric itself, shape (1, k, P): all rows, or few for many.
+
+        Of many rows and few weights no more is held than some rows for each weight.
+        """
+        is_folded = not self.is_small
+        if is_folded and len(self.vector) > _EXACT_ROWS:
+            raise bad_value(
+                "x",
+                f"make at most {_EXACT_ROWS} rows, of at most {_EXACT_NUMBERS} numbers, where all "
+                f"eigenvalues of more than {_EXACT_ROWS} weights are asked for",
+                f"{self.num_samples} samples make {self.num_rows} rows of {len(self.vector)}",
+                "Take fewer samples or parameters, spectrum(num_values=...) or spectral_density().",
+            )
+        parts: list[MeasuredFactor] = []
+        for part in self.factors():
+            parts.append(part)
+            num_rows = sum(p.log_scales.numel() for p in parts)
+            if is_folded and num_rows > _WEIGHTS_PER_FOLD * len(self.vector):
+                parts = [folded(joined(parts))]
+        own = joined(parts)
+        gathered = {
+            name: self.shards.rows(getattr(own, name)[0])[None]
             for name in ("rows", "log_scales", "origin")
-        )
-        scales = scales - 0.5 * math.log(self.num_samples)
-        return MeasuredFactor(rows, scales, self.temperature, origin, parts[0].eps)
+        }
+        factor = replace(own, **gathered)
+        factor = folded(factor) if is_folded else factor
+        return replace(factor, log_scales=factor.log_scales - 0.5 * math.log(self.num_samples))
+
+    def pairs_of_rows(self) -> Tensor:
+        """Return the products of all pairs of rows of the factor, shape (N r, N r), in float64.
+
+        The rows come in blocks, of which two are held at once.
+        """
+        blocks = []
+        for k, factor in enumerate(self.factors()):
+            rows = _weighted(factor)
+            others = itertools.islice(self.factors(), k)
+            blocks.append([(rows @ _weighted(other).mT).double() for other in others])
+            blocks[-1].append((rows @ rows.mT).double())
+        full = [
+            torch.cat([*row, *(blocks[j][i].mT for j in range(i + 1, len(blocks)))], dim=1)
+            for i, row in enumerate(blocks)
+        ]
+        return torch.cat(full) / self.num_samples
 
     def scaled_rows(self, x: Tensor, inputs: Inputs) -> Tensor:
         """Return the factor at inputs with its weights, shape (n, r, P)."""
@@ -284,7 +323,7 @@ class WeightNetwork:
         self.examine()
         samples = Samples(x, inputs, self.chunk_size)
         factors = [self.function.rows(self.vector, *part) for part in samples.parts()]
-        return torch.cat([f.rows * f.log_scales.exp()[..., None] for f in factors])
+        return torch.cat([_weighted(f).reshape(f.rows.shape) for f in factors])
 
     def losses_of(self, losses: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
         """Return the losses of outputs, one of each sample; refuse others."""
@@ -295,6 +334,12 @@ class WeightNetwork:
                 f"its shape is {tuple(getattr(found, 'shape', ()))}",
                 'Losses of torch do with reduction="none".',
             )  # fmt: skip
+        if not found.is_floating_point():
+            seen = f"their dtype is {found.dtype}"
+            raise bad_value("losses", "return negative log-likelihoods", seen)
+        if self.check and bool(found.isnan().any()):
+            seen = f"{int(found.isnan().sum())} of {len(z)} are NaN"
+            raise bad_value("losses", "return numbers", seen)
         return found
 
     def scores(self, losses: Callable[[Tensor], Tensor]) -> Iterable[Tensor]:
@@ -303,6 +348,11 @@ class WeightNetwork:
         leaf = self.function.everywhere(self.vector, self.samples).requires_grad_()
         with torch.inference_mode(False), torch.enable_grad():
             found = self.losses_of(losses, leaf)
+            if not found.requires_grad:
+                raise bad_value(
+                    "losses", "return a function of the outputs that autograd can follow",
+                    "it has no gradient", "Compute it from its argument, with torch.",
+                )  # fmt: skip
             slopes = torch.autograd.grad(found.sum(), leaf)[0]
         start = 0
         size = max(1, min(self.chunk_size, _ROWS_AT_ONCE // len(self.vector)))
@@ -396,6 +446,11 @@ class WeightNetwork:
     def examine(self) -> None:
         """Refuse models and gradients that are wrong, once."""
         self.push  # noqa: B018
+
+
+def _weighted(factor: MeasuredFactor) -> Tensor:
+    """Return the rows of a factor with their weights, shape (n r, P)."""
+    return (factor.rows * factor.log_scales.exp()[..., None]).flatten(0, 1)
 
 
 def _by_first_names(

@@ -72,12 +72,13 @@ def log_marginal_likelihood(
     """
     check_number("prior_precision", prior_precision)
     parts = self._parts
-    log_values = self.log_spectrum().double() + math.log(parts.num_samples / prior_precision)
+    log_ratio = math.log(parts.num_samples) - math.log(prior_precision)
+    log_values = self.log_spectrum().double() + log_ratio
     determinant = torch.nn.functional.softplus(log_values).sum()
     z = parts.function.everywhere(parts.vector, parts.samples)
     total = parts.shards.sum(parts.losses_of(losses, z).detach().double().sum())
-    square = parts.vector.double().square().sum()
-    found = -total - 0.5 * (prior_precision * square + determinant.to(total.device))
+    square = (math.sqrt(prior_precision) * parts.vector.double()).square().sum()
+    found = -total - 0.5 * (square + determinant.to(total.device))
     return found.to(parts.vector.dtype)
 
 

@@ -40,15 +40,16 @@ class WeightSolution(Result):
         Products with the metric that it took.
     status : Status
         CONVERGED, or MAX_STEPS.
-    spectrum : Spectrum
-        What it was preconditioned with, to be used again nearby.
+    spectrum : Spectrum or None
+        What it was preconditioned with, to be used again nearby. None: the rows of the factor were
+        so few that the system was solved by them.
     """
 
     vector: Any
     residual: float
     steps: int
     status: Status
-    spectrum: Spectrum
+    spectrum: Spectrum | None
 
 
 def gram(
@@ -102,7 +103,8 @@ def solve(
         Positive.
     spectrum : Spectrum or None
         Of this metric or of one nearby: its eigenvectors are the preconditioner, which
-        saturated networks need. None: all of them where the metric is small, else the largest 16.
+        saturated networks need. None: all of them where the metric is small, else the products of
+        all rows of the factor where these are few, else the largest 16.
     tol : float
         Of the residual, relative to g.
     max_steps : int
@@ -120,6 +122,12 @@ def solve(
     SolveError
         The steps did not suffice; `result` has what was found.
 
+    Notes
+    -----
+    A large network at few samples, G = A'A with few rows of A, needs no eigenvectors:
+
+    .. math:: (G + \lambda)^{-1} = \big( 1 - A^\top (A A^\top + \lambda)^{-1} A \big) / \lambda
+
     Examples
     --------
     >>> import torch
@@ -132,15 +140,18 @@ def solve(
     check_number("damping", damping)
     check_number("tol", tol)
     check_count("max_steps", max_steps)
-    right, is_named = self._parts.layout.vector("g", g, self.check)
-    if spectrum is None:
-        count = None if self._parts.is_small else min(16, self._parts.num_rows, len(right))
-        spectrum = self.spectrum(num_values=count)
-    found, residual, steps = _conjugate(self._parts, right, damping, spectrum, tol, max_steps)
+    parts = self._parts
+    right, is_named = parts.layout.vector("g", g, self.check)
+    if spectrum is None and not parts.is_small and parts.has_few_pairs:
+        inverse = _inverse_by_rows(parts, damping)
+    else:
+        if spectrum is None:
+            count = None if parts.is_small else min(16, parts.num_rows, len(right))
+            spectrum = self.spectrum(num_values=count)
+        inverse = _inverse_by_eigenvectors(parts, damping, spectrum)
+    found, residual, steps = _conjugate(parts, right, damping, inverse, tol, max_steps)
     status = Status.CONVERGED if residual <= tol else Status.MAX_STEPS
-    solution = WeightSolution(
-        self._parts.as_given(found, is_named), residual, steps, status, spectrum
-    )
+    solution = WeightSolution(parts.as_given(found, is_named), residual, steps, status, spectrum)
     if throw and status is not Status.CONVERGED:
         raise SolveError(
             f"The residual is {residual:.1e} of the right side after {steps} products. Raise "
@@ -150,33 +161,56 @@ def solve(
     return solution
 
 
+def _inverse_by_eigenvectors(
+    parts: WeightNetwork, damping: float, spectrum: Spectrum
+) -> Callable[[Tensor], Tensor]:
+    """Return the inverse of G + damping as far as these eigenvectors know it."""
+    vectors = torch.as_tensor(spectrum.vectors).to(parts.layout.device).double()
+    values = torch.as_tensor(spectrum.values).to(parts.layout.device).double()
+
+    def inverse(y: Tensor) -> Tensor:
+        along = vectors @ y
+        return (y - along @ vectors) / damping + (along / (values + damping)) @ vectors
+
+    return inverse
+
+
+def _inverse_by_rows(parts: WeightNetwork, damping: float) -> Callable[[Tensor], Tensor]:
+    """Return the inverse of G + damping, exact to the rounding of products with the factor."""
+    products = parts.products
+    scale = products.log_scale.exp()
+    pairs = parts.pairs_of_rows()
+    triangle = torch.linalg.cholesky(pairs + damping * torch.eye(len(pairs)).to(pairs))
+
+    def inverse(y: Tensor) -> Tensor:
+        along = scale * products(y[None, None].to(products.dtype))[0].double()
+        weights = scale * torch.cholesky_solve(along.mT, triangle).mT
+        return (y - products.transposed(weights[None])[0, 0].double()) / damping
+
+    return inverse
+
+
 def _conjugate(
     parts: WeightNetwork,
     right: Tensor,
     damping: float,
-    spectrum: Spectrum,
+    inverse: Callable[[Tensor], Tensor],
     tol: float,
     max_steps: int,
 ) -> tuple[Tensor, float, int]:
-    vectors = torch.as_tensor(spectrum.vectors).to(parts.layout.device).double()
-    values = torch.as_tensor(spectrum.values).to(parts.layout.device).double()
-
-    def preconditioned(y: Tensor) -> Tensor:
-        along = vectors @ y
-        return (y - along @ vectors) / damping + (along / (values + damping)) @ vectors
-
+    """Return v, the residual and the number of products, preconditioned with a near inverse."""
     size = float(right.double().norm())
     if size == 0.0:
         return torch.zeros_like(right), 0.0, 0
     found, rest = torch.zeros_like(right, dtype=torch.float64), right.double() / size
-    better = direction = preconditioned(rest)
+    better = direction = inverse(rest)
     steps, residual = 0, 1.0
     while residual > tol and steps < max_steps:
         image = parts.product(direction.to(right.dtype)).double() + damping * direction
         factor = (rest @ better) / (direction @ image)
         found, rest_next = found + factor * direction, rest - factor * image
         steps, residual = steps + 1, float(rest_next.norm())
-        improved = preconditioned(rest_next)
+        improved = inverse(rest_next)
         # Polak and Ribiere: products in the precision of the model are not quite linear.
         beta = (rest_next - rest) @ improved / (rest @ better)
         rest, better, direction = rest_next, improved, improved + beta * direction
@@ -245,12 +279,12 @@ def prediction_covariance(
     tensor([[[0.0900]]])
     """
     check_number("prior_precision", prior_precision)
-    if not self._parts.is_small:
-        self._parts.needed(None)
     spectrum = self.spectrum()
     rows = self._parts.scaled_rows(x, inputs)
     along = rows @ spectrum.vectors.mT
     rest = rows - along @ spectrum.vectors
+    if len(spectrum.values) == rows.shape[-1]:  # a basis of all weights: the rest is rounding
+        rest = torch.zeros_like(rest)
     weights = 1.0 / (self._parts.num_samples * spectrum.values + prior_precision)
     if losses is None:
         return (along * weights) @ along.mT + rest @ rest.mT / prior_precision

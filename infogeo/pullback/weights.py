@@ -503,8 +503,10 @@ class WeightMetric:
         Notes
         -----
         While there are at most 4096 rows (samples times classes but one) and they fit into memory,
-        from a singular value decomposition of the factor: small eigenvalues keep their relative
-        accuracy. Few values of many, and those of larger metrics, by block Lanczos on products.
+        or at most 4096 weights, from a singular value decomposition of the factor: small
+        eigenvalues keep their relative accuracy. Rows that are more than the weights are folded
+        into as many, part by part. Few values of many, and those of larger metrics, by block
+        Lanczos on products.
 
         Examples
         --------
@@ -520,9 +522,10 @@ class WeightMetric:
         limit = min(self._parts.num_rows, len(self._parts.vector))
         if num_values is not None and num_values > limit:
             raise bad_value("num_values", f"be at most {limit} here", f"got {num_values}")
-        has_few = num_values is not None and _ROWS_PER_VALUE * num_values < limit
-        if has_few or not self._parts.is_small:
-            return self._parts.spectrum_by_products(self._parts.needed(num_values))
+        if num_values is not None and (
+            _ROWS_PER_VALUE * num_values < limit or not self._parts.is_small
+        ):
+            return self._parts.spectrum_by_products(num_values)
         basis, triangle = triangle_of(self._parts.whole_factor())
         log_values, vectors = decompose(triangle)
         log_values, vectors = log_values[0, :num_values], vectors[0, :, :num_values]
@@ -551,8 +554,6 @@ class WeightMetric:
         >>> WeightMetric(model, torch.ones(1, 1)).log_spectrum()
         tensor([-399.3069])
         """
-        if not self._parts.is_small:
-            self._parts.needed(None)
         _, triangle = triangle_of(self._parts.whole_factor())
         return triangle.tensor(log_eigenvalues(triangle))[0]
 

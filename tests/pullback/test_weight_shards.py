@@ -91,6 +91,9 @@ def work(rank, file, seen):
         found, expected = measured(metric, Y[part]), measured(WeightMetric(net(0), X), Y)
         found["one weight"] = WeightMetric(Scaled(), X[part], group=group).diagonal()
         expected["one weight"] = WeightMetric(Scaled(), X).diagonal()
+        with mock.patch.object(_weight_network, "_EXACT_ROWS", 1):
+            found["folded"] = WeightMetric(Scaled(), X[part], group=group).log_spectrum()
+            expected["folded"] = WeightMetric(Scaled(), X).trace().log()[None]
         torch.manual_seed(rank)
         found["without a generator"] = metric.hutchinson_trace(num_samples=3).values
         gathered = [torch.zeros((), dtype=F64) for _ in range(2)]
