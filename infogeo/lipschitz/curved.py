@@ -127,12 +127,17 @@ class Exponential(Layer):
     def __init__(self, space: Space, *, radius: float | None = None) -> None:
         super().__init__()
         self.domain, self.codomain = Vectors(_space(space).dim), space
-        self.radius = math.inf if radius is None else _positive("radius", radius)
+        self._radius = math.inf if radius is None else _positive("radius", radius)
+
+    @property
+    def radius(self) -> float:
+        """Return the length that longer vectors are shortened to, inf if there is none."""
+        return self._radius
 
     @property
     def lipschitz_constant(self) -> float:
         """Return 1, or sinh(a) / a with a = radius sqrt(-kappa) if kappa is negative."""
-        reach = math.sqrt(max(0.0, -self.codomain.kappa)) * min(self.radius, 1e300)
+        reach = math.sqrt(max(0.0, -self.codomain.kappa)) * min(self._radius, 1e300)
         if reach < 1e-8:
             return 1.0
         return max(1.0, math.sinh(reach) / reach) if reach < 700.0 else math.inf
@@ -151,10 +156,10 @@ class Exponential(Layer):
             Points of the codomain.
         """
         v = self._checked(v)
-        if self.radius < math.inf:
+        if self._radius < math.inf:
             size = norm_of(v, xp)[..., None]
-            is_long = size > self.radius
-            v = torch.where(is_long, self.radius / torch.where(is_long, size, 1.0), 1.0) * v
+            is_long = size > self._radius
+            v = torch.where(is_long, self._radius / torch.where(is_long, size, 1.0), 1.0) * v
         cosine, ratio, _ = _cosine_and_ratios(self.codomain.kappa, v)
         return torch.cat((cosine, ratio * v), dim=-1)
 
@@ -210,7 +215,8 @@ class Logarithm(Layer):
         t, x, kappa = z[..., :1], z[..., 1:], self.domain.kappa
         square = kappa * x.square().sum(-1, keepdim=True)
         is_near = (square.abs() < _NEAR) & (t > 0.0)
-        root = torch.sqrt(torch.where(is_near, 1.0, square.abs()))
+        # Squares of far points may overflow, and the norm has no second derivative at 0.
+        root = math.sqrt(abs(kappa)) * norm_of(torch.where(is_near, 1.0, x), xp)[..., None]
         angle = torch.atan2(root, t) if kappa > 0.0 else torch.asinh(root)
         near = _polynomial(_ARCSINE, torch.where(is_near, square, 0.0))
         return torch.where(is_near, near, angle / root) * x
@@ -699,9 +705,13 @@ def _constant(module, order, sizes):
         if isinstance(part, Fold):
             _check_activation(part.activation)
         if isinstance(part, Isometry):
-            if not isinstance(part.turn, nn.Linear) or part.turn.bias is not None:
-                raise UnboundedError(f"{name}.turn is not a linear layer without a bias.")
-            turn = part.turn.weight.detach()
+            size, turn = part.domain.dim, part.turn
+            is_linear = isinstance(turn, nn.Linear) and rule_of(turn) is not None
+            if not is_linear or turn.bias is not None or turn.weight.shape != (size, size):
+                raise UnboundedError(
+                    f"{name}.turn is not a linear layer of {size} features without a bias."
+                )
+            turn = turn.weight.detach()
             if float((turn.mT @ turn - torch.eye(len(turn)).to(turn)).abs().max()) > 1e-4:
                 raise UnboundedError(f"The matrix of {name}.turn is not orthogonal.")
             constant *= max(1.0, float(torch.linalg.matrix_norm(turn, 2)))
@@ -736,6 +746,8 @@ def _check_activation(activation):
 
 
 def _checked_layers(layers):
+    if type(layers) not in (tuple, nn.Sequential):
+        raise TypeError(f"layers must be held by an nn.Sequential: got {type(layers).__name__}.")
     for layer in layers:
         if not isinstance(layer, Layer):
             raise TypeError(

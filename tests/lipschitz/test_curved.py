@@ -438,6 +438,20 @@ class TenfoldIsometry(curved.Isometry):
         return 10.0 * z
 
 
+class TenfoldSequential(nn.Sequential):
+    """The same of a container."""
+
+    def forward(self, z):
+        return 10.0 * super().forward(z)
+
+
+class TenfoldLinear(nn.Linear):
+    """The same of a turn."""
+
+    def forward(self, z):
+        return 10.0 * super().forward(z)
+
+
 def set_turn(net, bias):
     net.layers[1].turn = nn.Linear(2, 2, bias)
     nn.init.eye_(net.layers[1].turn.weight)
@@ -455,14 +469,18 @@ S2, BALL = curved.Space(1.0, 2), curved.Space(-1.0, 2)
     [
         (lambda net: None, math.sinh(1.0)),
         (lambda net: set_turn(net, False), math.sinh(1.0)),
-        (lambda net: setattr(net.layers[0], "radius", 5.0), math.sinh(5.0) / 5.0),
+        (lambda net: net.layers.insert(2, curved.Rescaling(BALL, 1.0)), math.sinh(1.0)),
         (lambda net: put(net, 0, curved.Exponential(BALL, radius=4.0)), math.sinh(4.0) / 4.0),
         (lambda net: put(net, 0, curved.Exponential(BALL)), "no constant: give"),
         (lambda net: put(net, 0, curved.Exponential(S2)), "layers must fit: 1 begins in"),
+        (lambda net: net.layers.pop(3), "It goes from vectors of 2 entries to Space"),
         (lambda net: put(net, 1, nn.ReLU()), "layers must be those of"),
+        (lambda net: setattr(net, "layers", TenfoldSequential(*net.layers)), "held by an nn.Seq"),
+        (lambda net: setattr(net.layers[1], "turn", TenfoldLinear(2, 2, False)), "not a linear"),
+        (lambda net: setattr(net.layers[1], "turn", nn.Linear(4, 4, False)), "of 2 features"),
         (lambda net: put(net, 1, Tenfold()), "no constant"),
         (lambda net: put(net, 1, TenfoldIsometry(BALL)), r"layers\.1 is of a class of your own"),
-        (lambda net: set_turn(net, True), r"layers\.1\.turn is not a linear layer without a bias"),
+        (lambda net: set_turn(net, True), r"layers\.1\.turn is not a linear layer"),
         (lambda net: setattr(net.layers[2], "activation", nn.ReLU()), "activation must be one of"),
     ],
 )
@@ -470,6 +488,9 @@ def test_bounds_are_those_of_the_layers_that_a_network_holds_now(change, expecte
     into, fold = curved.Exponential(BALL, radius=1.0), curved.Fold(BALL, layers.GroupSort())
     net = curved.Network(into, curved.Isometry(BALL), fold, curved.Logarithm(BALL))
     change(net)
+    for layer, name in ((into, "radius"), (curved.Rescaling(BALL, 2.0), "factor")):
+        with pytest.raises(AttributeError, match="no setter"):
+            setattr(layer, name, 5.0)
     if isinstance(expected, float):
         assert layers.lipschitz_bound(net) == pytest.approx(expected, rel=1e-6)
         assert net.lipschitz_constant == pytest.approx(expected, rel=1e-12)
@@ -486,6 +507,20 @@ def test_rescalings_there_and_back_fit():
         assert net.lipschitz_constant == pytest.approx(1.0, rel=1e-15)
     with pytest.raises(ValueError, match="layers must fit"):
         curved.Network(curved.Rescaling(S2, 1.0 + 1e-9), curved.Isometry(S2))
+
+
+@pytest.mark.parametrize("kappa", [1.0, 1e-8, -1e-8, -1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_logarithms_of_far_points(kappa, dtype):
+    space, eps = curved.Space(kappa, 2), torch.finfo(dtype).eps
+    lengths = (3.0, math.pi) if kappa > 0.0 else (40.0, 80.0)  # cosh(80) has no square in float32
+    for length in lengths:
+        v = length * 0.999 * unit(kappa) * torch.tensor([0.6, -0.8], dtype=dtype)
+        back = jacrev(lambda v: curved.Logarithm(space)(curved.Exponential(space)(v)))
+        found = curved.Logarithm(space)(curved.Exponential(space)(v))
+        torch.testing.assert_close(found, v, rtol=1e3 * eps, atol=0)
+        if length < 80.0:
+            assert bool(back(v).isfinite().all())
 
 
 def test_constants_of_short_radii_are_one():
