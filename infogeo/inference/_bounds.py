@@ -41,7 +41,9 @@ def two_sample_bounds(
     """
     angle = np.arcsin(np.sqrt(n / (n + m)))
     step = np.minimum((angle * (2.0 / np.pi) * _ANGLES).astype(int), _ANGLES - 1)
-    which = np.broadcast_to(step, x.shape)
+    # What the other sample lets expect of the smaller count decides between tables for it.
+    expected = np.where(x <= y, y * (n / m), x * (m / n))
+    which = np.broadcast_to(step, x.shape), _root_step(expected)
     bounds, errors = [], []
     for sign in (-1, 1):
         here = _of_cells(x, y, which, sign)
@@ -62,9 +64,7 @@ def two_sample_bounds(
 
 def one_sample_bounds(x: np.ndarray, n: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return bounds on the affinity of a sample's distribution with q, and standard errors."""
-    last = int(np.sqrt(_COUNTS) / _ROOT_STEP)
-    which = np.minimum(np.rint(np.sqrt(n * q) / _ROOT_STEP).astype(int), last)
-    root = np.sqrt(q)
+    which, root = _root_step(n * q), np.sqrt(q)
     bounds, errors = [], []
     for sign in (-1, 1):
         part = functools.partial(_of_count, which=which, sign=sign)
@@ -77,6 +77,12 @@ def one_sample_bounds(x: np.ndarray, n: np.ndarray, q: np.ndarray) -> tuple[np.n
             square = square + _of_unseen(above - here, x, n * q)
         errors.append(np.sqrt(square / n[:, 0]))
     return np.stack(bounds) * (1.0 - 0.125 / n[:, 0]), np.stack(errors, axis=1)
+
+
+def _root_step(expected: np.ndarray) -> np.ndarray:
+    """Return which table for Poisson variables is close where so many are expected."""
+    most = int(np.sqrt(_COUNTS) / _ROOT_STEP)
+    return np.minimum(np.rint(np.sqrt(expected) / _ROOT_STEP), most).astype(int)
 
 
 def _jackknife(
@@ -111,22 +117,28 @@ def _mixed(function: Callable[[np.ndarray], np.ndarray], count: np.ndarray) -> n
     return (1.0 - part) * function(low.astype(int)) + part * function(low.astype(int) + 1)
 
 
-def _of_cells(x: np.ndarray, y: np.ndarray, which: np.ndarray, sign: int) -> np.ndarray:
+def _of_cells(
+    x: np.ndarray, y: np.ndarray, which: tuple[np.ndarray, np.ndarray], sign: int
+) -> np.ndarray:
     """Return each outcome's part of the bound, times sqrt(n m)."""
     return _mixed(lambda a: _mixed(lambda b: _of_whole(a, b, which, sign), y), x)
 
 
-def _of_whole(x: np.ndarray, y: np.ndarray, which: np.ndarray, sign: int) -> np.ndarray:
-    total = x + y
+def _of_whole(
+    x: np.ndarray, y: np.ndarray, which: tuple[np.ndarray, np.ndarray], sign: int
+) -> np.ndarray:
+    total, (step, root_step) = x + y, which
     is_small = total <= _LARGEST
     tables = np.zeros((_ANGLES, _LARGEST + 1, _LARGEST + 1))
-    for k in np.unique(which[:, :1]):
+    for k in np.unique(step[:, :1]):
         tables[k] = _tables(int(k), sign)
     capped = np.where(is_small, total, 0)
-    found = tables[which, capped, np.where(is_small, x, 0)]
+    found = tables[step, capped, np.where(is_small, x, 0)]
     rest = ~is_small
+    if not rest.any():
+        return found
     small, large = np.minimum(x, y)[rest], np.maximum(x, y)[rest]
-    root = _of_count(small, np.asarray(-1), sign)
+    root = _of_count(small, root_step[rest], sign)
     found[rest] = root * np.sqrt(large + 0.25)  # the mean of this root is that of large, nearly
     return found
 

@@ -169,7 +169,7 @@ def interval(
     >>> from infogeo.inference import interval
     >>> found = interval([53, 28, 12, 7], [46, 26, 17, 11])
     >>> print(found)
-    0 rad, from 0 to 0.438 at the level 0.95 (plug-in distance 0.2164)
+    0 rad, from 0 to 0.4362 at the level 0.95 (plug-in distance 0.2164)
     """
     level = checked_level(level)
     space = _spaces.of_point(counts_a) or _spaces.of_point(counts_b)
@@ -432,7 +432,7 @@ class _TwoSamples:
         self.x, self.n, self.y, self.m, self.totals = x, n, y, m, x + y
         self.scale = 1.0 / (1.0 / n + 1.0 / m)
         self.plug_in, self.statistic = _observed(x / n, y / m, self.scale)
-        self.gaps = 8.0 * self.scale[:, 0] / np.sqrt(n * m)[:, 0] * _gaps(x, y)
+        self.gaps = 8.0 * (self.scale / np.sqrt(n))[:, 0] * _gaps(x, y / m)
         self.cells = _Mixed(self.totals)
         is_seen = self.totals > 0.0
         once = (self.totals == 1.0).sum(-1) * (~is_seen).any(-1)
@@ -440,12 +440,13 @@ class _TwoSamples:
         unseen, num_unseen = self.unseen[:, None], (~is_seen).sum(-1, keepdims=True)
         spread = unseen * (n + m) / np.maximum(num_unseen, 1)
         self.mass = np.where(is_seen, self.totals * (1.0 - unseen), spread)
-        size = 2.0 * self.mass / (n + m)
-        even = 2.0 / (n + m)  # what half an observation is to both
-        angle = _angles(x / n, y / m, even, self.scale, is_seen, size, self.statistic)
+        size = np.where(is_seen, (x / n + y / m) * (1.0 - unseen), 2.0 * self.mass / (n + m))
+        angle = _angles(x / n, y / m, 1.0 / n, self.scale, is_seen, size, self.statistic)
         self.equal = np.arcsin(np.sqrt(n / (n + m)))
-        self.way = np.arctan2(np.sqrt(n) * np.cos(angle), np.sqrt(m) * np.sin(angle)) - self.equal
         has_mass = self.mass > 0.0  # else an angle says nothing
+        # The smaller sample decides: its probabilities are size times cos(angle)^2.
+        most = np.divide(n * size, self.mass, out=np.ones_like(x), where=has_mass)
+        self.way = np.arcsin(np.sqrt(np.minimum(most, 1.0)) * np.cos(angle)) - self.equal
         largest = np.maximum((abs(self.way) * has_mass).max(-1, keepdims=True), 1e-300)
         alternating = np.where(np.cumsum(has_mass, axis=-1) % 2, -0.1, 0.1)
         self.way = np.where(largest > 1e-9 / np.sqrt(self.scale), self.way / largest, alternating)
@@ -464,11 +465,15 @@ class _TwoSamples:
         """Return a distance that no distributions exceed, from exact bounds on probabilities.
 
         All lower bounds hold together with the tail shared among them, and so does the affinity
-        that they leave. If one outcome alone was seen, two bounds on all others do.
+        that they leave, or that with the rarest outcome. If one outcome alone was seen, two bounds
+        on all others do. The larger sample has the smaller part of the tail: none at last.
         """
-        least = [_least(x, size, 0.5 * tail) for x, size in ((self.x, self.n), (self.y, self.m))]
-        most = 2.0 * np.arccos(np.minimum(np.sqrt(least[0] * least[1]).sum(-1), 1.0))
-        missed = [1.0 - (0.5 * tail) ** (1.0 / size[:, 0]) for size in (self.n, self.m)]
+        parts = tail * self.m / (self.n + self.m), tail * self.n / (self.n + self.m)
+        samples = (self.x, self.n, parts[0]), (self.y, self.m, parts[1])
+        least = [np.sqrt(_least(*sample)) for sample in samples]
+        affinity = np.maximum((least[0] * least[1]).sum(-1), np.max([v.min(-1) for v in least], 0))
+        most = 2.0 * np.arccos(np.minimum(affinity, 1.0))
+        missed = [-np.expm1(np.log(part) / size)[:, 0] for _, size, part in samples]
         of_others = sum(2.0 * np.arcsin(np.sqrt(share)) for share in missed)
         is_single = (self.totals > 0.0).sum(-1) == 1
         return np.minimum(most, np.where(is_single, of_others, np.pi))
@@ -535,7 +540,7 @@ class _OneSample:
         self.x, self.n, self.q, self.scale = x, n, q, n
         self.plug_in, self.statistic = _observed(x / n, q, n)
         self.unseen = np.zeros(len(x))
-        self.gaps = 8.0 * np.sqrt(n[:, 0]) * _gaps_of_one(x, q)
+        self.gaps = 8.0 * np.sqrt(n[:, 0]) * _gaps(x, q)
         expected = n * q
         mass = x + expected
         angle = _angles(x / n, q, 1.0 / n, n, mass > 0.0, mass / n, self.statistic)
@@ -556,7 +561,7 @@ class _OneSample:
 
         It decides where outcomes were not seen: T is then largest at the observed shares.
         """
-        affinity = np.sqrt(_least(self.x, self.n, tail) * self.q).sum(-1)
+        affinity = np.sqrt(_least(self.x, self.n, np.full_like(self.n, tail)) * self.q).sum(-1)
         return 2.0 * np.arccos(np.minimum(np.maximum(affinity, np.sqrt(self.q.min(-1))), 1.0))
 
     def is_informed(self) -> np.ndarray:
@@ -583,11 +588,13 @@ class _OneSample:
         )
 
 
-def _least(x: np.ndarray, n: np.ndarray, tail: float) -> np.ndarray:
+def _least(x: np.ndarray, n: np.ndarray, tail: np.ndarray) -> np.ndarray:
     """Return lower bounds on the probabilities, which hold together but with this probability."""
-    pairs, place = np.unique(x + 1j * n, return_inverse=True)  # most counts are there often
-    count, size = pairs.real, pairs.imag
-    share = betaincinv(np.maximum(count, 1e-9), size - count + 1.0, tail / x.shape[-1])
+    # Most counts are there often: each is looked at once.
+    kinds, kind = np.unique(np.concatenate([n, tail], axis=-1), axis=0, return_inverse=True)
+    pairs, place = np.unique(x + 1j * kind.reshape(-1, 1), return_inverse=True)
+    count, (size, part) = pairs.real, kinds[pairs.imag.astype(int)].T
+    share = betaincinv(np.maximum(count, 1e-9), size - count + 1.0, part / x.shape[-1])
     return np.where(count > 0.0, share, 0.0)[place.reshape(x.shape)]
 
 
@@ -597,25 +604,12 @@ def _observed(p: np.ndarray, q: np.ndarray, scale: np.ndarray) -> tuple[np.ndarr
     return fisher_rao_distance(p, q, check=False), scale[:, 0] * chord
 
 
-def _gaps(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the least steps by which one observation raises and lowers a sum of sqrt(x y).
-
-    The second is inf where no observation lowers it: no outcome is in both samples.
-    """
-    gaps = np.full((2, len(x)), np.inf)
-    least = 1e-9 / (x + y).sum(-1, keepdims=True)  # what rounding leaves of none, in small samples
-    for a, b in ((x, y), (y, x)):
-        roots = np.sqrt(np.maximum(a - 1.0, 0.0) * (b + 1.0)) + np.sqrt(a * b)
-        step = np.where(a >= 1.0, (a - b - 1.0) / np.maximum(roots, 1e-200), 0.0)
-        for gap, size in zip(gaps, (step, -step), strict=True):
-            np.minimum(gap, np.where(size > least, size, np.inf).min(-1), out=gap)
-    return np.stack([np.where(np.isinf(gaps[0]), 0.0, gaps[0]), gaps[1]])
-
-
-def _gaps_of_one(x: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _gaps(x: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return the least steps by which one observation raises and lowers a sum of sqrt(q x).
 
-    Among many outcomes there is nearly always a move that changes next to nothing.
+    The second is inf where no observation lowers it. Of two samples x is the smaller one, whose
+    steps are the longer ones. Among many outcomes there is nearly always a move that changes next
+    to nothing.
     """
     if x.shape[-1] > 16:
         return np.zeros((2, len(x)))

@@ -73,6 +73,15 @@ def test_bounds_hold_on_average_where_outcomes_are_in_one_distribution_only(n, m
     assert (known_errors[0].mean(-1) > 0.95 * known.std(-1)).all()
 
 
+def test_bounds_beside_a_huge_sample_are_those_beside_a_known_distribution(rng):
+    q = rng.dirichlet(np.ones(6), size=5)
+    x, n = rows(rng.multinomial(60, q))
+    y = np.round(1e13 * q)
+    expected = one_sample_bounds(x, n, y / y.sum(-1, keepdims=True))
+    for ours, theirs in zip(two_sample_bounds(x, n, *rows(y)), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
 def test_errors_are_those_of_observations_left_out_one_at_a_time():
     (x, n), (y, m) = rows([[6.0, 3.0, 9.0, 1.0]]), rows([[5.0, 8.0, 2.0, 5.0]])
     bounds, errors = two_sample_bounds(x, n, y, m)

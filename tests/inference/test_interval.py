@@ -1,5 +1,6 @@
 """Intervals of distances: they hold what they promise, and say nothing that the data do not."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -166,6 +167,51 @@ def test_a_larger_sample_beside_a_small_one_changes_nothing_at_last(x, y):
             np.testing.assert_allclose(ours, theirs, atol=2e-3, err_msg=f"{name} {factor}")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("n", "known"),
+    [
+        (1, [0.3, 0.3, 0.4]),
+        (20, [0.5, 0.5]),
+        (30, [0.999, 0.001]),
+        (20, [0.6, 0.399, 0.001]),
+        (20, [0.127, 0.602, 0.271]),
+        (50, [0.01, 0.02, 0.93, 0.04]),
+        (200, np.arange(1.0, 11.0) / 55.0),
+        (200, np.arange(1.0, 101.0) / 5050.0),
+        (50, np.full(200, 0.005)),
+    ],
+)
+def test_an_ever_larger_sample_becomes_a_distribution_that_is_known(n, known, rng):
+    """A sample of 1e13 observations tells its distribution to 1e-6."""
+    known = np.array(known)
+    near = rng.multinomial(n, known, size=8)
+    counts = np.concatenate([near, rng.multinomial(n, rng.dirichlet(np.ones(len(known))), size=8)])
+    expected = interval(counts, known, size_b=math.inf)
+    found = interval(counts, np.round(1e13 * known))
+    for name in ("estimate", "lower", "upper"):
+        ours, theirs = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(ours, theirs, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("n", "known"), [(30, [0.999, 0.001]), (30, [0.5, 0.5]), (12, [0.25, 0.25, 0.25, 0.25])]
+)
+def test_coverage_beside_a_huge_sample_by_enumeration(n, known):
+    """All samples with their probabilities: the second sample is as good as known."""
+    c = len(known)
+    counts = np.array([k for k in itertools.product(range(n + 1), repeat=c) if sum(k) == n])
+    found = interval(counts, np.round(1e12 * np.array(known)))
+    corner = np.arange(c) == c - 1
+    others = (1.0 - np.array([0.01, 0.185, 0.6, 0.95]))[:, None] * known
+    others = [*others, *(0.5 * others[:2] + 0.5 * corner), known]
+    for shares in others:
+        shares = np.array(shares) + (1.0 - sum(shares)) * corner
+        distance = float(simplex.fisher_rao_distance(shares, known))
+        held = (found.lower <= distance + 1e-6) & (distance <= found.upper + 1e-6)
+        assert stats.multinomial.pmf(counts[held], n, shares).sum() >= 0.945
+
+
 def test_large_samples_agree_with_the_chi_square_law(rng):
     """At n = 1e7 a distance of .5 is known to 1.96 / sqrt(N), to both sides."""
     p, q = on_great_circle(np.sqrt(P), np.array([1.0, -1.0, 1.0, -1.0]), 0.5)
@@ -263,13 +309,17 @@ def test_data_that_say_nothing(x, y, lower, upper):
 
 
 def test_one_outcome_alone():
-    """Its probability is at least (tail / c)^(1/n) in both samples, at the tail .0125 for each."""
+    """Its probability is at least (tail / c)^(1/n) in both samples, which share the tail .025.
+
+    The smaller one of n and m observations has m / (n + m) of it.
+    """
     found = interval([300, 0, 0], [500, 0, 0])
-    least = [(0.0125 / 3.0) ** (1.0 / size) for size in (300, 500)]
+    sizes = (300, 0.025 * 5.0 / 8.0), (500, 0.025 * 3.0 / 8.0)
+    least = [(tail / 3.0) ** (1.0 / n) for n, tail in sizes]
     assert float(found.lower) == 0.0
     assert float(found.upper) == pytest.approx(2.0 * math.acos(math.sqrt(math.prod(least))))
     many = interval([300, *[0] * 10**4], [500, *[0] * 10**4])  # two bounds on all others
-    angles = [math.asin(math.sqrt(1.0 - 0.0125 ** (1.0 / size))) for size in (300, 500)]
+    angles = [math.asin(math.sqrt(1.0 - tail ** (1.0 / n))) for n, tail in sizes]
     assert float(many.upper) == pytest.approx(2.0 * sum(angles))
 
 
