@@ -17,6 +17,7 @@ transports go matrix by matrix. The logarithms of the eigenvalues are the sums o
 matrices.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,17 +30,26 @@ from infogeo._array import POSITIVE, REAL, UNIT_INTERVAL, Array, Namespace, bad_
 from infogeo._points import Points, fill, make
 from infogeo.manifolds import _family
 from infogeo.manifolds._family import excess, log_cosh
-from infogeo.multivariate_normal._divergences import is_small, log_ratios
 from infogeo.multivariate_normal._metric import information_of_covariances
 from infogeo.multivariate_normal._point import (
     MultivariateNormal,
     factor_of,
     narrow,
     precision_of,
-    solve_lower,
     transposed,
     whitened,
     wide,
+)
+from infogeo.multivariate_normal._relative import (
+    Ratios,
+    change_of_exp,
+    change_of_log,
+    chord_of_exp,
+    chord_of_renyi,
+    eigen_of,
+    log_ratios,
+    of_product,
+    relative,
 )
 
 MATRIX = _array.along(REAL, "coordinates", "coordinates")
@@ -130,13 +140,13 @@ class Positive:
 
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of n / 2 times the length of the logarithms of the eigenvalues."""
-        xp, n, S, logs = self._compared(check, a, b)
-        return narrow(xp.sqrt(0.5 * n) * _array.norm(logs, xp), S, xp)
+        xp, n, S, ratios = self._compared(check, a, b)
+        return narrow(xp.sqrt(0.5 * n) * _array.norm(ratios.entries(xp), xp), S, xp)
 
     def fisher_rao_squared_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the squared distance, smooth at a = b."""
-        xp, n, S, logs = self._compared(check, a, b)
-        return narrow(0.5 * n * xp.sum(logs * logs, axis=-1), S, xp)
+        xp, n, S, ratios = self._compared(check, a, b)
+        return narrow(0.5 * n * xp.sum(ratios.entries(xp) ** 2, axis=-1), S, xp)
 
     def inner_product(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return n / 2 tr(S^-1 u S^-1 v)."""
@@ -205,8 +215,10 @@ class Positive:
         reached = []
         for S, v in zip(matrices, vectors, strict=True):
             L = factor_of(_normal(S, xp), xp)
-            logs, U = xp.linalg.eigh(whitened(L, wide(v, xp), xp))
-            reached.append(_bent_in(S, xp.matmul(L, U), logs, xp))
+            logs, U, change = eigen_of(whitened(L, wide(v, xp), xp), xp)
+            if change is not None:
+                change = change_of_exp(logs, change, xp)
+            reached.append(_bent_in(S, xp.matmul(L, U), logs, change, xp))
         return self._point(a, reached, matrices[0], xp)
 
     def log_map(self, a: Any, b: Any, *, check: bool = True) -> Any:
@@ -214,22 +226,32 @@ class Positive:
         xp, _, matrices, others = _family.gated(self, check, a=a, b=b)
         velocities = []
         for S, T in zip(matrices, others, strict=True):
-            L, U, logs = _decomposed(S, T, xp)
-            velocities.append(_sandwiched(xp.matmul(L, U), logs, xp))
+            L, U, logs, change = relative(_normal(S, xp), _normal(T, xp), xp)
+            outer = xp.matmul(L, U)
+            velocity = _sandwiched(outer, logs, xp)
+            if change is not None:
+                velocity = velocity + _around(outer, change_of_log(logs, change, xp), xp)
+            velocities.append(velocity)
         return self._vector(velocities, matrices[0], xp)
 
     def fisher_rao_geodesic(self, a: Any, b: Any, t: Any, *, check: bool = True) -> Any:
         """Return L U exp(t l) U' L', from the nearer end."""
-        return self._path(a, b, t, check, lambda logs, t, xp: t * logs)
+        return self._path(a, b, t, check, _power)
 
     def parallel_transport(self, a: Any, b: Any, v: Any, *, check: bool = True) -> Any:
         """Return E v E' with E = (S_b S_a^-1)^(1/2)."""
         xp, _, matrices, others, vectors = _family.gated(self, check, a=a, b=b, v=v)
         carried = []
         for S, T, v in zip(matrices, others, vectors, strict=True):
-            L, U, logs = _decomposed(S, T, xp)
+            L, U, logs, change = relative(_normal(S, xp), _normal(T, xp), xp)
             inner = xp.matmul(transposed(U), xp.matmul(whitened(L, wide(v, xp), xp), U))
             outer = xp.matmul(L, U) * xp.exp(0.5 * logs)[..., None, :]
+            if change is not None:
+                half = 0.5 * change_of_log(logs, change, xp)
+                bent = change_of_exp(0.5 * logs, half, xp)
+                quarter = xp.exp(0.25 * logs)
+                bent = quarter[..., :, None] * bent * quarter[..., None, :]
+                outer = outer + xp.matmul(xp.matmul(L, U), bent)
             carried.append(xp.matmul(outer, xp.matmul(inner, transposed(outer))))
         return self._vector(carried, matrices[0], xp)
 
@@ -274,17 +296,20 @@ class Positive:
 
     def kl_divergence(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return n / 2 times the sum of exp(-l) - 1 + l, of an inverse family with -l."""
-        xp, n, S, logs = self._compared(check, a, b)
-        y = logs if self.is_inverse else -logs
-        return narrow(0.5 * n * xp.sum(excess(y, xp), axis=-1), S, xp)
+        xp, n, S, ratios = self._compared(check, a, b)
+        sign = 1.0 if self.is_inverse else -1.0
+        total = xp.sum(excess(sign * ratios.logs, xp), axis=-1)
+        total = total + ratios.bend(chord_of_exp(xp, sign), xp)
+        return narrow(0.5 * n * total, S, xp)
 
     def renyi_divergence(self, a: Any, b: Any, order: float, *, check: bool = True) -> Array:
         """Return the Renyi divergence of an order between 0 and 1, KL of order 1."""
         order = _divergence.finite_order(order, 1.0)
         if order == 1.0:
             return self.kl_divergence(a, b, check=check)
-        xp, n, S, logs = self._compared(check, a, b)
-        y, rest = (-logs if self.is_inverse else logs), 1.0 - order
+        xp, n, S, ratios = self._compared(check, a, b)
+        sign, rest = (-1.0 if self.is_inverse else 1.0), 1.0 - order
+        y, chord = sign * ratios.logs, chord_of_renyi(order, xp)
         # From the member between the two, whose precision is the mean of theirs.
         to_a = excess(-xp.log1p(rest * _array.expm1(-y, xp)), xp)
         to_b = excess(-xp.log1p(order * _array.expm1(y, xp)), xp)
@@ -292,32 +317,35 @@ class Positive:
         first = _array.safe_log(order + 0.0 * y, xp) + rest * y
         far = xp.logaddexp(first, math.log(rest) - order * y)
         total = xp.sum(xp.where(xp.abs(y) < 30.0, near, far), axis=-1)
+        total = total + ratios.bend(lambda a, b: chord(sign * a, sign * b), xp)
         return narrow(0.5 * n / rest * total, S, xp)
 
     def bhattacharyya_coefficient(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the product of the cosh(l / 2)^(-n / 2)."""
-        xp, n, S, logs = self._compared(check, a, b)
-        return narrow(xp.exp(-0.5 * n * xp.sum(log_cosh(0.5 * logs, xp), axis=-1)), S, xp)
+        xp, S, exponent = self._affinity(check, a, b)
+        return narrow(xp.exp(-exponent), S, xp)
 
     def hellinger_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return the root of 1 minus the Bhattacharyya coefficient."""
-        xp, n, S, logs = self._compared(check, a, b)
-        affinity = 0.5 * n * xp.sum(log_cosh(0.5 * logs, xp), axis=-1)
-        return narrow(_array.safe_sqrt(-_array.expm1(-affinity, xp), xp), S, xp)
+        xp, S, exponent = self._affinity(check, a, b)
+        return narrow(_array.safe_sqrt(-_array.expm1(-exponent, xp), xp), S, xp)
 
     # ------------------------------------------------------------ shared
 
+    def _affinity(self, check: bool, a: Any, b: Any) -> tuple[Any, ...]:
+        """Return minus the logarithm of the Bhattacharyya coefficient, last."""
+        xp, n, S, ratios = self._compared(check, a, b)
+        total = xp.sum(log_cosh(0.5 * ratios.logs, xp), axis=-1)
+        return xp, S, 0.5 * n * (total + ratios.bend(chord_of_renyi(0.5, xp), xp))
+
     def _compared(self, check: bool, a: Any, b: Any) -> tuple[Any, ...]:
-        """Return the namespace, n, one of the matrices, and the logarithms of the eigenvalues."""
+        """Return the namespace, n, one of the matrices, and the ratios of the eigenvalues."""
         xp, constants, matrices, others = _family.gated(self, check, a=a, b=b)
         S, pairs = matrices[0], list(zip(matrices, others, strict=True))
         if len(pairs) == 2:
             pairs = _in_one_scale(pairs, xp)
-        logs = [log_ratios(_normal(S, xp), _normal(T, xp), xp) for S, T in pairs]
-        total = logs[0]
-        for more in logs[1:]:
-            sums = total[..., :, None] + more[..., None, :]
-            total = xp.reshape(sums, (*sums.shape[:-2], sums.shape[-2] * sums.shape[-1]))
+        ratios = [log_ratios(_normal(S, xp), _normal(T, xp), xp) for S, T in pairs]
+        total: Ratios = functools.reduce(lambda x, y: of_product(x, y, xp), ratios)
         return xp, _factor(constants, S, xp), S, total
 
     def _in_frame(self, check: bool, a: Any, **vectors: Any) -> tuple[Any, ...]:
@@ -340,17 +368,15 @@ class Positive:
         narrowed = (narrow(0.5 * (x + transposed(x)), like, xp) for x in matrices)
         return make(self.TANGENTS, *narrowed, xp=xp)
 
-    def _path(self, a: Any, b: Any, t: Any, check: bool, logs_at: Callable[..., Array]) -> Any:
+    def _path(self, a: Any, b: Any, t: Any, check: bool, motion: Callable[..., Any]) -> Any:
         """Return the points whose logarithms of eigenvalues are functions of t, between ends."""
         xp, _, matrices, others, t = _family.gated(self, check, a=a, b=b, t=(UNIT_INTERVAL, t))
         reached = []
         for S, T in zip(matrices, others, strict=True):
             S, T = xp.broadcast_arrays(S, T)
             times = wide(xp.reshape(t, (*t.shape, *(1,) * (S.ndim - 1))), xp)
-            L, U, logs = _decomposed(S, T, xp)
-            there = _bent_in(S, xp.matmul(L, U), logs_at(logs, times, xp), xp)
-            L, U, logs = _decomposed(T, S, xp)
-            back = _bent_in(T, xp.matmul(L, U), logs_at(logs, 1.0 - times, xp), xp)
+            there = _moved_in(S, T, times, motion, xp)
+            back = _moved_in(T, S, 1.0 - times, motion, xp)
             reached.append(xp.where(times[..., None] < 0.5, there, back))
         return self._point(a, reached, matrices[0], xp)
 
@@ -463,43 +489,73 @@ def _inverse(S: Array, xp: Namespace) -> Array:
     return precision_of(_normal(S, xp), xp)
 
 
-def _decomposed(S: Array, T: Array, xp: Namespace) -> tuple[Array, Array, Array]:
-    """Return L, U and l with S = L L' and T = L U exp(l) U' L', also for near matrices."""
-    L = factor_of(_normal(S, xp), xp)
-    excess_of_T = whitened(L, wide(T, xp) - wide(S, xp), xp)
-    is_near = is_small(excess_of_T, xp)
-    changes, U = xp.linalg.eigh(xp.where(is_near, excess_of_T, xp.zeros_like(excess_of_T)))
-    near = xp.log1p(changes)
-    ratio = solve_lower(L, factor_of(_normal(T, xp), xp) + xp.zeros_like(excess_of_T), xp)
-    V, sizes, _ = xp.linalg.svd(ratio)
-    logs = xp.where(is_near[..., 0], near, 2.0 * xp.log(sizes))
-    return L, xp.where(is_near, U, V), logs
-
-
 def _sandwiched(outer: Array, diagonal: Array, xp: Namespace) -> Array:
     return xp.matmul(outer * diagonal[..., None, :], transposed(outer))
 
 
-def _bent_in(S: Array, outer: Array, logs: Array, xp: Namespace) -> Array:
-    """Return the matrix of these logarithms; near S by its difference."""
+def _around(outer: Array, inner: Array, xp: Namespace) -> Array:
+    return xp.matmul(outer, xp.matmul(inner, transposed(outer)))
+
+
+def _bent_in(S: Array, outer: Array, logs: Array, change: Array | None, xp: Namespace) -> Array:
+    """Return outer exp(l/2) (1 + V) exp(l/2) outer' for the change V; near S by its difference."""
     is_near = xp.max(xp.abs(logs), axis=-1)[..., None, None] < 0.5
     near = wide(S, xp) + _sandwiched(outer, _array.expm1(logs, xp), xp)
     half = outer * xp.exp(0.5 * logs)[..., None, :]  # exp(l) may overflow where L is small
-    return xp.where(is_near, near, xp.matmul(half, transposed(half)))
+    found = xp.where(is_near, near, xp.matmul(half, transposed(half)))
+    return found if change is None else found + _around(half, change, xp)
 
 
-def _straight(logs: Array, t: Array, xp: Namespace) -> Array:
+# ---------------------------------------------------------------- curves from S to T
+
+
+def _moved_in(S: Array, T: Array, t: Array, motion: Callable[..., Any], xp: Namespace) -> Array:
+    """Return the matrix at t of a curve that is a function of T in the frame of S.
+
+    The motion gives its logarithms and, for the change Y of T, the change V.
+    """
+    L, U, logs, change = relative(_normal(S, xp), _normal(T, xp), xp)
+    reached, moved = motion(logs, change, t, xp)
+    return _bent_in(S, xp.matmul(L, U), reached, moved, xp)
+
+
+def _power(logs: Array, change: Array | None, t: Array, xp: Namespace) -> tuple[Any, ...]:
+    """Return the power t."""
+    if change is None:
+        return t * logs, None
+    change = t[..., None] * change_of_log(logs, change, xp)
+    return t * logs, change_of_exp(t * logs, change, xp)
+
+
+def _straight(logs: Array, change: Array | None, t: Array, xp: Namespace) -> tuple[Any, ...]:
+    """Return the line 1 - t + t exp l."""
+    reached = _log_of_line(logs, t, xp)
+    if change is None:
+        return reached, None
+    root = xp.exp(0.5 * (logs - reached))
+    return reached, t[..., None] * root[..., :, None] * change * root[..., None, :]
+
+
+def _inverse_straight(
+    logs: Array, change: Array | None, t: Array, xp: Namespace
+) -> tuple[Any, ...]:
+    """Return the inverse of the line 1 - t + t exp -l."""
+    reached, change = _straight(-logs, _inverted(change, xp), t, xp)
+    return -reached, _inverted(change, xp)
+
+
+def _inverted(change: Array | None, xp: Namespace) -> Array | None:
+    """Return (1 + Y)^-1 - 1 to the second order."""
+    return None if change is None else xp.matmul(change, change) - change
+
+
+def _log_of_line(logs: Array, t: Array, xp: Namespace) -> Array:
     """Return log(1 - t + t exp l)."""
     is_far = logs > 30.0
     near = xp.log1p(t * _array.expm1(xp.where(is_far, xp.zeros_like(logs), logs), xp))
     moves = t > 0.0
     far = logs + xp.log(xp.where(moves, t + (1.0 - t) * xp.exp(-xp.abs(logs)), 1.0 + 0.0 * t))
     return xp.where(is_far, xp.where(moves, far, 0.0 * far), near)
-
-
-def _inverse_straight(logs: Array, t: Array, xp: Namespace) -> Array:
-    """Return -log(1 - t + t exp -l)."""
-    return -_straight(-logs, t, xp)
 
 
 # ---------------------------------------------------------------- samples

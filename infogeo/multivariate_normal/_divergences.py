@@ -10,10 +10,14 @@ from infogeo.multivariate_normal._point import (
     gate,
     gate_pair,
     narrow,
-    solve_lower,
     solve_lower_vector,
-    whitened,
     wide,
+)
+from infogeo.multivariate_normal._relative import (
+    chord_of_cosh,
+    chord_of_exp,
+    chord_of_renyi,
+    log_ratios,
 )
 
 
@@ -44,8 +48,10 @@ def kl_divergence(a: MultivariateNormal, b: MultivariateNormal, *, check: bool =
     0.5
     """
     xp, a, b = gate_pair(a, b)
-    terms = _excess_of_exp(-log_ratios(a, b, xp), xp)
-    return narrow(0.5 * (xp.sum(terms, axis=-1) + _mahalanobis(a, b, b, xp)), a.mean, xp)
+    ratios = log_ratios(a, b, xp)
+    of_covs = xp.sum(_excess_of_exp(-ratios.logs, xp), axis=-1)
+    of_covs = of_covs + ratios.bend(chord_of_exp(xp, -1.0), xp)
+    return narrow(0.5 * (of_covs + _mahalanobis(a, b, b, xp)), a.mean, xp)
 
 
 def jeffreys_divergence(
@@ -76,9 +82,11 @@ def jeffreys_divergence(
     1.0
     """
     xp, a, b = gate_pair(a, b)
-    half = 0.5 * log_ratios(a, b, xp)
+    ratios = log_ratios(a, b, xp)
+    of_covs = 2.0 * xp.sum(xp.sinh(0.5 * ratios.logs) ** 2, axis=-1)
+    of_covs = of_covs + ratios.bend(chord_of_cosh(xp), xp)
     of_means = 0.5 * (_mahalanobis(a, b, a, xp) + _mahalanobis(a, b, b, xp))
-    return narrow(2.0 * xp.sum(xp.sinh(half) ** 2, axis=-1) + of_means, a.mean, xp)
+    return narrow(of_covs + of_means, a.mean, xp)
 
 
 def hellinger_distance(
@@ -112,14 +120,14 @@ def hellinger_distance(
     middle = 0.5 * (wide(a.cov, xp) + wide(b.cov, xp))
     difference = wide(b.mean, xp) - wide(a.mean, xp)
     whitened = solve_lower_vector(xp.linalg.cholesky(middle), difference, xp)
-    quarter = 0.25 * log_ratios(a, b, xp)
-    log_cosh = xp.log1p(2.0 * xp.sinh(quarter) ** 2)
-    exponent = 0.125 * xp.sum(whitened**2, axis=-1) + 0.5 * xp.sum(log_cosh, axis=-1)
+    ratios = log_ratios(a, b, xp)
+    log_cosh = xp.sum(xp.log1p(2.0 * xp.sinh(0.25 * ratios.logs) ** 2), axis=-1)
+    log_cosh = log_cosh + ratios.bend(chord_of_renyi(0.5, xp), xp)
+    exponent = 0.125 * xp.sum(whitened**2, axis=-1) + 0.5 * log_cosh
     # H of near points, for which the square of H may underflow.
     is_near = exponent < float(xp.finfo(exponent.dtype).eps)
-    parts = xp.where(
-        is_near[..., None], xp.concat([math.sqrt(0.125) * whitened, quarter], axis=-1), 0.0
-    )
+    parts = xp.concat([math.sqrt(0.125) * whitened, 0.25 * ratios.entries(xp)], axis=-1)
+    parts = xp.where(is_near[..., None], parts, 0.0)
     far = _array.safe_sqrt(-_array.expm1(-exponent, xp), xp)
     return narrow(xp.where(is_near, _array.norm(parts, xp), far), a.mean, xp)
 
@@ -196,7 +204,7 @@ def fixed_mean_distance(
     """
     xp, a, b = gate_pair(a, b)
     _require_equal(check, "mean", a.mean, b.mean, xp)
-    return narrow(_array.norm(log_ratios(a, b, xp), xp) / math.sqrt(2.0), a.mean, xp)
+    return narrow(_array.norm(log_ratios(a, b, xp).entries(xp), xp) / math.sqrt(2.0), a.mean, xp)
 
 
 def fixed_covariance_distance(
@@ -250,28 +258,7 @@ def _require_equal(check: bool, name: str, x: Array, y: Array, xp: Namespace) ->
         )
 
 
-# ---------------------------------------------------------------- ratios of covariances
-
-
-def log_ratios(a: MultivariateNormal, b: MultivariateNormal, xp: Namespace) -> Array:
-    """Return the logarithms of the eigenvalues of S_a^-1 S_b, with the digits of near ones.
-
-    Only eigenvalues are taken: their symmetric functions have derivatives where they coincide.
-    """
-    L_a = factor_of(a, xp)
-    difference = wide(b.cov, xp) - wide(a.cov, xp)
-    excess = whitened(L_a, difference, xp)
-    is_near = is_small(excess, xp)
-    near = xp.log1p(xp.linalg.eigvalsh(xp.where(is_near, excess, xp.zeros_like(excess))))
-    ratio = solve_lower(L_a, factor_of(b, xp) + xp.zeros_like(excess), xp)
-    far = 2.0 * xp.log(xp.linalg.svdvals(ratio))
-    return xp.where(is_near[..., 0], near, far)
-
-
-def is_small(excess: Array, xp: Namespace) -> Array:
-    """Return whether matrices have a norm below 1/2, shape (..., 1, 1); none of them overflows."""
-    bounded = _array.clip(excess, xp, min=-1.0, max=1.0)
-    return xp.sum(bounded * bounded, axis=(-2, -1), keepdims=True) < 0.25
+# ---------------------------------------------------------------- terms
 
 
 def _mahalanobis(
