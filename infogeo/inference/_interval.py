@@ -71,12 +71,13 @@ class Interval(Result):
     def __str__(self) -> str:
         is_open = self.unresolved > _OPEN * (self.upper - self.lower)
         if self.estimate.ndim:
-            text = f"Interval: a batch of shape {self.estimate.shape} at the level {self.level:g}"
+            shape = self.estimate.shape
+            text = f"Interval: a batch of shape {shape} at the level {self.level:.15g}"
             number = int(is_open.sum())
             return f"{text}; rare outcomes make {number} of them long" if number else text
         text = (
             f"{self.estimate:.4g} rad, from {self.lower:.4g} to {self.upper:.4g} at the level "
-            f"{self.level:g} (plug-in distance {self.distance:.4g})"
+            f"{self.level:.15g} (plug-in distance {self.distance:.4g})"
         )
         return f"{text}; rare outcomes make {self.unresolved:.4g} of it" if is_open else text
 
@@ -276,7 +277,7 @@ def _moved(
     """
     (least, most), errors = bounds
     own = np.cos(0.5 * np.stack([estimate, lower])) - np.cos(0.5 * np.stack([upper, estimate]))
-    of_all, of_rare = ndtri(1.0 - tail) * errors
+    of_all, of_rare = -ndtri(tail) * errors
     low, high = np.maximum(np.minimum(own, of_all), of_rare)
     farther = 2.0 * np.arccos(np.clip(least - low, 0.0, 1.0))
     nearer = 2.0 * np.arccos(np.clip(most + high, 0.0, 1.0))

@@ -140,7 +140,7 @@ def drift_over_time(
         step = -(-len(names) // _MOST_NAMES)
         shown = [shortened(name, _NAME_LENGTH // 2) for name in names[::step]]
         ax.set_xticks(x[::step], shown, parse_math=False)
-    label = f"interval at the level {found.level:g}"
+    label = f"interval at the level {found.level:.15g}"
     ax.fill_between(x, lower, upper, color=BLUE, alpha=0.18, linewidth=0.0, label=label)
     ax.plot(x, estimate, color=BLUE, linewidth=1.2, alpha=0.6)
     for color, word, members in _by_verdict(lower, upper, tolerance):

@@ -440,6 +440,18 @@ def test_long_intervals_say_why():
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_levels_next_to_0_and_1():
+    """The ends move apart with the level, also where the rest of it is lost beside 1."""
+    x, y = [53, 28, 12, 7], [46, 26, 17, 11]
+    levels = [1e-300, 0.5, 0.95, 1.0 - 1e-6, 1.0 - 1e-12, math.nextafter(1.0, 0.0)]
+    uppers = [float(interval(x, y, level=level).upper) for level in levels]
+    assert uppers == sorted(uppers)
+    assert uppers[-1] <= math.pi
+    assert "at the level 0.999999999999 (" in str(interval(x, y, level=1.0 - 1e-12))
+    assert "at the level 0.9 (" in str(interval(x, y, level=0.9))
+
+
 def test_frames_have_a_row_for_each_pair():
     one = interval([5, 6], [7, 8]).to_frame()
     assert one.shape == (1, 6)

@@ -367,14 +367,14 @@ def words(found: dict[str, Any]) -> list[Part]:
         parts += [
             f"{first['old_total']} and {first['new_total']} observations of {found['classes']} "
             "classes",
-            f"distance: {_interval(first)} at the level {found['level']:g} "
+            f"distance: {_interval(first)} at the level {found['level']:.15g} "
             f"(of the shares as they are: {first['distance']:.4g})",
             f"equal distributions: p = {first['p_value']:.3g}",
         ]
     else:
         parts.append(
             f"{len(pairs)} pairs of samples, {found['classes']} classes; all intervals together "
-            f"hold at the level {found['level']:g}"
+            f"hold at the level {found['level']:.15g}"
         )
     for key, which in (("only_in_old", "OLD"), ("only_in_new", "NEW")):
         if found[key]:
