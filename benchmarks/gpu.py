@@ -23,7 +23,7 @@ from torch import nn
 
 from infogeo import neighbors, simplex
 from infogeo.lipschitz import layers, losses
-from infogeo.pullback import PullbackMetric, WeightMetric
+from infogeo.pullback import Operator, PullbackMetric, WeightMetric
 
 MINUTES = 8
 TESTS = Path(__file__).parents[1] / "tests"
@@ -278,14 +278,17 @@ def networks(device, limits, name, make, shape, num_values, all_values, **sizes)
     one = seconds(lambda: passes(net, x), device)
     found = costs(lambda: by_inputs.norm(x, dx), device)
     yield Row(f"{name}, {len(x)} inputs: norm of dx", limit="1 pass", least=one, **found)
-    # So many products with the metric it takes to find them, and to see that they are the largest.
-    least = num_values + 1
-    yield Row(
-        f"{name}, {len(x)} inputs: {num_values} eigenvalues each",
-        limit=f"{least} passes",
-        least=least * one,
-        **costs(lambda: by_inputs.spectrum(x, num_values=num_values), device, 1),
-    )
+    weights = list(net.parameters())
+    by_weights = WeightMetric(net, x)
+    dw = torch.randn(sum(w.numel() for w in weights), device=device)
+    one_of_weights = seconds(lambda: passes(net, x, weights), device)
+    for work in (by_weights.norm, by_weights.matvec):
+        yield Row(
+            f"{name}, {len(x)} samples: `WeightMetric.{work.__name__}`",
+            limit="1 pass",
+            least=one_of_weights,
+            **costs(lambda work=work: work(dw), device),
+        )
     num_rows = sizes["num_outputs"] - 1
     if all_values:
         yield Row(
@@ -294,17 +297,15 @@ def networks(device, limits, name, make, shape, num_values, all_values, **sizes)
             least=num_rows * row_seconds(net, x, device, min(8, num_rows)),
             **costs(lambda: by_inputs.log_spectrum(x), device, 1),
         )
-    weights = list(net.parameters())
-    by_weights = WeightMetric(net, x)
-    dw = torch.randn(sum(w.numel() for w in weights), device=device)
-    one = seconds(lambda: passes(net, x, weights), device)
-    for work in (by_weights.norm, by_weights.matvec):
-        yield Row(
-            f"{name}, {len(x)} samples: `WeightMetric.{work.__name__}`",
-            limit="1 pass",
-            least=one,
-            **costs(lambda work=work: work(dw), device),
-        )
+    by_products = PullbackMetric(net, strategy=Operator())  # never so many rows
+    # So many products with the metric it takes to find them, and to see that they are the largest.
+    least = num_values + 1
+    yield Row(
+        f"{name}, {len(x)} inputs: {num_values} eigenvalues each",
+        limit=f"{least} passes",
+        least=least * one,
+        **costs(lambda: by_products.spectrum(x, num_values=num_values), device, 1),
+    )
 
 
 def passes(net, x, weights=None):
