@@ -272,9 +272,10 @@ def _to_array_or_weak(name: str, value: Any) -> Any:
         )
     if is_nameless(value):
         return value
+    ways_out = [method for method in ("collect", "toarray") if hasattr(value, method)]
     raise TypeError(
         f"{name} must be an array, a list or a number: got {type(value).__name__}. "
-        f"{_ACCEPTED}{' Call collect() first.' if hasattr(value, 'collect') else ''}"
+        f"{_ACCEPTED}{f' Call {ways_out[0]}() first.' if ways_out else ''}"
     )
 
 

@@ -497,3 +497,108 @@ def test_radii_and_graphs_at_their_limits(rng):
         neighbors.nearest(p, num_neighbors=4).graph(3)
     points = normal.Normal(np.array([0.0, 0.1, 5.0]), np.ones(3))
     assert neighbors.within(points, radius=0.2, space=normal).nnz == 2
+
+
+# ---------------------------------------------------------------- sparse rows
+
+
+def counts_of_words(rng, num_rows, num_words):
+    """Return rows of probabilities over many words of which each has few, with copies."""
+    p = rng.gamma(0.5, size=(num_rows, num_words)) * (rng.random((num_rows, num_words)) < 0.05)
+    p[:, 0] += 0.01
+    p[num_rows // 2] = p[1]
+    p[-1] = p[1]
+    p[2] = p[3] * (1.0 + 1e-7 * rng.uniform(-1, 1, num_words))
+    return p / p.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [("csr_array", "float64"), ("csr_matrix", "float32"), ("coo_array", "float64")],
+)
+def test_sparse_rows_have_the_distances_of_dense_ones(rng, form, dtype, monkeypatch):
+    monkeypatch.setattr("infogeo.neighbors._sparse._DENSE_ENTRIES", 2000)  # several blocks
+    p, q = (counts_of_words(rng, num, 300).astype(dtype) for num in (41, 23))
+    q[5] = p[1]
+    tolerance = 1e-10 if dtype == "float64" else 1e-4
+    sparse, other = (getattr(scipy.sparse, form)(x) for x in (p, q))
+    every = neighbors.pairwise_distance(sparse, other)
+    assert every.dtype == dtype
+    for i, j in rng.integers(23, size=(15, 2)):
+        expected = exact_distance(p[i], q[j])
+        assert abs(every[i, j] - expected) <= tolerance * expected
+    among = neighbors.pairwise_distance(sparse)
+    np.testing.assert_array_equal(among, among.T)
+    assert 0.0 < among[2, 3] < 1e-6
+    for batches in ((sparse,), (sparse, other), (sparse, q), (p, other)):
+        dense = [x.toarray() if scipy.sparse.issparse(x) else x for x in batches]
+        found, expected = (nearest(*x, num_neighbors=7) for x in (batches, dense))
+        if dtype == "float64":  # in float32, distances of different rows agree to rounding
+            np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_allclose(found.distances, expected.distances, rtol=tolerance, atol=1e-15)
+        assert found.distances.dtype == dtype
+        found, expected = (neighbors.within(*x, radius=2.0) for x in (batches, dense))
+        np.testing.assert_array_equal(found.indptr, expected.indptr)
+        np.testing.assert_allclose(found.toarray(), expected.toarray(), rtol=tolerance, atol=1e-15)
+    copies = nearest(sparse, num_neighbors=2)
+    np.testing.assert_array_equal(copies.indices[1], [20, 40])  # in the order of their rows
+    np.testing.assert_array_equal(copies.distances[1], 0.0)
+
+
+def test_sparse_rows_of_many_words_take_no_dense_matrix(rng):
+    """A dense matrix would take 960 MB."""
+    num_rows, num_words, num_used = 300, 400_000, 40
+    columns = rng.integers(num_words // 100, size=(num_rows, num_used)) * 100
+    rows = np.repeat(np.arange(num_rows), num_used)
+    shares = rng.dirichlet(np.ones(num_used), num_rows)
+    p = scipy.sparse.coo_array((shares.ravel(), (rows, columns.ravel())), (num_rows, num_words))
+    tracemalloc.start()
+    found = nearest(p, num_neighbors=3)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4e8
+    dense = p.tocsr()[:, ::100].toarray()
+    expected = nearest(dense, num_neighbors=3)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-10)
+
+
+@pytest.mark.parametrize("verb", [pairwise_distance, nearest, neighbors.within])
+def test_sparse_rows_that_are_wrong(rng, verb, monkeypatch):
+    monkeypatch.setattr("infogeo.neighbors._sparse._DENSE_ENTRIES", 12)  # blocks of 2 rows
+    last = {nearest: {"num_neighbors": 1}, neighbors.within: {"radius": 1.0}}.get(verb, {})
+    p = rng.dirichlet(np.ones(6), 9)
+    name = "a" if verb is pairwise_distance else "queries"
+    for value, text in ((-0.5, "row 5"), (np.nan, "row 5"), (7.0, "row 5.*counts")):
+        bad = p.copy()
+        bad[5, 2] = value
+        with pytest.raises(ValueError, match=rf"{name} must hold probabilities .*{text}") as caught:
+            verb(scipy.sparse.csr_array(bad), **last)
+        assert caught.value.row == 5
+    sparse = scipy.sparse.csr_array(p)
+    with pytest.raises(TypeError, match=r"must be a dense array .*csr_array\. Call toarray\(\) fi"):
+        verb(sparse, space="logits", **last)
+    with pytest.raises(ValueError, match=r"same outcomes"):
+        verb(sparse, sparse[:, :4], check=False, **last)
+    with pytest.raises(ValueError, match="one point per row"):
+        verb(scipy.sparse.coo_array(p[0]), **last)
+    with pytest.raises(TypeError, match="real numbers"):
+        verb(sparse * 1j, **last)
+    with pytest.raises(TypeError, match=r"same library|numpy"):
+        verb(sparse, torch.tensor(p), **last)
+    with pytest.raises(TypeError, match=r"got csr_array\..* Call toarray\(\) first\."):
+        simplex.fisher_rao_distance(sparse, sparse)
+
+
+def test_sparse_rows_at_their_limits():
+    one = scipy.sparse.csr_array(np.eye(3))
+    np.testing.assert_array_equal(pairwise_distance(one), np.pi * (1 - np.eye(3)))
+    assert pairwise_distance(one[:0], one).shape == (0, 3)
+    assert pairwise_distance(one[:0]).shape == (0, 0)
+    assert nearest(one[:0], one, num_neighbors=2).indices.shape == (0, 2)
+    assert neighbors.within(one, one, radius=0.0).nnz == 3
+    np.testing.assert_array_equal(nearest(one, num_neighbors=2).indices, [[1, 2], [0, 2], [0, 1]])
+    counts = scipy.sparse.csr_array(np.eye(3, dtype=int))
+    np.testing.assert_array_equal(pairwise_distance(counts), pairwise_distance(np.eye(3)))
+    with pytest.raises(ValueError, match=r"at least 1 points|from 1 to"):
+        nearest(one, one[:0], num_neighbors=1)

@@ -27,6 +27,7 @@ from infogeo.neighbors._distances import all_distances
 from infogeo.neighbors._graph import graph_of, graph_within
 from infogeo.neighbors._lazy import lazy_nearest, lazy_pairwise
 from infogeo.neighbors._search import in_order, nearest_predictions
+from infogeo.neighbors._sparse import gate_sparse, has_sparse, sparse_nearest, sparse_pairwise
 from infogeo.typing import A, ArrayLike
 
 __all__ = ["nearest", "pairwise_distance", "within"]
@@ -118,9 +119,10 @@ def pairwise_distance(
 
     Parameters
     ----------
-    a : array, shape (n, c)
+    a : array or sparse matrix, shape (n, c)
         One point per row; for spaces with points of another kind, a batch of n of them.
-    b : array, shape (m, c), or None
+        Probabilities may stand in a sparse matrix of scipy.
+    b : array or sparse matrix, shape (m, c), or None
         The other points. None: the distances within a, symmetric, with 0 on the diagonal.
     space : module, object or name
         What the points are: `infogeo.simplex` (probabilities), `infogeo.logits`, or anything
@@ -154,7 +156,8 @@ def pairwise_distance(
     digits, counted from their common vertex, one call of `fisher_rao_distance`.
 
     Dask arrays give a lazy result with the same chunks of rows; the last axis is gathered into
-    one chunk.
+    one chunk. Of sparse matrices, blocks of rows are made dense, in the outcomes that they have: a
+    block takes some 64 MB.
 
     Examples
     --------
@@ -166,6 +169,8 @@ def pairwise_distance(
     block_size = _checked_block_size(block_size)
     given = {"a": a} if b is None else {"a": a, "b": b}
     space = _spaces.with_distance(space)
+    if has_sparse(given):
+        return sparse_pairwise(_gate_sparse(check, space, given), space, block_size)
     if _spaces.chart_of(space) is None:
         return all_distances_with(_as_batches(given), space.fisher_rao_distance, block_size)
     _, *points = gate_rows(check, space.POINTS, given)
@@ -186,9 +191,10 @@ def nearest(
 
     Parameters
     ----------
-    queries : array, shape (n, c)
+    queries : array or sparse matrix, shape (n, c)
         One point per row; for spaces with points of another kind, a batch of n of them.
-    points : array, shape (m, c), or None
+        Probabilities may stand in a sparse matrix of scipy.
+    points : array or sparse matrix, shape (m, c), or None
         Where to look. None: among the queries themselves, each without itself (its duplicates
         stay).
     num_neighbors : int
@@ -222,7 +228,8 @@ def nearest(
     all where points fill more than about 15 dimensions. Up to 5 outcomes a k-d tree proposes the
     candidates. Beside the points, memory is that of 16 numbers a point and of some blocks.
 
-    Dask arrays give lazy results; the last axis is gathered into one chunk.
+    Dask arrays give lazy results; the last axis is gathered into one chunk. Blocks of sparse
+    matrices are made dense, as in `pairwise_distance`.
 
     Examples
     --------
@@ -234,6 +241,10 @@ def nearest(
     """
     given = {"queries": queries} if points is None else {"queries": queries, "points": points}
     space = _spaces.with_distance(space)
+    if has_sparse(given):
+        arrays = _gate_sparse(check, space, given)
+        num_neighbors = _checked_num_neighbors(num_neighbors, arrays)
+        return Neighbors(*sparse_nearest(arrays, space, num_neighbors))
     if _spaces.chart_of(space) is None:
         batches = _as_batches(given)
         num_neighbors = _checked_num_neighbors(num_neighbors, batches)
@@ -258,9 +269,10 @@ def within(
 
     Parameters
     ----------
-    queries : array, shape (n, c)
+    queries : array or sparse matrix, shape (n, c)
         One point per row; for spaces with points of another kind, a batch of n of them.
-    points : array, shape (m, c), or None
+        Probabilities may stand in a sparse matrix of scipy.
+    points : array or sparse matrix, shape (m, c), or None
         Where to look. None: among the queries themselves, each without itself (its duplicates
         stay).
     radius : float
@@ -299,7 +311,9 @@ def within(
         raise bad_value("radius", "not be negative", f"got {radius!r}")
     given = {"queries": queries} if points is None else {"queries": queries, "points": points}
     space = _spaces.with_distance(space)
-    if _spaces.chart_of(space) is None:
+    if has_sparse(given):
+        batches = _gate_sparse(check, space, given)
+    elif _spaces.chart_of(space) is None:
         batches = _as_batches(given)
     else:
         _, *batches = gate_rows(check, space.POINTS, given)
@@ -333,6 +347,10 @@ def gate_rows(check: bool, rule: Rule, given: dict[str, Any]) -> tuple[Any, ...]
             f"{first} has shape {shape} and {second} has {other}."
         )
     return (xp, *arrays)
+
+
+def _gate_sparse(check: bool, space: Any, given: dict[str, Any]) -> list[Any]:
+    return gate_sparse(check, getattr(space, "POINTS", None), given, gate_rows)
 
 
 def _as_batches(given: dict[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from array_api_compat import (
     array_namespace,
     is_array_api_obj,
@@ -20,7 +21,8 @@ from infogeo._array import Array
 
 
 def length_of(batch: Any) -> int:
-    return batch.shape[0] if is_array_api_obj(batch) else len(batch)
+    has_shape = is_array_api_obj(batch) or scipy.sparse.issparse(batch)
+    return batch.shape[0] if has_shape else len(batch)
 
 
 _TILE = 500  # rows and columns of a block of distances: 2 MB of float64, often in the cache

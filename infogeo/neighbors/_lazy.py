@@ -52,9 +52,9 @@ def lazy_nearest(batches: list[Array], space: Any, num: int) -> tuple[Array, Arr
     import dask.array
 
     queries, points = _in_rows(batches)
-    record = np.dtype([("index", np.int64), ("distance", points.dtype), ("key", np.int64)])
+    record = record_of(points.dtype)
     found = dask.array.blockwise(
-        functools.partial(_nearest_block, space, num, len(batches) == 1, record),
+        functools.partial(nearest_block, space, num, len(batches) == 1, record),
         "ij", queries, "ik", points, "jk", _starts(queries), "i", _starts(points), "j",
         adjust_chunks={"j": num}, dtype=record, meta=np.empty((0, 0), record),
         concatenate=True, align_arrays=False,
@@ -62,7 +62,7 @@ def lazy_nearest(batches: list[Array], space: Any, num: int) -> tuple[Array, Arr
     best = dask.array.reduction(
         found,
         chunk=_unchanged,
-        aggregate=functools.partial(_best_of_blocks, num),
+        aggregate=functools.partial(best_of_blocks, num),
         axis=1,
         keepdims=True,
         dtype=record,
@@ -73,6 +73,11 @@ def lazy_nearest(batches: list[Array], space: Any, num: int) -> tuple[Array, Arr
     return best["index"], best["distance"]
 
 
+def record_of(dtype: Any) -> np.dtype:
+    """Return what a neighbour is: its row, its distance, and a key that its copies share."""
+    return np.dtype([("index", np.int64), ("distance", dtype), ("key", np.int64)])
+
+
 def _starts(a: Array) -> Array:
     """Return the number of the first row of each block, one in each block."""
     import dask.array
@@ -80,7 +85,7 @@ def _starts(a: Array) -> Array:
     return dask.array.from_array(np.cumsum((0, *a.chunks[0]))[:-1], chunks=1)
 
 
-def _nearest_block(
+def nearest_block(
     space: Any, num: int, among: bool, record: Any, queries: Any, points: Any, i: Any, j: Any
 ) -> np.ndarray:
     is_diagonal = among and i[0] == j[0]
@@ -100,7 +105,7 @@ def _unchanged(found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     return found
 
 
-def _best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
+def best_of_blocks(num: int, found: np.ndarray, axis: Any, keepdims: bool) -> np.ndarray:
     order = np.lexsort((found["distance"], found["key"]), axis=1)
     found = np.take_along_axis(found, order, axis=1)
     found["distance"] = with_ties(found["distance"], found["key"], np)  # copies in other blocks
