@@ -829,6 +829,11 @@ def safe_sqrt(x: Array, xp: Namespace) -> Array:
     return xp.where(is_zero, xp.zeros_like(x), xp.sqrt(xp.where(is_zero, xp.ones_like(x), x)))
 
 
+def safe_abs(x: Array, xp: Namespace) -> Array:
+    """Return the absolute value with the gradient 0 at 0, which is 1 in jax."""
+    return xp.abs(x if xp is numpy_namespace else xp.where(x == 0.0, xp.zeros_like(x), x))
+
+
 def safe_log(p: Array, xp: Namespace) -> Array:
     """Return log p, -inf at 0 without a warning and with the gradient 0."""
     is_positive = p > 0.0
@@ -928,6 +933,14 @@ def detached(x: Array) -> Array:
 def device_of(x: Array) -> Any:
     """Return the device for new arrays beside x; None where the library decides by itself."""
     return x.device if is_tensor(x) else None
+
+
+def with_axis_moved(x: Array, source: int, destination: int, xp: Namespace) -> Array:
+    """Return ``moveaxis``, which torch cannot do inside ``torch.func.vmap``."""
+    order = list(range(x.ndim))
+    moved = order.pop(source)
+    order.insert(destination % x.ndim, moved)
+    return xp.permute_dims(x, tuple(order))
 
 
 def as_leading(t: Array, point: Array, xp: Namespace) -> Array:

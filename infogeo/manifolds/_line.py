@@ -150,7 +150,9 @@ class Line:
     def fisher_rao_distance(self, a: Any, b: Any, *, check: bool = True) -> Array:
         """Return |x(b) - x(a)| in the flat coordinate x."""
         return self._each(
-            lambda a, b, copies, xp: copies**0.5 * xp.abs(self.flat.difference(a, b, xp)),
+            lambda a, b, copies, xp: (
+                copies**0.5 * _array.safe_abs(self.flat.difference(a, b, xp), xp)
+            ),
             check,
             a,
             b,
@@ -383,20 +385,23 @@ def log_ratio(a: Array, b: Array, xp: Namespace, difference: Array | None = None
     The difference b - a, if the caller knows more digits of it than a and b have.
     """
     difference = b - a if difference is None else difference
-    has_derivatives = _array.has_derivatives(a, b, difference)
+    has_derivatives, most = _array.has_derivatives(a, b, difference), math.inf
     with _array.quiet(xp):
         # The logarithm of the larger number over the smaller one, and its sign.
         if has_derivatives:  # also at a = b, where those of minima and absolute values are others
             is_up = difference >= 0.0
-            share = xp.where(is_up, difference, -difference) / xp.where(is_up, a, b)
+            smaller = xp.where(is_up, a, b)
+            share = xp.where(is_up, difference, -difference) / smaller
             size = xp.log1p(share)
             found = xp.where(is_up, size, -size)
+            most = float(xp.finfo(found.dtype).max) ** (1 / 3)  # of the share, and two derivatives
         else:
-            share = xp.abs(difference) / xp.minimum(a, b)
+            smaller = xp.minimum(a, b)
+            share = xp.abs(difference) / smaller
             found = xp.copysign(xp.log1p(share), difference)
     return _array.mended(
         found,
-        share < math.inf,
+        (share < most) & (smaller > 1.0 / most) if has_derivatives else share < most,
         functools.partial(_log_of_any_ratio, xp),
         a,
         b,
@@ -415,7 +420,9 @@ def _log_of_any_ratio(xp: Namespace, a: Array, b: Array, difference: Array) -> A
     by_logs = xp.log(y) - xp.log(x)
     is_number = xp.abs(by_logs) < 0.9 * math.log(float(xp.finfo(one.dtype).max))
     by_quotient = xp.log(xp.where(is_number, y, one) / xp.where(is_number, x, one))
-    inside = xp.where(is_near, near, xp.where(is_number, by_quotient, by_logs))
+    # Derivatives are those of the logarithms: those of a quotient may overflow on the way.
+    digits = _array.detached(xp.where(is_number, by_quotient - by_logs, 0.0 * one))
+    inside = xp.where(is_near, near, by_logs + digits)
     edge = xp.where(a == b, 0.0 * one, xp.where(a == 0.0, one * math.inf, -one * math.inf))
     return xp.where(is_edge, edge, inside)
 
@@ -588,7 +595,7 @@ def _log_lengths(speed, z, xp):
 
 
 def _raw_distance(speed, z, w, xp):
-    return abs(speed) * xp.abs(z[0] - w[0])
+    return abs(speed) * _array.safe_abs(z[0] - w[0], xp)
 
 
 def _raw_geodesic(speed, z, w, t, xp):

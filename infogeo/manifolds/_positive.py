@@ -162,10 +162,11 @@ class Positive:
     def sectional_curvature(self, a: Any, u: Any, v: Any, *, check: bool = True) -> Array:
         """Return the curvature of a plane, from the commutator of its vectors; NaN for a line."""
         xp, n, S, x, y = self._in_frame(check, a, u=u, v=v)
+        is_plane = ~(_is_still(x, xp) | _is_still(y, xp))
         x, y = (_scaled(z, _inverse_length(z, xp)) for z in (x, y))
         share = xp.sum(_flat(x, xp) * _flat(y, xp), axis=-1)
         y = [second - _per_matrix(share) * first for first, second in zip(x, y, strict=True)]
-        is_plane = _array.norm(_flat(y, xp), xp) > 1e-7
+        is_plane = is_plane & (_array.norm(_flat(y, xp), xp) > 1e-7)
         y = _scaled(y, _inverse_length(y, xp))
         total = math.prod(z.shape[-1] for z in x)
         squared = 0.0
@@ -429,6 +430,12 @@ def _inverse_length(vector: Sequence[Array], xp: Namespace) -> Array:
     return 1.0 / xp.where(length > 0.0, length, xp.ones_like(length))
 
 
+def _is_still(vector: Sequence[Array], xp: Namespace) -> Array:
+    """Tell whether a vector is 0, or moves a scale from one matrix to another, but for rounding."""
+    size = sum(_array.norm(_flat([x], xp), xp) for x in vector)
+    return _array.norm(_flat(vector, xp), xp) <= 1e-12 * size
+
+
 def _per_matrix(x: Array) -> Array:
     return x[..., None, None]
 
@@ -450,7 +457,7 @@ def _symbols(P: Array, xp: Namespace) -> Array:
     products = 0.5 * (products + transposed(products))
     chosen = xp.asarray(i * P.shape[-1] + j, device=_array.device_of(P))
     flat = xp.reshape(products, (*products.shape[:-2], P.shape[-1] ** 2))
-    return xp.moveaxis(xp.take(flat, chosen, axis=-1), -1, -3)
+    return _array.with_axis_moved(xp.take(flat, chosen, axis=-1), -1, -3, xp)
 
 
 def _units(P: Array, xp: Namespace) -> Array:

@@ -149,8 +149,8 @@ def _geodesic(mix: Any) -> Any:
 def _mean(mix: Any) -> Any:
     def mean(points: Any, *, weights: Any = None, axis: int = 0, check: bool = True) -> Any:
         xp, _, p, weights = _family.gated_mean(SPACE, check, points, weights, axis)
-        p = tuple(xp.moveaxis(x, int(axis), 0) for x in p)
-        weights = xp.moveaxis(weights, int(axis), 0)
+        p = tuple(_array.with_axis_moved(x, int(axis), 0, xp) for x in p)
+        weights = _array.with_axis_moved(weights, int(axis), 0, xp)
         fields = mix(p, weights, lambda w, x: xp.sum(w * x, axis=0), xp)
         return make(InverseGaussian, *fields, xp=xp)
 

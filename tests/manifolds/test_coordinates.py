@@ -11,6 +11,7 @@ from infogeo import _spaces, manifolds, normal
 from infogeo._points import Points
 from infogeo.manifolds import (
     CenteredNormal,
+    InverseGaussian,
     Multinomial,
     Poisson,
     Product,
@@ -194,6 +195,28 @@ def test_batches_float32_and_tensors_have_the_matrices_of_their_points(name):
             found = verb(cls(**{f: convert(x) for f, x in columns.items()}))
             assert str(found.dtype).endswith("float32")
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * size)
+
+
+@pytest.mark.parametrize("name", ["matrix_normal", "wishart", "inverse_gaussian", "multinomial"])
+def test_matrices_of_coordinates_are_mapped_by_torch(name):
+    rng = np.random.default_rng(6)
+    kind = FAMILIES[name].POINTS
+    points = kind.stack([draw(name, rng) for _ in range(3)])
+    tensors = [torch.tensor(getattr(points, field)) for field in kind.rules]
+    for verb in (manifolds.fisher_information, manifolds.christoffel_symbols):
+        mapped = torch.func.vmap(lambda *x, verb=verb: verb(kind(*x, check=False)))(*tensors)
+        np.testing.assert_allclose(mapped, verb(points), rtol=1e-12, atol=1e-12)
+
+
+def test_means_are_mapped_by_torch():
+    rng = np.random.default_rng(6)
+    x = torch.tensor(rng.uniform(0.5, 2.0, size=(2, 3, 4)))
+    for verb in (manifolds.e_mean, manifolds.m_mean):
+        mapped = torch.func.vmap(lambda m, k, v=verb: v(InverseGaussian(m, k, check=False)).mean)(
+            *x
+        )
+        whole = verb(InverseGaussian(*x), axis=1).mean
+        torch.testing.assert_close(mapped, whole, rtol=1e-13, atol=0.0)
 
 
 def test_information_of_wishart_distributions_is_the_variance_of_their_score():

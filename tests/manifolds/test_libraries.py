@@ -52,3 +52,17 @@ def test_jax_says_what_numpy_says(name):
             assert all(isinstance(x, jax.Array) for x in fields(found))
             found, expected = (np.stack(fields(v)) for v in (found, expected))
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n not in SOLVED])
+def test_distances_of_jax_have_the_gradient_0_at_equal_points(name):
+    """The derivative of jax's absolute value at 0 is 1."""
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    kind, values = drawn(name, np.random.default_rng(1))
+    x = jax.numpy.asarray(np.stack(values)[:, 0])
+    for verb in (manifolds.fisher_rao_distance, manifolds.fisher_rao_squared_distance):
+        slope = jax.grad(lambda y, verb=verb: verb(kind(*y, check=False), kind(*x, check=False)))
+        np.testing.assert_array_equal(slope(x), 0.0)

@@ -147,6 +147,17 @@ def test_only_the_product_counts(rng):
     assert np.linalg.matrix_rank(information) == manifolds.dimension(a) == 8
 
 
+def test_a_plane_with_a_vector_that_changes_no_distribution_is_none(rng):
+    a, u, v = draw(rng), vector(rng), vector(rng)
+    still = Tangent(a.row_cov, -a.column_cov)
+    curvature = manifolds.sectional_curvature
+    for pair in ((u, still), (still, u), (u, u + 3.0 * still), (still, still), (0.0 * u, v)):
+        assert np.isnan(curvature(a, *pair))
+    np.testing.assert_allclose(curvature(a, u + 1e3 * still, v), curvature(a, u, v), rtol=1e-9)
+    p, x = product(a), product_vector(a, v)
+    assert np.isnan(curvature(p, 0.0 * x, x))
+
+
 def test_matrices_of_one_row_are_normals_and_those_of_one_entry_too(rng):
     S, T = covariance(rng, 3), covariance(rng, 3)
     for make in (lambda x: MatrixNormal([[2.0]], x / 2.0), lambda x: MatrixNormal(x, [[1.0]])):
