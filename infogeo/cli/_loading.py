@@ -133,8 +133,15 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
     state = _fitting(path, model)
     _check_numbers(state, model, path)
     for name, own in model.state_dict().items():
-        if torch.is_tensor(own) and name in state and state[name].is_complex() > own.is_complex():
+        if not torch.is_tensor(own) or name not in state:
+            continue
+        if state[name].is_complex() > own.is_complex():
             raise UsageError(f"infogeo: {path}: {name} is complex, the model's is real")
+        if state[name].is_floating_point() < own.is_floating_point():
+            raise UsageError(
+                f"infogeo: {path}: {name} holds {state[name].dtype}, the model's {own.dtype}: give "
+                "quantised weights as the floating-point numbers that they stand for"
+            )
     try:
         model.load_state_dict(state)
     except Exception as error:  # whatever the modules of the user raise
@@ -156,7 +163,7 @@ def _fitting(path: Path, model: torch.nn.Module) -> dict[str, torch.Tensor]:
         named = [state for state in named if state]
         if len(named) != 1:
             has = "has no part" if not named else "has several parts"
-            known = ", ".join(dict.fromkeys([*states, *_parts_of(states)]))
+            known = ", ".join(filter(None, dict.fromkeys([*states, *_parts_of(states)])))
             raise UsageError(f"infogeo: {file} {has} {part}: it has {known[:200] or 'none'}")
         return _without_prefix(named[0], model)
     whole = [_without_prefix(state, model) for state in states.values()]
@@ -377,6 +384,8 @@ def _read_column(name: str, column: str | None) -> np.ndarray:
 
     with _arrays.parsing("it is no parquet file, or a damaged one"):
         names = parquet.read_schema(name).names
+    if not names:
+        raise ValueError("it has no columns")
     if column is None or column not in names:
         wrong = "name a column" if column is None else f"it has no column {column}: name one"
         raise ValueError(f"{wrong}, {name}:{names[0]}; it has {', '.join(names[:8])}")
@@ -391,6 +400,8 @@ def _read_column(name: str, column: str | None) -> np.ndarray:
     ):
         return cells.to_numpy(zero_copy_only=False)
     lengths = np.unique(compute.list_value_length(cells).to_numpy(zero_copy_only=False))
+    if len(cells) == 0:
+        raise ValueError("it has no rows")
     if len(lengths) != 1:
         raise ValueError(
             f"its lists have {lengths[0]} to {lengths[-1]} entries: pad them to one length"

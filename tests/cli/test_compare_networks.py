@@ -292,6 +292,9 @@ def test_token_ids_with_their_masks(tokens, capsys, inputs, mask):
         (["--inputs", "lists.parquet:ids"], "its lists have 1 to 2 entries: pad them"),
         (["--inputs", "lists.parquet:gaps"], "1 of its 2 cells are empty"),
         (["--inputs", "lists.parquet:words"], "its lists must hold numbers: their type is string"),
+        (["--inputs", "none.parquet:ids"], "none.parquet:ids: it has no rows"),
+        (["--inputs", "bare.parquet:ids"], "bare.parquet:ids: it has no columns"),
+        (["--further", "mask=mask.npy", "--further", "mask=ids.npy"], "names mask twice"),
         (["--inputs", "bad.parquet:ids"], "it is no parquet file, or a damaged one"),
         (["--inputs", "high.npy"], "the model fails on high.npy"),
     ],
@@ -304,6 +307,9 @@ def test_token_ids_that_are_wrong_are_named(tokens, capsys, flags, words):
         pa = pytest.importorskip("pyarrow")
         columns = {"ids": [[1], [1, 2]], "gaps": [None, [1]], "words": [["a"], ["b"]]}
         pytest.importorskip("pyarrow.parquet").write_table(pa.table(columns), "lists.parquet")
+        write = pytest.importorskip("pyarrow.parquet").write_table
+        write(pa.table({"ids": pa.array([], pa.list_(pa.int64()))}), "none.parquet")
+        write(pa.table({}), "bare.parquet")
         Path("bad.parquet").write_bytes(b"PAR1")
     try:
         status = compare("--inputs", "ids.npy", *flags, model="nets_to_compare:Words")
@@ -364,6 +370,8 @@ class Bomb:
         ({"new": "half.pt"}, "half.pt does not fit the model"),
         ({"model": "nets_to_compare:packed"}, "old.pt does not fit the model: '0.scale'"),
         ({"new": "nan.pt"}, "nan.pt: 0.bias holds NaN"),
+        ({"new": "whole.pt"}, "whole.pt: 0.bias holds torch.int8, the model's torch.float32"),
+        ({"new": "new.pt:none"}, "new.pt has no part none: it has 0"),
         ({"model": "nets_to_compare:same"}, "must make a new network at each call"),
         ({"model": "nets_to_compare:regression"}, "has another head than classes"),
         ({"model": "nets_to_compare:mixing"}, "by itself"),
@@ -376,6 +384,7 @@ def test_files_that_are_wrong_are_named(states, flags, words, capsys, tmp_path):
     torch.save({"net.0.weight": old["0.weight"], "0.bias": old["0.bias"]}, "half.pt")
     torch.save({"model": old, "bomb": Bomb()}, "bomb.pt")
     torch.save(old | {"0.bias": torch.full((3,), torch.nan)}, "nan.pt")
+    torch.save(old | {"0.bias": torch.ones(3, dtype=torch.int8)}, "whole.pt")
     assert compare(**flags) == 2
     said = capsys.readouterr().err
     assert said.startswith("infogeo compare: ")

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import mpmath
 import pytest
@@ -193,3 +195,32 @@ def _off_the_posterior(repeats):
     angles, middle = (2.0 * torch.asin(torch.sigmoid(w @ new[0]).sqrt()) for w in (grid, center))
     seen = (weights @ (angles - middle).square()).sqrt()
     return float(abs(std[0] / seen - 1.0))
+
+
+MANY_CLASSES = """
+import resource, torch
+from infogeo.pullback import WeightMetric
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+first, last = torch.nn.Linear(4, 4), torch.nn.Linear(4, 20_000)
+model = torch.nn.Sequential(first, torch.nn.Tanh(), last)
+metric = WeightMetric(model, torch.randn(1, 4), names=["0.weight", "0.bias"])
+metric.norm(torch.ones(20))
+before = peak()
+values = metric.log_spectrum()
+print(len(values), peak() - before)
+"""
+
+
+@pytest.mark.campaign
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux")
+def test_memory_of_20000_classes_is_bounded():
+    """A square matrix of the classes alone has 1526 MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_CLASSES], capture_output=True, text=True, check=True
+    )
+    count, mebibytes = done.stdout.split()
+    assert int(count) == 20
+    assert float(mebibytes) < 400.0

@@ -144,6 +144,10 @@ class _Inputs:
             raise UsageError(
                 f"infogeo: --further goes without the inputs of its own that {options.model} has"
             )
+        names = [name for name, _ in options.further]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"infogeo: --further names {twice} twice: give one file for it")
         self._further = {
             name: Batches(Path(file), self.size, metric.model, takes_integers=True)
             for name, file in options.further
