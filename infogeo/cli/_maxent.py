@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from infogeo.cli._common import Commands, HelpFormatter, UsageError, replacing, require, say
 
@@ -210,7 +212,8 @@ def _draw(
         ax.bar(where, probabilities, color="#56B4E9", label="p*")
         ax.plot(where, q, "_", color=VERMILLION, markersize=16, markeredgewidth=2, label="prior")
         shown = [_shortened(name) for name in outcomes]
-        is_slanted = sum(map(len, shown)) > (90 if is_wide else 50)
+        widest = max(sum(1 + (east_asian_width(x) in "WF") for x in name) for name in shown)
+        is_slanted = widest * len(shown) > (90 if is_wide else 50)
         turn: dict[str, Any] = (
             {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if is_slanted else {}
         )
@@ -224,7 +227,9 @@ def _draw(
     ax.set_ylim(bottom=0.0)
     ax.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
-    figure.savefig(path, dpi=150, format=kind)
+    with warnings.catch_warnings():  # about letters that the font lacks
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(path, dpi=150, format=kind)
 
 
 def _shortened(name: str) -> str:

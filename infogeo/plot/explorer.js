@@ -193,6 +193,8 @@
       });
       if (labels !== null && this.points.some((p) => p.classList.contains("wrong")))
         make("span", legend, {}, "ring: predicted wrong");
+      const more = new Set(predicted).size - 20;
+      if (more > 0) make("span", legend, {}, `and ${more} more`);
     }
 
     onKey(event) {
@@ -317,9 +319,10 @@
       const row = make("div", this.panel, { class: "row places" });
       for (const other of others)
         make(
-          "button", row, { type: "button", "data-input": numbers[other] },
+          "span",
+          make("button", row, { type: "button", "data-input": numbers[other] }), {},
           `${numbers[other]}: ${classes[predicted[other]]}`,
-        ).addEventListener("click", () => this.select(other));
+        ).parentNode.addEventListener("click", () => this.select(other));
     }
 
     drawNearest(k) {

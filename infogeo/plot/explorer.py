@@ -112,6 +112,9 @@ def explorer(
     for name in ("positions", "labels", "numbers"):
         if data[name] is not None:
             _require_length(name, data[name], len(z))
+    if len(set(data["numbers"])) < len(z):
+        repeated = next(i for i in data["numbers"] if data["numbers"].count(i) > 1)
+        raise bad_value("numbers", "be different", f"{repeated} is there twice")
     _require_classes(data["labels"], len(classes))
     images = None if inputs is None else _as_images(_on_host(inputs))
     if images is not None:

@@ -28,6 +28,7 @@ _STYLE = """
 body { max-width: 62rem; margin: 0 auto; padding: 1.5rem;
        color: var(--ink); background: var(--paper);
        font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
+h1, h2, a, caption, figcaption, p { overflow-wrap: anywhere; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0.5rem 0 1rem; }
 h2 { font-size: 1.35rem; margin: 2.8rem 0 0.6rem; padding-top: 1rem;
      border-top: 1px solid var(--line); }
@@ -49,7 +50,7 @@ th:first-child, td:first-child { text-align: left; }
 tr.marked { background: var(--mark); }
 @media (max-width: 46rem) {
   body { padding: 0.8rem; }
-  h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
+  h1 { font-size: 1.5rem; }
   figure img { max-width: none; width: max(100%, 44rem); }  /* moved sideways, to be read */
 }
 """

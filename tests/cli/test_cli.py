@@ -478,6 +478,29 @@ def test_maxent_draws(num_outcomes, kind, tmp_path, capsys):
     assert "status: converged" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("names", "is_slanted"),
+    [(["</script>", "\u65e5\u672c" * 6, "c"], True), (["a", "b", "c"], False)],
+)
+def test_maxent_draws_wide_names_and_says_nothing_of_letters(
+    names, is_slanted, tmp_path, capsys, monkeypatch
+):
+    figures = pytest.importorskip("matplotlib.figure")
+    drawn, save = [], figures.Figure.savefig
+
+    def saved(figure, *given, **options):
+        drawn.append(figure)
+        save(figure, *given, **options)
+
+    monkeypatch.setattr(figures.Figure, "savefig", saved)
+    rows = "".join(f"{name},{i}\n" for i, name in enumerate(names))
+    text = f"outcome,shows\n{rows}target,1.2\n"
+    assert run_maxent(tmp_path, text, "--plot", str(tmp_path / "a.png"), name="a.csv") == 0
+    labels = drawn[0].axes[0].get_xticklabels()
+    assert [label.get_rotation() > 0.0 for label in labels] == 3 * [is_slanted]
+    assert capsys.readouterr().err == ""
+
+
 def test_maxent_says_at_once_what_it_cannot_draw(tmp_path, capsys):
     assert run_maxent(tmp_path, DIE, "--plot", "a.gif") == 2
     assert capsys.readouterr().err.endswith("a.gif: the name must end in .png, .svg or .pdf\n")

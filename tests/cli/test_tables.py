@@ -390,6 +390,30 @@ def test_a_cell_that_is_wrong_is_named_where_it_stands(two, capsys):
     assert f"new.tsv: row {place} (im5) has -0.25 in column dog, which is no probability" in err
 
 
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ('"0,25"', "which is no number. Decimals need a point"),
+        ("25%", "which is no number. Save it without the sign"),
+        ("mouse", "which is no number. If it names the row, give --id"),
+    ],
+)
+def test_a_cell_that_is_no_number_has_a_way_out_of_its_kind(frame, cell, words, capsys):
+    Path("a.csv").write_text(f"cat,dog\n0.5,0.5\n{cell},0.75\n")
+    status, _, err = compared(capsys, "a.csv", "a.csv")
+    assert status == 2
+    assert f"row 1 has {cell.strip(chr(34))!r} in column 1, {words}" in err
+
+
+def test_a_row_without_a_name_is_said_to_have_none(two, capsys):
+    frame, _, _ = two
+    frame.loc[2, "file"] = ""
+    write_csv(frame, "old.csv")
+    status, _, err = compared(capsys, *TABLES, "--ignore", "meta_*,truth")
+    assert status == 2
+    assert "only old.csv has the row without a name; only new.tsv has the row " in err
+
+
 # ---------------------------------------------------------------- labels and columns
 
 

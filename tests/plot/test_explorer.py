@@ -249,6 +249,21 @@ def test_inputs_in_one_place_are_all_reached_by_clicks_the_list_and_zoom(tmp_pat
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_long_words_and_names_stay_within_the_page(tmp_path):
+    path, names = tmp_path / "map.html", ["golden retriever " * 9, "x" * 90]
+    z = np.random.default_rng(0).normal(size=(9, 2))
+    block = report.section("y" * 90, explorer.explorer(z, classes=names))
+    path.write_text(report.page("z" * 90, block))
+    script = (
+        "const wide = [...document.querySelectorAll('.nearest button')].map(b => b.offsetWidth); "
+        "const page = document.documentElement; "
+        "document.title = [page.scrollWidth <= page.clientWidth, Math.max(...wide) < 200]"
+    )
+    (title,) = re.findall("<title>(.*?)</title>", in_browser(path, "#input-0", script))
+    assert title == "true,true"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 def test_two_maps_and_a_table_show_the_same_input(example, tmp_path):
     z, x, spectrum, _ = example
     first = explorer.explorer(z, inputs=x, spectrum=spectrum)
@@ -319,6 +334,7 @@ def test_a_browser_leaves_missing_pixels_transparent(example, tmp_path):
         ({"labels": [0, -1]}, "labels must hold"),
         ({"positions": [[np.nan, 0.0], [0.0, 0.0]]}, "positions must hold two finite numbers"),
         ({"positions": [0.0, 1.0]}, "positions must hold two finite numbers"),
+        ({"numbers": [7, 7]}, "numbers must be different: 7 is there twice"),
     ],
 )
 def test_what_a_page_could_not_show_is_refused(arguments, words):

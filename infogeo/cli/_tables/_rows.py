@@ -103,7 +103,7 @@ class JoinedRows:
             only = [name for name in block.ids if name not in known]
             if only:
                 more = f" and {len(only) - 1} more" if len(only) > 1 else ""
-                words.append(f"only {table.path} has the row {only[0]}{more}")
+                words.append(f"only {table.path} has the row {only[0] or 'without a name'}{more}")
         return f"{'; '.join(words)}: --common compares the rows that both have"
 
 

@@ -225,9 +225,13 @@ class _Text:
         if self.width == 1 and self._has_other_separators(text):
             words = _WORDS[self.separator]
             return f"its cells must be separated by {words}: row {number} is {text[:40]!r}"
+        way_out = "If it names the row, give --id and the column's name"
+        if _is_number(text.replace(",", ".", 1)):
+            way_out = "Decimals need a point: save the table with one"
+        elif _is_number(text.removesuffix("%")):
+            way_out = "Save it without the sign"
         return (
-            f"row {number} has {text[:40]!r} in column {column + 1}, which is no number. If it "
-            "names the row, give --id and the column's name"
+            f"row {number} has {text[:40]!r} in column {column + 1}, which is no number. {way_out}"
         )
 
 
