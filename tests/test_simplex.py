@@ -3,6 +3,7 @@
 import decimal
 import itertools
 import math
+import warnings
 
 import mpmath
 import numpy as np
@@ -22,9 +23,15 @@ def _sixty_digits():
 
 def exact(p):
     """Return the normalised vector in 60 digits, from the very floats the code sees."""
-    p = [mpmath.mpf(float(x)) for x in np.asarray(p)]
+    p = [precisely(x) for x in np.asarray(p)]
     total = mpmath.fsum(p)
     return [x / total for x in p]
+
+
+def precisely(x):
+    """Return a number of numpy in mpmath, with all digits of a long double."""
+    high = float(x)
+    return mpmath.mpf(high) + mpmath.mpf(float(x - type(x)(high)))
 
 
 def exact_distance(p, q):
@@ -994,6 +1001,29 @@ def test_six_decimals_of_a_csv_are_enough_rounding_to_pass(rng):
     assert np.abs(p.sum(-1) - 1).max() > 1e-6
     d = simplex.fisher_rao_distance(p, q)
     assert max(relative_error(d[i], exact_distance(p[i], q[i])) for i in range(20)) < 1e-14
+
+
+@pytest.mark.parametrize("shape", [(1200, 10), (12, 1000)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_large_batches_of_pairs_that_are_next_to_each_other(rng, dtype, shape):
+    """Roots are not taken where every outcome changes by a small share, but for one outlier."""
+    eps = np.finfo(dtype).eps
+    p = rng.dirichlet(np.ones(shape[1]), shape[0]).astype(dtype)
+    p[:, 2::3] = 0.0
+    sign = rng.choice([-1.0, 1.0], shape).astype(dtype)
+    for change, has_outlier in itertools.product((4.0, 1.5, 0.5, 1e-3), (False, True)):
+        q = p * (1 + dtype(change) * eps**0.25 * sign)
+        if change == 0.5:
+            q *= dtype(1 + 4e-7)  # as sums of float32 are off
+        if has_outlier:
+            q[-1, -3:] = 0.25
+            q[-1] /= q[-1].sum()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            d = simplex.fisher_rao_distance(p, q, check=False)
+        for i in (0, 5, -1):
+            reference = exact_distance(p[i], q[i])
+            assert abs(precisely(d[i]) / reference - 1) < 16 * float(eps)
 
 
 def test_long_doubles_near_and_far():

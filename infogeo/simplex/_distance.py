@@ -189,7 +189,11 @@ def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
     total = q.dot(ones)
     if length > _blocks.BLOCK_SIZE:
         return _near_squared_chord(p, q, total, _chord_and_excess_of_pieces(p, q)).reshape(batch)
-    p, q, roots, scratch = _with_roots(p, q)
+    p, q, roots, scratch = _with_scratch(p, q)
+    next_to_each_other = _chord_and_excess_of_next(p, q, roots, scratch)
+    if next_to_each_other is not None:
+        return _near_squared_chord(p, q, total, next_to_each_other).reshape(batch)
+    _take_roots(p, q, roots)
     mean = np.sqrt(p.dot(ones) * total)
     chord = 2.0 * (mean - roots.dot(ones)) / mean
     is_near = chord < far_squared_chord(length)
@@ -203,17 +207,20 @@ def _squared_chord_of_block(p: Array, q: Array, xp: Namespace) -> Array:
     return chord.reshape(batch)
 
 
-def _with_roots(p: Array, q: Array) -> tuple[Array, Array, Array, Array]:
-    """Return p and q in one memory layout, sqrt(p q), and an empty array of that layout."""
+def _with_scratch(p: Array, q: Array) -> tuple[Array, Array, Array, Array]:
+    """Return p and q in one memory layout, and two empty arrays of that layout."""
     if p.strides != q.strides:
         p, q = np.ascontiguousarray(p), np.ascontiguousarray(q)
     # Memory in one piece: the C library would take two pieces back from every call.
     is_by_columns = p.strides[0] < p.strides[1]
     memory = np.empty((2, *(p.T if is_by_columns else p).shape), p.dtype)
-    roots, scratch = memory.mT if is_by_columns else memory
+    return p, q, *(memory.mT if is_by_columns else memory)
+
+
+def _take_roots(p: Array, q: Array, roots: Array) -> None:
+    """Write sqrt(p q)."""
     np.multiply(p, q, out=roots)
     np.sqrt(roots, out=roots)
-    return p, q, roots, scratch
 
 
 def _near_squared_chord(
@@ -268,11 +275,59 @@ def _chord_and_excess(p: Array, q: Array, roots: Array, difference: Array) -> tu
     return chord, excess
 
 
+# |p - q| / (p + q) of outcomes whose roots need not be taken: its fourth power is below rounding.
+_NEXT = {
+    np.dtype(kind): 0.8 * np.finfo(kind).eps ** 0.25
+    for kind in (np.float32, np.float64, np.longdouble)
+}
+_MANY_ENTRIES = 8192  # from so many on, a look at a few of them costs nothing beside the others
+
+
+def _chord_and_excess_of_next(
+    p: Array, q: Array, x: Array, difference: Array
+) -> tuple[Array, Array] | None:
+    r"""Return what `_chord_and_excess` does, without roots, or None if an outcome is not near.
+
+    With x = (p - q) / (p + q) the terms are (p - q) x / (1 + \sqrt{1 - x^2}), which is
+    (p - q) x / 2 (1 + x^2 / 4) up to a share of x^4 / 8. The arrays `x` and `difference` are
+    overwritten.
+    """
+    limit = _NEXT[p.dtype]
+    few = slice(None, None, max(1, len(p) // 8)), slice(None, 32)
+    if p.size < _MANY_ENTRIES or (np.abs(p[few] - q[few]) > limit * (p[few] + q[few])).any():
+        return None
+    np.subtract(p, q, out=difference)
+    np.add(p, q, out=x)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where both exclude an outcome
+        np.divide(difference, x, out=x)
+    largest = max(x.max(initial=0.0), -x.min(initial=0.0))
+    if np.isnan(largest):
+        x[difference == 0.0] = 0.0
+        largest = max(x.max(initial=0.0), -x.min(initial=0.0))
+    if not largest <= limit:
+        return None
+    ones = _array.ones(p.shape[-1], p.dtype)
+    excess = difference.dot(ones)
+    difference *= x
+    chord = difference.dot(ones)
+    if largest**2 > np.finfo(p.dtype).eps:
+        x *= x
+        x *= difference
+        chord += 0.25 * x.dot(ones)
+    return 0.5 * chord, excess
+
+
 def _chord_and_excess_of_pieces(p: Array, q: Array) -> Array:
     """Return |sqrt p - sqrt q|^2 and sum(p - q) of long rows, by pieces that fit into the cache."""
     starts = range(0, p.shape[-1], _blocks.BLOCK_SIZE)
     pieces = [(..., slice(start, start + _blocks.BLOCK_SIZE)) for start in starts]
-    return sum(np.stack(_chord_and_excess(*_with_roots(p[piece], q[piece]))) for piece in pieces)
+    return sum(np.stack(_chord_and_excess_of_piece(p[piece], q[piece])) for piece in pieces)
+
+
+def _chord_and_excess_of_piece(p: Array, q: Array) -> tuple[Array, Array]:
+    p, q, roots, scratch = _with_scratch(p, q)
+    _take_roots(p, q, roots)
+    return _chord_and_excess(p, q, roots, scratch)
 
 
 def _without_sums(chord: Array, excess: Array, total: Array, xp: Namespace) -> tuple[Array, Array]:
