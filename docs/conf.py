@@ -22,7 +22,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_templates", "examples/**/*.ipynb", "examples/**/*.py"]
 myst_enable_extensions = ["dollarmath"]
-myst_heading_anchors = 2
+myst_heading_anchors = 3
 # MathJax 3.2.2 lies in the folder _static: the pages load nothing from a network.
 mathjax_path = "mathjax/tex-svg.js"
 templates_path = ["_templates"]
